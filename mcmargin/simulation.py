@@ -1,0 +1,308 @@
+"""simulate(): from a model and a seed to scenarios of all assets together.
+
+In: a `MarketModel` and a plan (paths, horizons, seed, precision). Out: `Scenarios`: simple
+returns over each horizon and the variance of the bar after it. The plan is what an audit needs:
+the same plan and model give the same scenarios.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.errors import EngineError, PolicyError
+from mcmargin.market import Market
+from mcmargin.model import MarketModel, write_atomically
+from mcmargin.random_stream import TILE_PATHS, stream_key
+
+Progress = Callable[[int, int], None]
+ENGINES = ("auto", "numpy", "cupy")
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """What, beside the model, decides the scenarios.
+
+    Attributes
+    ----------
+    seed, paths : int
+    horizons : tuple of int
+        Bars, increasing.
+    precision : str
+        `single` (float32) or `double` (float64).
+    variance_cap : float
+        Multiple of the sample variance that a simulated variance may reach; infinite for none.
+    price_floor : float
+        Share of today's price below which no simulated price falls.
+
+    Raises
+    ------
+    PolicyError
+        If any is out of range.
+
+    Examples
+    --------
+    >>> SimulationPlan(seed=7, paths=1000, horizons=(1, 2), precision="single").horizons
+    (1, 2)
+    """
+
+    seed: int
+    paths: int
+    horizons: tuple[int, ...]
+    precision: str
+    variance_cap: float = 100.0
+    price_floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        stream_key(self.seed)
+        _require_count("paths", self.paths)
+        if not self.horizons:
+            raise PolicyError("give a horizon of 1 bar or more")
+        for horizon in self.horizons:
+            _require_count("horizon", horizon)
+        if list(self.horizons) != sorted(set(self.horizons)):
+            raise PolicyError(f"horizons must increase, not {self.horizons}")
+        if self.precision not in ("single", "double"):
+            raise PolicyError(f"precision must be 'single' or 'double', not {self.precision!r}")
+        if not self.variance_cap > 1.0:
+            raise PolicyError(f"variance_cap must be above 1, not {self.variance_cap}")
+        if not 0.0 < self.price_floor < 1.0:
+            raise PolicyError(f"price_floor must lie between 0 and 1, not {self.price_floor}")
+
+
+def _require_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise PolicyError(f"{name} must be an integer of 1 or more, not {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """Simulated market moves.
+
+    Attributes
+    ----------
+    assets : tuple of str
+    plan : SimulationPlan
+    returns : ndarray of shape (horizons, assets, paths), float32 or float64
+        Simple returns from now to each horizon, as fractions.
+    next_variance : ndarray of shape (horizons, assets, paths)
+        Variance of the bar after each horizon.
+    as_of : numpy.datetime64
+    spot : ndarray of shape (assets,), float64
+        The model's latest prices.
+    engine, model_fingerprint : str
+    floored_paths, capped_paths : int
+        Paths on which some price was floored, or some variance capped.
+    """
+
+    assets: tuple[str, ...]
+    plan: SimulationPlan
+    returns: NDArray[Any]
+    next_variance: NDArray[Any]
+    as_of: np.datetime64
+    spot: NDArray[np.float64]
+    engine: str
+    model_fingerprint: str
+    floored_paths: int
+    capped_paths: int
+
+    def horizon_index(self, horizon: int) -> int:
+        """Position of a horizon in `returns`.
+
+        Raises
+        ------
+        PolicyError
+            Naming the horizons there are.
+        """
+        if horizon not in self.plan.horizons:
+            raise PolicyError(
+                f"horizon {horizon} was not simulated; these were: {self.plan.horizons}"
+            )
+        return self.plan.horizons.index(horizon)
+
+    def market(self) -> Market:
+        """The model's own latest prices, as a market."""
+        spot = {asset: float(p) for asset, p in zip(self.assets, self.spot, strict=True)}
+        return Market(as_of=self.as_of, spot=spot)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write returns, next variances, assets, horizons and seed as npz, whole or not at all."""
+        import io
+
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            returns=self.returns,
+            next_variance=self.next_variance,
+            assets=np.array(self.assets),
+            horizons=np.array(self.plan.horizons),
+            seed=np.array(str(self.plan.seed)),
+            spot=self.spot,
+            as_of=np.array(str(self.as_of)),
+            model_fingerprint=np.array(self.model_fingerprint),
+        )
+        write_atomically(Path(path), buffer.getvalue())
+
+
+def simulate(
+    model: MarketModel,
+    *,
+    horizon: int | None = None,
+    horizons: tuple[int, ...] | None = None,
+    paths: int,
+    seed: int,
+    engine: str = "auto",
+    precision: str = "single",
+    variance_cap: float = 100.0,
+    price_floor: float = 1e-4,
+    threads: int | None = None,
+    block_tiles: int = 4,
+    progress: Progress | None = None,
+) -> Scenarios:
+    """Simulate correlated return paths of all assets.
+
+    Parameters
+    ----------
+    model : MarketModel
+    horizon : int, optional
+        Bars; 1 where neither it nor `horizons` is given.
+    horizons : tuple of int, optional
+        Several horizons of the same paths, increasing.
+    paths, seed : int
+    engine : str
+        `auto`, `numpy` or `cupy`; `MCMARGIN_ENGINE` stands in for `auto`.
+    precision, variance_cap, price_floor
+        See `SimulationPlan`.
+    threads : int, optional
+        `MCMARGIN_THREADS`, or one a core. Changes no figure.
+    block_tiles : int
+        Tiles of 2,048 paths in a work item. Changes no figure.
+    progress : callable, optional
+        Called with work items done and in all.
+
+    Returns
+    -------
+    Scenarios
+
+    Raises
+    ------
+    PolicyError
+        For a plan out of range.
+    EngineError
+        For an engine that is unknown or not here.
+    """
+    if horizon is not None and horizons is not None:
+        raise PolicyError("give horizon or horizons, not both")
+    wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
+    plan = SimulationPlan(seed, paths, tuple(wanted), precision, variance_cap, price_floor)
+    _require_count("block_tiles", block_tiles)
+    chosen = choose_engine(engine)
+    shape = (len(plan.horizons), len(model.assets), plan.paths)
+    returns = np.empty(shape, np.float64 if precision == "double" else np.float32)
+    next_variance = np.empty_like(returns)
+    floored, capped = _run(model, plan, returns, next_variance, threads, block_tiles, progress)
+    return Scenarios(
+        assets=model.assets,
+        plan=plan,
+        returns=returns,
+        next_variance=next_variance,
+        as_of=model.as_of,
+        spot=model.state.prices,
+        engine=chosen,
+        model_fingerprint=model.fingerprint(),
+        floored_paths=floored,
+        capped_paths=capped,
+    )
+
+
+def choose_engine(engine: str) -> str:
+    """Name of the engine that will run.
+
+    Raises
+    ------
+    EngineError
+        For an engine that is unknown or not here.
+
+    Examples
+    --------
+    >>> choose_engine("numpy")
+    'numpy'
+    """
+    if engine == "auto":
+        engine = os.environ.get("MCMARGIN_ENGINE", "auto")
+    if engine not in ENGINES:
+        raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
+    if engine == "cupy":
+        raise EngineError("engine 'cupy' is not part of this version; use engine='numpy'")
+    return "numpy"
+
+
+def thread_count(threads: int | None) -> int:
+    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core."""
+    if threads is None:
+        given = os.environ.get("MCMARGIN_THREADS")
+        if given is None:
+            return os.cpu_count() or 1
+        if not given.isdigit() or int(given) < 1:
+            raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
+        return int(given)
+    _require_count("threads", threads)
+    return threads
+
+
+def _run(
+    model: MarketModel,
+    plan: SimulationPlan,
+    returns: NDArray[Any],
+    next_variance: NDArray[Any],
+    threads: int | None,
+    block_tiles: int,
+    progress: Progress | None,
+) -> tuple[int, int]:
+    """Spread work items over threads, BLAS held to one thread each."""
+    from threadpoolctl import threadpool_limits
+
+    from mcmargin.engines import numpy_engine
+
+    kernel = numpy_engine.prepare(
+        model,
+        double=plan.precision == "double",
+        variance_cap=plan.variance_cap,
+        price_floor=plan.price_floor,
+    )
+    key = stream_key(plan.seed)
+    tiles = -(-plan.paths // TILE_PATHS)
+    starts = range(0, tiles, block_tiles)
+    floored = capped = 0
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(thread_count(threads)) as pool:
+        items = [
+            pool.submit(
+                numpy_engine.simulate_tiles,
+                kernel,
+                key,
+                start,
+                min(block_tiles, tiles - start),
+                plan.horizons,
+                returns,
+                next_variance,
+            )
+            for start in starts
+        ]
+        try:
+            for done, item in enumerate(as_completed(items), 1):
+                item_floored, item_capped = item.result()
+                floored += item_floored
+                capped += item_capped
+                if progress is not None:
+                    progress(done, len(items))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return floored, capped
