@@ -1,0 +1,1 @@
+"""The engines: the same few functions, one file each; `simulation` chooses one."""

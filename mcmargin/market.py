@@ -1,0 +1,48 @@
+"""Market: prices at one moment.
+
+In: an as-of time and spot prices. Out: a checked, frozen value that instruments are valued at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcmargin.audit import fingerprint as digest
+from mcmargin.errors import DataError
+
+
+@dataclass(frozen=True)
+class Market:
+    """Prices at one moment.
+
+    Attributes
+    ----------
+    as_of : numpy.datetime64
+    spot : mapping of str to float
+        Price of one unit of each asset, above 0, in currency units.
+
+    Raises
+    ------
+    DataError
+        If a price is not a finite number above 0.
+
+    Examples
+    --------
+    >>> Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 32_000.0}).spot["btc"]
+    32000.0
+    """
+
+    as_of: np.datetime64
+    spot: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for asset, price in self.spot.items():
+            if not (np.isfinite(price) and price > 0):
+                raise DataError(f"market: the price of {asset!r} must be above 0, not {price}")
+
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of the prices and their time."""
+        return digest(str(self.as_of), tuple(sorted(self.spot.items())))

@@ -1,0 +1,82 @@
+"""Reading tables at the edge: CSV and Parquet into text cells that know their row.
+
+In: a path. Out: column names and rows of text, or a `DataError` that names file, row and column.
+Rows are counted as an editor counts them: the header is row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from mcmargin.errors import DataError
+
+MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
+"""Cells, in lower case, that mean a missing value."""
+
+
+def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a CSV file, every row as long as the header.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, binary, not UTF-8 or has ragged rows.
+    """
+    name = os.fspath(path)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror})") from None
+    if not content.strip():
+        raise DataError(f"{name}: the file is empty; a header and rows are needed")
+    if b"\0" in content:
+        raise DataError(f"{name}: a binary file; give CSV text, or Parquet named .parquet")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not UTF-8 text at byte {error.start}") from None
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{name}: not a CSV file ({error})") from None
+    while rows and not any(cell.strip() for cell in rows[-1]):
+        rows.pop()
+    header = [cell.strip() for cell in rows[0]]
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(header):
+            raise DataError(
+                f"{name}: row {number} has {len(row)} cells and the header has {len(header)}"
+            )
+    return header, [[cell.strip() for cell in row] for row in rows[1:]]
+
+
+def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a Parquet file.
+
+    Raises
+    ------
+    DataError
+        If it is missing or not Parquet.
+    """
+    import pyarrow
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{os.fspath(path)}: not a readable Parquet file ({reason})") from None
+
+
+def parse_number(cell: str, *, where: str) -> float:
+    """Read a number, NaN for a missing cell; DataError, with `where`, for any other text."""
+    if cell.lower() in MISSING:
+        return float("nan")
+    try:
+        return float(cell)
+    except ValueError:
+        raise DataError(f"{where}: {cell!r} is not a number") from None

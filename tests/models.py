@@ -1,0 +1,62 @@
+"""Models of known parameters for tests, built without a fit."""
+
+import numpy as np
+
+from mcmargin.calibration import marginal_tables
+from mcmargin.dependence import make_dependence
+from mcmargin.innovations import Innovations
+from mcmargin.model import FilterState, MarketModel, Volatility
+
+RECURSIONS = {
+    "garch": (2e-6, 0.08, 0.0, 0.90),
+    "gjr": (2e-6, 0.03, 0.09, 0.90),
+    "egarch": (-0.18, 0.15, -0.08, 0.98),
+    "ewma": (0.0, 0.06, 0.0, 0.94),
+    "constant": (1e-4, 0.0, 0.0, 0.0),
+}
+MARGINALS = {
+    "normal": [],
+    "t": [5.0],
+    "skewt": [6.0, -0.2],
+    "ged": [1.4],
+}
+
+
+def make_model(
+    kinds=("garch",),
+    innovations="normal",
+    dependence="gaussian",
+    correlation=None,
+    nu=None,
+    variance=1e-4,
+    residuals=None,
+):
+    """A model of the kinds given, one asset each, prices 100, named a0, a1, ..."""
+    count = len(kinds)
+    if correlation is None:
+        correlation = np.full((count, count), 0.5)
+        np.fill_diagonal(correlation, 1.0)
+    nu = (5.0 if dependence == "t" else np.inf) if nu is None else nu
+    coefficients = np.array([RECURSIONS[kind] for kind in kinds])
+    marginal = innovations
+    if isinstance(innovations, str):
+        marginal = Innovations(innovations, np.array(MARGINALS[innovations]))
+    marginals = (marginal,) * count
+    state = FilterState(
+        np.datetime64("2020-01-01", "ns"),
+        np.full(count, 100.0),
+        np.full(count, variance),
+        np.zeros(count),
+    )
+    return MarketModel(
+        assets=tuple(f"a{i}" for i in range(count)),
+        volatility=Volatility(
+            tuple(kinds), *np.ascontiguousarray(coefficients.T), np.full(count, 1e-4)
+        ),
+        innovations=marginals,
+        dependence=make_dependence(dependence, correlation, nu=nu, residuals=residuals),
+        committed=state,
+        state=state,
+        tables=marginal_tables(marginals, dependence, nu),
+        facts={},
+    )
