@@ -15,11 +15,12 @@ from mcmargin.errors import (
     PolicyError,
 )
 from mcmargin.instruments import Spot
-from mcmargin.margining import MarginReport, margin
+from mcmargin.margining import margin
 from mcmargin.market import Market
 from mcmargin.model import MarketModel, load_model
 from mcmargin.policy import MarginPolicy
 from mcmargin.prices import PriceHistory, read_prices
+from mcmargin.reporting import MarginReport
 from mcmargin.simulation import Scenarios, SimulationPlan, simulate
 from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
 from mcmargin.verification import Verification, verify

@@ -29,8 +29,6 @@ MINIMUM_RETURNS = 100
 EWMA_DECAY = 0.94
 """RiskMetrics' daily decay factor."""
 
-_DISTRIBUTIONS = {"normal": "normal", "t": "t", "skewt": "skewt", "ged": "ged"}
-
 
 @dataclass(frozen=True, eq=False)
 class AssetFit:
@@ -133,10 +131,8 @@ def calibrate(
     coefficients = np.array([fit.parameters for fit in fits])
     return MarketModel(
         assets=joint.assets,
-        volatility=Volatility(
-            tuple(fit.volatility for fit in fits),
-            *np.ascontiguousarray(coefficients.T),
-            joint.returns.var(axis=0),
+        volatility=volatility_of(
+            tuple(fit.volatility for fit in fits), coefficients, joint.returns.var(axis=0)
         ),
         innovations=marginals,
         dependence=law,
@@ -199,26 +195,35 @@ def fit_asset(
     raise CalibrationError(f"{asset}: nothing could be fitted: {'; '.join(refused)}")
 
 
-def arch_model_of(returns: NDArray[np.float64], volatility: str, law: str) -> Any:
-    """Arch's own model for returns, zero mean, not rescaled."""
-    from arch.univariate import EWMAVariance, ZeroMean, arch_model
+def volatility_of(
+    kinds: tuple[str, ...],
+    coefficients: NDArray[np.float64],
+    sample_variance: NDArray[np.float64],
+) -> Volatility:
+    """Volatility of rows of omega, alpha, gamma, beta; coefficients [assets, 4]."""
+    omega, alpha, gamma, beta = np.ascontiguousarray(coefficients.T)
+    return Volatility(kinds, omega, alpha, gamma, beta, sample_variance)
 
-    if volatility == "ewma":
-        model = ZeroMean(returns, volatility=EWMAVariance(EWMA_DECAY), rescale=False)
-        peer = arch_model(returns, mean="Zero", dist=_DISTRIBUTIONS[law], rescale=False)
-        model.distribution = peer.distribution
-        return model
-    kinds = {"garch": ("GARCH", 0), "gjr": ("GARCH", 1), "egarch": ("EGARCH", 1)}
-    name, leverage = kinds.get(volatility, ("Constant", 0))
-    return arch_model(
-        returns,
-        mean="Zero",
-        vol=name,
-        p=1,
-        o=leverage,
-        q=1,
-        dist=_DISTRIBUTIONS[law],
-        rescale=False,
+
+def arch_model_of(returns: NDArray[np.float64], volatility: str, law: str) -> Any:
+    """Arch's own model for returns: zero mean, not rescaled."""
+    from arch import univariate
+
+    laws = {
+        "normal": univariate.Normal,
+        "t": univariate.StudentsT,
+        "skewt": univariate.SkewStudent,
+        "ged": univariate.GeneralizedError,
+    }
+    processes = {
+        "garch": lambda: univariate.GARCH(p=1, o=0, q=1),
+        "gjr": lambda: univariate.GARCH(p=1, o=1, q=1),
+        "egarch": lambda: univariate.EGARCH(p=1, o=1, q=1),
+        "ewma": lambda: univariate.EWMAVariance(EWMA_DECAY),
+        "constant": univariate.ConstantVariance,
+    }
+    return univariate.ZeroMean(
+        returns, volatility=processes[volatility](), distribution=laws[law](), rescale=False
     )
 
 
@@ -246,7 +251,7 @@ def _try_fit(
         return None, f"is not stationary (persistence {persistence:.4f})"
     variances = np.asarray(result.conditional_volatility) ** 2 / scale**2
     residuals = returns / np.sqrt(variances)
-    recursion = Volatility((kind,), *parameters[:, None], np.ones(1))
+    recursion = volatility_of((kind,), parameters[None], np.ones(1))
     ahead = recursion.next_variance(variances[-1:], returns[-1:])
     fit = AssetFit(
         kind, parameters, marginal, np.append(variances, ahead), residuals, persistence, ()

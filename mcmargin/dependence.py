@@ -167,7 +167,7 @@ def make_dependence(
     mixing = mixing_table(nu) if kind == "t" else np.empty(0)
     if residuals is None:
         residuals = np.empty((0, len(correlation)))
-    return Dependence(kind, correlation, factor, float(nu), mixing, residuals)
+    return Dependence(kind, correlation, factor.astype(np.float64), float(nu), mixing, residuals)
 
 
 def score_correlation(uniforms: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
@@ -237,7 +237,7 @@ def mixing_table(nu: float) -> NDArray[np.float64]:
     # The leading term of the lower tail, where the quantile itself underflows.
     tail = np.log(2) + (2 / nu) * (np.log(special.expit(logit)) + special.gammaln(nu / 2 + 1))
     with np.errstate(divide="ignore"):
-        return np.where(quantile > 1e-200, np.log(quantile), tail)
+        return np.asarray(np.where(quantile > 1e-200, np.log(quantile), tail))
 
 
 def table_edge(dependence_nu: float) -> float:

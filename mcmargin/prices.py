@@ -148,10 +148,10 @@ def _parse_times(stamps: list[str], source: str) -> Times:
     parsed = pd.to_datetime(pd.Series(stamps), errors="coerce", utc=True, format="ISO8601")
     bad = np.flatnonzero(parsed.isna())
     if len(bad):
-        row = int(bad[0])
-        cell = stamps[row]
+        first = int(bad[0])
+        cell = stamps[first]
         what = "no date" if cell.lower() in MISSING | {"nat"} else f"{cell!r} is not an ISO date"
-        raise DataError(f"{source}: row {row + 2}, first column: {what}")
+        raise DataError(f"{source}: row {first + 2}, first column: {what}")
     times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     step = np.diff(times)
     for row in np.flatnonzero(step <= np.timedelta64(0, "ns")):

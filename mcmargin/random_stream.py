@@ -70,7 +70,8 @@ def stream_key(seed: int) -> NDArray[np.uint64]:
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise PolicyError(f"seed must be an integer of 0 or more, not {seed!r}")
-    return np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)
+    state = np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)
+    return state.astype(np.uint64, copy=False)
 
 
 class WordSource:
@@ -97,7 +98,7 @@ class WordSource:
     def __init__(self, key: NDArray[np.uint64]) -> None:
         self._bits = np.random.Philox(key=key)
         self._generator = np.random.Generator(self._bits)
-        self._state: dict[str, Any] = dict(self._bits.state)
+        self._state: Any = dict(self._bits.state)
         self._counter = np.zeros(4, np.uint64)
         self._state["state"] = {"counter": self._counter, "key": np.array(key, np.uint64)}
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mcmargin.calibration import marginal_tables
+from mcmargin.calibration import marginal_tables, volatility_of
 from mcmargin.dependence import make_dependence
 from mcmargin.innovations import Innovations
-from mcmargin.model import FilterState, MarketModel, Volatility
+from mcmargin.model import FilterState, MarketModel
 
 RECURSIONS = {
     "garch": (2e-6, 0.08, 0.0, 0.90),
@@ -50,9 +50,7 @@ def make_model(
     )
     return MarketModel(
         assets=tuple(f"a{i}" for i in range(count)),
-        volatility=Volatility(
-            tuple(kinds), *np.ascontiguousarray(coefficients.T), np.full(count, 1e-4)
-        ),
+        volatility=volatility_of(tuple(kinds), coefficients, np.full(count, 1e-4)),
         innovations=marginals,
         dependence=make_dependence(dependence, correlation, nu=nu, residuals=residuals),
         committed=state,

@@ -1,0 +1,69 @@
+"""The demonstration: real closes that ship with arch, a small book, and its margins.
+
+In: nothing but the installed packages. Out: prices, a book, and the steps run one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from mcmargin.book import Book
+from mcmargin.calibration import calibrate
+from mcmargin.margining import margin
+from mcmargin.policy import MarginPolicy
+from mcmargin.prices import PriceHistory
+from mcmargin.reporting import MarginReport
+from mcmargin.simulation import simulate
+
+Progress = Callable[[int, int], None]
+
+
+def demo_prices() -> PriceHistory:
+    """S&P 500, NASDAQ and WTI closes from 1999 on, of different calendars and with gaps."""
+    from arch.data import nasdaq, sp500, wti
+
+    frame = pd.concat(
+        {
+            "sp500": sp500.load()["Adj Close"],
+            "nasdaq": nasdaq.load()["Adj Close"],
+            "wti": wti.load()["DCOILWTICO"],
+        },
+        axis=1,
+    )
+    return PriceHistory.from_frame(frame.sort_index().loc["1999":"2018"], source="arch.data")
+
+
+def demo_book() -> Book:
+    """Four accounts: long equities, short oil, an index spread, and some of each."""
+    rows = [
+        ("long equities", "sp500", 100),
+        ("long equities", "nasdaq", 50),
+        ("short oil", "wti", -5000),
+        ("index spread", "sp500", 100),
+        ("index spread", "nasdaq", -38),
+        ("diversified", "sp500", 60),
+        ("diversified", "nasdaq", 20),
+        ("diversified", "wti", 2000),
+    ]
+    return Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
+
+
+def run_demo(
+    say: Callable[[str], None], progress: Callable[[str], Progress | None]
+) -> MarginReport:
+    """Run the main job, telling each step.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line of text.
+    progress : callable
+        Takes a step's name and returns its progress callback, or None.
+    """
+    prices = demo_prices()
+    model = calibrate(prices, progress=progress("Fitting"))
+    say(model.fit_report())
+    scenarios = simulate(model, horizon=2, paths=100_000, seed=7, progress=progress("Simulating"))
+    return margin(demo_book(), scenarios, policy=MarginPolicy(level=0.99))

@@ -1,0 +1,108 @@
+"""verify(): recompute a margin report from its own seed and compare.
+
+In: a report, the model and the book that it names by fingerprint. Out: a verdict: equal bit for
+bit, within the bound that holds between engines, or different, with the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcmargin.book import Book
+from mcmargin.margining import margin
+from mcmargin.market import Market
+from mcmargin.model import MarketModel
+from mcmargin.reporting import MarginReport
+from mcmargin.simulation import simulate
+
+ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
+"""Largest difference between engines, as a share of gross exposure."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of a recomputation.
+
+    Attributes
+    ----------
+    verdict : str
+        `equal`, `within the engine bound` or `different`.
+    largest_difference : float
+        Of any account's expected shortfall, as a share of its gross exposure.
+    reasons : tuple of str
+        Why it is different.
+    """
+
+    verdict: str
+    largest_difference: float
+    reasons: tuple[str, ...]
+
+
+def verify(
+    report: MarginReport,
+    model: MarketModel,
+    book: Book,
+    *,
+    engine: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Recompute a report and say whether its figures hold.
+
+    Parameters
+    ----------
+    report : MarginReport
+    model : MarketModel
+    book : Book
+    engine : str
+        To recompute on; it need not be the report's.
+    progress : callable, optional
+        Called with work items of the simulation done and in all.
+
+    Returns
+    -------
+    Verification
+    """
+    plan = report.plan
+    scenarios = simulate(
+        model,
+        horizons=plan.horizons,
+        paths=plan.paths,
+        seed=plan.seed,
+        engine=engine,
+        precision=plan.precision,
+        variance_cap=plan.variance_cap,
+        price_floor=plan.price_floor,
+        progress=progress,
+    )
+    market = Market(as_of=np.datetime64(report.market_as_of, "ns"), spot=report.spot)
+    again = margin(book, scenarios, market, report.policy)
+    reasons = [
+        f"the {name}'s fingerprint differs"
+        for name, digest in again.fingerprints.items()
+        if digest != report.fingerprints.get(name)
+    ]
+    if [a.account for a in again.accounts] != [a.account for a in report.accounts]:
+        return Verification("different", float("inf"), (*reasons, "the accounts differ"))
+    differences = [
+        abs(new.expected_shortfall - old.expected_shortfall) / max(new.gross_exposure, 1e-300)
+        for new, old in zip(again.accounts, report.accounts, strict=True)
+    ]
+    largest = max(differences)
+    if not largest <= ENGINE_BOUND[plan.precision]:
+        reasons.append(f"expected shortfall differs by {largest:.3g} of gross exposure")
+    if reasons:
+        return Verification("different", largest, tuple(reasons))
+    if again.accounts == report.accounts:
+        return Verification("equal", 0.0, ())
+    # Every figure derives from the losses, so a lone altered one is no rounding.
+    for new, old in zip(again.accounts, report.accounts, strict=True):
+        bound = ENGINE_BOUND[plan.precision] * max(new.gross_exposure, 1e-300)
+        for figure in ("margin", "value_at_risk", "gross_exposure", "net_exposure"):
+            if not abs(getattr(new, figure) - getattr(old, figure)) <= bound:
+                return Verification(
+                    "different", largest, (f"{figure} of account {new.account!r} differs",)
+                )
+    return Verification("within the engine bound", largest, ())
