@@ -209,13 +209,13 @@ def arch_model_of(returns: NDArray[np.float64], volatility: str, law: str) -> An
     """Arch's own model for returns: zero mean, not rescaled."""
     from arch import univariate
 
-    laws = {
+    laws: dict[str, Any] = {
         "normal": univariate.Normal,
         "t": univariate.StudentsT,
         "skewt": univariate.SkewStudent,
         "ged": univariate.GeneralizedError,
     }
-    processes = {
+    processes: dict[str, Any] = {
         "garch": lambda: univariate.GARCH(p=1, o=0, q=1),
         "gjr": lambda: univariate.GARCH(p=1, o=1, q=1),
         "egarch": lambda: univariate.EGARCH(p=1, o=1, q=1),

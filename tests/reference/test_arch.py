@@ -1,0 +1,175 @@
+"""Volatility recursions, filter and forecasts against arch's own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mcmargin.calibration import arch_model_of, calibrate, fit_asset
+from mcmargin.model import FilterState
+from mcmargin.prices import PriceHistory
+from mcmargin.random_stream import WordSource, stream_key
+from mcmargin.simulation import simulate
+from tests.models import make_model
+
+ARCH_PARAMETERS = {
+    "garch": [2e-6, 0.08, 0.90],
+    "gjr": [2e-6, 0.03, 0.09, 0.90],
+    "egarch": [-0.18, 0.15, -0.08, 0.98],
+    "ewma": [],
+}
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def closes():
+    from arch.data import sp500
+
+    return sp500.load()["Adj Close"].iloc[-1500:]
+
+
+def model_at_the_end_of(returns, kind):
+    """Our model of arch's parameters, at the variance that arch filters to."""
+    result = arch_model_of(returns, kind, "normal").fix(ARCH_PARAMETERS[kind])
+    ahead = result.forecast(horizon=1, reindex=False).variance.to_numpy()[0]
+    model = make_model((kind,))
+    state = FilterState(model.as_of, np.array([100.0]), ahead, np.zeros(1))
+    return result, type(model)(**{**model.__dict__, "committed": state, "state": state})
+
+
+@pytest.mark.parametrize("kind", list(ARCH_PARAMETERS))
+def test_paths_are_those_of_archs_simulation_fed_our_innovations(closes, kind):
+    returns = closes.pct_change().dropna().to_numpy()
+    result, model = model_at_the_end_of(returns, kind)
+    paths = 4096
+    source, z = WordSource(stream_key(11)), np.empty((paths, STEPS))
+    for tile in range(paths // 2048):
+        for step in range(STEPS):
+            out = np.empty((1, 2048))
+            source.normals_double(tile=tile, step=step, first_slot=0, out=out)
+            z[tile * 2048 : (tile + 1) * 2048, step] = out[0]
+    peer = result.forecast(
+        horizon=STEPS, method="simulation", simulations=paths, rng=lambda size: z, reindex=False
+    ).simulations
+    ours = simulate(
+        model,
+        horizons=tuple(range(1, STEPS + 1)),
+        paths=paths,
+        seed=11,
+        precision="double",
+        variance_cap=np.inf,
+    )
+    variances, moves = peer.variances[0].T, peer.values[0].T
+    np.testing.assert_allclose(ours.next_variance[:-1, 0], variances[1:], rtol=1e-10)
+    compounded = np.cumprod(1 + moves, axis=0) - 1
+    np.testing.assert_allclose(ours.returns[:, 0], compounded, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["garch", "gjr"])
+def test_mean_variance_is_archs_analytic_forecast(closes, kind):
+    """Within 4 standard errors; normal innovations are symmetric and the fourth moment exists."""
+    returns = closes.pct_change().dropna().to_numpy()
+    result, model = model_at_the_end_of(returns, kind)
+    analytic = result.forecast(horizon=STEPS, reindex=False).variance.to_numpy()[0]
+    ours = (
+        simulate(model, horizons=tuple(range(1, STEPS)), paths=200_000, seed=5, variance_cap=np.inf)
+        .next_variance[:, 0]
+        .astype(float)
+    )
+    error = ours.std(axis=1) / np.sqrt(ours.shape[1])
+    assert (np.abs(ours.mean(axis=1) - analytic[1:]) < 4 * error + 1e-6 * analytic[1:]).all()
+
+
+@pytest.mark.parametrize("kind", ["garch", "gjr", "egarch", "ewma"])
+def test_update_is_archs_filter_with_fixed_parameters(closes, kind):
+    frame = closes.to_frame("sp500")
+    model = calibrate(
+        PriceHistory.from_frame(frame.iloc[:1200]),
+        volatility=kind,
+        innovations="normal",
+        dependence="gaussian",
+        jobs=1,
+    )
+    assert model.volatility.kinds == (kind,)
+    moved = model.update(PriceHistory.from_frame(frame))
+    v = model.volatility
+    own = {
+        "garch": [v.omega[0], v.alpha[0], v.beta[0]],
+        "gjr": [v.omega[0], v.alpha[0], v.gamma[0], v.beta[0]],
+        "egarch": [v.omega[0], v.alpha[0], v.gamma[0], v.beta[0]],
+        "ewma": [],
+    }[kind]
+    returns = frame["sp500"].pct_change().dropna().to_numpy()
+    result = arch_model_of(returns, kind, "normal").fix(own)
+    expected = result.forecast(horizon=1, reindex=False).variance.to_numpy()[0]
+    np.testing.assert_allclose(moved.state.variance, expected, rtol=1e-9)
+    last = returns[-1] / np.asarray(result.conditional_volatility)[-1]
+    np.testing.assert_allclose(moved.state.residuals, last, rtol=1e-9)
+    assert moved.as_of == np.datetime64(frame.index[-1])
+
+
+def test_a_tick_is_computed_from_the_committed_state_and_never_cumulatively(closes):
+    frame = closes.to_frame("sp500")
+    model = calibrate(
+        PriceHistory.from_frame(frame.iloc[:-2]),
+        volatility="garch",
+        innovations="normal",
+        dependence="gaussian",
+        jobs=1,
+    )
+    first = PriceHistory.from_frame(frame.iloc[-4:-1] * [1.05])
+    last = PriceHistory.from_frame(frame.iloc[-4:-1])
+    twice = model.update(first, provisional=True).update(last, provisional=True)
+    assert twice.provisional
+    np.testing.assert_array_equal(twice.committed.variance, model.committed.variance)
+    closed = model.update(last)
+    np.testing.assert_array_equal(twice.state.variance, closed.state.variance)
+
+
+@pytest.mark.parametrize("law", ["normal", "t", "skewt", "ged"])
+def test_a_fit_scaled_for_the_optimiser_is_archs_own_fit(closes, law):
+    returns = closes.pct_change().dropna().to_numpy()
+    fit = fit_asset(returns, "garch", law)
+    peer = arch_model_of(returns * 100, "garch", law).fit(disp="off")
+    np.testing.assert_allclose(fit.parameters[[1, 3]], peer.params[1:3], atol=2e-3)
+    np.testing.assert_allclose(fit.innovations.parameters, peer.params[3:], rtol=0.02, atol=5e-3)
+
+
+def test_known_parameters_are_recovered():
+    """One path of 6,000 bars; bands of 4 standard errors as arch states them for such a length."""
+    model = make_model(("garch",))
+    path = simulate(model, horizons=tuple(range(1, 6001)), paths=1, seed=3, precision="double")
+    prices = 100 * (1 + np.concatenate([[0.0], path.returns[:, 0, 0]]))
+    index = pd.date_range("2000-01-01", periods=len(prices))
+    frame = pd.DataFrame({"a": prices}, index=index)
+    fit = calibrate(
+        PriceHistory.from_frame(frame),
+        volatility="garch",
+        innovations="normal",
+        dependence="gaussian",
+        jobs=1,
+    )
+    peer = arch_model_of(np.diff(prices) / prices[:-1] * 100, "garch", "normal").fit(disp="off")
+    error = np.asarray(peer.std_err)[1:3]
+    assert abs(fit.volatility.alpha[0] - 0.08) < 4 * error[0]
+    assert abs(fit.volatility.beta[0] - 0.90) < 4 * error[1]
+    assert (error < 0.03).all()
+
+
+def test_the_cap_and_the_floor_are_counted():
+    model = make_model(("garch",), variance=1e-4)
+    free = simulate(model, horizon=5, paths=5000, seed=1)
+    assert (free.floored_paths, free.capped_paths) == (0, 0)
+    held = simulate(model, horizon=5, paths=5000, seed=1, variance_cap=1.2, price_floor=0.97)
+    assert held.capped_paths >= (held.next_variance[0, 0] >= np.float32(1.2e-4)).sum() > 0
+    assert held.returns.min() >= np.float32(-0.03)
+    assert held.floored_paths > 0
+
+
+def test_kernel_rows_are_independent_of_their_neighbours():
+    """A model of all kinds at once moves each asset as a model of that kind alone would."""
+    kinds = ("garch", "egarch", "gjr", "ewma", "constant")
+    mixed = simulate(
+        make_model(kinds, correlation=np.eye(5)), horizon=3, paths=3000, seed=2, precision="double"
+    )
+    alone = simulate(make_model(("garch",)), horizon=3, paths=3000, seed=2, precision="double")
+    np.testing.assert_allclose(mixed.returns[0, 0], alone.returns[0, 0], rtol=1e-12)
