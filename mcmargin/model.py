@@ -164,13 +164,15 @@ class MarketModel:
         if lacking:
             raise DataError(f"{prices.source}: no column for asset {lacking[0]!r} of the model")
         columns = [prices.assets.index(asset) for asset in self.assets]
+        rows = prices.prices[:, columns]
         newer = prices.times > self.committed.as_of
+        if not provisional:
+            newer &= np.isfinite(rows).all(axis=1)
         if not newer.any():
             raise DataError(
-                f"{prices.source}: no row is newer than the model's {self.committed.as_of}; "
-                "give prices after that time"
+                f"{prices.source}: no row newer than the model's {self.committed.as_of} has a "
+                "close of every asset; give prices after that time"
             )
-        rows = prices.prices[:, columns]
         if provisional:
             return replace(self, state=self._tick(prices.times[newer][-1], rows[newer][-1]))
         ordered = replace(prices, assets=self.assets, prices=rows)

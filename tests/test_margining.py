@@ -1,0 +1,115 @@
+"""Margins of books: contributions, row order, markets, and books that cannot be margined."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcmargin as mm
+from tests.models import make_model
+
+ROWS = [("x", "a0", 3.0), ("x", "a1", -2.0), ("y", "a2", 5.5), ("x", "a2", 0.25), ("z", "a1", -1.0)]
+
+
+def book_of(rows, **options):
+    return mm.Book.from_frame(
+        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]), **options
+    )
+
+
+@pytest.fixture(scope="module")
+def scenarios():
+    model = make_model(("garch", "gjr", "egarch"), innovations="skewt", dependence="t")
+    return mm.simulate(model, horizons=(1, 2), paths=20_000, seed=7)
+
+
+def test_contributions_add_up(scenarios):
+    for account in mm.margin(book_of(ROWS), scenarios).accounts:
+        total = sum(position.contribution for position in account.contributions)
+        assert abs(total - account.expected_shortfall) <= 1e-12 * account.gross_exposure
+
+
+def test_row_order_changes_nothing(scenarios):
+    ahead, back = (mm.margin(book_of(rows), scenarios) for rows in (ROWS, ROWS[::-1]))
+    assert ahead.accounts == back.accounts
+    assert ahead.fingerprints == back.fingerprints
+
+
+def test_a_margin_is_the_shortfall_of_the_hand_made_loss(scenarios):
+    account = mm.margin(book_of(ROWS), scenarios, policy=mm.MarginPolicy(level=0.98)).accounts[0]
+    moves = scenarios.returns[1].astype(float)
+    loss = -100.0 * (3.0 * moves[0] - 2.0 * moves[1] + 0.25 * moves[2])
+    expected = np.sort(loss)[::-1][:400].mean()
+    assert account.margin == pytest.approx(expected, rel=1e-12)
+    assert account.gross_exposure == 525.0
+    assert account.net_exposure == 125.0
+
+
+def test_a_market_overrides_the_models_prices(scenarios):
+    rows = [("x", "a0", 1.0)]
+    base = mm.margin(book_of(rows), scenarios).accounts[0].margin
+    market = mm.Market(as_of=scenarios.as_of, spot={"a0": 200.0})
+    assert mm.margin(book_of(rows), scenarios, market).accounts[0].margin == 2 * base
+
+
+def test_report_to_json_and_back_is_exact(scenarios):
+    report = mm.margin(book_of(ROWS), scenarios)
+    again = mm.MarginReport.from_json(report.to_json())
+    assert again.accounts == report.accounts
+    assert again.to_json() == report.to_json()
+    assert list(report.to_frame()["account"]) == ["x", "y", "z"]
+    assert "20,000 paths" in str(report)
+    for text in ("", "{}", "[]", report.to_json()[:-20], '{"schema": "mcmargin.report/1"}'):
+        with pytest.raises(mm.ModelFileError):
+            mm.MarginReport.from_json(text)
+
+
+def test_a_short_positions_margin_is_stable_from_seed_to_seed():
+    """Power-law innovations: with simple returns each seed is within 4 errors of the mean."""
+    model = make_model(("garch",), innovations="t", dependence="t", variance=4e-3)
+    shorts = [
+        mm.margin(
+            book_of([("x", "a0", -1.0)]), mm.simulate(model, horizon=2, paths=20_000, seed=seed)
+        ).accounts[0]
+        for seed in range(8)
+    ]
+    figures = np.array([short.margin for short in shorts])
+    errors = np.array([short.expected_shortfall_error for short in shorts])
+    assert (np.abs(figures - figures.mean()) < 4 * errors).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "match"),
+    [
+        ([("x", "eth", 1.0)], {}, mm.DataError, "'x'.*no asset 'eth'"),
+        ([("x", "a0", np.inf)], {}, mm.DataError, "row 2.*finite"),
+        ([("x", "a0", np.nan)], {}, mm.DataError, "row 2.*finite"),
+        ([("x", "a0", 1.0), ("x", "a0", 2.0)], {}, mm.DataError, "row 3 repeats"),
+        ([("x", "a0", "many")], {}, mm.DataError, "row 2.*'many' is not a number"),
+        ([("x", "a0", 1.0)], {"instruments": []}, mm.DataError, "'a0' is unknown"),
+        ([("", "a0", 1.0)], {}, mm.DataError, "column 'account': empty"),
+        ([], {}, mm.DataError, "no positions"),
+        (
+            [("x", "s", 1.0)],
+            {"instruments": [mm.Spot("s", "a0", "EUR")]},
+            mm.DataError,
+            "in EUR, the account in USD",
+        ),
+    ],
+)
+def test_books_that_cannot_be_margined(scenarios, rows, options, error, match):
+    with pytest.raises(error, match=match):
+        mm.margin(book_of(rows, **options), scenarios)
+
+
+def test_policies_that_the_scenarios_cannot_serve(scenarios):
+    book = book_of(ROWS)
+    with pytest.raises(mm.PolicyError, match=r"horizon 5.*\(1, 2\)"):
+        mm.margin(book, scenarios, policy=mm.MarginPolicy(horizon=5))
+    with pytest.raises(mm.PolicyError, match="at least 100000"):
+        mm.margin(book, scenarios, policy=mm.MarginPolicy(level=0.99999))
+    late = mm.Market(as_of=np.datetime64("2020-03-01", "ns"), spot=scenarios.market().spot)
+    with pytest.raises(mm.DataError, match=r"60\.0 days older"):
+        mm.margin(book, scenarios, late, mm.MarginPolicy(max_age_days=5))
+    for wrong in ({"level": 0.5}, {"level": 1.0}, {"confidence": 0.0}, {"horizon": 0}):
+        with pytest.raises(mm.PolicyError):
+            mm.MarginPolicy(**wrong)
