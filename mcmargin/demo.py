@@ -31,6 +31,7 @@ def demo_prices() -> PriceHistory:
             "wti": wti.load()["DCOILWTICO"],
         },
         axis=1,
+        sort=True,
     )
     return PriceHistory.from_frame(frame.sort_index().loc["1999":"2018"], source="arch.data")
 

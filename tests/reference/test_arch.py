@@ -173,3 +173,14 @@ def test_kernel_rows_are_independent_of_their_neighbours():
     )
     alone = simulate(make_model(("garch",)), horizon=3, paths=3000, seed=2, precision="double")
     np.testing.assert_allclose(mixed.returns[0, 0], alone.returns[0, 0], rtol=1e-12)
+
+
+def test_a_fit_that_is_not_stationary_gives_way_and_says_so():
+    """S&P 500, 1999 to 2018: GJR with skewed t has a persistence above 1 by its true E[z2; z<0]."""
+    from arch.data import sp500
+
+    returns = sp500.load()["Adj Close"].pct_change().dropna().to_numpy()
+    fit = fit_asset(returns, "gjr", "skewt", asset="sp500")
+    assert (fit.volatility, fit.innovations.kind) == ("garch", "t")
+    assert fit.persistence < 1
+    assert "not stationary" in fit.refused[0]
