@@ -1,9 +1,10 @@
-# make demo: the main job on real prices. make test: the whole suite. Both make their own .venv.
+# make demo: the main job on real prices. make test: the whole suite. make bench: simulation
+# beside plain numpy. Each makes its own .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: pyproject.toml
@@ -19,6 +20,10 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet 'pytest-benchmark>=4'
+	$(BIN)/python -m pytest -o addopts=--import-mode=importlib benchmarks
 
 clean:
 	rm -rf $(VENV) build *.egg-info
