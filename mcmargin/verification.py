@@ -105,4 +105,12 @@ def verify(
                 return Verification(
                     "different", largest, (f"{figure} of account {new.account!r} differs",)
                 )
+        shares = [[p.contribution for p in account.contributions] for account in (new, old)]
+        same = [p.instrument for p in new.contributions] == [
+            p.instrument for p in old.contributions
+        ]
+        if not same or not np.allclose(shares[0], shares[1], rtol=0.0, atol=bound):
+            return Verification(
+                "different", largest, (f"the contributions of account {new.account!r} differ",)
+            )
     return Verification("within the engine bound", largest, ())

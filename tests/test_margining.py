@@ -1,5 +1,7 @@
 """Margins of books: contributions, row order, markets, and books that cannot be margined."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,3 +115,18 @@ def test_policies_that_the_scenarios_cannot_serve(scenarios):
     for wrong in ({"level": 0.5}, {"level": 1.0}, {"confidence": 0.0}, {"horizon": 0}):
         with pytest.raises(mm.PolicyError):
             mm.MarginPolicy(**wrong)
+
+
+@pytest.mark.parametrize("figure", ["margin", "value_at_risk", "contribution"])
+def test_verify_notices_any_altered_figure(figure):
+    model, book = make_model(("garch", "gjr", "egarch")), book_of(ROWS)
+    report = mm.margin(book, mm.simulate(model, horizon=2, paths=3000, seed=7))
+    assert mm.verify(report, model, book).verdict == "equal"
+    fields = json.loads(report.to_json())
+    account = fields["accounts"][1]
+    target = account["contributions"][0] if figure == "contribution" else account
+    target[figure] *= 1.01
+    forged = mm.MarginReport.from_json(json.dumps(fields))
+    assert mm.verify(forged, model, book).verdict == "different"
+    other = make_model(("garch", "gjr", "egarch"), variance=2e-4)
+    assert "the model's fingerprint differs" in mm.verify(report, other, book).reasons
