@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.book import Book
+from mcmargin.book import Account, Book
 from mcmargin.errors import DataError
 from mcmargin.instruments import value_changes
 from mcmargin.market import Market
@@ -149,10 +149,13 @@ def _account_margin(
 
 
 def _check_assets(book: Book, scenarios: Scenarios, market: Market) -> None:
+    if not book.accounts:
+        raise DataError("the book has no accounts; give at least one position")
+    columns = book.quantities.tocsc()
     for column, instrument in enumerate(book.instruments):
-        holders = np.flatnonzero(book.quantities[:, [column]].toarray())
-        holder = book.accounts[holders[0] if len(holders) else 0]
-        where = f"account {holder.name!r}, instrument {instrument.name!r}"
+        rows = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
+        holders = [book.accounts[row] for row in rows]
+        where = f"{_named(holders)}, instrument {instrument.name!r}"
         if instrument.underlying not in scenarios.assets:
             raise DataError(
                 f"{where}: the model has no asset {instrument.underlying!r}; it has "
@@ -160,11 +163,22 @@ def _check_assets(book: Book, scenarios: Scenarios, market: Market) -> None:
             )
         if instrument.underlying not in market.spot:
             raise DataError(f"{where}: the market has no price of {instrument.underlying!r}")
-        if instrument.currency != holder.currency:
-            raise DataError(
-                f"{where}: in {instrument.currency}, the account in {holder.currency}, and there "
-                "is no rate between them"
-            )
+        for holder in holders:
+            if instrument.currency != holder.currency:
+                raise DataError(
+                    f"{_named([holder])}, instrument {instrument.name!r}: in "
+                    f"{instrument.currency}, the account in {holder.currency}, and there is no "
+                    "rate between them"
+                )
+
+
+def _named(holders: list[Account]) -> str:
+    """Name the first few accounts, and count the others."""
+    if not holders:
+        return "no account"
+    names = ", ".join(repr(holder.name) for holder in holders[:5])
+    more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
+    return f"account{'s' if len(holders) > 1 else ''} {names}{more}"
 
 
 def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:

@@ -45,4 +45,6 @@ class Market:
 
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of the prices and their time."""
-        return digest(str(self.as_of), tuple(sorted(self.spot.items())))
+        # One form for any unit of time and type of number, so that a report read back agrees.
+        prices = tuple(sorted((asset, float(price)) for asset, price in self.spot.items()))
+        return digest(str(self.as_of.astype("datetime64[ns]")), prices)

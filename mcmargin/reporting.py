@@ -135,7 +135,7 @@ class MarginReport:
             fields["plan"] = SimulationPlan(**plan | {"horizons": tuple(plan["horizons"])})
             fields["accounts"] = tuple(_read_account(account) for account in fields["accounts"])
             return cls(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelFileError(f"not a margin report: {error}") from None
         except McMarginError as error:
             raise ModelFileError(f"not a usable margin report: {error}") from None
@@ -143,6 +143,7 @@ class MarginReport:
     def __str__(self) -> str:
         """Table for a terminal, with what was simulated."""
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(title=f"Margin at {self.policy.level:.4%} over {self.horizon} bars")
@@ -153,12 +154,12 @@ class MarginReport:
             share = a.margin / a.gross_exposure if a.gross_exposure else 0.0
             figures = (a.margin, a.expected_shortfall_error, a.value_at_risk)
             table.add_row(
-                f"{a.account} ({a.currency})",
+                escape(f"{a.account} ({a.currency})"),
                 *(f"{x:,.2f}" for x in (*figures, a.gross_exposure, a.net_exposure)),
                 f"{share:.2%}",
             )
         stream = io.StringIO()
-        console = Console(file=stream, width=110)
+        console = Console(file=stream, width=110, color_system=None, force_terminal=False)
         console.print(table)
         console.print(
             f"{self.plan.paths:,} paths, seed {self.plan.seed}, {self.plan.precision} precision, "

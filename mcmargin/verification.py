@@ -7,7 +7,7 @@ bit, within the bound that holds between engines, or different, with the reasons
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mcmargin.book import Book
 from mcmargin.margining import margin
 from mcmargin.market import Market
 from mcmargin.model import MarketModel
-from mcmargin.reporting import MarginReport
+from mcmargin.reporting import AccountMargin, MarginReport
 from mcmargin.simulation import simulate
 
 ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
@@ -93,6 +93,18 @@ def verify(
     largest = max(differences)
     if not largest <= ENGINE_BOUND[plan.precision]:
         reasons.append(f"expected shortfall differs by {largest:.3g} of gross exposure")
+    reasons += [
+        f"{field} differs"
+        for field in ("as_of", "horizon")
+        if getattr(again, field) != getattr(report, field)
+    ]
+    if report.engine == again.engine:
+        # Between engines a path at the bound may fall on either side; on one it may not.
+        reasons += [
+            f"{field} differs"
+            for field in ("floored_paths", "capped_paths")
+            if getattr(again, field) != getattr(report, field)
+        ]
     if reasons:
         return Verification("different", largest, tuple(reasons))
     if again.accounts == report.accounts:
@@ -100,17 +112,28 @@ def verify(
     # Every figure derives from the losses, so a lone altered one is no rounding.
     for new, old in zip(again.accounts, report.accounts, strict=True):
         bound = ENGINE_BOUND[plan.precision] * max(new.gross_exposure, 1e-300)
-        for figure in ("margin", "value_at_risk", "gross_exposure", "net_exposure"):
-            if not abs(getattr(new, figure) - getattr(old, figure)) <= bound:
-                return Verification(
-                    "different", largest, (f"{figure} of account {new.account!r} differs",)
-                )
-        shares = [[p.contribution for p in account.contributions] for account in (new, old)]
-        same = [p.instrument for p in new.contributions] == [
-            p.instrument for p in old.contributions
-        ]
-        if not same or not np.allclose(shares[0], shares[1], rtol=0.0, atol=bound):
+        figures, filed = _figures(new), _figures(old)
+        if figures.keys() != filed.keys() or new.currency != old.currency:
             return Verification(
-                "different", largest, (f"the contributions of account {new.account!r} differ",)
+                "different", largest, (f"currency or positions of account {new.account!r} differ",)
             )
+        for name, figure in figures.items():
+            if not abs(figure - filed[name]) <= bound:
+                return Verification(
+                    "different", largest, (f"{name} of account {new.account!r} differs",)
+                )
     return Verification("within the engine bound", largest, ())
+
+
+def _figures(account: AccountMargin) -> dict[str, float]:
+    """Every number of an account, by name."""
+    figures: dict[str, float] = {}
+    for name, value in asdict(account).items():
+        if isinstance(value, float):
+            figures[name] = value
+        elif name.endswith("_interval"):
+            figures[f"{name} low"], figures[f"{name} high"] = value
+    for position in account.contributions:
+        for name in ("quantity", "exposure", "contribution"):
+            figures[f"{name} of {position.instrument!r}"] = getattr(position, name)
+    return figures
