@@ -26,6 +26,9 @@ app = typer.Typer(
     "'mcmargin demo', or: calibrate prices.csv -o model.npz, then margin model.npz positions.csv.",
 )
 
+INTERRUPTED = 130
+"""Status that typer gives Ctrl-C."""
+
 Progress = Callable[[int, int], None]
 Model = Annotated[Path, typer.Argument(help="A model that 'calibrate' or 'update' wrote.")]
 Positions = Annotated[Path, typer.Argument(help="CSV or Parquet: account,instrument,quantity.")]
@@ -70,7 +73,7 @@ def calibrate(
     innovations: Annotated[str, typer.Option(help="normal, t, skewt, ged, empirical.")] = "skewt",
     dependence: Annotated[str, typer.Option(help="gaussian, t, historical.")] = "t",
     warm_start: Annotated[Path | None, typer.Option(help="Earlier model to start from.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Fits at a time; one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Fits at a time; one a core.")] = None,
 ) -> None:
     """Fit a model to closes.  Example: mcmargin calibrate prices.csv -o model.npz."""
     import mcmargin as mm
@@ -116,7 +119,7 @@ def margin(
     seed: Seed = 7,
     engine: Engine = "auto",
     precision: Precision = "single",
-    form: Annotated[Format, typer.Option("--format", help="Of the output.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="How the report prints.")] = Format.table,
 ) -> None:
     """Margin every account.  Example: mcmargin margin model.npz positions.csv --format json."""
     import mcmargin as mm
@@ -198,7 +201,7 @@ def verify(
 
 @app.command()
 def info() -> None:
-    """Print versions, engines found, and threads."""
+    """Print versions, engines found, and threads.  Example: mcmargin info."""
     from importlib.metadata import PackageNotFoundError, version
 
     from mcmargin.simulation import thread_count
@@ -238,8 +241,10 @@ def main() -> None:
     except McMarginError as error:
         _say(f"mcmargin: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("mcmargin: interrupted; nothing was written")
+    except SystemExit as status:
+        if status.code != INTERRUPTED:
+            raise
+        _say("mcmargin: interrupted")
         sys.exit(1)
     except Exception as error:
         if os.environ.get("MCMARGIN_DEBUG"):

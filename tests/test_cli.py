@@ -1,8 +1,11 @@
 """The command line as a person or a job runs it: real processes, real files."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -99,6 +102,7 @@ def test_simulate_writes_every_horizon(folder):
         (("calibrate", "positions.csv", "-o", "new.npz"), "positions.csv"),
         (("update", "model.npz", "prices.csv", "-o", "new.npz"), "newer"),
         (("verify", "prices.csv", "model.npz", "positions.csv"), "not a margin report"),
+        (("calibrate", "prices.csv", "-o", "new.npz", "--jobs", "0"), "--jobs"),
         (("margin",), "Missing argument"),
     ],
 )
@@ -109,6 +113,31 @@ def test_bad_input_is_status_2_without_a_traceback(folder, arguments, message):
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (folder / "new.npz").exists()
+
+
+def test_an_interrupt_is_status_1_and_one_line(folder):
+    os.mkfifo(folder / "pipe")
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcmargin.cli", "verify", "pipe", "model.npz", "positions.csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        # A job in the background inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        pipe = None
+        # The pipe opens for writing once the command reads it: it is then inside its work.
+        while pipe is None and process.poll() is None:
+            try:
+                pipe = os.open(folder / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, message = process.communicate(timeout=60)
+        if pipe is not None:
+            os.close(pipe)
+    assert (process.returncode, output, message) == (1, "", "mcmargin: interrupted\n")
 
 
 def test_info_names_versions():
