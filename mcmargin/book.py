@@ -91,6 +91,8 @@ class Book:
         if len(frame) == 0:
             raise DataError(f"{source}: no positions")
         known = None if instruments is None else {item.name: item for item in instruments}
+        if known is not None and len(known) < len(instruments or ()):
+            raise DataError(f"{source}: an instrument's name is given twice; give each once")
         seen: dict[tuple[str, str], tuple[int, float]] = {}
         rows = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
         for number, (account, name, quantity) in enumerate(rows, 2):
@@ -108,11 +110,17 @@ class Book:
                 raise DataError(f"{where}: instrument {pair[1]!r} is unknown; add it or mend it")
             seen[pair] = (number, units)
         accounts = sorted({account for account, _ in seen})
-        names = sorted({name for _, name in seen})
-        matrix = sparse.lil_array((len(accounts), len(names)))
-        for (account, name), (_, units) in seen.items():
-            matrix[accounts.index(account), names.index(name)] = units
-        quantities = sparse.csr_array(matrix)
+        # A position of 0 is none: the account stays, the instrument is not held.
+        held_units = {pair: units for pair, (_, units) in seen.items() if units != 0}
+        names = sorted({name for _, name in held_units})
+        row_of = {name: row for row, name in enumerate(accounts)}
+        column_of = {name: column for column, name in enumerate(names)}
+        rows_held = [row_of[account] for account, _ in held_units]
+        columns_held = [column_of[name] for _, name in held_units]
+        quantities = sparse.csr_array(
+            (np.array(list(held_units.values()), float), (rows_held, columns_held)),
+            shape=(len(accounts), len(names)),
+        )
         quantities.sort_indices()
         held = tuple(Spot(name, name, currency) if known is None else known[name] for name in names)
         return cls(tuple(Account(name, currency) for name in accounts), held, quantities)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from numbers import Integral, Real
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.errors import PolicyError
@@ -40,12 +41,23 @@ class MarginPolicy:
     max_age_days: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("level", "confidence", "max_age_days"):
+            value = getattr(self, name)
+            if value is None and name == "max_age_days":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise PolicyError(f"{name} must be a number, not {value!r}")
+            # Plain numbers, so that a policy's fingerprint does not hang on the caller's types.
+            object.__setattr__(self, name, float(value))
         if not 0.5 < self.level < 1:
             raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {self.level}")
         if not 0 < self.confidence < 1:
             raise PolicyError(f"confidence must lie between 0 and 1, not {self.confidence}")
-        if self.horizon is not None and self.horizon < 1:
-            raise PolicyError(f"horizon must be 1 bar or more, not {self.horizon}")
+        if self.horizon is not None:
+            whole = isinstance(self.horizon, Integral) and not isinstance(self.horizon, bool)
+            if not whole or self.horizon < 1:
+                raise PolicyError(f"horizon must be a whole number of bars, not {self.horizon!r}")
+            object.__setattr__(self, "horizon", int(self.horizon))
         if self.max_age_days is not None and not self.max_age_days >= 0:
             raise PolicyError(f"max_age_days must be 0 or more, not {self.max_age_days}")
 

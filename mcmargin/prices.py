@@ -59,6 +59,8 @@ class PriceHistory:
         >>> PriceHistory.from_frame(frame).assets
         ('btc',)
         """
+        if frame.shape[1] == 0 or len(frame) == 0:
+            raise DataError(f"{source}: no prices; dates and at least one asset are needed")
         if not isinstance(frame.index, pd.DatetimeIndex):
             frame = frame.set_index(frame.columns[0])
         assets = [str(column) for column in frame.columns]
@@ -111,6 +113,8 @@ def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
 def _require_header(header: list[str], source: str) -> None:
     if len(header) < 2:
         raise DataError(f"{source}: one column; dates and at least one asset are needed")
+    if not pd.isna(pd.to_datetime(header[0], errors="coerce", format="ISO8601")):
+        raise DataError(f"{source}: row 1 holds the date {header[0]}; a header row is needed")
     for name in header[1:]:
         try:
             float(name)

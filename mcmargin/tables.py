@@ -77,6 +77,8 @@ def parse_number(cell: str, *, where: str) -> float:
     if cell.lower() in MISSING:
         return float("nan")
     try:
+        if "_" in cell:
+            raise ValueError
         return float(cell)
     except ValueError:
         raise DataError(f"{where}: {cell!r} is not a number") from None

@@ -130,3 +130,9 @@ def test_verify_notices_any_altered_figure(figure):
     assert mm.verify(forged, model, book).verdict == "different"
     other = make_model(("garch", "gjr", "egarch"), variance=2e-4)
     assert "the model's fingerprint differs" in mm.verify(report, other, book).reasons
+
+
+def test_an_account_of_zero_positions_has_no_margin(scenarios):
+    for rows in ([("flat", "a0", 0.0)], [("flat", "a0", 0.0), ("x", "a0", 1.0)]):
+        flat = mm.margin(book_of(rows), scenarios).accounts[0]
+        assert (flat.account, flat.margin, flat.contributions) == ("flat", 0.0, ())

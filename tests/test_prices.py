@@ -18,6 +18,8 @@ BAD = {
     "text": ("date,a\n2021-01-01,1\n2021-01-02,x\n", "row 3, column 'a': 'x' is not a number"),
     "empty": ("", "empty"),
     "no header": ("2021-01-01,1\n2021-01-02,2\n", "header"),
+    "date for a header": ("2021-01-01,a\n2021-01-02,2\n2021-01-03,3\n", "row 1 holds the date"),
+    "underscore": ("date,a\n2021-01-01,1\n2021-01-02,1_0\n", "'1_0' is not a number"),
     "ragged": ("date,a\n2021-01-01,1\n2021-01-02\n", "row 3 has 1 cells and the header has 2"),
     "binary": ("date,a\n\0\1\n", "binary"),
     "still": ("date,a\n2021-01-01,1\n2021-01-02,1\n2021-01-03,1\n", "'a' never moves"),
