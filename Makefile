@@ -22,7 +22,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet 'pytest-benchmark>=4'
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m pytest -o addopts=--import-mode=importlib benchmarks
 
 clean:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint
+from mcmargin.checks import Progress, whole_number
 from mcmargin.dependence import check_pair, fit_dependence, is_scale, marginal_table
 from mcmargin.errors import CalibrationError
 from mcmargin.innovations import Innovations, empirical_innovations
@@ -40,8 +40,8 @@ class AssetFit:
     parameters : ndarray of shape (4,), float64
         omega, alpha, gamma, beta.
     innovations : Innovations
-    variances : ndarray of shape (bars + 1,), float64
-        arch's filtered variances, then the variance of the next bar.
+    next_variance : float
+        Of the bar after the history.
     residuals : ndarray of shape (bars,), float64
         Standardised.
     persistence : float
@@ -52,7 +52,7 @@ class AssetFit:
     volatility: str
     parameters: NDArray[np.float64]
     innovations: Innovations
-    variances: NDArray[np.float64]
+    next_variance: float
     residuals: NDArray[np.float64]
     persistence: float
     refused: tuple[str, ...]
@@ -66,7 +66,7 @@ def calibrate(
     dependence: str = "t",
     warm_start: MarketModel | None = None,
     jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MarketModel:
     """Fit a market model to daily (or any other regular) closes.
 
@@ -94,12 +94,15 @@ def calibrate(
     ------
     CalibrationError
         For an unknown or illegal combination, or a history too short, naming the asset.
+    PolicyError
+        If jobs is not 1 or more.
     """
     from joblib import Parallel, delayed
 
     if volatility not in VOLATILITIES:
         raise CalibrationError(f"volatility {volatility!r} is unknown; choose of {VOLATILITIES}")
     check_pair(innovations, dependence)
+    workers = -1 if jobs is None else whole_number("jobs", jobs)
     joint = joint_returns(prices)
     _check_length(joint.assets, joint.returns)
     fits: list[AssetFit] = []
@@ -113,7 +116,7 @@ def calibrate(
         )
         for asset, column in zip(joint.assets, joint.returns.T, strict=True)
     )
-    for fit in Parallel(n_jobs=-1 if jobs is None else jobs, return_as="generator")(tasks):
+    for fit in Parallel(n_jobs=workers, return_as="generator")(tasks):
         fits.append(fit)
         if progress is not None:
             progress(len(fits), len(joint.assets))
@@ -121,7 +124,7 @@ def calibrate(
     state = FilterState(
         as_of=joint.times[-1],
         prices=joint.last_prices,
-        variance=np.array([fit.variances[-1] for fit in fits]),
+        variance=np.array([fit.next_variance for fit in fits]),
         residuals=residuals[-1].copy(),
     )
     if dependence == "historical":
@@ -146,11 +149,10 @@ def calibrate(
 def marginal_tables(
     marginals: tuple[Innovations, ...], kind: str, nu: float
 ) -> NDArray[np.float64]:
-    """Marginal transforms of all assets; zeros where a mere scale stands in, empty if unused."""
+    """Marginal transforms of all assets, [assets, 4099]; empty where no asset needs one."""
     if kind == "historical" or all(is_scale(marginal, nu) for marginal in marginals):
         return np.empty((0, 0))
-    rows = [marginal_table(marginal, nu) for marginal in marginals]
-    return np.array(rows)
+    return np.array([marginal_table(marginal, nu) for marginal in marginals])
 
 
 def fit_asset(
@@ -189,8 +191,8 @@ def fit_asset(
         if fit is not None:
             if innovations == "empirical":
                 marginal = empirical_innovations(fit.residuals, asset=asset)
-                fit = AssetFit(**{**fit.__dict__, "innovations": marginal})
-            return AssetFit(**{**fit.__dict__, "refused": tuple(refused)})
+                fit = replace(fit, innovations=marginal)
+            return replace(fit, refused=tuple(refused))
         refused.append(f"{kind} with {law} innovations {reason}")
     raise CalibrationError(f"{asset}: nothing could be fitted: {'; '.join(refused)}")
 
@@ -253,9 +255,7 @@ def _try_fit(
     residuals = returns / np.sqrt(variances)
     recursion = volatility_of((kind,), parameters[None], np.ones(1))
     ahead = recursion.next_variance(variances[-1:], returns[-1:])
-    fit = AssetFit(
-        kind, parameters, marginal, np.append(variances, ahead), residuals, persistence, ()
-    )
+    fit = AssetFit(kind, parameters, marginal, float(ahead[0]), residuals, persistence, ())
     return fit, ""
 
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcmargin.checks import Progress
 from mcmargin.errors import McMarginError, ModelFileError
+
+if TYPE_CHECKING:
+    from mcmargin.model import MarketModel
+    from mcmargin.simulation import Scenarios
 
 app = typer.Typer(
     add_completion=False,
@@ -29,7 +34,6 @@ app = typer.Typer(
 INTERRUPTED = 130
 """Status that typer gives Ctrl-C."""
 
-Progress = Callable[[int, int], None]
 Model = Annotated[Path, typer.Argument(help="A model that 'calibrate' or 'update' wrote.")]
 Positions = Annotated[Path, typer.Argument(help="CSV or Parquet: account,instrument,quantity.")]
 Prices = Annotated[Path, typer.Argument(help="CSV or Parquet: dates, then one column an asset.")]
@@ -59,6 +63,29 @@ def _bar(step: str) -> Iterator[Progress | None]:
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(step, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _scenarios(
+    model: MarketModel,
+    horizons: tuple[int, ...],
+    paths: int,
+    seed: int,
+    engine: str,
+    precision: str,
+) -> Scenarios:
+    """Simulate with a progress bar, for every command that needs scenarios."""
+    from mcmargin.simulation import simulate
+
+    with _bar("Simulating") as progress:
+        return simulate(
+            model,
+            horizons=horizons,
+            paths=paths,
+            seed=seed,
+            engine=engine,
+            precision=precision,
+            progress=progress,
+        )
 
 
 def _say(text: str) -> None:
@@ -126,16 +153,7 @@ def margin(
 
     policy = mm.MarginPolicy(level=level, horizon=horizon)
     book, fitted = mm.read_positions(positions), mm.load_model(model)
-    with _bar("Simulating") as progress:
-        scenarios = mm.simulate(
-            fitted,
-            horizon=horizon,
-            paths=paths,
-            seed=seed,
-            engine=engine,
-            precision=precision,
-            progress=progress,
-        )
+    scenarios = _scenarios(fitted, (horizon,), paths, seed, engine, precision)
     with _bar("Margining") as progress:
         report = mm.margin(book, scenarios, policy=policy, progress=progress)
     if form is Format.json:
@@ -159,17 +177,9 @@ def simulate(
     """Write scenarios.  Example: mcmargin simulate model.npz -o s.npz --horizon 1 --horizon 5."""
     import mcmargin as mm
 
-    fitted = mm.load_model(model)
-    with _bar("Simulating") as progress:
-        scenarios = mm.simulate(
-            fitted,
-            horizons=tuple(horizon or [2]),
-            paths=paths,
-            seed=seed,
-            engine=engine,
-            precision=precision,
-            progress=progress,
-        )
+    scenarios = _scenarios(
+        mm.load_model(model), tuple(horizon or [2]), paths, seed, engine, precision
+    )
     scenarios.save(output)
     _say(f"Wrote {output}: {scenarios.returns.shape} returns (horizons, assets, paths).")
 

@@ -11,13 +11,12 @@ import pandas as pd
 
 from mcmargin.book import Book
 from mcmargin.calibration import calibrate
+from mcmargin.checks import Progress
 from mcmargin.margining import margin
 from mcmargin.policy import MarginPolicy
 from mcmargin.prices import PriceHistory
 from mcmargin.reporting import MarginReport
 from mcmargin.simulation import simulate
-
-Progress = Callable[[int, int], None]
 
 
 def demo_prices() -> PriceHistory:

@@ -125,8 +125,9 @@ def fit_dependence(residuals: NDArray[np.float64], kind: str) -> Dependence:
     if kind == "t" and assets > 1:
         nu = _fit_nu(uniforms)
     elif kind == "t":
+        # One asset tells nothing of it, and its marginal is exact whatever it is.
         nu = _NU_RANGE[1]
-    correlation = score_correlation(uniforms, nu)
+    correlation = score_correlation(copula_scores(uniforms, nu))
     dates = residuals if kind == "historical" else np.empty((0, assets))
     return make_dependence(kind, correlation, nu=nu, residuals=dates)
 
@@ -170,13 +171,17 @@ def make_dependence(
     return Dependence(kind, correlation, factor.astype(np.float64), float(nu), mixing, residuals)
 
 
-def score_correlation(uniforms: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
-    """Shrunk correlation of the normal or t scores of uniforms [bars, assets]."""
+def copula_scores(uniforms: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
+    """Normal scores of uniforms [bars, assets] where nu is infinite, else t scores."""
+    return np.asarray(special.ndtri(uniforms) if np.isinf(nu) else stats.t.ppf(uniforms, nu))
+
+
+def score_correlation(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shrunk correlation of scores [bars, assets]."""
     from sklearn.covariance import ledoit_wolf
 
-    if uniforms.shape[1] == 1:
+    if scores.shape[1] == 1:
         return np.ones((1, 1))
-    scores = special.ndtri(uniforms) if np.isinf(nu) else stats.t.ppf(uniforms, nu)
     scores = scores / scores.std(axis=0)
     covariance, _ = ledoit_wolf(scores, assume_centered=True)
     spread = np.sqrt(np.diag(covariance))
@@ -193,7 +198,8 @@ def score_correlation(uniforms: NDArray[np.float64], nu: float) -> NDArray[np.fl
 def _fit_nu(uniforms: NDArray[np.float64]) -> float:
     def cost(log_nu: float) -> float:
         nu = float(np.exp(log_nu))
-        return -_t_copula_likelihood(uniforms, score_correlation(uniforms, nu), nu)
+        scores = copula_scores(uniforms, nu)
+        return -_t_copula_likelihood(scores, score_correlation(scores), nu)
 
     low, high = np.log(_NU_RANGE)
     found = optimize.minimize_scalar(
@@ -203,10 +209,9 @@ def _fit_nu(uniforms: NDArray[np.float64]) -> float:
 
 
 def _t_copula_likelihood(
-    uniforms: NDArray[np.float64], correlation: NDArray[np.float64], nu: float
+    scores: NDArray[np.float64], correlation: NDArray[np.float64], nu: float
 ) -> float:
     """Log-likelihood of the t copula: the joint t density over its marginals' product."""
-    scores = stats.t.ppf(uniforms, nu)
     bars, assets = scores.shape
     factor = np.linalg.cholesky(correlation)
     solved = np.linalg.solve(factor, scores.T)

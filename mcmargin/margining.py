@@ -1,20 +1,20 @@
 """margin(): from a book and scenarios to what each account must post, and why.
 
 In: a `Book`, `Scenarios`, a `Market` (the model's own prices where none is given) and a
-`MarginPolicy`. Out: a `MarginReport`. Each instrument is valued once per block of paths, the
+`MarginPolicy`. Out: a `MarginReport`. Instruments are valued by block of accounts and paths, the
 profit and loss of all accounts is one sparse product in float64, and each account's margin is
 the expected shortfall of its losses, shared out over its positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.book import Account, Book
+from mcmargin.checks import Progress
 from mcmargin.errors import DataError
 from mcmargin.instruments import value_changes
 from mcmargin.market import Market
@@ -34,7 +34,7 @@ def margin(
     market: Market | None = None,
     policy: MarginPolicy | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MarginReport:
     """Expected-shortfall margin of every account.
 

@@ -7,6 +7,7 @@ that `update` moves to newer prices by the volatility recursions alone, without 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import io
 import json
 import os
@@ -266,7 +267,7 @@ def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> Mar
     arrays = _read_arrays(Path(path))
     try:
         checksum = str(arrays.pop("checksum"))
-        if checksum != _digest(arrays, key=key):
+        if not hmac.compare_digest(checksum.encode(), _digest(arrays, key=key).encode()):
             raise ModelFileError(
                 f"{path}: the checksum differs; the file was altered, or the key is another"
             )
@@ -298,10 +299,9 @@ def _read_array(content: bytes) -> NDArray[Any]:
     """One npy entry; its header may not claim more than the entry holds."""
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(version)
-    if read is None:
+    if version != (1, 0):
         raise ValueError(f"npy version {version}")
-    shape, _, dtype = read(stream)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.hasobject:
         raise ValueError("an entry holds pickled objects")
     if int(np.prod(shape, dtype=object)) * dtype.itemsize != len(content) - stream.tell():
@@ -311,8 +311,6 @@ def _read_array(content: bytes) -> NDArray[Any]:
 
 
 def _digest(arrays: dict[str, NDArray[Any]], *, key: bytes | None) -> str:
-    import hmac
-
     sha = hashlib.sha256() if key is None else hmac.new(key, digestmod="sha256")
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.checks import whole_number
 from mcmargin.errors import PolicyError
 
 
@@ -54,10 +55,7 @@ class MarginPolicy:
         if not 0 < self.confidence < 1:
             raise PolicyError(f"confidence must lie between 0 and 1, not {self.confidence}")
         if self.horizon is not None:
-            whole = isinstance(self.horizon, Integral) and not isinstance(self.horizon, bool)
-            if not whole or self.horizon < 1:
-                raise PolicyError(f"horizon must be a whole number of bars, not {self.horizon!r}")
-            object.__setattr__(self, "horizon", int(self.horizon))
+            object.__setattr__(self, "horizon", whole_number("horizon", self.horizon))
         if self.max_age_days is not None and not self.max_age_days >= 0:
             raise PolicyError(f"max_age_days must be 0 or more, not {self.max_age_days}")
 

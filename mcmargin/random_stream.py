@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.errors import PolicyError
+from mcmargin.checks import whole_number
 
 TILE_PATHS = 2048
 HALF_TILE = TILE_PATHS // 2
@@ -68,9 +68,8 @@ def stream_key(seed: int) -> NDArray[np.uint64]:
     >>> stream_key(7).dtype, stream_key(7).shape
     (dtype('uint64'), (2,))
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise PolicyError(f"seed must be an integer of 0 or more, not {seed!r}")
-    state = np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)
+    plain = whole_number("seed", seed, least=0)
+    state = np.random.SeedSequence(plain).generate_state(2, np.uint64)
     return state.astype(np.uint64, copy=False)
 
 

@@ -7,8 +7,8 @@ the same plan and model give the same scenarios.
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.checks import Progress, whole_number
 from mcmargin.errors import EngineError, PolicyError
 from mcmargin.market import Market
 from mcmargin.model import MarketModel, write_atomically
 from mcmargin.random_stream import TILE_PATHS, stream_key
 
-Progress = Callable[[int, int], None]
 ENGINES = ("auto", "numpy", "cupy")
 
 
@@ -61,12 +61,16 @@ class SimulationPlan:
     price_floor: float = 1e-4
 
     def __post_init__(self) -> None:
-        stream_key(self.seed)
-        _require_count("paths", self.paths)
         if not self.horizons:
             raise PolicyError("give a horizon of 1 bar or more")
-        for horizon in self.horizons:
-            _require_count("horizon", horizon)
+        plain = {
+            "seed": whole_number("seed", self.seed, least=0),
+            "paths": whole_number("paths", self.paths),
+            "horizons": tuple(whole_number("horizon", horizon) for horizon in self.horizons),
+        }
+        # A report files its plan as JSON, which takes no numpy integers.
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         if list(self.horizons) != sorted(set(self.horizons)):
             raise PolicyError(f"horizons must increase, not {self.horizons}")
         if self.precision not in ("single", "double"):
@@ -75,11 +79,6 @@ class SimulationPlan:
             raise PolicyError(f"variance_cap must be above 1, not {self.variance_cap}")
         if not 0.0 < self.price_floor < 1.0:
             raise PolicyError(f"price_floor must lie between 0 and 1, not {self.price_floor}")
-
-
-def _require_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise PolicyError(f"{name} must be an integer of 1 or more, not {value!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +133,6 @@ class Scenarios:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write returns, next variances, assets, horizons and seed as npz, whole or not at all."""
-        import io
-
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -202,7 +199,7 @@ def simulate(
         raise PolicyError("give horizon or horizons, not both")
     wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
     plan = SimulationPlan(seed, paths, tuple(wanted), precision, variance_cap, price_floor)
-    _require_count("block_tiles", block_tiles)
+    block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
     shape = (len(plan.horizons), len(model.assets), plan.paths)
     returns = np.empty(shape, np.float64 if precision == "double" else np.float32)
@@ -253,8 +250,7 @@ def thread_count(threads: int | None) -> int:
         if not given.isdigit() or int(given) < 1:
             raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
         return int(given)
-    _require_count("threads", threads)
-    return threads
+    return whole_number("threads", threads)
 
 
 def _run(

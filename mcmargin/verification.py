@@ -6,12 +6,12 @@ bit, within the bound that holds between engines, or different, with the reasons
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from mcmargin.book import Book
+from mcmargin.checks import Progress
 from mcmargin.margining import margin
 from mcmargin.market import Market
 from mcmargin.model import MarketModel
@@ -47,7 +47,7 @@ def verify(
     book: Book,
     *,
     engine: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Verification:
     """Recompute a report and say whether its figures hold.
 

@@ -46,6 +46,15 @@ def test_a_margin_is_the_shortfall_of_the_hand_made_loss(scenarios):
     assert account.net_exposure == 125.0
 
 
+def test_a_plan_of_numpy_integers_is_filed_as_plain_ones():
+    whole = np.int64
+    model = make_model(("garch", "gjr", "egarch"))
+    scenarios = mm.simulate(model, horizons=(whole(1), whole(2)), paths=whole(3000), seed=whole(7))
+    plain = mm.simulate(model, horizons=(1, 2), paths=3000, seed=7)
+    filed, expected = (mm.margin(book_of(ROWS), s).to_json() for s in (scenarios, plain))
+    assert filed == expected
+
+
 def test_a_market_overrides_the_models_prices(scenarios):
     rows = [("x", "a0", 1.0)]
     base = mm.margin(book_of(rows), scenarios).accounts[0].margin

@@ -90,3 +90,10 @@ def test_combinations_that_are_not_legal(choice):
     history = mm.PriceHistory.from_frame(pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=index))
     with pytest.raises(mm.CalibrationError):
         mm.calibrate(history, **choice)
+
+
+def test_jobs_are_one_or_more():
+    index = pd.date_range("2021-01-01", periods=3)
+    history = mm.PriceHistory.from_frame(pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=index))
+    with pytest.raises(mm.PolicyError, match="jobs"):
+        mm.calibrate(history, jobs=0)
