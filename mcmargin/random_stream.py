@@ -24,6 +24,7 @@ Purposes 4 (basis of an instrument), 5 (jumps) and 6 (common factors) are reserv
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,6 @@ DATES = 3
 
 _WORDS_A_COUNTER = 4
 _SLOT_COUNTERS = {NORMAL_SINGLE: 256, NORMAL_DOUBLE: 512, MIXING: 512, DATES: 512}
-_TWO_PI_32 = np.float32(2.0 * np.pi)
-_TWO_PI_64 = 2.0 * np.pi
 _ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -100,6 +99,23 @@ class WordSource:
         self._state: Any = dict(self._bits.state)
         self._counter = np.zeros(4, np.uint64)
         self._state["state"] = {"counter": self._counter, "key": np.array(key, np.uint64)}
+        self._scratch = np.empty(0, np.uint8)
+
+    def _seek(self, tile: int, step: int, purpose: int, first_slot: int) -> None:
+        self._counter[0] = (tile << 32) + first_slot * _SLOT_COUNTERS[purpose]
+        self._counter[1] = step
+        self._counter[2] = purpose
+        self._state["buffer_pos"] = 4
+        self._bits.state = self._state
+
+    def _pair(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Two arrays of a shape in memory that is kept from call to call."""
+        count = math.prod(shape)
+        size = 2 * count * np.dtype(dtype).itemsize
+        if len(self._scratch) < size:
+            self._scratch = np.empty(size, np.uint8)
+        both = self._scratch[:size].view(dtype)
+        return both[:count].reshape(shape), both[count:].reshape(shape)
 
     def words(
         self, *, tile: int, step: int, purpose: int, first_slot: int = 0, slots: int = 1
@@ -115,20 +131,15 @@ class WordSource:
         -------
         ndarray of shape (slots * 4 * counters a slot,), uint64
         """
-        width = _SLOT_COUNTERS[purpose]
-        self._counter[0] = (tile << 32) + first_slot * width
-        self._counter[1] = step
-        self._counter[2] = purpose
-        self._state["buffer_pos"] = 4
-        self._bits.state = self._state
-        count = slots * width * _WORDS_A_COUNTER
+        self._seek(tile, step, purpose, first_slot)
+        count = slots * _SLOT_COUNTERS[purpose] * _WORDS_A_COUNTER
         # A full-range draw hands out raw words, and unlike random_raw it frees the GIL.
         return self._generator.integers(0, _ALL_ONES, size=count, dtype=np.uint64, endpoint=True)
 
     def normals_single(
-        self, *, tile: int, step: int, first_slot: int, out: NDArray[np.float32]
+        self, *, tiles: range, step: int, first_slot: int, out: NDArray[np.float32]
     ) -> None:
-        """Fill float32 standard normals of consecutive slots.
+        """Fill float32 standard normals of consecutive slots of consecutive tiles.
 
         A word's halves are u = (float32(low) + 0.5) / 2**32 and v = float32(high) / 2**32; the
         Box-Muller radius sqrt(-2 ln u) and angle 2 pi v give path w of the tile by the cosine
@@ -137,71 +148,65 @@ class WordSource:
 
         Parameters
         ----------
-        tile, step, first_slot : int
+        tiles : range
+        step, first_slot : int
             The address.
-        out : ndarray of shape (slots, TILE_PATHS), float32, C order
+        out : ndarray of shape (tiles, slots, TILE_PATHS), float32
         """
-        slots = out.shape[0]
-        words = self.words(
-            tile=tile, step=step, purpose=NORMAL_SINGLE, first_slot=first_slot, slots=slots
-        )
-        halves = words.astype("<u8", copy=False).view("<u4").reshape(slots, HALF_TILE, 2)
-        radius, angle = out[:, :HALF_TILE], out[:, HALF_TILE:]
-        scratch = np.empty((2, slots, HALF_TILE), np.float32)
-        u, v = scratch[0], scratch[1]
-        np.copyto(u, halves[:, :, 0], casting="unsafe")
-        np.copyto(v, halves[:, :, 1], casting="unsafe")
+        slots = out.shape[1]
+        u, v = self._pair((len(tiles), slots, HALF_TILE), np.float32)
+        for at, tile in enumerate(tiles):
+            words = self.words(
+                tile=tile, step=step, purpose=NORMAL_SINGLE, first_slot=first_slot, slots=slots
+            )
+            halves = words.astype("<u8", copy=False).view("<u4").reshape(slots, HALF_TILE, 2)
+            np.copyto(u[at], halves[:, :, 0], casting="unsafe")
+            np.copyto(v[at], halves[:, :, 1], casting="unsafe")
         u += np.float32(0.5)
         u *= np.float32(2.0**-32)
         v *= np.float32(2.0**-32)
-        np.log(u, out=u)
-        u *= np.float32(-2.0)
-        np.sqrt(u, out=u)
-        v *= _TWO_PI_32
-        np.cos(v, out=radius)
-        np.sin(v, out=angle)
-        radius *= u
-        angle *= u
+        _box_muller(u, v, out)
 
     def normals_double(
-        self, *, tile: int, step: int, first_slot: int, out: NDArray[np.float64]
+        self, *, tiles: range, step: int, first_slot: int, out: NDArray[np.float64]
     ) -> None:
-        """Fill float64 standard normals of consecutive slots.
+        """Fill float64 standard normals of consecutive slots of consecutive tiles.
 
         Word w gives u = ((word >> 11) + 1/2) / 2**53 and word w + 1,024 gives
         v = (word >> 11) / 2**53; cosine to path w, sine to path w + 1,024.
 
         Parameters
         ----------
-        tile, step, first_slot : int
+        tiles : range
+        step, first_slot : int
             The address.
-        out : ndarray of shape (slots, TILE_PATHS), float64, C order
+        out : ndarray of shape (tiles, slots, TILE_PATHS), float64
         """
-        slots = out.shape[0]
-        words = self.words(
-            tile=tile, step=step, purpose=NORMAL_DOUBLE, first_slot=first_slot, slots=slots
-        )
-        unit = (words >> np.uint64(11)).astype(np.float64).reshape(slots, 2, HALF_TILE)
-        u, v = np.ascontiguousarray(unit[:, 0]), np.ascontiguousarray(unit[:, 1])
-        u += 0.5
-        u *= 2.0**-53
-        v *= 2.0**-53
-        np.log(u, out=u)
-        u *= -2.0
-        np.sqrt(u, out=u)
-        v *= _TWO_PI_64
-        out[:, :HALF_TILE] = np.cos(v) * u
-        out[:, HALF_TILE:] = np.sin(v) * u
+        slots = out.shape[1]
+        u, v = self._pair((len(tiles), slots, HALF_TILE), np.float64)
+        unit = np.empty((slots, 2, HALF_TILE))
+        for at, tile in enumerate(tiles):
+            self._seek(tile, step, NORMAL_DOUBLE, first_slot)
+            # numpy's own uniforms are (word >> 11) / 2**53.
+            self._generator.random(out=unit)
+            u[at], v[at] = unit[:, 0], unit[:, 1]
+        u += 2.0**-54
+        _box_muller(u, v, out)
 
-    def uniforms(self, *, tile: int, step: int, purpose: int) -> NDArray[np.float64]:
-        """Uniforms in (0, 1), one a path of the tile: ((word >> 11) + 1/2) / 2**53.
+    def uniforms(self, *, tiles: range, steps: range, purpose: int) -> NDArray[np.float64]:
+        """Uniforms in (0, 1), one a path and step: ((word >> 11) + 1/2) / 2**53.
 
         Returns
         -------
-        ndarray of shape (TILE_PATHS,), float64
+        ndarray of shape (tiles, steps, TILE_PATHS), float64
         """
-        words = self.words(tile=tile, step=step, purpose=purpose)
-        return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        out = np.empty((len(tiles), len(steps), TILE_PATHS))
+        for row, tile in zip(out, tiles, strict=True):
+            for cells, step in zip(row, steps, strict=True):
+                self._seek(tile, step, purpose, 0)
+                self._generator.random(out=cells)
+        out += 2.0**-54
+        return out
 
     def dates(self, *, tile: int, step: int, count: int) -> NDArray[np.int64]:
         """Historical dates drawn, one a path of the tile: floor(word * count / 2**64), exactly.
@@ -220,3 +225,17 @@ class WordSource:
         low = (words & np.uint64(0xFFFF_FFFF)) * n
         high = (words >> np.uint64(32)) * n
         return ((high + (low >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
+
+
+def _box_muller(u: NDArray[Any], v: NDArray[Any], out: NDArray[Any]) -> None:
+    """Cosine halves and sine halves of the normals, in the arrays' precision; u, v are used up."""
+    number = u.dtype.type
+    cosine, sine = out[..., :HALF_TILE], out[..., HALF_TILE:]
+    np.log(u, out=u)
+    u *= number(-2.0)
+    np.sqrt(u, out=u)
+    v *= number(2.0 * np.pi)
+    np.cos(v, out=cosine)
+    np.sin(v, out=sine)
+    cosine *= u
+    sine *= u

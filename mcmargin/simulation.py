@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, whole_number
+from mcmargin.engines import numpy_engine
 from mcmargin.errors import EngineError, PolicyError
 from mcmargin.market import Market
 from mcmargin.model import MarketModel, write_atomically
-from mcmargin.random_stream import TILE_PATHS, stream_key
 
 ENGINES = ("auto", "numpy", "cupy")
 
@@ -160,7 +159,7 @@ def simulate(
     variance_cap: float = 100.0,
     price_floor: float = 1e-4,
     threads: int | None = None,
-    block_tiles: int = 4,
+    block_tiles: int | None = None,
     progress: Progress | None = None,
 ) -> Scenarios:
     """Simulate correlated return paths of all assets.
@@ -179,10 +178,10 @@ def simulate(
         See `SimulationPlan`.
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
-    block_tiles : int
-        Tiles of 2,048 paths in a work item. Changes no figure.
+    block_tiles : int, optional
+        Tiles of 2,048 paths that a thread takes at a time. Changes no figure.
     progress : callable, optional
-        Called with work items done and in all.
+        Called with groups of tiles done and in all, from the threads that did them.
 
     Returns
     -------
@@ -199,12 +198,16 @@ def simulate(
         raise PolicyError("give horizon or horizons, not both")
     wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
     plan = SimulationPlan(seed, paths, tuple(wanted), precision, variance_cap, price_floor)
-    block_tiles = whole_number("block_tiles", block_tiles)
+    if block_tiles is not None:
+        block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
-    shape = (len(plan.horizons), len(model.assets), plan.paths)
-    returns = np.empty(shape, np.float64 if precision == "double" else np.float32)
-    next_variance = np.empty_like(returns)
-    floored, capped = _run(model, plan, returns, next_variance, threads, block_tiles, progress)
+    returns, next_variance, floored, capped = numpy_engine.simulate_paths(
+        model,
+        plan,
+        threads=thread_count(threads),
+        block_tiles=block_tiles,
+        progress=progress,
+    )
     return Scenarios(
         assets=model.assets,
         plan=plan,
@@ -242,63 +245,14 @@ def choose_engine(engine: str) -> str:
 
 
 def thread_count(threads: int | None) -> int:
-    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core."""
+    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
     if threads is None:
         given = os.environ.get("MCMARGIN_THREADS")
         if given is None:
-            return os.cpu_count() or 1
+            from joblib import cpu_count
+
+            return int(cpu_count())
         if not given.isdigit() or int(given) < 1:
             raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
         return int(given)
     return whole_number("threads", threads)
-
-
-def _run(
-    model: MarketModel,
-    plan: SimulationPlan,
-    returns: NDArray[Any],
-    next_variance: NDArray[Any],
-    threads: int | None,
-    block_tiles: int,
-    progress: Progress | None,
-) -> tuple[int, int]:
-    """Spread work items over threads, BLAS held to one thread each."""
-    from threadpoolctl import threadpool_limits
-
-    from mcmargin.engines import numpy_engine
-
-    kernel = numpy_engine.prepare(
-        model,
-        double=plan.precision == "double",
-        variance_cap=plan.variance_cap,
-        price_floor=plan.price_floor,
-    )
-    key = stream_key(plan.seed)
-    tiles = -(-plan.paths // TILE_PATHS)
-    starts = range(0, tiles, block_tiles)
-    floored = capped = 0
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(thread_count(threads)) as pool:
-        items = [
-            pool.submit(
-                numpy_engine.simulate_tiles,
-                kernel,
-                key,
-                start,
-                min(block_tiles, tiles - start),
-                plan.horizons,
-                returns,
-                next_variance,
-            )
-            for start in starts
-        ]
-        try:
-            for done, item in enumerate(as_completed(items), 1):
-                item_floored, item_capped = item.result()
-                floored += item_floored
-                capped += item_capped
-                if progress is not None:
-                    progress(done, len(items))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return floored, capped

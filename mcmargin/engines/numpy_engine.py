@@ -1,33 +1,73 @@
-"""The numpy engine: tiles of paths through words, product, transform and recursion.
+"""The numpy engine: groups of path tiles through words, product, transform and recursion.
 
-In: a model's arrays, a plan, and one work item (consecutive tiles). Out: the work item's simple
-returns and next variances at each horizon, written into the caller's arrays. Every matrix product
-runs on one tile, because BLAS rounds differently for different shapes; so results are equal to
-the last bit for any block size and number of threads.
+In: a model and a plan. Out: simple returns and next variances at each horizon. Threads take
+groups of tiles from one queue; BLAS is held to one thread each. Work goes by blocks of
+consecutive assets, so that a block's arrays stay cached through all its passes. Every matrix
+product is of one block of `BLOCK_ASSETS` and one tile, because BLAS rounds differently for
+different shapes; so results are equal to the last bit for any group and number of threads.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.checks import Progress
 from mcmargin.dependence import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
 from mcmargin.model import ROOT_TWO_OVER_PI, MarketModel
-from mcmargin.random_stream import MIXING, TILE_PATHS, WordSource
+from mcmargin.random_stream import MIXING, TILE_PATHS, WordSource, stream_key
 
-CHUNK_ELEMENTS = 65_536
-"""Elements of one array that the recursion works on at a time, so that its arrays stay cached."""
+if TYPE_CHECKING:
+    from mcmargin.simulation import SimulationPlan
+
+BLOCK_ASSETS = 64
+"""Assets of one product and one pass; part of the arithmetic, so that it never varies."""
+
+GROUP_ELEMENTS = 2 * BLOCK_ASSETS * TILE_PATHS
+"""Elements of an array of one pass; few assets take several tiles at a time to fill it."""
+
+MIXING_STEPS = 16
+"""Steps whose mixing variables are made at a time."""
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
-    """A model's arrays in the simulation's precision; columns [assets, 1] broadcast over paths."""
+class AssetBlock:
+    """Consecutive assets in the simulation's precision; columns [assets, 1] broadcast over paths.
 
-    dtype: Any
-    egarch: NDArray[np.bool_]
+    Attributes
+    ----------
+    rows : slice
+        Of all assets.
+    factor : ndarray of shape (assets, rows.stop)
+        These rows of the lower Cholesky factor, up to its diagonal, times the marginal scales.
+    tables, slopes : ndarray of shape (assets * 4097,)
+        Values and steps of the marginal transforms; empty where all are scales.
+    first_node : ndarray of shape (assets, 1), int32
+        Where each asset's table begins.
+    powers : ndarray of shape (assets, 2)
+        Powers of |x| beyond the lower and the upper edge.
+    dates : ndarray of shape (assets, dates)
+        Residuals that `historical` draws from.
+    omega, alpha, gamma, beta, start, lowest, highest : ndarray of shape (assets, 1)
+    leverage : bool
+        Whether any gamma of the linear recursions is not 0.
+    egarch, linear : slice or ndarray of int, optional
+        Which assets follow which recursion; None for no asset.
+    """
+
+    rows: slice
+    factor: NDArray[Any]
+    tables: NDArray[Any]
+    slopes: NDArray[Any]
+    first_node: NDArray[np.int32]
+    powers: NDArray[Any]
+    dates: NDArray[Any]
     omega: NDArray[Any]
     alpha: NDArray[Any]
     gamma: NDArray[Any]
@@ -35,135 +75,234 @@ class Kernel:
     start: NDArray[Any]
     lowest: NDArray[Any]
     highest: NDArray[Any]
-    floor: Any
-    kind: str
-    factor: NDArray[Any]
+    leverage: bool
+    egarch: Any
+    linear: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A model and a plan, brought into the simulation's precision and layout."""
+
+    dtype: Any
+    assets: int
+    blocks: tuple[AssetBlock, ...]
+    dependence: str
     nu: float
     mixing: NDArray[np.float64]
-    dates: NDArray[Any]
-    scale: NDArray[np.float64]
-    tables: NDArray[Any]
     edge: float
+    floor: Any
 
 
-def prepare(model: MarketModel, *, double: bool, variance_cap: float, price_floor: float) -> Kernel:
-    """Bring a model into the simulation's precision and layout."""
-    dtype = np.float64 if double else np.float32
-    volatility, dependence = model.volatility, model.dependence
-
-    def column(values: NDArray[np.float64]) -> NDArray[Any]:
-        return np.ascontiguousarray(values[:, None], dtype)
-
-    # A marginal that is a mere scale of the copula variable skips its table.
-    nu = dependence.nu
-    own = 1.0 if np.isinf(nu) else np.sqrt((nu - 2.0) / nu)
-    scale = np.array([own if is_scale(z, nu) else np.nan for z in model.innovations])
+def prepare(model: MarketModel, plan: SimulationPlan) -> Kernel:
+    """Cut a model's arrays into blocks of assets."""
+    dtype = np.float64 if plan.precision == "double" else np.float32
+    nu, count = model.dependence.nu, len(model.assets)
+    starts = range(0, count, BLOCK_ASSETS)
     return Kernel(
         dtype=dtype,
-        egarch=volatility.is_egarch,
+        assets=count,
+        blocks=tuple(
+            _block(model, plan, slice(start, min(start + BLOCK_ASSETS, count)), dtype)
+            for start in starts
+        ),
+        dependence=model.dependence.kind,
+        nu=nu,
+        mixing=model.dependence.mixing,
+        edge=table_edge(nu),
+        floor=dtype(plan.price_floor - 1.0),
+    )
+
+
+def _block(model: MarketModel, plan: SimulationPlan, rows: slice, dtype: Any) -> AssetBlock:
+    volatility, dependence, nu = model.volatility, model.dependence, model.dependence.nu
+    marginals = model.innovations[rows]
+
+    def column(values: NDArray[np.float64]) -> NDArray[Any]:
+        return np.ascontiguousarray(values[rows, None], dtype)
+
+    # A marginal that is a mere scale of the copula variable needs no table; where the whole
+    # block's are, the factor carries the scales.
+    tabled = dependence.kind != "historical" and not all(is_scale(z, nu) for z in marginals)
+    own = 1.0 if np.isinf(nu) or tabled else np.sqrt((nu - 2.0) / nu)
+    tables = model.tables[rows, : TABLE_INTERVALS + 1] if tabled else np.empty((0, 1))
+    slopes = np.diff(tables, axis=1, append=tables[:, -1:])
+    egarch = volatility.is_egarch[rows]
+    return AssetBlock(
+        rows=rows,
+        factor=np.ascontiguousarray(own * dependence.factor[rows, : rows.stop], dtype),
+        tables=np.ascontiguousarray(tables, dtype).ravel(),
+        slopes=np.ascontiguousarray(slopes, dtype).ravel(),
+        first_node=np.arange(len(marginals), dtype=np.int32)[:, None] * (TABLE_INTERVALS + 1),
+        powers=np.ascontiguousarray(model.tables[rows, -2:] if tabled else tables, dtype),
+        dates=np.ascontiguousarray(dependence.residuals.T[rows], dtype),
         omega=column(volatility.omega),
         alpha=column(volatility.alpha),
         gamma=column(volatility.gamma),
         beta=column(volatility.beta),
         start=column(model.state.variance),
-        lowest=column(volatility.sample_variance / variance_cap),
-        highest=column(volatility.sample_variance * variance_cap),
-        floor=dtype(price_floor - 1.0),
-        kind=dependence.kind,
-        factor=np.ascontiguousarray(dependence.factor, dtype),
-        nu=nu,
-        mixing=dependence.mixing,
-        dates=np.ascontiguousarray(dependence.residuals.T, dtype),
-        scale=scale,
-        tables=np.ascontiguousarray(model.tables, dtype),
-        edge=table_edge(nu),
+        lowest=column(volatility.sample_variance / plan.variance_cap),
+        highest=column(volatility.sample_variance * plan.variance_cap),
+        leverage=bool(volatility.gamma[rows][~egarch].any()),
+        egarch=_members(egarch),
+        linear=_members(~egarch),
     )
 
 
-def simulate_tiles(
-    kernel: Kernel,
-    key: NDArray[np.uint64],
-    first_tile: int,
-    tiles: int,
-    horizons: tuple[int, ...],
-    returns: NDArray[Any],
-    next_variance: NDArray[Any],
-) -> tuple[int, int]:
-    """Simulate consecutive tiles into the caller's arrays.
+def _members(chosen: NDArray[np.bool_]) -> Any:
+    """Index of the chosen assets: a slice, and so a view, where it is all of them."""
+    if chosen.all():
+        return slice(None)
+    return np.flatnonzero(chosen) if chosen.any() else None
+
+
+def simulate_paths(
+    model: MarketModel,
+    plan: SimulationPlan,
+    *,
+    threads: int,
+    block_tiles: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[NDArray[Any], NDArray[Any], int, int]:
+    """Simulate all paths of a plan.
 
     Parameters
     ----------
-    kernel : Kernel
-    key : ndarray of shape (2,), uint64
-    first_tile, tiles : int
-    horizons : tuple of int
-        Increasing.
-    returns, next_variance : ndarray of shape (horizons, assets, paths)
-        Of the whole simulation; only these tiles' paths are written.
+    model : MarketModel
+    plan : SimulationPlan
+    threads : int
+        Changes no figure.
+    block_tiles : int, optional
+        Tiles of a group; as many as fill the cache by default. Changes no figure.
+    progress : callable, optional
+        Called with groups done and in all.
 
     Returns
     -------
-    tuple of int
+    returns, next_variance : ndarray of shape (horizons, assets, paths)
+    floored, capped : int
         Paths on which a price was floored, and on which a variance was capped.
     """
-    source = WordSource(key)
-    assets = len(kernel.omega)
-    paths = returns.shape[-1]
-    rows = max(1, CHUNK_ELEMENTS // TILE_PATHS)
-    z = np.empty((assets, TILE_PATHS), kernel.dtype)
-    x = np.empty_like(z)
-    total, h = np.empty_like(z), np.empty_like(z)
-    work = np.empty((2, min(rows, assets), TILE_PATHS), kernel.dtype)
-    floored_paths = capped_paths = 0
-    for tile in range(first_tile, first_tile + tiles):
-        keep = min(TILE_PATHS, paths - tile * TILE_PATHS)
-        here = slice(tile * TILE_PATHS, tile * TILE_PATHS + keep)
-        total[:] = 0.0
-        h[:] = kernel.start
-        floored = np.zeros(TILE_PATHS, bool)
-        capped = np.zeros(TILE_PATHS, bool)
-        for step in range(horizons[-1]):
-            shocks = _innovations(kernel, source, tile, step, z, x)
-            for low in range(0, assets, rows):
-                part = slice(low, min(low + rows, assets))
-                _advance(kernel, part, shocks[part], total[part], h[part], work, floored, capped)
-            if step + 1 in horizons:
-                at = horizons.index(step + 1)
-                returns[at, :, here] = total[:, :keep]
-                next_variance[at, :, here] = h[:, :keep]
-        floored_paths += int(floored[:keep].sum())
-        capped_paths += int(capped[:keep].sum())
-    return floored_paths, capped_paths
+    from threadpoolctl import threadpool_limits
+
+    kernel = prepare(model, plan)
+    tiles = -(-plan.paths // TILE_PATHS)
+    fitting = GROUP_ELEMENTS // (TILE_PATHS * min(kernel.assets, BLOCK_ASSETS))
+    # Small jobs are cut finer, so that every thread has a share.
+    group = min(fitting, max(1, tiles // (4 * threads))) if block_tiles is None else block_tiles
+    starts = range(0, tiles, group)
+    shape = (len(plan.horizons), kernel.assets, plan.paths)
+    returns = np.empty(shape, kernel.dtype)
+    next_variance = np.empty_like(returns)
+    queue = iter(starts)
+    lock, stopped = threading.Lock(), threading.Event()
+    done = floored = capped = 0
+
+    def groups() -> Iterator[range]:
+        while not stopped.is_set():
+            with lock:
+                start = next(queue, None)
+            if start is None:
+                return
+            yield range(start, min(start + group, tiles))
+
+    def work() -> None:
+        nonlocal done, floored, capped
+        source, room = WordSource(stream_key(plan.seed)), _Room(kernel, group)
+        for tile_group in groups():
+            counts = _simulate_group(kernel, plan, source, room, tile_group, returns, next_variance)
+            with lock:
+                done, floored, capped = done + 1, floored + counts[0], capped + counts[1]
+                if progress is not None:
+                    progress(done, len(starts))
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        workers = [pool.submit(work) for _ in range(min(threads, len(starts)))]
+        try:
+            for worker in workers:
+                worker.result()
+        finally:
+            stopped.set()
+    return returns, next_variance, floored, capped
 
 
-def _innovations(
+class _Room:
+    """One thread's arrays, made once: fresh ones would fault their pages in every time."""
+
+    def __init__(self, kernel: Kernel, tiles: int) -> None:
+        rows = min(kernel.assets, BLOCK_ASSETS)
+        self.normals = np.empty((tiles, kernel.assets, TILE_PATHS), kernel.dtype)
+        self.total = np.empty_like(self.normals)
+        self.variance = np.empty_like(self.normals)
+        self.shocks = np.empty((tiles, rows, TILE_PATHS), kernel.dtype)
+        self.scratch = np.empty_like(self.shocks)
+        self.nodes = np.empty(self.shocks.shape, np.int32)
+
+
+def _simulate_group(
     kernel: Kernel,
+    plan: SimulationPlan,
     source: WordSource,
-    tile: int,
-    step: int,
-    z: NDArray[Any],
-    x: NDArray[Any],
-) -> NDArray[Any]:
-    """Standardised innovations of one tile and step, [assets, TILE_PATHS]."""
-    if kernel.kind == "historical":
-        drawn = source.dates(tile=tile, step=step, count=kernel.dates.shape[1])
-        np.take(kernel.dates, drawn, axis=1, out=x, mode="clip")
-        return x
+    room: _Room,
+    tiles: range,
+    returns: NDArray[Any],
+    next_variance: NDArray[Any],
+) -> tuple[int, int]:
+    """Simulate consecutive tiles; only their paths of the results are written."""
+    here = slice(0, len(tiles))
+    normals, total, variance = room.normals[here], room.total[here], room.variance[here]
+    total[:] = 0.0
+    for block in kernel.blocks:
+        variance[:, block.rows] = block.start
+    floored = np.zeros((len(tiles), TILE_PATHS), bool)
+    capped = np.zeros_like(floored)
+    mixing = np.empty(0)
+    for step in range(plan.horizons[-1]):
+        if kernel.dependence == "historical":
+            count = kernel.blocks[0].dates.shape[1]
+            drawn = [source.dates(tile=tile, step=step, count=count) for tile in tiles]
+        else:
+            _fill_normals(kernel, source, tiles, step, normals)
+        if kernel.dependence == "t" and step % MIXING_STEPS == 0:
+            steps = range(step, min(step + MIXING_STEPS, plan.horizons[-1]))
+            mixing = _mixing(kernel, source.uniforms(tiles=tiles, steps=steps, purpose=MIXING))
+        for block in kernel.blocks:
+            size = block.rows.stop - block.rows.start
+            shocks, scratch = room.shocks[here, :size], room.scratch[here, :size]
+            if kernel.dependence == "historical":
+                for at, dates in enumerate(drawn):
+                    np.take(block.dates, dates, axis=1, out=shocks[at], mode="clip")
+            else:
+                np.matmul(block.factor, normals[:, : block.rows.stop], out=shocks)
+            if kernel.dependence == "t":
+                shocks *= mixing[:, step % MIXING_STEPS, None]
+            if len(block.tables):
+                _transform(kernel, block, shocks, scratch, room.nodes[here, :size])
+            _advance(
+                block, shocks, total[:, block.rows], variance[:, block.rows], scratch,
+                kernel.floor, floored, capped,
+            )  # fmt: skip
+        if step + 1 in plan.horizons:
+            at = plan.horizons.index(step + 1)
+            for number, tile in enumerate(tiles):
+                first = tile * TILE_PATHS
+                keep = min(TILE_PATHS, plan.paths - first)
+                returns[at, :, first : first + keep] = total[number, :, :keep]
+                next_variance[at, :, first : first + keep] = variance[number, :, :keep]
+    keep = min(len(tiles) * TILE_PATHS, plan.paths - tiles.start * TILE_PATHS)
+    return int(floored.ravel()[:keep].sum()), int(capped.ravel()[:keep].sum())
+
+
+def _fill_normals(
+    kernel: Kernel, source: WordSource, tiles: range, step: int, out: NDArray[Any]
+) -> None:
     fill = source.normals_double if kernel.dtype is np.float64 else source.normals_single
-    fill(tile=tile, step=step, first_slot=0, out=z)
-    np.matmul(kernel.factor, z, out=x)
-    if kernel.kind == "t":
-        x *= _mixing(kernel, source.uniforms(tile=tile, step=step, purpose=MIXING))
-    for asset, scale in enumerate(kernel.scale):
-        if np.isnan(scale):
-            _transform(x[asset], kernel.tables[asset], kernel.edge)
-        elif scale != 1.0:
-            x[asset] *= kernel.dtype(scale)
-    return x
+    for block in kernel.blocks:
+        fill(tiles=tiles, step=step, first_slot=block.rows.start, out=out[:, block.rows])
 
 
 def _mixing(kernel: Kernel, u: NDArray[np.float64]) -> NDArray[Any]:
-    """Return sqrt(nu / chi-square), shared by all assets; in float64, once a path."""
+    """Return sqrt(nu / chi-square), shared by all assets; made in float64, once a path."""
     u = np.minimum(u, 1.0 - 2.0**-53)
     position = (np.log(u) - np.log1p(-u) + MIXING_EDGE) * (TABLE_INTERVALS / (2 * MIXING_EDGE))
     node = np.clip(position.astype(np.int64), 0, TABLE_INTERVALS - 1)
@@ -172,70 +311,74 @@ def _mixing(kernel: Kernel, u: NDArray[np.float64]) -> NDArray[Any]:
     return np.sqrt(kernel.nu * np.exp(-log_chi_square)).astype(kernel.dtype)
 
 
-def _transform(x: NDArray[Any], table: NDArray[Any], edge: float) -> None:
+def _transform(
+    kernel: Kernel,
+    block: AssetBlock,
+    x: NDArray[Any],
+    scratch: NDArray[Any],
+    nodes: NDArray[np.int32],
+) -> None:
     """Apply g in place: straight lines within the table, powers of |x| beyond its edges."""
-    number = x.dtype.type
-    position = np.clip(x, number(-edge), number(edge))
-    position += number(edge)
-    position *= number(TABLE_INTERVALS / (2 * edge))
-    node = np.minimum(position.astype(np.int32), TABLE_INTERVALS - 1)
-    position -= node.astype(x.dtype)
-    left = table.take(node)
-    node += 1
-    g = table.take(node)
-    g -= left
-    g *= position
-    g += left
-    beyond = np.flatnonzero(np.abs(x) > number(edge))
-    if len(beyond):
-        far = x[beyond]
-        power = np.where(far < 0, table[-2], table[-1])
-        g[beyond] *= (np.abs(far) / number(edge)) ** power
-    x[:] = g
+    edge = kernel.dtype(kernel.edge)
+    reach = max(x.max(), -x.min())
+    beyond = np.nonzero(np.abs(x) > edge) if reach > edge else None
+    far = None if beyond is None else x[beyond]
+    x += edge
+    x *= kernel.dtype(TABLE_INTERVALS / (2 * kernel.edge))
+    if beyond is not None:
+        np.clip(x, 0, TABLE_INTERVALS, out=x)
+    np.copyto(nodes, x, casting="unsafe")
+    x -= nodes
+    nodes += block.first_node
+    np.take(block.slopes, nodes, out=scratch, mode="clip")
+    x *= scratch
+    np.take(block.tables, nodes, out=scratch, mode="clip")
+    x += scratch
+    if beyond is not None and far is not None:
+        power = block.powers[beyond[1], (far > 0).astype(np.int64)]
+        x[beyond] *= (np.abs(far) / edge) ** power
 
 
 def _advance(
-    kernel: Kernel,
-    part: slice,
+    block: AssetBlock,
     z: NDArray[Any],
     total: NDArray[Any],
     h: NDArray[Any],
-    work: NDArray[Any],
+    scratch: NDArray[Any],
+    floor: Any,
     floored: NDArray[np.bool_],
     capped: NDArray[np.bool_],
 ) -> None:
-    """Compound one bar's return into `total` and move the variance `h`, in place."""
-    eps, scratch = work[0, : len(h)], work[1, : len(h)]
-    np.sqrt(h, out=eps)
-    eps *= z
-    np.multiply(total, eps, out=scratch)
-    total += eps
+    """Compound one bar's return into `total` and move the variance `h`, in place; z is used up."""
+    if block.egarch is not None:
+        log_h, shock = np.log(h[:, block.egarch]), np.array(z[:, block.egarch])
+    np.sqrt(h, out=scratch)
+    z *= scratch
+    np.multiply(total, z, out=scratch)
+    scratch += z
     total += scratch
-    if total.min() < kernel.floor:
-        floored |= (total < kernel.floor).any(axis=0)
-        np.maximum(total, kernel.floor, out=total)
-    egarch = kernel.egarch[part]
-    if egarch.any():
-        log_h = np.log(h[egarch])
-        shock = z[egarch]
-    if not egarch.all():
-        h *= kernel.beta[part]
-        if kernel.gamma[part].any():
-            np.minimum(eps, 0, out=scratch)
+    if total.min() < floor:
+        floored |= (total < floor).any(axis=1)
+        np.maximum(total, floor, out=total)
+    if block.linear is not None:
+        h *= block.beta
+        if block.leverage:
+            np.minimum(z, 0, out=scratch)
             scratch *= scratch
-            scratch *= kernel.gamma[part]
+            scratch *= block.gamma
             h += scratch
-        eps *= eps
-        eps *= kernel.alpha[part]
-        h += eps
-        h += kernel.omega[part]
-    if egarch.any():
-        a, g, b, w = (
-            c[part][egarch] for c in (kernel.alpha, kernel.gamma, kernel.beta, kernel.omega)
+        z *= z
+        z *= block.alpha
+        h += z
+        h += block.omega
+    if block.egarch is not None:
+        alpha, gamma, beta, omega, lowest = (
+            c[block.egarch]
+            for c in (block.alpha, block.gamma, block.beta, block.omega, block.lowest)
         )
-        log_h *= b
-        log_h += a * (np.abs(shock) - kernel.dtype(ROOT_TWO_OVER_PI)) + g * shock + w
-        h[egarch] = np.maximum(np.exp(log_h), kernel.lowest[part][egarch])
-    if (h.max(axis=1) > kernel.highest[part][:, 0]).any():
-        capped |= (h > kernel.highest[part]).any(axis=0)
-        np.minimum(h, kernel.highest[part], out=h)
+        log_h *= beta
+        log_h += alpha * (np.abs(shock) - z.dtype.type(ROOT_TWO_OVER_PI)) + gamma * shock + omega
+        h[:, block.egarch] = np.maximum(np.exp(log_h), lowest)
+    if (h.max(axis=-1, keepdims=True) > block.highest).any():
+        capped |= (h > block.highest).any(axis=1)
+        np.minimum(h, block.highest, out=h)

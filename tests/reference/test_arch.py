@@ -45,7 +45,9 @@ def test_paths_are_those_of_archs_simulation_fed_our_innovations(closes, kind):
     for tile in range(paths // 2048):
         for step in range(STEPS):
             out = np.empty((1, 2048))
-            source.normals_double(tile=tile, step=step, first_slot=0, out=out)
+            source.normals_double(
+                tiles=range(tile, tile + 1), step=step, first_slot=0, out=out[None]
+            )
             z[tile * 2048 : (tile + 1) * 2048, step] = out[0]
     peer = result.forecast(
         horizon=STEPS, method="simulation", simulations=paths, rng=lambda size: z, reindex=False

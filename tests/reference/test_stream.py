@@ -37,7 +37,7 @@ def test_single_normals_are_box_muller_of_the_halves():
     source = WordSource(stream_key(1))
     words = source.words(tile=2, step=3, purpose=0, first_slot=1)
     out = np.empty((1, 2048), np.float32)
-    source.normals_single(tile=2, step=3, first_slot=1, out=out)
+    source.normals_single(tiles=range(2, 3), step=3, first_slot=1, out=out[None])
     u = (np.float64(words & np.uint64(0xFFFFFFFF)) + 0.5) / 2**32
     v = np.float64(words >> np.uint64(32)) / 2**32
     radius = np.sqrt(-2 * np.log(u))
@@ -51,7 +51,9 @@ def test_normals_pass_ten_million_draw_tests():
     source = WordSource(stream_key(7))
     draws = np.empty((4883, 2048), np.float32)
     for tile in range(4883):
-        source.normals_single(tile=tile, step=0, first_slot=0, out=draws[tile : tile + 1])
+        source.normals_single(
+            tiles=range(tile, tile + 1), step=0, first_slot=0, out=draws[None, tile : tile + 1]
+        )
     x = draws.ravel().astype(np.float64)
     n = len(x)
     edges = stats.norm.ppf(np.linspace(0, 1, 1001))
