@@ -1,29 +1,33 @@
 """Expected-shortfall margins from GARCH-calibrated Monte Carlo, reproducible to the seed.
 
 Prices are calibrated into a `MarketModel`, simulated into `Scenarios`, and a `Book` is margined
-on them: `read_prices` -> `calibrate` -> `simulate` -> `margin`.
+on them: `read_prices` -> `calibrate` -> `simulate` -> `margin`. A name loads its module on first
+use, so that importing the package, and the command line's help, wait for no library.
 """
 
-from mcmargin.book import Account, Book, read_positions
-from mcmargin.calibration import calibrate
-from mcmargin.errors import (
-    CalibrationError,
-    DataError,
-    EngineError,
-    McMarginError,
-    ModelFileError,
-    PolicyError,
-)
-from mcmargin.instruments import Spot
-from mcmargin.margining import margin
-from mcmargin.market import Market
-from mcmargin.model import MarketModel, load_model
-from mcmargin.policy import MarginPolicy
-from mcmargin.prices import PriceHistory, read_prices
-from mcmargin.reporting import MarginReport
-from mcmargin.simulation import Scenarios, SimulationPlan, simulate
-from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
-from mcmargin.verification import Verification, verify
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcmargin.book import Account, Book, read_positions
+    from mcmargin.calibration import calibrate
+    from mcmargin.errors import (
+        CalibrationError,
+        DataError,
+        EngineError,
+        McMarginError,
+        ModelFileError,
+        PolicyError,
+    )
+    from mcmargin.instruments import Spot
+    from mcmargin.margining import margin
+    from mcmargin.market import Market
+    from mcmargin.model import MarketModel, load_model
+    from mcmargin.policy import MarginPolicy
+    from mcmargin.prices import PriceHistory, read_prices
+    from mcmargin.reporting import MarginReport
+    from mcmargin.simulation import Scenarios, SimulationPlan, simulate
+    from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
+    from mcmargin.verification import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -57,3 +61,46 @@ __all__ = [
     "value_at_risk",
     "verify",
 ]
+
+_CONTENTS = {
+    "prices": ("PriceHistory", "read_prices"),
+    "calibration": ("calibrate",),
+    "model": ("MarketModel", "load_model"),
+    "simulation": ("Scenarios", "SimulationPlan", "simulate"),
+    "market": ("Market",),
+    "instruments": ("Spot",),
+    "book": ("Account", "Book", "read_positions"),
+    "policy": ("MarginPolicy",),
+    "margining": ("margin",),
+    "reporting": ("MarginReport",),
+    "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
+    "verification": ("Verification", "verify"),
+    "errors": (
+        "CalibrationError",
+        "DataError",
+        "EngineError",
+        "McMarginError",
+        "ModelFileError",
+        "PolicyError",
+    ),
+}
+"""Module by module, in the order in which data flows: what each gives to the package."""
+
+_MODULE_OF = {name: module for module, names in _CONTENTS.items() for name in names}
+
+if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name in _CONTENTS:
+            return import_module(f"mcmargin.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'mcmargin' has no attribute {name!r}")
+        value = getattr(import_module(f"mcmargin.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

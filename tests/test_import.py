@@ -1,0 +1,71 @@
+"""Importing the package: nothing heavy, and the same names for people, programs and checkers."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mcmargin as mm
+
+HEAVY = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "arch",
+    "cupy",
+    "typer",
+    "rich",
+    "sklearn",
+    "joblib",
+)
+
+
+def loaded(statement):
+    """Heavy packages that a fresh interpreter has loaded after a statement."""
+    code = f"import sys\n{statement}\nprint([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return ast.literal_eval(done.stdout.splitlines()[-1])
+
+
+def test_importing_the_command_line_loads_only_its_own():
+    assert set(loaded("import mcmargin.cli")) <= {"typer", "rich"}
+
+
+def test_simulating_from_a_saved_model_needs_neither_arch_nor_the_command_line():
+    assert set(loaded("from mcmargin import load_model, simulate")).isdisjoint(
+        {"arch", "cupy", "typer", "rich", "sklearn"}
+    )
+
+
+def test_every_name_is_the_one_of_the_module_that_a_type_checker_is_told():
+    tree = ast.parse(Path(mm.__file__).read_text(encoding="utf-8"))
+    told = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(told) == mm.__all__
+    for name, module in told.items():
+        assert getattr(mm, name) is getattr(importlib.import_module(module), name)
+
+
+def test_dir_star_and_unknown_names():
+    names = {}
+    exec("from mcmargin import *", names)
+    assert set(mm.__all__) <= set(names)
+    assert set(mm.__all__) <= set(dir(mm))
+    with pytest.raises(AttributeError, match="no attribute 'marginal'"):
+        _ = mm.marginal
+
+
+def test_modules_are_found_as_attributes():
+    code = "import mcmargin; print(mcmargin.tail.tail_count(1000, 0.99))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "10\n"
