@@ -6,7 +6,6 @@ that `update` moves to newer prices by the volatility recursions alone, without 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import io
 import json
@@ -14,12 +13,14 @@ import os
 import zipfile
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.audit import fingerprint
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError, ModelFileError
 from mcmargin.innovations import Innovations
@@ -311,12 +312,7 @@ def _read_array(content: bytes) -> NDArray[Any]:
 
 
 def _digest(arrays: dict[str, NDArray[Any]], *, key: bytes | None) -> str:
-    sha = hashlib.sha256() if key is None else hmac.new(key, digestmod="sha256")
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        sha.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        sha.update(array.tobytes())
-    return sha.hexdigest()
+    return fingerprint(*chain.from_iterable(sorted(arrays.items())), key=key)
 
 
 _STATE_FIELDS = ("prices", "variance", "residuals")

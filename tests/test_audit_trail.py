@@ -1,5 +1,7 @@
 """What an audit must notice, and what must not disturb it."""
 
+import hashlib
+import hmac
 import json
 
 import numpy as np
@@ -9,6 +11,7 @@ from scipy import sparse
 
 import mcmargin as mm
 from mcmargin import margining
+from mcmargin.audit import fingerprint
 from tests.models import make_model
 
 ROWS = [("x", "a0", 1.0), ("x", "a1", -2.0), ("y", "a2", 3.0)]
@@ -84,3 +87,9 @@ def test_blocks_change_no_bit(scenarios, monkeypatch):
     monkeypatch.setattr(margining, "PATH_BLOCK", 777)
     monkeypatch.setattr(margining, "LARGEST_BUFFER", 1)
     assert mm.margin(BOOK, scenarios).accounts == base
+
+
+def test_fingerprints_are_those_of_hashlib_and_hmac():
+    parts, encoded = ("a", 1.5), b"7:str 'a'" + b"9:float 1.5"
+    assert fingerprint(*parts) == hashlib.sha256(encoded).hexdigest()
+    assert fingerprint(*parts, key=b"ours") == hmac.new(b"ours", encoded, "sha256").hexdigest()

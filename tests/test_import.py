@@ -10,18 +10,7 @@ import pytest
 
 import mcmargin as mm
 
-HEAVY = (
-    "numpy",
-    "pandas",
-    "scipy",
-    "pyarrow",
-    "arch",
-    "cupy",
-    "typer",
-    "rich",
-    "sklearn",
-    "joblib",
-)
+HEAVY = ("numpy", "pandas", "scipy", "pyarrow", "arch", "cupy", "typer", "rich", "sklearn")
 
 
 def loaded(statement):
