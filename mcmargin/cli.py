@@ -198,7 +198,7 @@ def verify(
         text = report.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(f"{report}: cannot be read ({error})") from None
-    filed = mm.MarginReport.from_json(text)
+    filed = mm.MarginReport.from_json(text, source=str(report))
     fitted, book = mm.load_model(model), mm.read_positions(positions)
     with _bar("Simulating") as progress:
         outcome = mm.verify(filed, fitted, book, engine=engine, progress=progress)

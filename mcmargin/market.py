@@ -5,8 +5,10 @@ In: an as-of time and spot prices. Out: a checked, frozen value that instruments
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -27,7 +29,7 @@ class Market:
     Raises
     ------
     DataError
-        If a price is not a finite number above 0.
+        If a price is not a finite number above 0, or their time is none.
 
     Examples
     --------
@@ -39,9 +41,14 @@ class Market:
     spot: Mapping[str, float]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.as_of, np.datetime64) or np.isnat(self.as_of):
+            raise DataError(f"market: as_of must be a numpy.datetime64, not {self.as_of!r}")
         for asset, price in self.spot.items():
-            if not (np.isfinite(price) and price > 0):
-                raise DataError(f"market: the price of {asset!r} must be above 0, not {price}")
+            number = isinstance(price, Real) and not isinstance(price, bool)
+            if not (number and 0 < price <= sys.float_info.max):
+                raise DataError(
+                    f"market: the price of {asset!r} must be a number above 0, not {price!r}"
+                )
 
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of the prices and their time."""

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import platform
+import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from mcmargin.errors import McMarginError, ModelFileError
+from mcmargin.errors import DataError, McMarginError, ModelFileError
+from mcmargin.market import Market
 from mcmargin.model import write_atomically
 from mcmargin.policy import MarginPolicy
 from mcmargin.simulation import SimulationPlan
 
 SCHEMA = "mcmargin.report/1"
+MAY_BE_INFINITE = "plan.variance_cap"
 
 
 @dataclass(frozen=True)
@@ -117,28 +123,47 @@ class MarginReport:
         return text
 
     @classmethod
-    def from_json(cls, text: str) -> MarginReport:
+    def from_json(cls, text: str, *, source: str = "report") -> MarginReport:
         """Read a report.
+
+        Parameters
+        ----------
+        text : str
+        source : str
+            Named in errors.
 
         Raises
         ------
         ModelFileError
-            If it is not a report of this schema.
+            If it is not a report of this schema, naming the first field that is missing, unknown,
+            of another type or not finite.
         """
         try:
             fields = json.loads(text)
-            schema = fields.pop("schema", None)
+            schema = fields.pop("schema", None) if isinstance(fields, dict) else None
             if schema != SCHEMA:
-                raise ModelFileError(f"a report of schema {schema!r}; this version reads {SCHEMA}")
-            fields["policy"] = MarginPolicy(**fields["policy"])
-            plan = fields["plan"]
-            fields["plan"] = SimulationPlan(**plan | {"horizons": tuple(plan["horizons"])})
-            fields["accounts"] = tuple(_read_account(account) for account in fields["accounts"])
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ModelFileError(f"not a margin report: {error}") from None
+                raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
+            report: MarginReport = _read_dataclass(cls, fields, "")
+            report.market()
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"{source}: not a margin report: {error}") from None
         except McMarginError as error:
-            raise ModelFileError(f"not a usable margin report: {error}") from None
+            raise ModelFileError(f"{source}: not a usable margin report: {error}") from None
+        return report
+
+    def market(self) -> Market:
+        """The prices that instruments were valued at.
+
+        Raises
+        ------
+        DataError
+            If a price or their time is none.
+        """
+        try:
+            as_of = np.datetime64(self.market_as_of, "ns")
+        except ValueError:
+            raise DataError(f"market_as_of: {self.market_as_of!r} is not an ISO time") from None
+        return Market(as_of=as_of, spot=self.spot)
 
     def __str__(self) -> str:
         """Table for a terminal, with what was simulated."""
@@ -171,15 +196,48 @@ class MarginReport:
         return stream.getvalue().rstrip()
 
 
-def _read_account(fields: dict[str, Any]) -> AccountMargin:
-    return AccountMargin(
-        **fields
-        | {
-            "expected_shortfall_interval": tuple(fields["expected_shortfall_interval"]),
-            "value_at_risk_interval": tuple(fields["value_at_risk_interval"]),
-            "contributions": tuple(Contribution(**c) for c in fields["contributions"]),
-        }
-    )
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """Value of JSON as the type that its field is declared with."""
+    if kind is float:
+        number = _expect((int, float), "a number", value, where)
+        infinite = where == MAY_BE_INFINITE and number == math.inf
+        if not (infinite or abs(number) <= sys.float_info.max):
+            raise ModelFileError(f"field {where} is {number!r:.60}; a finite number is needed")
+        return float(number)
+    if kind is int:
+        return _expect(int, "a whole number", value, where)
+    if kind is str:
+        return _expect(str, "text", value, where)
+    inner = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return None if value is None else _read(inner[0], value, where)
+    if get_origin(kind) is dict:
+        entries = _expect(dict, "an object", value, where)
+        return {name: _read(inner[1], entry, f"{where}.{name}") for name, entry in entries.items()}
+    if get_origin(kind) is tuple:
+        items = _expect(list, "a list", value, where)
+        kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(items):
+            raise ModelFileError(f"field {where} has {len(items)} items; {len(kinds)} are needed")
+        return tuple(map(_read, kinds, items, (f"{where}[{at}]" for at in range(len(items)))))
+    return _read_dataclass(kind, _expect(dict, "an object", value, where), f"{where}.")
+
+
+_type_hints = cache(get_type_hints)
+
+
+def _read_dataclass(kind: Any, given: dict[str, Any], where: str) -> Any:
+    declared = _type_hints(kind)
+    for name in sorted(declared.keys() ^ given.keys()):
+        what = "is missing" if name in declared else "is unknown"
+        raise ModelFileError(f"field {where}{name} {what}")
+    return kind(**{name: _read(hint, given[name], where + name) for name, hint in declared.items()})
+
+
+def _expect(kinds: Any, name: str, value: Any, where: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ModelFileError(f"field {where} is {value!r:.60}; {name} is needed")
+    return value
 
 
 def library_versions() -> dict[str, str]:

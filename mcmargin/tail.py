@@ -142,7 +142,7 @@ def estimate_tail(
     DataError
         If a loss is not finite.
     PolicyError
-        If the level is out of range, or needs more paths.
+        If level or confidence is out of range, or the level needs more paths.
 
     Examples
     --------
@@ -153,6 +153,8 @@ def estimate_tail(
     losses = np.asarray(losses, np.float64)
     count = len(losses)
     k = tail_count(count, level)
+    if not 0 < confidence < 1:
+        raise PolicyError(f"confidence must lie between 0 and 1, not {confidence}")
     if not np.isfinite(losses).all():
         raise DataError("a simulated loss is not finite; check quantities and prices")
     lowest_rank, highest_rank = _rank_interval(count, level, confidence)

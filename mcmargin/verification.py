@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from mcmargin.book import Book
 from mcmargin.checks import Progress
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.margining import margin
-from mcmargin.market import Market
 from mcmargin.model import MarketModel
 from mcmargin.reporting import AccountMargin, MarginReport
-from mcmargin.simulation import simulate
+from mcmargin.simulation import simulate, thread_count
 
 ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
 """Largest difference between engines, as a share of gross exposure."""
@@ -31,7 +29,8 @@ class Verification:
     verdict : str
         `equal`, `within the engine bound` or `different`.
     largest_difference : float
-        Of any account's expected shortfall, as a share of its gross exposure.
+        Of any account's expected shortfall, as a share of its gross exposure; infinite where
+        there is none to compare.
     reasons : tuple of str
         Why it is different.
     """
@@ -64,26 +63,43 @@ def verify(
     Returns
     -------
     Verification
+        `different`, too, where this model and book give no margin under the report's plan.
+
+    Raises
+    ------
+    EngineError
+        For an engine that is unknown or not here.
     """
-    plan = report.plan
-    scenarios = simulate(
-        model,
-        horizons=plan.horizons,
-        paths=plan.paths,
-        seed=plan.seed,
-        engine=engine,
-        precision=plan.precision,
-        variance_cap=plan.variance_cap,
-        price_floor=plan.price_floor,
-        progress=progress,
-    )
-    market = Market(as_of=np.datetime64(report.market_as_of, "ns"), spot=report.spot)
-    again = margin(book, scenarios, market, report.policy)
+    plan, market = report.plan, report.market()
+    # Asked here, so that a bad setting of this machine is an error and no difference.
+    threads = thread_count(None)
+    fingerprints = {
+        "model": model.fingerprint(),
+        "book": book.fingerprint(),
+        "market": market.fingerprint(),
+        "policy": report.policy.fingerprint(),
+    }
     reasons = [
         f"the {name}'s fingerprint differs"
-        for name, digest in again.fingerprints.items()
+        for name, digest in fingerprints.items()
         if digest != report.fingerprints.get(name)
     ]
+    try:
+        scenarios = simulate(
+            model,
+            horizons=plan.horizons,
+            paths=plan.paths,
+            seed=plan.seed,
+            engine=engine,
+            precision=plan.precision,
+            variance_cap=plan.variance_cap,
+            price_floor=plan.price_floor,
+            threads=threads,
+            progress=progress,
+        )
+        again = margin(book, scenarios, market, report.policy)
+    except (DataError, PolicyError) as error:
+        return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
     if [a.account for a in again.accounts] != [a.account for a in report.accounts]:
         return Verification("different", float("inf"), (*reasons, "the accounts differ"))
     differences = [

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,121 @@ def test_an_altered_field_is_different(model, scenarios, field):
         fields[field] = "1999-01-01" if field == "as_of" else 9
     report = mm.MarginReport.from_json(json.dumps(fields))
     assert mm.verify(report, model, BOOK).verdict == "different"
+
+
+def altered(report, path, value):
+    """The report's JSON with the field at a dotted path set, or taken away for `...`."""
+    fields = json.loads(report.to_json())
+    *way, last = (int(step) if step.isdigit() else step for step in path.split("."))
+    target = fields
+    for step in way:
+        target = target[step]
+    if value is ...:
+        del target[last]
+    else:
+        target[last] = value
+    return json.dumps(fields)
+
+
+MALFORMED = [
+    ("accounts.0.margin", "1.0", r"accounts\[0\]\.margin is '1\.0'; a number"),
+    ("accounts.0.margin", None, r"accounts\[0\]\.margin is None; a number"),
+    ("accounts.0.margin", True, r"accounts\[0\]\.margin is True; a number"),
+    ("accounts.0.margin", math.nan, r"accounts\[0\]\.margin is nan; a finite number"),
+    ("accounts.1.gross_exposure", math.inf, r"accounts\[1\]\.gross_exposure is inf; a finite"),
+    ("accounts.0.margin", ..., r"accounts\[0\]\.margin is missing"),
+    ("accounts.0.name", "x", r"accounts\[0\]\.name is unknown"),
+    ("accounts.0.account", 7, r"accounts\[0\]\.account is 7; text"),
+    ("accounts.0.value_at_risk_interval", [1.0], "value_at_risk_interval has 1 items; 2"),
+    ("accounts.0.contributions.1.quantity", "", r"contributions\[1\]\.quantity is ''; a number"),
+    ("accounts.0.contributions", {}, r"accounts\[0\]\.contributions is {}; a list"),
+    ("accounts", None, "accounts is None; a list"),
+    ("fingerprints.model", 1, r"fingerprints\.model is 1; text"),
+    ("plan.paths", 5000.0, r"plan\.paths is 5000\.0; a whole number"),
+    ("plan.variance_cap", math.nan, r"plan\.variance_cap is nan"),
+    ("plan.precision", "half", "precision"),
+    ("policy.horizon", "2", r"policy\.horizon is '2'; a whole number"),
+    ("policy.level", 99, "level"),
+    ("spot.a0", -1.0, "price of 'a0'"),
+    ("spot", [], r"spot is \[\]; an object"),
+    ("market_as_of", "yesterday", "market_as_of: 'yesterday' is not an ISO time"),
+    ("market_as_of", "NaT", "as_of must be"),
+    ("schema", "mcmargin.report/0", "mcmargin.report/0"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), MALFORMED)
+def test_a_malformed_report_is_refused_by_the_name_of_its_field(scenarios, path, value, message):
+    text = altered(mm.margin(BOOK, scenarios), path, value)
+    with pytest.raises(mm.ModelFileError, match=f"^r.json: not a.*{message}"):
+        mm.MarginReport.from_json(text, source="r.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "{}", "[" * 100_000])
+def test_text_that_is_no_report_is_refused(text):
+    with pytest.raises(mm.ModelFileError, match="not a"):
+        mm.MarginReport.from_json(text)
+
+
+def test_whole_numbers_and_an_infinite_cap_read_as_numbers(model):
+    endless = mm.simulate(model, horizon=1, paths=2000, seed=1, variance_cap=math.inf)
+    report = mm.margin(BOOK, endless)
+    text = altered(report, "accounts.1.contributions.0.quantity", 3)
+    assert mm.verify(mm.MarginReport.from_json(text), model, BOOK).verdict == "equal"
+
+
+def test_what_gives_no_margin_is_different_and_says_why(model, scenarios):
+    report = mm.margin(BOOK, scenarios)
+    other = mm.Book.from_frame(
+        pd.DataFrame([("x", "gold", 1.0)], columns=["account", "instrument", "quantity"])
+    )
+    fewer = make_model(("garch", "gjr"))
+    for verification, reasons in (
+        (mm.verify(report, model, other), ("book's fingerprint", "no asset 'gold'")),
+        (mm.verify(report, fewer, BOOK), ("model's fingerprint", "no asset 'a2'")),
+        (mm.verify(report, model, mm.Book((), (), sparse.csr_array((0, 0)))), ("no accounts",)),
+    ):
+        assert verification.verdict == "different"
+        assert verification.largest_difference == math.inf
+        for reason in reasons:
+            assert any(reason in said for said in verification.reasons)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("policy.horizon", 9, "horizon 9 was not simulated"),
+        ("plan.paths", 10, "leave less than one in the tail"),
+        ("spot.a2", ..., "no price of 'a2'"),
+        ("accounts.1", ..., "the accounts differ"),
+    ],
+)
+def test_a_report_that_its_own_plan_cannot_give_is_different(model, scenarios, path, value, reason):
+    report = mm.MarginReport.from_json(altered(mm.margin(BOOK, scenarios), path, value))
+    verification = mm.verify(report, model, BOOK)
+    assert verification.verdict == "different"
+    assert any(reason in said for said in verification.reasons)
+
+
+def test_a_bad_setting_of_this_machine_is_an_error_and_no_difference(model, scenarios, monkeypatch):
+    report = mm.margin(BOOK, scenarios)
+    with pytest.raises(mm.EngineError):
+        mm.verify(report, model, BOOK, engine="abacus")
+    monkeypatch.setenv("MCMARGIN_THREADS", "abc")
+    with pytest.raises(mm.PolicyError, match="MCMARGIN_THREADS"):
+        mm.verify(report, model, BOOK)
+
+
+@pytest.mark.parametrize("price", ["100", None, True, math.nan, math.inf, 0.0, -1.0])
+def test_a_price_is_a_number_above_0(price):
+    with pytest.raises(mm.DataError, match="'btc' must be a number above 0"):
+        mm.Market(as_of=np.datetime64("2021-01-04"), spot={"btc": price})
+
+
+@pytest.mark.parametrize("as_of", [np.datetime64("NaT"), "2021-01-04", None])
+def test_a_market_has_a_time(as_of):
+    with pytest.raises(mm.DataError, match="as_of"):
+        mm.Market(as_of=as_of, spot={"btc": 1.0})
 
 
 def test_every_holders_currency_is_checked(scenarios):

@@ -98,6 +98,12 @@ def test_a_level_out_of_range(level):
         expected_shortfall(np.ones(1000), level=level)
 
 
+@pytest.mark.parametrize("confidence", [0.0, 1.0, -0.5, 95.0, math.nan])
+def test_a_confidence_out_of_range(confidence):
+    with pytest.raises(PolicyError, match="confidence must lie between 0 and 1"):
+        estimate_tail(np.ones(1000), level=0.99, confidence=confidence)
+
+
 def test_too_few_paths_names_how_many():
     with pytest.raises(PolicyError, match="at least 1000"):
         expected_shortfall(np.ones(999), level=0.999)
