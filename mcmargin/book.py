@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from scipy import sparse
 from mcmargin.audit import fingerprint as digest
 from mcmargin.errors import DataError
 from mcmargin.instruments import Instrument, Spot
-from mcmargin.tables import parse_number, read_cells, read_frame
+from mcmargin.tables import is_parquet, parse_number, read_cells, read_frame
 
 COLUMNS = ("account", "instrument", "quantity")
 
@@ -161,10 +160,9 @@ def read_positions(
     currency: str = "USD",
 ) -> Book:
     """Read positions from CSV or Parquet; see `Book.from_frame`."""
-    source = Path(path).name
-    if source.endswith(".parquet"):
+    if is_parquet(path):
         frame = read_frame(path)
     else:
         header, rows = read_cells(path)
         frame = pd.DataFrame(rows, columns=header, dtype=object)
-    return Book.from_frame(frame, instruments=instruments, currency=currency, source=source)
+    return Book.from_frame(frame, instruments=instruments, currency=currency, source=str(path))

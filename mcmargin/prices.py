@@ -9,17 +9,22 @@ date on which an asset did not trade is lost and counted, never a zero return.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.errors import DataError
-from mcmargin.tables import MISSING, parse_number, read_cells, read_frame
+from mcmargin.tables import MISSING, is_parquet, parse_number, read_cells, read_frame
 
 Times = NDArray[np.datetime64]
+
+DATE_LIKE = re.compile(r"^\d|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\W+\d", re.I)
+"""The first cell of a row of data: a number, or a date in one of the ways that people write it."""
+
+HEADER_NEEDED = "a header row is needed: a name for the dates, then the assets' names"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,10 @@ class PriceHistory:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, source: str = "frame") -> PriceHistory:
-        """Check a DataFrame of closes: dates in the index or first column, assets in columns.
+        """Check a DataFrame of closes, one column an asset.
+
+        Dates stand in the index or, where that only counts rows, in the first column. They are
+        ISO dates or timestamps; with a time zone they are converted to UTC.
 
         Raises
         ------
@@ -59,25 +67,15 @@ class PriceHistory:
         >>> PriceHistory.from_frame(frame).assets
         ('btc',)
         """
-        if frame.shape[1] == 0 or len(frame) == 0:
+        stamps = frame.index
+        # An index of whole numbers counts rows; any other is taken for the dates.
+        if pd.api.types.is_integer_dtype(stamps) and frame.shape[1] > 0:
+            stamps, frame = pd.Index(frame.iloc[:, 0]), frame.iloc[:, 1:]
+        if frame.size == 0:
             raise DataError(f"{source}: no prices; dates and at least one asset are needed")
-        if not isinstance(frame.index, pd.DatetimeIndex):
-            frame = frame.set_index(frame.columns[0])
-        assets = [str(column) for column in frame.columns]
-        stamps = [str(stamp) for stamp in frame.index]
-        columns = []
-        for at, asset in enumerate(assets):
-            column = frame.iloc[:, at]
-            numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
-            text = np.isnan(numbers) & column.notna().to_numpy()
-            if text.any():
-                row = int(np.flatnonzero(text)[0])
-                raise DataError(
-                    f"{source}: row {row + 2}, column {asset!r}: "
-                    f"{column.iloc[row]!r} is not a number"
-                )
-            columns.append(numbers)
-        return _checked(assets, stamps, np.column_stack(columns), source)
+        assets = [str(column).strip() for column in frame.columns]
+        columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
+        return _checked(assets, [str(stamp) for stamp in stamps], np.column_stack(columns), source)
 
     def to_frame(self) -> pd.DataFrame:
         """Return closes with dates in the index and assets in columns."""
@@ -93,8 +91,8 @@ def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
     DataError
         Naming file, row and column; see `PriceHistory.from_frame`.
     """
-    source = Path(path).name
-    if source.endswith(".parquet"):
+    source = str(path)
+    if is_parquet(path):
         return PriceHistory.from_frame(read_frame(path), source=source)
     header, rows = read_cells(path)
     _require_header(header, source)
@@ -113,14 +111,28 @@ def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
 def _require_header(header: list[str], source: str) -> None:
     if len(header) < 2:
         raise DataError(f"{source}: one column; dates and at least one asset are needed")
-    if not pd.isna(pd.to_datetime(header[0], errors="coerce", format="ISO8601")):
-        raise DataError(f"{source}: row 1 holds the date {header[0]}; a header row is needed")
+    if DATE_LIKE.search(header[0]):
+        raise DataError(f"{source}: row 1 begins with {header[0]!r}, as data do; {HEADER_NEEDED}")
     for name in header[1:]:
         try:
-            float(name)
+            float(name or "nan")
         except ValueError:
             continue
-        raise DataError(f"{source}: row 1 holds the number {name}; a header row is needed")
+        what = f"holds the number {name}" if name else "has an empty cell"
+        raise DataError(f"{source}: row 1 {what}; {HEADER_NEEDED}")
+
+
+def _numbers(column: pd.Series, asset: str, source: str) -> NDArray[np.float64]:
+    """Numbers of a column, NaN where missing; other types, such as text, cell by cell."""
+    if column.dtype.kind in "iuf":
+        return column.to_numpy(np.float64, na_value=np.nan)
+    cells = column.astype(object).where(column.notna(), "")
+    return np.array(
+        [
+            parse_number(str(cell), where=f"{source}: row {row}, column {asset!r}")
+            for row, cell in enumerate(cells, 2)
+        ]
+    )
 
 
 def _checked(
@@ -130,7 +142,7 @@ def _checked(
         raise DataError(f"{source}: {len(stamps)} rows of prices; at least 2 are needed")
     for asset in assets:
         if not asset:
-            raise DataError(f"{source}: row 1 has a column without a name")
+            raise DataError(f"{source}: a column has no name; name each by its asset")
         if assets.count(asset) > 1:
             raise DataError(f"{source}: asset {asset!r} stands in more than one column")
     times = _parse_times(stamps, source)
@@ -143,25 +155,32 @@ def _checked(
         closes = prices[np.isfinite(prices[:, at]), at]
         if len(closes) == 0:
             raise DataError(f"{source}: asset {asset!r} has no price at all; leave it out")
-        if len(closes) > 2 and (closes == closes[0]).all():
-            raise DataError(f"{source}: the price of {asset!r} never moves; leave it out")
+        if len(closes) > 1 and (closes == closes[0]).all():
+            raise DataError(
+                f"{source}: the price of {asset!r} never moves in {len(closes)} rows; leave it out "
+                "or give a longer history"
+            )
     return PriceHistory(tuple(assets), times, prices, source)
 
 
 def _parse_times(stamps: list[str], source: str) -> Times:
     parsed = pd.to_datetime(pd.Series(stamps), errors="coerce", utc=True, format="ISO8601")
-    bad = np.flatnonzero(parsed.isna())
+    # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
+    first_time, last_time = (t.tz_localize("UTC") for t in (pd.Timestamp.min, pd.Timestamp.max))
+    bad = np.flatnonzero(~parsed.between(first_time, last_time))
     if len(bad):
         first = int(bad[0])
         cell = stamps[first]
-        what = "no date" if cell.lower() in MISSING | {"nat"} else f"{cell!r} is not an ISO date"
+        what = f"{cell!r} is not an ISO date between 1678 and 2261"
+        if cell.lower() in MISSING | {"nat"}:
+            what = "no date"
         raise DataError(f"{source}: row {first + 2}, first column: {what}")
     times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     step = np.diff(times)
     for row in np.flatnonzero(step <= np.timedelta64(0, "ns")):
-        what = "repeats the date" if step[row] == np.timedelta64(0, "ns") else "is earlier than"
+        what = "repeats" if step[row] == np.timedelta64(0, "ns") else "is earlier than"
         raise DataError(
-            f"{source}: row {row + 3} ({stamps[row + 1]}) {what} of row {row + 2}; "
+            f"{source}: row {row + 3} ({stamps[row + 1]}) {what} the date of row {row + 2}; "
             "give each date once, oldest first"
         )
     return np.asarray(times)

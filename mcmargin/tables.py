@@ -18,6 +18,20 @@ from mcmargin.errors import DataError
 MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
 """Cells, in lower case, that mean a missing value."""
 
+SEPARATORS = frozenset(";\t|")
+"""What else than a comma separates the cells of files that call themselves CSV."""
+
+
+def is_parquet(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name says that it is Parquet, in any case of letters.
+
+    Examples
+    --------
+    >>> is_parquet("prices.PARQUET"), is_parquet("prices.csv")
+    (True, False)
+    """
+    return Path(path).suffix.lower() == ".parquet"
+
 
 def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a CSV file, every row as long as the header.
@@ -25,32 +39,38 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
     Raises
     ------
     DataError
-        If the file is missing, empty, binary, not UTF-8 or has ragged rows.
+        If the file is missing, empty, binary, not UTF-8, not separated by commas or has ragged
+        rows.
     """
-    name = os.fspath(path)
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if not content.strip():
-        raise DataError(f"{name}: the file is empty; a header and rows are needed")
+        raise DataError(f"{path}: the file is empty; a header and rows are needed")
     if b"\0" in content:
-        raise DataError(f"{name}: a binary file; give CSV text, or Parquet named .parquet")
+        raise DataError(f"{path}: a binary file; give CSV text in UTF-8, or Parquet named .parquet")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not UTF-8 text at byte {error.start}") from None
+        raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from None
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
-        raise DataError(f"{name}: not a CSV file ({error})") from None
+        raise DataError(f"{path}: not a CSV file ({error})") from None
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
     header = [cell.strip() for cell in rows[0]]
+    if len(header) == 1 and (found := SEPARATORS.intersection(header[0])):
+        raise DataError(
+            f"{path}: row 1 is separated by {min(found)!r}; separate cells with commas, and write "
+            "decimals with a point"
+        )
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
             raise DataError(
-                f"{name}: row {number} has {len(row)} cells and the header has {len(header)}"
+                f"{path}: row {number} has {len(row)} cells and the header has {len(header)}; "
+                "write decimals with a point, and quote a name that holds a comma"
             )
     return header, [[cell.strip() for cell in row] for row in rows[1:]]
 
@@ -66,10 +86,11 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
     import pyarrow
 
     try:
-        return pd.read_parquet(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{os.fspath(path)}: not a readable Parquet file ({reason})") from None
+        # As bytes, so that a folder or an address is never taken for a data set.
+        return pd.read_parquet(io.BytesIO(Path(path).read_bytes()))
+    except (OSError, ValueError, TypeError, LookupError, pyarrow.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise DataError(f"{path}: not a readable Parquet file ({reason})") from None
 
 
 def parse_number(cell: str, *, where: str) -> float:
@@ -81,4 +102,5 @@ def parse_number(cell: str, *, where: str) -> float:
             raise ValueError
         return float(cell)
     except ValueError:
-        raise DataError(f"{where}: {cell!r} is not a number") from None
+        hint = "; write decimals with a point, and no separator of thousands"
+        raise DataError(f"{where}: {cell!r} is not a number{hint if ',' in cell else ''}") from None

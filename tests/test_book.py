@@ -39,3 +39,13 @@ def test_an_instrument_given_twice():
 def test_columns_are_exactly_three():
     with pytest.raises(mm.DataError, match="exactly account, instrument, quantity"):
         mm.Book.from_frame(pd.DataFrame({"account": ["a"], "instrument": ["x"]}))
+
+
+def test_files_of_positions_read_alike(tmp_path):
+    book = book_of([("é", "x", 1.5), ("b", "y", -2.0)])
+    book.to_frame().to_parquet(tmp_path / "p.PARQUET")
+    book.to_frame().to_csv(tmp_path / "p.csv", index=False, encoding="utf-8-sig")
+    text = book.to_frame().to_csv(index=False, lineterminator="\r\n")
+    (tmp_path / "crlf.csv").write_bytes(text.encode())
+    for path in tmp_path.iterdir():
+        assert mm.read_positions(path).fingerprint() == book.fingerprint()

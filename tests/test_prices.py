@@ -1,5 +1,7 @@
 """Reading and joining prices: what is refused, with file, row and column, and what is lost."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,11 @@ from mcmargin.prices import joint_returns
 
 BAD = {
     "missing date": ("date,a\n2021-01-01,1\n,2\n", "row 3, first column: no date"),
-    "repeated date": ("date,a\n2021-01-01,1\n2021-01-01,2\n", "row 3.*repeats.*row 2"),
-    "unsorted dates": ("date,a\n2021-01-02,1\n2021-01-01,2\n", "row 3.*earlier.*row 2"),
+    "repeated date": ("date,a\n2021-01-01,1\n2021-01-01,2\n", "row 3.*repeats the date of row 2"),
+    "unsorted dates": (
+        "date,a\n2021-01-02,1\n2021-01-01,2\n",
+        "row 3.*earlier than the date of row 2",
+    ),
     "not a date": ("date,a\n2021-01-01,1\nsoon,2\n", "row 3.*'soon' is not an ISO date"),
     "negative": ("date,a\n2021-01-01,1\n2021-01-02,-2\n", "row 3, column 'a'.*out of scope"),
     "zero": ("date,a\n2021-01-01,1\n2021-01-02,0\n", "row 3, column 'a'.*out of scope"),
@@ -18,7 +23,7 @@ BAD = {
     "text": ("date,a\n2021-01-01,1\n2021-01-02,x\n", "row 3, column 'a': 'x' is not a number"),
     "empty": ("", "empty"),
     "no header": ("2021-01-01,1\n2021-01-02,2\n", "header"),
-    "date for a header": ("2021-01-01,a\n2021-01-02,2\n2021-01-03,3\n", "row 1 holds the date"),
+    "date for a header": ("2021-01-01,a\n2021-01-02,2\n2021-01-03,3\n", "row 1 begins with"),
     "underscore": ("date,a\n2021-01-01,1\n2021-01-02,1_0\n", "'1_0' is not a number"),
     "ragged": ("date,a\n2021-01-01,1\n2021-01-02\n", "row 3 has 1 cells and the header has 2"),
     "binary": ("date,a\n\0\1\n", "binary"),
@@ -26,6 +31,21 @@ BAD = {
     "repeated asset": ("date,a,a\n2021-01-01,1,2\n2021-01-02,2,3\n", "'a' stands in more than"),
     "one row": ("date,a\n2021-01-01,1\n", "1 rows"),
     "one column": ("date\n2021-01-01\n", "one column"),
+    "two still rows": ("date,a\n2021-01-01,1\n2021-01-02,1\n", "'a' never moves in 2 rows"),
+    "no name": ("date,a,\n2021-01-01,1,2\n2021-01-02,2,3\n", "row 1 has an empty cell; a header"),
+    "row number first": ("0,a\n1,1\n2,2\n", "row 1 begins with '0'.*header row"),
+    "date of people": ("4-Jan-21,a\n5-Jan-21,1\n", "row 1 begins with '4-Jan-21'"),
+    "month first": ("Jan 4 2021,a\nJan 5 2021,1\n", "row 1 begins with 'Jan 4 2021'"),
+    "numbers for assets": ("date,1\n2021-01-02,2\n", "row 1 holds the number 1; a header row"),
+    "semicolons": ("date;a;b\n2021-01-01;1,5;2\n", "row 1 is separated by ';'.*commas"),
+    "tabs": ("date\ta\n2021-01-01\t1.5\n", r"row 1 is separated by '\\t'"),
+    "decimal commas": ("date,a\n2021-01-01,1,5\n", "row 2 has 3 cells.*decimals with a point"),
+    "quoted decimal comma": (
+        'date,a\n2021-01-01,"1,5"\n2021-01-02,2\n',
+        "row 2, column 'a': '1,5' is not a number; write decimals with a point",
+    ),
+    "asset repeated but for spaces": ("date,a, a\n2021-01-01,1,2\n2021-01-02,2,3\n", "'a' stands"),
+    "dates beyond nanoseconds": ("date,a\n2300-01-01,1\n2300-01-02,2\n", "row 2.*1678 and 2261"),
     "no price": ("date,a,b\n2021-01-01,1,\n2021-01-02,2,\n", "'b' has no price"),
 }
 
@@ -39,24 +59,113 @@ def test_bad_files(tmp_path, case):
         mm.read_prices(path)
 
 
-def test_files_that_are_not_there_or_not_parquet(tmp_path):
-    with pytest.raises(mm.DataError, match="cannot be read"):
-        mm.read_prices(tmp_path / "none.csv")
-    (tmp_path / "p.parquet").write_text("date,a\n")
-    with pytest.raises(mm.DataError, match="not a readable Parquet"):
-        mm.read_prices(tmp_path / "p.parquet")
+@pytest.mark.parametrize("read", [mm.read_prices, mm.read_positions])
+def test_files_are_named_as_they_were_given(tmp_path, monkeypatch, read):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "folder.PARQUET").mkdir()
+    (tmp_path / "in" / "text.parquet").write_text("date,a\n")
+    (tmp_path / "in" / "text.csv").write_text("date,a\n1\n")
+    for name, message in {
+        "in/none.csv": "cannot be read (No such file or directory)",
+        "in": "cannot be read (Is a directory)",
+        "in/none.parquet": "not a readable Parquet file (No such file or directory)",
+        "in/folder.PARQUET": "not a readable Parquet file (Is a directory)",
+        "in/text.parquet": "not a readable Parquet file",
+        "in/text.csv": "row 2 has 1 cells",
+    }.items():
+        with pytest.raises(mm.DataError, match=f"^{re.escape(f'{name}: {message}')}"):
+            read(name)
+
+
+def test_damaged_parquet_is_a_data_error(tmp_path):
+    index = pd.date_range("2021-01-01", periods=50, name="date")
+    frame = pd.DataFrame({"a": np.arange(1.0, 51.0)}, index=index)
+    frame.to_parquet(tmp_path / "whole.parquet")
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    path = tmp_path / "damaged.parquet"
+    rng = np.random.default_rng(7)
+    refused = 0
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[rng.integers(0, len(damaged), 3)] ^= np.uint8(rng.integers(1, 256))
+        path.write_bytes(damaged.tobytes()[: rng.integers(1, 2 * len(damaged))])
+        try:
+            mm.read_prices(path)
+        except mm.DataError as error:
+            refused += str(error).startswith(f"{path}: ")
+    assert refused > 200
+
+
+def same_history(path, frame):
+    pd.testing.assert_frame_equal(
+        mm.read_prices(path).to_frame(), frame, check_freq=False, check_index_type=False
+    )
 
 
 def test_csv_and_parquet_read_alike(tmp_path):
     index = pd.date_range("2021-01-01", periods=3, name="date")
     frame = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [2.0, 2.5, 2.25]}, index=index)
     frame.to_csv(tmp_path / "p.csv")
+    frame.to_parquet(tmp_path / "p.PARQUET")
+    frame.reset_index().to_parquet(tmp_path / "numbered.parquet")
+    frame.reset_index().iloc[::-1].sort_values("date").to_parquet(tmp_path / "shuffled.parquet")
+    frame.convert_dtypes().to_parquet(tmp_path / "nullable.parquet")
+    frame.astype(object).rename(columns={"a": " a "}).to_parquet(tmp_path / "objects.parquet")
+    for path in tmp_path.iterdir():
+        same_history(path, frame)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_byte_order_marks_and_line_ends_of_any_system(tmp_path, encoding, end):
+    text = end.join(["date, a ,é", "2021-01-01, 1.5 ,2", "2021-01-02,2.5,3", "", ""])
+    path = tmp_path / "p.csv"
+    path.write_bytes(text.encode(encoding))
+    index = pd.DatetimeIndex(["2021-01-01", "2021-01-02"], name="date")
+    same_history(path, pd.DataFrame({"a": [1.5, 2.5], "é": [2.0, 3.0]}, index=index))
+
+
+def test_times_with_a_zone_become_utc(tmp_path):
+    """New York's 16:00 is 21:00 UTC in winter and 20:00 in summer."""
+    local = pd.DatetimeIndex(["2021-03-12 16:00", "2021-03-15 16:00"], name="date")
+    frame = pd.DataFrame({"a": [1.0, 2.0]}, index=local.tz_localize("America/New_York"))
+    frame.to_csv(tmp_path / "p.csv")
     frame.to_parquet(tmp_path / "p.parquet")
-    for name in ("p.csv", "p.parquet"):
-        history = mm.read_prices(tmp_path / name)
-        pd.testing.assert_frame_equal(
-            history.to_frame(), frame, check_freq=False, check_index_type=False
-        )
+    frame.reset_index().to_parquet(tmp_path / "numbered.parquet")
+    utc = pd.DatetimeIndex(["2021-03-12 21:00", "2021-03-15 20:00"], name="date")
+    for path in tmp_path.iterdir():
+        same_history(path, frame.set_axis(utc))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([True, False], "'True' is not a number"),
+        (pd.date_range("2021-01-01", periods=2), "is not a number"),
+        (pd.to_timedelta([1, 2], unit="D"), "is not a number"),
+        ([1j, 2j], "is not a number"),
+        ([[1.0], [2.0]], r"'\[1.0\]' is not a number"),
+        (["1_0", "2"], "'1_0' is not a number"),
+    ],
+)
+def test_columns_of_a_frame_that_are_no_prices(column, message):
+    frame = pd.DataFrame({"a": column}, index=pd.date_range("2021-01-01", periods=2))
+    with pytest.raises(mm.DataError, match=f"frame: row 2, column 'a': .*{message}"):
+        mm.PriceHistory.from_frame(frame)
+
+
+def test_where_a_frames_dates_stand():
+    dates = ["2021-01-01", "2021-01-02"]
+    text_index = pd.DataFrame({"a": [1.0, 2.0]}, index=dates)
+    first_column = pd.DataFrame({"day": dates, "a": [1.0, 2.0]}, index=[7, 3])
+    histories = [mm.PriceHistory.from_frame(frame) for frame in (text_index, first_column)]
+    for history in histories:
+        assert history.assets == ("a",)
+        assert history.times.astype("datetime64[D]").astype(str).tolist() == dates
+    for empty in (pd.DataFrame(), pd.DataFrame({"day": dates}), first_column.iloc[:0]):
+        with pytest.raises(mm.DataError, match="no prices"):
+            mm.PriceHistory.from_frame(empty)
 
 
 def test_a_return_over_a_gap_belongs_to_the_bar_that_ends_it():
