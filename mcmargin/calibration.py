@@ -343,6 +343,8 @@ def _facts(
                 "volatility": fit.volatility,
                 "innovations": fit.innovations.kind,
                 "persistence": fit.persistence,
+                "residual_mean": float(fit.residuals.mean()),
+                "residual_std": float(fit.residuals.std()),
                 "refused": list(fit.refused),
             }
             for asset, fit in zip(assets, fits, strict=True)

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from mcmargin.audit import fingerprint
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError, ModelFileError
+from mcmargin.files import write_atomically as write_atomically  # for simulation, too
 from mcmargin.innovations import Innovations
 from mcmargin.prices import PriceHistory, joint_returns
+from mcmargin.updates import record_update, update_summary
 
 SCHEMA = "mcmargin.model/1"
 LARGEST_MODEL_BYTES = 2**31
@@ -118,7 +120,8 @@ class MarketModel:
     tables : ndarray of shape (assets, 4099) or (0, 0), float64
         Marginal transforms (`mcmargin.dependence.marginal_table`); empty for `historical`.
     facts : dict
-        Bar length, fits asset by asset, dates lost, data fingerprint, library versions.
+        Bar length, fits asset by asset, dates lost, updates since, data fingerprint, library
+        versions.
     """
 
     assets: tuple[str, ...]
@@ -160,7 +163,8 @@ class MarketModel:
         Raises
         ------
         DataError
-            If an asset is missing, or nothing is newer than the model.
+            If an asset is missing, nothing is newer than the model, or a `historical` model was
+            not made by `calibrate`.
         """
         lacking = [asset for asset in self.assets if asset not in prices.assets]
         if lacking:
@@ -186,9 +190,30 @@ class MarketModel:
         state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
         dependence = self.dependence
         if dependence.kind == "historical":
-            dates = np.vstack([dependence.residuals, *residuals])
+            dates = np.vstack([dependence.residuals, self._standardised(np.array(residuals))])
             dependence = replace(dependence, residuals=dates)
-        return replace(self, committed=state, state=state, dependence=dependence)
+        record = record_update(
+            self.facts.get("update"),
+            self.assets,
+            self.committed.as_of,
+            prices.times,
+            np.isfinite(rows),
+        )
+        facts = self.facts | {"update": record}
+        return replace(self, committed=state, state=state, dependence=dependence, facts=facts)
+
+    def _standardised(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
+        try:
+            fits = [self.facts["fits"][asset] for asset in self.assets]
+            mean = np.array([fit["residual_mean"] for fit in fits])
+            std = np.array([fit["residual_std"] for fit in fits])
+        except KeyError:
+            raise DataError(
+                "the model does not say how its dates were standardised, so none can be added; "
+                "calibrate it again"
+            ) from None
+        return np.asarray((residuals - mean) / std)
 
     def _tick(self, time: np.datetime64, row: NDArray[np.float64]) -> FilterState:
         last = self.committed
@@ -200,9 +225,13 @@ class MarketModel:
         residuals = np.where(traded, returns / np.sqrt(last.variance), last.residuals)
         return FilterState(time, prices, variance, residuals)
 
+    def update_report(self) -> str:
+        """Text for people: the bars that updates took in and the dates that they lost."""
+        return update_summary(self.facts["update"]) if "update" in self.facts else ""
+
     def fit_report(self) -> str:
-        """Text for people: the dates joined, and each asset's fit and fallbacks."""
-        lines = [str(self.facts.get("join", ""))]
+        """Text for people: the dates joined, updates since, each asset's fit and fallbacks."""
+        lines = [str(self.facts.get("join", "")), self.update_report()]
         for asset, fit in self.facts.get("fits", {}).items():
             lines.append(
                 f"{asset}: {fit['volatility']}, {fit['innovations']}, "
@@ -233,21 +262,6 @@ class MarketModel:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         write_atomically(Path(path), buffer.getvalue())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> MarketModel:

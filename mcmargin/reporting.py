@@ -23,8 +23,8 @@ import pandas as pd
 import scipy
 
 from mcmargin.errors import DataError, McMarginError, ModelFileError
+from mcmargin.files import write_atomically
 from mcmargin.market import Market
-from mcmargin.model import write_atomically
 from mcmargin.policy import MarginPolicy
 from mcmargin.simulation import SimulationPlan
 

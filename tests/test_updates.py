@@ -1,0 +1,102 @@
+"""Updates: what they lose is kept and told, and one update is as good as many."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcmargin as mm
+from mcmargin.calibration import arch_model_of
+from mcmargin.demo import demo_prices
+from tests.models import make_model
+
+BARS = 400
+
+
+@pytest.fixture(scope="module")
+def closes():
+    """S&P 500 and NASDAQ, of one calendar."""
+    return demo_prices().to_frame()[["sp500", "nasdaq"]].dropna().iloc[: BARS + 40]
+
+
+@pytest.fixture(scope="module")
+def historical(closes):
+    return mm.calibrate(
+        mm.PriceHistory.from_frame(closes.iloc[: BARS + 1]),
+        volatility="ewma",
+        innovations="empirical",
+        dependence="historical",
+        jobs=1,
+    )
+
+
+def test_dates_added_are_standardised_as_those_of_calibration(closes, historical):
+    """Moments by arch's own residuals; variances by RiskMetrics' recursion from arch's last."""
+    moved = historical.update(mm.PriceHistory.from_frame(closes))
+    dates = moved.dependence.residuals
+    np.testing.assert_array_equal(dates[:BARS], historical.dependence.residuals)
+    assert dates.shape == (BARS + 39, 2)
+    returns = closes.pct_change().dropna().to_numpy()
+    for at in range(2):
+        # arch fits returns scaled to variance 1, as calibrate does.
+        scale = 1 / returns[:BARS, at].std()
+        result = arch_model_of(returns[:BARS, at] * scale, "ewma", "normal").fix([])
+        own = np.asarray(result.std_resid)
+        variance = float(result.forecast(horizon=1).variance.iloc[-1, 0]) / scale**2
+        for bar, ours in zip(returns[BARS:, at], dates[BARS:, at], strict=True):
+            expected = (bar / np.sqrt(variance) - own.mean()) / own.std()
+            assert ours == pytest.approx(expected, rel=1e-9, abs=1e-12)
+            variance = 0.94 * variance + 0.06 * bar**2
+
+
+@pytest.mark.parametrize("cut", [1, 7, 20])
+def test_one_update_is_as_good_as_many(closes, historical, cut):
+    """To the last bit, dates lost and dates waiting included; files may overlap."""
+    holes = closes.iloc[BARS - 5 :].copy()
+    holes.iloc[[8, 9, 25], 0] = np.nan
+    holes.iloc[[9, 44], 1] = np.nan
+    once = historical.update(mm.PriceHistory.from_frame(holes))
+    first = historical.update(mm.PriceHistory.from_frame(holes.iloc[: 6 + cut]))
+    twice = first.update(mm.PriceHistory.from_frame(holes))
+    assert twice.fingerprint() == once.fingerprint()
+    assert twice.facts["update"] == {
+        "from": str(historical.as_of),
+        "to": str(np.datetime64(closes.index[-2], "ns")),
+        "bars": 35,
+        "lost": 3,
+        "missing": {"sp500": 3, "nasdaq": 1},
+        "waiting": 1,
+        "waiting_for": ["nasdaq"],
+    }
+
+
+def test_what_was_lost_is_told_and_saved(closes, historical, tmp_path):
+    assert historical.update_report() == ""
+    holes = closes.copy()
+    holes.iloc[-3, 0] = np.nan
+    holes.iloc[-1, 1] = np.nan
+    moved = historical.update(mm.PriceHistory.from_frame(holes))
+    moved.save(tmp_path / "model.npz")
+    told = mm.load_model(tmp_path / "model.npz").fit_report()
+    assert moved.update_report() in told
+    assert "updated by 37 bars" in told
+    assert "1 dates lost" in told
+    assert "missing closes: sp500 1" in told
+    assert "1 later dates not taken in, which have no close of nasdaq" in told
+
+
+def test_a_tick_leaves_the_record(closes, historical):
+    moved = historical.update(mm.PriceHistory.from_frame(closes.iloc[:-1]))
+    tick = moved.update(mm.PriceHistory.from_frame(closes), provisional=True)
+    assert tick.provisional
+    assert tick.facts == moved.facts
+
+
+def test_dates_are_not_added_to_those_of_unknown_moments():
+    rng = np.random.default_rng(7)
+    model = make_model(
+        ("constant",), dependence="historical", residuals=rng.standard_normal((300, 1))
+    )
+    index = pd.to_datetime(["2020-01-02", "2020-01-03"])
+    prices = mm.PriceHistory.from_frame(pd.DataFrame({"a0": [101.0, 99.0]}, index=index))
+    with pytest.raises(mm.DataError, match="calibrate it again"):
+        model.update(prices)
