@@ -1,10 +1,17 @@
-"""Saved models: exact, and refused when cut short, altered, of another schema or pickled."""
+"""Saved models: exact, whole or not at all, and refused when cut short, altered or pickled."""
 
 import io
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mcmargin as mm
@@ -116,7 +123,126 @@ def test_other_files(tmp_path, content):
         mm.load_model(tmp_path / "none.npz")
 
 
-def test_a_folder_that_is_not_there(saved, tmp_path):
+SAVE = """
+import os, resource, signal, sys
+import mcmargin as mm
+from tests.models import make_model
+model = make_model(("gjr", "egarch"), innovations="skewt", dependence="t")
+{fault}
+try:
+    model.save(sys.argv[1])
+except mm.DataError as error:
+    print(error)
+"""
+FAULTS = {
+    # The kernel kills the process in its write, after so many bytes.
+    "killed while writing": "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+    "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))",
+    "killed before the rename": "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)",
+    "file too large": "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))",
+    "disk full": "",
+}
+
+
+def save_with(fault, path, *before):
+    """Save another model over a file, in a process of its own that meets a fault."""
+    code = SAVE.format(fault=FAULTS[fault])
+    return subprocess.run(
+        [*before, sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+
+
+def later_prices():
+    index = pd.to_datetime(["2020-01-02", "2020-01-03"])
+    frame = pd.DataFrame({"a0": [101.0, 99.0], "a1": [99.0, 98.0]}, index=index)
+    return mm.PriceHistory.from_frame(frame)
+
+
+@pytest.mark.parametrize("fault", ["killed while writing", "killed before the rename"])
+def test_killed_while_saving_leaves_the_old_file_and_the_next_save_works(saved, fault):
+    model, path = saved
+    done = save_with(fault, path)
+    assert done.returncode in (-signal.SIGXFSZ, -signal.SIGKILL), done.stderr
+    assert mm.load_model(path).fingerprint() == model.fingerprint()
+    left = [entry for entry in path.parent.iterdir() if entry != path]
+    assert len(left) == 1
+    assert left[0].name.endswith(".tmp")
+    model.update(later_prices()).save(path)
+    assert mm.load_model(path).as_of > model.as_of
+
+
+def test_a_file_too_large_leaves_the_old_one_and_nothing_else(saved):
+    model, path = saved
+    done = save_with("file too large", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{path}: cannot be written (File too large)\n"
+    assert mm.load_model(path).fingerprint() == model.fingerprint()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or os.geteuid() != 0, reason="root mounts the small disk"
+)
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved, tmp_path):
+    """On a disk of 160 kB, mounted for this process alone, there is no room for a second model."""
+    _, path = saved
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # The disk goes with its process, so what is on it is told from within.
+    script = (
+        'mount -t tmpfs -o size=160k tmpfs "$0" && cp "$1" "$0"/model.npz && shift && '
+        '"$@" && cmp "$0"/model.npz "$0"/../model.npz && ls -A "$0"'
+    )
+    before = ("unshare", "--mount", "sh", "-c", script, str(disk), str(path))
+    done = save_with("disk full", disk / "model.npz", *before)
+    if "mount" in done.stderr:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    expected = f"{disk / 'model.npz'}: cannot be written (No space left on device)\nmodel.npz\n"
+    assert done.stdout == expected
+
+
+def test_an_interrupt_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
+    model, path = saved
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.update(later_prices()).save(path)
+    assert mm.load_model(path).fingerprint() == model.fingerprint()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none/model.npz", "no folder .*none; make it first"),
+        ("model.npz/model.npz", "no folder .*model.npz; make it first"),
+        ("folder", "it exists and is not a file"),
+        ("pipe", "it exists and is not a file"),
+        ("m" * 300, "File name too long"),
+    ],
+)
+def test_places_that_cannot_hold_a_file(saved, tmp_path, name, reason):
+    model, path = saved
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(mm.DataError, match=f"{name}: cannot be written \\({reason}"):
+        model.save(tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+    assert mm.load_model(path).fingerprint() == model.fingerprint()
+
+
+def test_the_longest_name_that_the_folder_takes(saved, tmp_path):
     model, _ = saved
-    with pytest.raises(mm.DataError, match="cannot be written"):
-        model.save(tmp_path / "none" / "model.npz")
+    path = tmp_path / ("m" * 255)
+    model.save(path)
+    assert mm.load_model(path).fingerprint() == model.fingerprint()
