@@ -1,4 +1,4 @@
-"""What several stages share: the check of a whole number, and the shape of a progress callback."""
+"""What several stages share: whole numbers, times for people, the shape of a progress callback."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise PolicyError(f"{name} must be an integer of {least} or more, not {value!r}")
     return int(value)
+
+
+def plain_time(stamp: object) -> str:
+    """Time of a bar for people: to the second, or the date alone at midnight.
+
+    Examples
+    --------
+    >>> plain_time("2021-01-04T00:00:00.000000000"), plain_time("2021-01-04T21:00:00.000000000")
+    ('2021-01-04', '2021-01-04T21:00:00')
+    """
+    return str(stamp)[:19].removesuffix("T00:00:00")

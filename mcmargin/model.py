@@ -9,8 +9,10 @@ from __future__ import annotations
 import hmac
 import io
 import json
+import lzma
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -290,8 +292,14 @@ def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> Mar
         if meta["schema"] != SCHEMA:
             raise ModelFileError(f"{path}: schema {meta['schema']!r}, this version reads {SCHEMA}")
         return _from_arrays(arrays, meta)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise ModelFileError(f"{path}: not a model file of {SCHEMA} ({error!r})") from None
+    except KeyError as error:
+        raise ModelFileError(f"{path}: not a model file of {SCHEMA} (it has no {error})") from None
+    except (ValueError, TypeError, IndexError) as error:
+        raise ModelFileError(f"{path}: not a model file of {SCHEMA} ({error})") from None
+
+
+_DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
+"""What zipfile and numpy raise for a damaged file."""
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -304,10 +312,12 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 entry.filename.removesuffix(".npy"): _read_array(archive.read(entry))
                 for entry in entries
             }
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
-        raise ModelFileError(f"{path}: cut short, altered or not a model file ({error})") from None
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except _DAMAGE as error:
+        raise ModelFileError(
+            f"{path}: not a model file that 'calibrate' wrote, or cut short or altered ({error})"
+        ) from None
 
 
 def _read_array(content: bytes) -> NDArray[Any]:

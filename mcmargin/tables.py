@@ -54,6 +54,8 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from None
+    if text.lstrip()[:1] in ("{", "["):
+        raise DataError(f"{path}: JSON, such as a report; give CSV text, or Parquet named .parquet")
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

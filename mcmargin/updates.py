@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.checks import plain_time
+
 
 def record_update(
     earlier: dict[str, Any] | None,
@@ -70,13 +72,11 @@ def update_summary(record: dict[str, Any]) -> str:
     """Text for people."""
     gaps = ", ".join(f"{asset} {count}" for asset, count in record["missing"].items() if count)
     text = (
-        f"updated by {record['bars']} bars, from {record['from'][:19]} to {record['to'][:19]}; "
-        f"{record['lost']} dates lost, on which some asset has no close"
+        f"updated by {record['bars']} bars, from {plain_time(record['from'])} to "
+        f"{plain_time(record['to'])}; {record['lost']} dates lost, on which some asset has no close"
         + (f" (missing closes: {gaps})" if gaps else "")
     )
     if record["waiting"]:
-        text += (
-            f"; {record['waiting']} later dates not taken in, which have no close of "
-            f"{', '.join(record['waiting_for'])}"
-        )
+        lacking = ", ".join(record["waiting_for"])
+        text += f"; later dates not taken in, for want of a close of {lacking}: {record['waiting']}"
     return text

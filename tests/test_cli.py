@@ -1,7 +1,11 @@
 """The command line as a person or a job runs it: real processes, real files."""
 
+import contextlib
 import json
 import os
+import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +15,9 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
+from mcmargin.cli import main
+
+M, P, B, R, S = "model.npz", "newer.csv", "positions.csv", "r.json", "scenarios.npz"
 
 
 def run(*arguments, cwd=None):
@@ -21,6 +28,10 @@ def run(*arguments, cwd=None):
         cwd=cwd,
         check=False,
     )
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -88,31 +99,284 @@ def test_simulate_writes_every_horizon(folder):
         assert scenarios["returns"].shape == (2, 3, 3000)
 
 
+@pytest.fixture(scope="module")
+def everything(folder):
+    """A folder with a file of every kind."""
+    (folder / "dir").mkdir()
+    (folder / "dir.csv").mkdir()
+    for arguments in (
+        (
+            "margin",
+            "model.npz",
+            "positions.csv",
+            "--paths",
+            3000,
+            "--format",
+            "json",
+            "-o",
+            "r.json",
+        ),
+        ("simulate", "model.npz", "-o", "scenarios.npz", "--paths", 2048),
+    ):
+        done = run(*arguments, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+WRONG = {
+    # Where the result should go is looked at before anything is read or fitted.
+    ("calibrate", "none.csv", "-o", "none/m.npz"): "none/m.npz: cannot be written (no folder none",
+    ("calibrate", "none.csv", "-o", "dir"): "dir: cannot be written (it exists and is not a file)",
+    ("calibrate", "none.csv", "-o", "/dev/null"): "/dev/null: cannot be written (it exists",
+    ("update", "none.npz", P, "-o", "none/m.npz"): "no folder none; make it first",
+    ("simulate", "none.npz", "-o", "none/s.npz"): "no folder none; make it first",
+    ("margin", "none.npz", B, "-o", "none/r.json"): "no folder none; make it first",
+    ("calibrate", P, "-o", P): "newer.csv: is read, too, and would be overwritten",
+    ("calibrate", P, "-o", f"dir/../{P}"): "is read, too, and would be overwritten",
+    ("update", M, P, "-o", P): "newer.csv: is read, too",
+    ("simulate", M, "-o", M): "model.npz: is read, too",
+    ("margin", M, B, "-o", B): "positions.csv: is read, too",
+    ("margin", M, B, "-o", M): "model.npz: is read, too",
+    # Files that are not there, or of another kind.
+    ("margin", "none.npz", B): "none.npz: cannot be read (No such file or directory)",
+    ("margin", M, "none.csv"): "none.csv: cannot be read (No such file or directory)",
+    ("calibrate", B, "-o", "n.npz"): "positions.csv: row 2, column 'instrument'",
+    ("update", M, "prices.csv", "-o", "n.npz"): "prices.csv: no row newer than the model's",
+    ("verify", P, M, B): "newer.csv: not a margin report",
+    ("calibrate", "dir", "-o", "n.npz"): "dir: cannot be read (Is a directory)",
+    ("calibrate", "dir.csv", "-o", "n.npz"): "dir.csv: cannot be read (Is a directory)",
+    ("calibrate", M, "-o", "n.npz"): "model.npz: a binary file; give CSV text",
+    ("calibrate", R, "-o", "n.npz"): "r.json: JSON, such as a report; give CSV text",
+    ("calibrate", P, "-o", "n.npz", "--warm-start", P): "newer.csv: not a model file that",
+    ("calibrate", P, "-o", "n.npz", "--warm-start", "dir"): "dir: cannot be read (Is a directory)",
+    ("update", P, M, "-o", "n.npz"): "newer.csv: not a model file that 'calibrate' wrote",
+    ("update", M, B, "-o", "n.npz"): "positions.csv: row 2, column 'instrument'",
+    ("update", S, P, "-o", "n.npz"): "scenarios.npz: not a model file of mcmargin.model/1",
+    ("margin", B, M): "model.npz: a binary file; give CSV text",
+    ("margin", M, P): "exactly account, instrument, quantity are needed",
+    ("margin", M, "dir"): "dir: cannot be read (Is a directory)",
+    ("margin", "dir", B): "dir: cannot be read (Is a directory)",
+    ("margin", R, B): "r.json: not a model file that 'calibrate' wrote",
+    ("verify", "none.json", M, B): "none.json: cannot be read (No such file or directory)",
+    ("verify", "dir", M, B): "dir: cannot be read (Is a directory)",
+    ("verify", M, R, B): "model.npz: not a margin report",
+    ("verify", R, B, M): "positions.csv: not a model file that 'calibrate' wrote",
+    # Numbers and names out of their range.
+    ("margin",): "Missing argument",
+    ("calibrate", P, "-o", "n.npz", "--jobs", "0"): "--jobs",
+    ("margin", M, B, "--paths", "0"): "paths must be an integer of 1 or more, not 0",
+    ("margin", M, B, "--horizon", "0"): "horizon must be an integer of 1 or more, not 0",
+    ("margin", M, B, "--level", "99"): "level must lie between 0.5 and 1 (0.99 is 99 %)",
+    ("margin", M, B, "--engine", "cupy"): "engine 'cupy' is not part of this version",
+    ("margin", M, B, "--format", "xml"): "xml",
+    ("margin", M, B, "--paths", "-5"): "paths must be an integer of 1 or more, not -5",
+    ("margin", M, B, "--paths", "1e5"): "--paths",
+    ("margin", M, B, "--paths", "10"): "give at least 100",
+    ("margin", M, B, "--paths", "100000000000000"): "out of memory",
+    ("margin", M, B, "--horizon", "1.5"): "--horizon",
+    ("margin", M, B, "--level", "high"): "--level",
+    ("margin", M, B, "--seed", "-1"): "seed must be an integer of 0 or more",
+    ("margin", M, B, "--engine", "abacus"): "engine 'abacus' is unknown; choose one of",
+    ("margin", M, B, "--precision", "half"): "precision must be 'single' or 'double'",
+    ("verify", R, M, B, "--engine", "abacus"): "engine 'abacus' is unknown; choose one of",
+    ("simulate", M, "-o", "n.npz", "--horizon", "5", "--horizon", "1"): "horizons must increase",
+    ("calibrate", P, "-o", "n.npz", "--volatility", "arma"): "'arma' is unknown; choose of",
+    ("calibrate", P, "-o", "n.npz", "--innovations", "cauchy"): "'cauchy' are unknown; choose of",
+    ("calibrate", P, "-o", "n.npz", "--dependence", "vine"): "'vine' is unknown; choose one of",
+    ("calibrate", P, "-o", "n.npz", "--dependence", "historical"): "innovations in ('empirical',)",
+    ("marginn",): "Did you mean 'margin'?",
+    ("margin", M, B, "--nope"): "No such option",
+    ("info", "more"): "unexpected extra argument",
+}
+
+
+def called(arguments, monkeypatch, capsys):
+    """Status, stdout and stderr of the command, in this process: it starts in no time."""
+    monkeypatch.setattr(sys, "argv", ["mcmargin", *arguments])
+    with pytest.raises(SystemExit) as status:
+        main()
+    return status.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("arguments", list(WRONG), ids=" ".join)
+def test_wrong_input_is_status_2_and_changes_no_file(everything, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(everything)
+    before = contents(everything)
+    status, output, message = called(arguments, monkeypatch, capsys)
+    assert (status, output) == (2, ""), message
+    assert WRONG[arguments] in message
+    assert contents(everything) == before
+
+
+@pytest.mark.parametrize("command", [("margin", M, B), ("info",), ("verify", R, M, B)])
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("variable", "value"), [("MCMARGIN_THREADS", "abc"), ("MCMARGIN_ENGINE", "abacus")]
+)
+def test_bad_settings_are_status_2(everything, command, variable, value, monkeypatch, capsys):
+    monkeypatch.chdir(everything)
+    monkeypatch.setenv(variable, value)
+    status, output, message = called(command, monkeypatch, capsys)
+    assert (status, output) == (2, ""), message
+    assert value in message
+
+
+def test_a_folder_that_takes_no_files(everything, tmp_path):
+    """A disk mounted read-only for the command alone, or, for other users than root, a mode."""
+    target = tmp_path / "sealed"
+    target.mkdir(mode=0o555)
+    command = ("mcmargin.cli", "calibrate", "none.csv", "-o", target / "n.npz")
+    before = ()
+    if os.geteuid() == 0:
+        if not shutil.which("unshare"):
+            pytest.skip("root writes anywhere, and unshare is not here to mount a sealed disk")
+        mount = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
+        before = ("unshare", "--mount", "sh", "-c", mount, target)
+    done = subprocess.run(
+        [*map(str, before), sys.executable, "-m", *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if before and "mount" in done.stderr:
+        pytest.skip(f"no sealed disk can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"mcmargin: {target / 'n.npz'}: cannot be written (no permission in {target})\n"
+    )
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "table"])
+def test_margin_writes_what_it_would_print(everything, form, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(everything)
+    command = ("margin", M, B, "--paths", "3000", "--format", form)
+    path = tmp_path / "report"
+    path.write_text("an older one")
+    _, printed, _ = called(command, monkeypatch, capsys)
+    written = called((*command, "--output", str(path)), monkeypatch, capsys)
+    assert written == (0, "", f"Wrote {path}.\n")
+    assert path.read_text() == printed
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_verify_of_another_book_is_different_and_says_why(everything, tmp_path):
+    (tmp_path / "other.csv").write_text("account,instrument,quantity\nx,gold,1\n")
+    done = run("verify", R, M, tmp_path / "other.csv", cwd=everything)
+    assert (done.returncode, done.stdout) == (1, "different\n")
+    assert "the book's fingerprint differs" in done.stderr
+    assert "the model has no asset 'gold'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("margin", M, B, "--paths", 3000, "--format", "json"), ("info",)]
+)
+def test_a_reader_that_leaves_ends_it_quietly(everything, command):
+    """As `| head -1` does: the pipe's other end is shut before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "mcmargin.cli", *map(str, command)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=everything,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_full_disk_behind_stdout_is_status_1_and_one_line(everything):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mcmargin.cli", "info"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("mcmargin: OSError: [Errno 28] No space left on device")
+    assert done.stderr.count("\n") == 1
+
+
+def on_terminal(*arguments, cwd):
+    """Status, stdout, and what a terminal behind stderr was sent."""
+    screen, end = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcmargin.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    ) as process:
+        os.close(end)
+        sent = b""
+        # A terminal whose last user has gone reads as an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(screen, 65536):
+                sent += piece
+        output = process.stdout.read()
+    os.close(screen)
+    return process.returncode, output, sent.decode()
+
+
+def test_progress_is_one_line_that_goes_when_done(everything):
+    command = ("margin", M, B, "--paths", 400_000, "--horizon", 10, "--format", "json")
+    status, output, sent = on_terminal(*command, cwd=everything)
+    assert status == 0
+    assert json.loads(output)["plan"]["paths"] == 400_000
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", sent)
+    assert re.search(r"Simulating \S+ +100% \d:\d\d:\d\d left", plain)
+    assert "Margining" in plain
+    # Every frame is drawn over the last one, and the last is wiped, with the cursor back.
+    assert plain.count("\n") == 2
+    assert plain.rpartition("\x1b[2K")[2] == ""
+    assert plain.count("\x1b[?25l") == plain.count("\x1b[?25h") == 2
+
+
+def test_the_demo_tells_its_fits_between_the_bars():
+    status, output, sent = on_terminal("demo", cwd=None)
+    assert status == 0
+    assert "Margin at" in output
+    # Longer than the terminal's 100 columns, and sent as one line all the same.
+    told = r"5012 common dates .{60,} \(missing closes: sp500 185, nasdaq 185, wti 195\)\r\n"
+    line = re.search(told, sent)
+    assert line
+    assert sent[: line.start()].endswith("\x1b[2K")
+    assert sent[line.end() :].startswith("sp500: ")
+
+
+def test_help_teaches_by_example(monkeypatch, capsys):
+    _, text, _ = called(("--help",), monkeypatch, capsys)
+    steps = ("calibrate prices.csv", "update model.npz", "margin model.npz", "verify report.json")
+    places = [text.index(f"mcmargin {step}") for step in steps]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("command", "texts"),
     [
-        (("margin", "none.npz", "positions.csv"), "no such file"),
-        (("margin", "model.npz", "none.csv"), "cannot be read"),
-        (("margin", "positions.csv", "positions.csv"), "not a model file"),
-        (("margin", "model.npz", "positions.csv", "--paths", "0"), "paths"),
-        (("margin", "model.npz", "positions.csv", "--horizon", "0"), "horizon"),
-        (("margin", "model.npz", "positions.csv", "--level", "99"), "level"),
-        (("margin", "model.npz", "positions.csv", "--engine", "cupy"), "cupy"),
-        (("margin", "model.npz", "positions.csv", "--format", "xml"), "xml"),
-        (("calibrate", "positions.csv", "-o", "new.npz"), "positions.csv"),
-        (("update", "model.npz", "prices.csv", "-o", "new.npz"), "newer"),
-        (("verify", "prices.csv", "model.npz", "positions.csv"), "not a margin report"),
-        (("calibrate", "prices.csv", "-o", "new.npz", "--jobs", "0"), "--jobs"),
-        (("margin",), "Missing argument"),
+        ("calibrate", ("--jobs", "one a processor core", "default: gjr")),
+        ("update", ("--provisional", "running bar")),
+        ("margin", ("BARS", "0.99 is 99 %", "default: 100000", "account,instrument,quantity")),
+        ("simulate", ("BARS", "default: (2)", "default: 7")),
+        ("verify", ("REPORT", "default: auto")),
+        ("info", ()),
+        ("demo", ()),
     ],
 )
-def test_bad_input_is_status_2_without_a_traceback(folder, arguments, message):
-    done = run(*arguments, cwd=folder)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    assert not (folder / "new.npz").exists()
+def test_help_of_a_command_has_an_example_and_defaults(command, texts, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
+    status, output, _ = called((command, "--help"), monkeypatch, capsys)
+    assert status == 0
+    assert f"Example: mcmargin {command}" in output
+    for text in texts:
+        assert text in output
+
+
+def test_version(monkeypatch, capsys):
+    assert called(("--version",), monkeypatch, capsys) == (0, f"mcmargin {mm.__version__}\n", "")
 
 
 def test_an_interrupt_is_status_1_and_one_line(folder):
