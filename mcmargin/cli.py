@@ -120,7 +120,9 @@ def _scenarios(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    # Where stderr is closed, print would turn to stdout, which is the machine's.
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
 
 
 def _version(asked: bool) -> None:

@@ -161,6 +161,7 @@ class MarketModel:
         Returns
         -------
         MarketModel
+            Its `update_report` tells the bars taken in and the dates lost.
 
         Raises
         ------

@@ -285,6 +285,16 @@ def test_a_reader_that_leaves_ends_it_quietly(everything, command):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_messages_never_go_to_stdout_not_even_where_stderr_is_closed(everything):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "mcmargin.cli", "margin", M, M],
+        stdout=subprocess.PIPE,
+        cwd=everything,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 def test_a_full_disk_behind_stdout_is_status_1_and_one_line(everything):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
