@@ -12,7 +12,7 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError, ModelFileError
 from mcmargin.innovations import Innovations
+from mcmargin.marginals import copula_variables
 from mcmargin.prices import PriceHistory, joint_returns
 
 SCHEMA = "mcmargin.model/1"
@@ -77,6 +78,16 @@ class Volatility:
             0.0,
         )
         return np.where(self.is_egarch, np.exp(log_next), linear)
+
+
+def volatility_of(
+    kinds: tuple[str, ...],
+    coefficients: NDArray[np.float64],
+    sample_variance: NDArray[np.float64],
+) -> Volatility:
+    """Volatility of rows of omega, alpha, gamma, beta; coefficients [assets, 4]."""
+    omega, alpha, gamma, beta = np.ascontiguousarray(coefficients.T)
+    return Volatility(kinds, omega, alpha, gamma, beta, sample_variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +198,9 @@ class MarketModel:
         if dependence.kind == "historical":
             dates = np.vstack([dependence.residuals, *residuals])
             dependence = replace(dependence, residuals=dates)
+        elif np.isfinite(dependence.half_life):
+            bars = np.array(residuals)
+            dependence = dependence.moved(copula_variables(bars, self.innovations, dependence.nu))
         return replace(self, committed=state, state=state, dependence=dependence)
 
     def _tick(self, time: np.datetime64, row: NDArray[np.float64]) -> FilterState:
@@ -320,6 +334,7 @@ def _digest(arrays: dict[str, NDArray[Any]], *, key: bytes | None) -> str:
 
 
 _STATE_FIELDS = ("prices", "variance", "residuals")
+_DEPENDENCE_FIELDS = tuple(field.name for field in fields(Dependence) if field.name != "kind")
 _VOLATILITY_FIELDS = ("omega", "alpha", "gamma", "beta", "sample_variance")
 
 
@@ -339,12 +354,9 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         "meta": np.array(json.dumps(meta, sort_keys=True)),
         "tables": model.tables,
-        "correlation": model.dependence.correlation,
-        "factor": model.dependence.factor,
-        "mixing": model.dependence.mixing,
-        "nu": np.array(model.dependence.nu),
-        "dates": model.dependence.residuals,
     }
+    for name in _DEPENDENCE_FIELDS:
+        arrays[f"dependence.{name}"] = np.asarray(getattr(model.dependence, name))
     for name in _VOLATILITY_FIELDS:
         arrays[f"volatility.{name}"] = getattr(model.volatility, name)
     for name, state in states.items():
@@ -365,14 +377,9 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Marke
     volatility = Volatility(
         tuple(meta["kinds"]), *(arrays[f"volatility.{name}"] for name in _VOLATILITY_FIELDS)
     )
-    dependence = Dependence(
-        meta["dependence"],
-        arrays["correlation"],
-        arrays["factor"],
-        float(arrays["nu"]),
-        arrays["mixing"],
-        arrays["dates"],
-    )
+    parts: dict[str, Any] = {name: arrays[f"dependence.{name}"] for name in _DEPENDENCE_FIELDS}
+    numbers = {name: float(parts[name]) for name in ("nu", "half_life", "shrinkage")}
+    dependence = Dependence(**{"kind": meta["dependence"]} | parts | numbers)
     return MarketModel(
         assets=tuple(meta["assets"]),
         volatility=volatility,

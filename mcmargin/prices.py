@@ -9,7 +9,7 @@ date on which an asset did not trade is lost and counted, never a zero return.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +267,13 @@ def joint_returns(
     )
     ends = common if before is not None else common[1:]
     return ReturnHistory(prices.assets, ends, kept[1:] / kept[:-1] - 1.0, kept[-1], report)
+
+
+def own_returns(prices: PriceHistory, asset: str) -> ReturnHistory:
+    """Return one asset's simple returns between its own closes, whatever the others' calendars."""
+    at = prices.assets.index(asset)
+    alone = replace(prices, assets=(asset,), prices=prices.prices[:, at : at + 1])
+    return joint_returns(alone)
 
 
 def _gaps(column: NDArray[np.float64]) -> int:
