@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import Progress
+from mcmargin.engines.execution import Execution
 from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
 from mcmargin.model import ROOT_TWO_OVER_PI, MarketModel
 from mcmargin.random_stream import (
@@ -175,12 +175,7 @@ def _members(chosen: NDArray[np.bool_]) -> Any:
 
 
 def simulate_paths(
-    model: MarketModel,
-    plan: SimulationPlan,
-    *,
-    threads: int,
-    block_tiles: int | None = None,
-    progress: Progress | None = None,
+    model: MarketModel, plan: SimulationPlan, execution: Execution
 ) -> tuple[NDArray[Any], NDArray[Any], int, int]:
     """Simulate all paths of a plan.
 
@@ -188,12 +183,8 @@ def simulate_paths(
     ----------
     model : MarketModel
     plan : SimulationPlan
-    threads : int
-        Changes no figure.
-    block_tiles : int, optional
-        Tiles of a group; as many as fill the cache by default. Changes no figure.
-    progress : callable, optional
-        Called with groups done and in all.
+    execution : Execution
+        Its block is what a thread takes at a time: as many tiles as fill the cache by default.
 
     Returns
     -------
@@ -203,11 +194,11 @@ def simulate_paths(
     """
     from threadpoolctl import threadpool_limits
 
-    kernel = prepare(model, plan)
+    kernel, threads, progress = prepare(model, plan), execution.threads, execution.progress
     tiles = -(-plan.paths // TILE_PATHS)
     fitting = GROUP_ELEMENTS // (TILE_PATHS * min(kernel.assets, BLOCK_ASSETS))
     # Small jobs are cut finer, so that every thread has a share.
-    group = min(fitting, max(1, tiles // (4 * threads))) if block_tiles is None else block_tiles
+    group = execution.block_tiles or min(fitting, max(1, tiles // (4 * threads)))
     starts = range(0, tiles, group)
     shape = (len(plan.horizons), kernel.assets, plan.paths)
     returns = np.empty(shape, kernel.dtype)
@@ -415,3 +406,9 @@ def _advance(
     if (h.max(axis=-1, keepdims=True) > block.highest).any():
         capped |= (h > block.highest).any(axis=1)
         np.minimum(h, block.highest, out=h)
+
+
+def kth_worst(losses: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
+    at = losses.shape[1] - count
+    return np.asarray(np.partition(losses, at, axis=1)[:, at])
