@@ -1,5 +1,5 @@
-# make demo: the main job on real prices. make test: the whole suite. make bench: simulation
-# beside plain numpy. Each makes its own .venv.
+# make demo: the main job on real prices. make test: the whole suite. make bench: speed beside
+# others, to benchmarks/results/ (ONLY=simulation for one of them). Each makes its own .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,9 +21,17 @@ test: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+# The environment's BLAS settings would hide the processor's own kernels.
+BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m pytest -q \
+	-o addopts=--import-mode=importlib
+
 bench: $(VENV)/.installed
+	mkdir -p build
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m pytest -o addopts=--import-mode=importlib benchmarks
+	for name in $(or $(ONLY),simulation update calibration); do \
+		$(BENCH) benchmarks/test_$${name}_speed.py --benchmark-json=build/$$name.json \
+		&& $(BIN)/python -m benchmarks.report build/$$name.json benchmarks/results/$$name \
+		|| exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

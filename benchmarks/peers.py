@@ -12,7 +12,7 @@ import importlib.util
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mcmargin.calibration import arch_model_of
+from mcmargin.fitting import arch_model_of
 
 CHUNK = 1024
 

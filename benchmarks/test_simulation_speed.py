@@ -1,15 +1,20 @@
-"""Simulation beside the loop that everybody writes: float64 numpy over whole arrays.
+"""Simulation beside what others would write; see peers.py.
 
 W1: 20 assets x 10 bars x 100,000 paths, GARCH, normal, Gaussian. W2: 100 x 10 x 100,000, GJR, t
 innovations, t dependence. W3: 500 x 2 x 20,000 as W1. Two threads each.
 """
 
-import numpy as np
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from benchmarks.peers import PEERS, available
 from mcmargin.simulation import simulate
 from tests.models import make_model
 
+THREADS = 2
 WORKLOADS = {
     "W1": ("garch", "normal", "gaussian", 20, 10, 100_000),
     "W2": ("gjr", "t", "t", 100, 10, 100_000),
@@ -22,37 +27,52 @@ def workload(name):
     return make_model((kind,) * assets, innovations=law, dependence=dependence), horizon, paths
 
 
-def plain_numpy(model, horizon, paths):
-    """Whole-array float64 simulation; returns the compounded simple returns."""
-    rng = np.random.default_rng(7)
-    v, nu = model.volatility, model.dependence.nu
-    omega, alpha, gamma, beta = (x[:, None] for x in (v.omega, v.alpha, v.gamma, v.beta))
-    total = np.zeros((len(model.assets), paths))
-    h = np.repeat(model.state.variance[:, None], paths, axis=1)
-    for _ in range(horizon):
-        z = model.dependence.factor @ rng.standard_normal(total.shape)
-        if np.isfinite(nu):
-            z *= np.sqrt((nu - 2) / rng.chisquare(nu, paths))
-        eps = np.sqrt(h) * z
-        total = total + eps + total * eps
-        h = omega + (alpha + gamma * (eps < 0)) * eps**2 + beta * h
-    return total, h
+def ours(model, horizon, paths, threads):
+    scenarios = simulate(
+        model, horizon=horizon, paths=paths, seed=7, threads=threads, engine="numpy"
+    )
+    return scenarios.returns[0], scenarios.next_variance[0]
+
+
+RUNS = {"mcmargin": ours, **PEERS}
 
 
 @pytest.mark.parametrize("name", list(WORKLOADS))
-def test_ours(benchmark, name):
+@pytest.mark.parametrize("peer", list(RUNS))
+def test_simulation(benchmark, name, peer):
+    if peer != "mcmargin" and not available(peer):
+        pytest.skip(f"{peer} is not installed (extra bench)")
     model, horizon, paths = workload(name)
     benchmark.group = name
-    benchmark.pedantic(
-        simulate,
-        args=(model,),
-        kwargs={"horizon": horizon, "paths": paths, "seed": 7, "threads": 2},
-        rounds=7,
+    benchmark.extra_info["who"] = peer
+    benchmark.extra_info["peak MB"] = peak_megabytes(name, peer)
+    returns, variance = benchmark.pedantic(
+        RUNS[peer],
+        args=(model, horizon, paths, THREADS),
+        rounds=2 if peer == "arch" else 7,
         warmup_rounds=1,
     )
+    assert returns.shape == variance.shape == (len(model.assets), paths)
 
 
-@pytest.mark.parametrize("name", list(WORKLOADS))
-def test_plain_numpy(benchmark, name):
-    benchmark.group = name
-    benchmark.pedantic(plain_numpy, args=workload(name), rounds=5, warmup_rounds=1)
+def peak_megabytes(name, peer):
+    """Peak memory of a process that does this alone, over that of one that only prepares."""
+    return round(_peak(name, peer, run=True) - _peak(name, peer, run=False))
+
+
+def _peak(name, peer, *, run):
+    code = (
+        "from benchmarks.test_simulation_speed import RUNS, THREADS, grown, workload\n"
+        f"model, horizon, paths = workload({name!r})\n"
+        f"RUNS[{peer!r}](model, 1, 2048, THREADS)\n"
+        + (f"RUNS[{peer!r}](model, horizon, paths, THREADS)\n" if run else "")
+        + "print(grown())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def grown():
+    """Peak resident memory of this process, MB; getrusage's would include its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

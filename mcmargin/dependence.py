@@ -1,23 +1,21 @@
 """Dependence between assets: a copula's correlation and degrees of freedom, or whole dates.
 
-In: standardised residuals on common dates, `[bars, assets]`. Out: a `Dependence`: the Cholesky
-factor that turns independent normals into correlated ones, the chi-square table of a t copula,
-or, for `historical`, the residuals themselves, from which whole dates are drawn. The marginal
-transforms g = Q o T are tabulated here too, in x and never through a probability, which in
-float32 rounds to 1 in the tail.
+In: standardised residuals on common dates, `[bars, assets]`. Out: a `Dependence`: the factor that
+turns independent normals into correlated ones, the chi-square table of a t copula, or, for
+`historical`, the residuals themselves, from which whole dates are drawn.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import linalg, optimize, special, stats
 
 from mcmargin.errors import CalibrationError
 from mcmargin.innovations import KINDS as INNOVATIONS
-from mcmargin.innovations import Innovations
+from mcmargin.marginals import mixing_table
 
 KINDS = ("gaussian", "t", "historical")
 
@@ -28,13 +26,6 @@ LEGAL = {
 }
 """Which innovations go with which dependence."""
 
-TABLE_INTERVALS = 4096
-GAUSSIAN_EDGE = 8.75
-"""Beyond the largest float64 normal of the stream, 8.66."""
-
-MIXING_EDGE = 38.0
-"""Beyond the logit of the stream's smallest uniform, -37.4."""
-
 _NU_RANGE = (2.1, 100.0)
 
 
@@ -42,28 +33,62 @@ _NU_RANGE = (2.1, 100.0)
 class Dependence:
     """How the innovations of one step hang together.
 
+    A copula variable is ``factor @ f``, where ``f`` are independent normals, plus
+    ``diagonal * z`` with a normal of the asset's own where there is a diagonal.
+
     Attributes
     ----------
     kind : str
         `gaussian`, `t` or `historical`.
-    correlation : ndarray of shape (assets, assets), float64
-        Unit diagonal, positive definite; the copula's (for `historical`, descriptive only).
-    factor : ndarray of shape (assets, assets), float64
-        Lower Cholesky factor of `correlation`.
+    factor : ndarray of shape (assets, columns), float64
+        Lower Cholesky factor of the correlation, or the loadings of common factors (for
+        `historical`, descriptive only).
+    diagonal : ndarray of shape (assets,) or (0,), float64
+        Standard deviation of each asset's own part; empty where the factor is Cholesky's.
     nu : float
         Degrees of freedom of the t copula; infinite otherwise.
     mixing : ndarray of shape (4097,) or (0,), float64
         ln of the chi-square quantile at logits evenly from -38 to 38; empty unless `t`.
     residuals : ndarray of shape (dates, assets) or (0, assets), float64
         Standardised residuals by date; empty unless `historical`.
+    half_life : float
+        Bars in which a date loses half its weight; infinite where the correlation stays.
+    moments : ndarray of shape (assets, assets) or (0, 0), float64
+        Weighted second moments of the copula variables; empty where the correlation stays.
+    shrinkage : float
+        Weight of the identity in the correlation (Ledoit and Wolf 2004).
     """
 
     kind: str
-    correlation: NDArray[np.float64]
     factor: NDArray[np.float64]
+    diagonal: NDArray[np.float64]
     nu: float
     mixing: NDArray[np.float64]
     residuals: NDArray[np.float64]
+    half_life: float
+    moments: NDArray[np.float64]
+    shrinkage: float
+
+    @property
+    def correlation(self) -> NDArray[np.float64]:
+        """Correlation of the copula variables; float64 [assets, assets], unit diagonal."""
+        correlation = self.factor @ self.factor.T
+        if len(self.diagonal):
+            correlation += np.diag(self.diagonal**2)
+        np.fill_diagonal(correlation, 1.0)
+        return correlation
+
+    def moved(self, variables: NDArray[np.float64]) -> Dependence:
+        """Return the dependence with newer copula variables [bars, assets] weighed in.
+
+        Each bar, moments fade by 2**(-1 / half_life); degrees of freedom and shrinkage stay.
+        """
+        fade = 0.5 ** (1.0 / self.half_life)
+        moments = self.moments
+        for x in variables:
+            moments = fade * moments + (1.0 - fade) * np.outer(x, x)
+        factor = np.linalg.cholesky(_shrunk(_normalised(moments), self.shrinkage))
+        return replace(self, moments=moments, factor=factor.astype(np.float64))
 
 
 def check_pair(innovations: str, dependence: str) -> None:
@@ -89,19 +114,30 @@ def check_pair(innovations: str, dependence: str) -> None:
         )
 
 
-def fit_dependence(residuals: NDArray[np.float64], kind: str) -> Dependence:
+def fit_dependence(
+    residuals: NDArray[np.float64],
+    kind: str,
+    *,
+    factors: int | None = None,
+    half_life: float | None = None,
+) -> Dependence:
     """Fit the dependence of standardised residuals.
 
     Residuals become scores through their ranks, u = rank / (bars + 1), and the copula's own
     quantile function; the correlation of the scores is shrunk (Ledoit and Wolf 2004),
     renormalised to a unit diagonal, and moved to the nearest correlation matrix where it is
-    not positive definite. The t copula's degrees of freedom maximise its likelihood.
+    not positive definite. The t copula's degrees of freedom maximise its likelihood. With
+    `factors`, the correlation is that of a factor analysis of the scores instead.
 
     Parameters
     ----------
     residuals : ndarray of shape (bars, assets), float64
     kind : str
         One of `KINDS`.
+    factors : int, optional
+        Common factors, for many assets; a full correlation matrix where none is given.
+    half_life : float, optional
+        Bars in which a date loses half its weight; equal weights by default.
 
     Returns
     -------
@@ -120,22 +156,34 @@ def fit_dependence(residuals: NDArray[np.float64], kind: str) -> Dependence:
     True
     """
     bars, assets = residuals.shape
-    uniforms = stats.rankdata(residuals, axis=0) / (bars + 1)
+    weights = _weights(bars, half_life)
+    # Ranks take few values, and t quantiles are dear: look each up once.
+    values, where = np.unique(stats.rankdata(residuals, axis=0) / (bars + 1), return_inverse=True)
     nu = np.inf
     if kind == "t" and assets > 1:
-        nu = _fit_nu(uniforms)
+        nu = _fit_nu(values, where, weights)
     elif kind == "t":
         # One asset tells nothing of it, and its marginal is exact whatever it is.
         nu = _NU_RANGE[1]
-    correlation = score_correlation(copula_scores(uniforms, nu))
+    scores = copula_scores(values, nu)[where]
     dates = residuals if kind == "historical" else np.empty((0, assets))
-    return make_dependence(kind, correlation, nu=nu, residuals=dates)
+    if factors is not None:
+        loadings, diagonal = _factor_analysis(scores, weights, factors)
+        return make_dependence(kind, factor=loadings, diagonal=diagonal, nu=nu, residuals=dates)
+    correlation, shrinkage = score_correlation(scores, weights)
+    law = make_dependence(kind, correlation, nu=nu, residuals=dates)
+    if half_life is None:
+        return law
+    moments = (scores * weights[:, None]).T @ scores
+    return replace(law, half_life=float(half_life), moments=moments, shrinkage=shrinkage)
 
 
 def make_dependence(
     kind: str,
-    correlation: NDArray[np.float64],
+    correlation: NDArray[np.float64] | None = None,
     *,
+    factor: NDArray[np.float64] | None = None,
+    diagonal: NDArray[np.float64] | None = None,
     nu: float = np.inf,
     residuals: NDArray[np.float64] | None = None,
 ) -> Dependence:
@@ -145,7 +193,11 @@ def make_dependence(
     ----------
     kind : str
         One of `KINDS`.
-    correlation : ndarray of shape (assets, assets), float64
+    correlation : ndarray of shape (assets, assets), float64, optional
+    factor : ndarray of shape (assets, factors), float64, optional
+        Loadings, in place of the correlation.
+    diagonal : ndarray of shape (assets,), float64, optional
+        With loadings: standard deviations of the own parts.
     nu : float
         Degrees of freedom, for `t`.
     residuals : ndarray of shape (dates, assets), float64, optional
@@ -161,45 +213,102 @@ def make_dependence(
     >>> make_dependence("t", np.eye(2), nu=5.0).mixing.shape
     (4097,)
     """
-    try:
-        factor = np.linalg.cholesky(correlation)
-    except np.linalg.LinAlgError:
-        raise CalibrationError("the correlation matrix is not positive definite") from None
-    mixing = mixing_table(nu) if kind == "t" else np.empty(0)
-    if residuals is None:
-        residuals = np.empty((0, len(correlation)))
-    return Dependence(kind, correlation, factor.astype(np.float64), float(nu), mixing, residuals)
+    if factor is None:
+        try:
+            factor = np.linalg.cholesky(np.asarray(correlation, float))
+        except np.linalg.LinAlgError:
+            raise CalibrationError("the correlation matrix is not positive definite") from None
+    return Dependence(
+        kind=kind,
+        factor=np.ascontiguousarray(factor, np.float64),
+        diagonal=np.empty(0) if diagonal is None else diagonal,
+        nu=float(nu),
+        mixing=mixing_table(nu) if kind == "t" else np.empty(0),
+        residuals=np.empty((0, len(factor))) if residuals is None else residuals,
+        half_life=np.inf,
+        moments=np.empty((0, 0)),
+        shrinkage=0.0,
+    )
 
 
 def copula_scores(uniforms: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
-    """Normal scores of uniforms [bars, assets] where nu is infinite, else t scores."""
-    return np.asarray(special.ndtri(uniforms) if np.isinf(nu) else stats.t.ppf(uniforms, nu))
+    """Normal scores of uniforms of any shape where nu is infinite, else t scores."""
+    return np.asarray(special.ndtri(uniforms) if np.isinf(nu) else special.stdtrit(nu, uniforms))
 
 
-def score_correlation(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shrunk correlation of scores [bars, assets]."""
-    from sklearn.covariance import ledoit_wolf
+def score_correlation(
+    scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Shrunk correlation of scores [bars, assets], and the shrinkage; weights add up to 1."""
+    from sklearn.covariance import ledoit_wolf_shrinkage
 
-    if scores.shape[1] == 1:
-        return np.ones((1, 1))
-    scores = scores / scores.std(axis=0)
-    covariance, _ = ledoit_wolf(scores, assume_centered=True)
-    spread = np.sqrt(np.diag(covariance))
-    correlation = np.asarray(covariance / np.outer(spread, spread))
-    np.fill_diagonal(correlation, 1.0)
+    assets = scores.shape[1]
+    if assets == 1:
+        return np.ones((1, 1)), 0.0
+    rows = _weighted_rows(scores, weights)
+    shrinkage = float(ledoit_wolf_shrinkage(rows, assume_centered=True))
+    correlation = _shrunk(_normalised(rows.T @ rows), shrinkage)
     if np.linalg.eigvalsh(correlation)[0] < 1e-10:
         from statsmodels.stats.correlation_tools import corr_nearest
 
         correlation = np.asarray(corr_nearest(correlation, threshold=1e-8))
         np.fill_diagonal(correlation, 1.0)
-    return correlation
+    return correlation, shrinkage
 
 
-def _fit_nu(uniforms: NDArray[np.float64]) -> float:
+def _weights(bars: int, half_life: float | None) -> NDArray[np.float64]:
+    """Weights of dates, the newest last, adding up to 1."""
+    age = np.arange(bars)[::-1]
+    weights = np.ones(bars) if half_life is None else 0.5 ** (age / half_life)
+    return np.asarray(weights / weights.sum())
+
+
+def _weighted_rows(
+    scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Rows of unit variance whose plain second moments are the weighted ones of the scores."""
+    rows = scores * np.sqrt(weights * len(weights))[:, None]
+    return np.asarray(rows / np.sqrt((rows**2).mean(axis=0)))
+
+
+def _normalised(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    spread = np.sqrt(np.diag(moments))
+    return np.asarray(moments / np.outer(spread, spread))
+
+
+def _shrunk(correlation: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
+    shrunk = (1.0 - shrinkage) * correlation
+    np.fill_diagonal(shrunk, 1.0)
+    return shrunk
+
+
+def _factor_analysis(
+    scores: NDArray[np.float64], weights: NDArray[np.float64], factors: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loadings [assets, factors] and own standard deviations [assets], of unit variance."""
+    from sklearn.decomposition import FactorAnalysis
+
+    if not 1 <= factors < scores.shape[1]:
+        raise CalibrationError(
+            f"{factors} factors for {scores.shape[1]} assets: give fewer factors than assets"
+        )
+    # The solver draws its own start: a fixed state makes the fit a function of the data alone.
+    fit = FactorAnalysis(factors, random_state=0).fit(_weighted_rows(scores, weights))
+    loadings, own = fit.components_.T, fit.noise_variance_
+    spread = np.sqrt((loadings**2).sum(axis=1) + own)
+    return loadings / spread[:, None], np.sqrt(own) / spread
+
+
+def _fit_nu(
+    values: NDArray[np.float64], where: NDArray[np.int64], weights: NDArray[np.float64]
+) -> float:
     def cost(log_nu: float) -> float:
         nu = float(np.exp(log_nu))
-        scores = copula_scores(uniforms, nu)
-        return -_t_copula_likelihood(scores, score_correlation(scores), nu)
+        scores = copula_scores(values, nu)
+        marginal = stats.t.logpdf(scores, nu)[where].sum(axis=1)
+        correlation, _ = score_correlation(scores[where], weights)
+        joint = _t_log_density(scores[where], correlation, nu)
+        return -float(weights @ (joint - marginal))
 
     low, high = np.log(_NU_RANGE)
     found = optimize.minimize_scalar(
@@ -208,95 +317,17 @@ def _fit_nu(uniforms: NDArray[np.float64]) -> float:
     return float(np.exp(found.x))
 
 
-def _t_copula_likelihood(
+def _t_log_density(
     scores: NDArray[np.float64], correlation: NDArray[np.float64], nu: float
-) -> float:
-    """Log-likelihood of the t copula: the joint t density over its marginals' product."""
-    bars, assets = scores.shape
+) -> NDArray[np.float64]:
+    """Log density of the multivariate t at each date; float64 [bars]."""
+    assets = scores.shape[1]
     factor = np.linalg.cholesky(correlation)
-    solved = np.linalg.solve(factor, scores.T)
-    joint = (
+    solved = linalg.solve_triangular(factor, scores.T, lower=True, check_finite=False)
+    constant = (
         special.gammaln((nu + assets) / 2)
         - special.gammaln(nu / 2)
         - 0.5 * assets * np.log(nu * np.pi)
         - np.log(np.diag(factor)).sum()
-    ) * bars - 0.5 * (nu + assets) * np.log1p((solved**2).sum(axis=0) / nu).sum()
-    return float(joint - stats.t.logpdf(scores, nu).sum())
-
-
-def mixing_table(nu: float) -> NDArray[np.float64]:
-    """Return ln of the chi-square quantile on an even grid of logits.
-
-    ln chi-square is smooth in the logit of its probability and linear in its lower tail, so
-    straight lines between 4,097 nodes err by less than 1e-5 in relative terms.
-
-    Examples
-    --------
-    >>> bool(np.isclose(mixing_table(4.0)[2048], np.log(stats.chi2.median(4))))
-    True
-    """
-    logit = np.linspace(-MIXING_EDGE, MIXING_EDGE, TABLE_INTERVALS + 1)
-    lower = special.gammaincinv(nu / 2, special.expit(logit))
-    upper = special.gammainccinv(nu / 2, special.expit(-logit))
-    quantile = 2 * np.where(logit < 0, lower, upper)
-    # The leading term of the lower tail, where the quantile itself underflows.
-    tail = np.log(2) + (2 / nu) * (np.log(special.expit(logit)) + special.gammaln(nu / 2 + 1))
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.where(quantile > 1e-200, np.log(quantile), tail))
-
-
-def table_edge(dependence_nu: float) -> float:
-    """Half-width of the marginal tables: the copula's 1 - 1e-7 quantile, at most 64.
-
-    Examples
-    --------
-    >>> table_edge(np.inf)
-    8.75
-    """
-    if np.isinf(dependence_nu):
-        return GAUSSIAN_EDGE
-    return float(np.clip(stats.t.isf(1e-7, dependence_nu), GAUSSIAN_EDGE, 64.0))
-
-
-def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
-    """Tabulate g = Q o T: from a copula variable x to the asset's innovation.
-
-    Parameters
-    ----------
-    innovations : Innovations
-    nu : float
-        Degrees of freedom of the copula; infinite for the Gaussian.
-
-    Returns
-    -------
-    ndarray of shape (4099,), float64
-        g at 4,097 nodes evenly over +-`table_edge`, then the powers of |x| by which g grows
-        beyond the lower and the upper edge (its log-log slope there).
-
-    Examples
-    --------
-    >>> table = marginal_table(Innovations("normal", np.empty(0)), np.inf)
-    >>> bool(np.allclose(table[:4097], np.linspace(-8.75, 8.75, 4097), atol=1e-8))
-    True
-    """
-    edge = table_edge(nu)
-    x = np.linspace(-edge, edge, TABLE_INTERVALS + 1)
-    lower = special.ndtr(x) if np.isinf(nu) else stats.t.cdf(x, nu)
-    upper = special.ndtr(-x) if np.isinf(nu) else stats.t.sf(x, nu)
-    half = TABLE_INTERVALS // 2
-    g = np.concatenate(
-        [innovations.lower_quantile(lower[:half]), innovations.upper_quantile(upper[half:])]
     )
-    step = x[1] - x[0]
-    powers = [
-        abs((g[1] - g[0]) / step * edge / g[0]),
-        abs((g[-1] - g[-2]) / step * edge / g[-1]),
-    ]
-    return np.concatenate([g, powers])
-
-
-def is_scale(innovations: Innovations, nu: float) -> bool:
-    """Whether g is a mere scale: t marginals of the copula's own degrees of freedom, or normal."""
-    if innovations.kind == "normal":
-        return bool(np.isinf(nu))
-    return innovations.kind == "t" and bool(innovations.parameters[0] == nu)
+    return np.asarray(constant - 0.5 * (nu + assets) * np.log1p((solved**2).sum(axis=0) / nu))

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.engines.arrays import array_module
 from mcmargin.market import Market
 
 
@@ -58,8 +59,8 @@ def value_changes(
     assets: tuple[str, ...],
     returns: NDArray[Any],
     market: Market,
-) -> NDArray[np.float64]:
-    """Gains of one unit of each instrument; float64 [instruments, paths].
+) -> Any:
+    """Gains of one unit of each instrument; float64 [instruments, paths], where the returns lie.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def value_changes(
     market : Market
     """
     position = {asset: at for at, asset in enumerate(assets)}
-    out = np.empty((len(instruments), returns.shape[1]))
+    out: Any = array_module(returns).empty((len(instruments), returns.shape[1]))
     for row, instrument in enumerate(instruments):
         out[row] = instrument.value_change(returns[position[instrument.underlying]], market)
     return out

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from mcmargin.book import Account, Book
 from mcmargin.checks import Progress
+from mcmargin.engines.arrays import array_module, device_matrix, to_host
 from mcmargin.errors import DataError
 from mcmargin.instruments import value_changes
 from mcmargin.market import Market
 from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import AccountMargin, Contribution, MarginReport, library_versions
 from mcmargin.simulation import Scenarios
-from mcmargin.tail import TailEstimate, estimate_tail, tail_count
+from mcmargin.tail import Tails, estimate_tails, tail_count
 
 PATH_BLOCK = 16_384
 LARGEST_BUFFER = 256 * 2**20
@@ -74,9 +75,11 @@ def margin(
     for start in range(0, len(book.accounts), block):
         rows = range(start, min(start + block, len(book.accounts)))
         gains = profit_and_loss(book, rows, scenarios.assets, returns, market)
-        for row, gain in zip(rows, gains, strict=True):
-            tail = estimate_tail(-gain, level=policy.level, confidence=policy.confidence)
-            accounts.append(_account_margin(book, row, tail, scenarios.assets, returns, market))
+        tails = estimate_tails(-gains, level=policy.level, confidence=policy.confidence)
+        accounts += [
+            _account_margin(book, row, tails, at, scenarios.assets, returns, market)
+            for at, row in enumerate(rows)
+        ]
         if progress is not None:
             progress(len(accounts), len(book.accounts))
     return MarginReport(
@@ -102,10 +105,13 @@ def margin(
 
 def profit_and_loss(
     book: Book, rows: range, assets: tuple[str, ...], returns: NDArray[Any], market: Market
-) -> NDArray[np.float64]:
-    """Gains of some accounts on every path; float64 [accounts, paths], a gain positive."""
-    quantities = book.quantities[rows.start : rows.stop]
-    gains = np.empty((len(rows), returns.shape[1]))
+) -> Any:
+    """Gains of some accounts on every path; float64 [accounts, paths], where the returns lie."""
+    xp = array_module(returns)
+    quantities: Any = book.quantities[rows.start : rows.stop]
+    if xp is not np:
+        quantities = device_matrix(quantities)
+    gains = xp.empty((len(rows), returns.shape[1]))
     for start in range(0, returns.shape[1], PATH_BLOCK):
         here = slice(start, start + PATH_BLOCK)
         values = value_changes(book.instruments, assets, returns[:, here], market)
@@ -116,7 +122,8 @@ def profit_and_loss(
 def _account_margin(
     book: Book,
     row: int,
-    tail: TailEstimate,
+    tails: Tails,
+    at: int,
     assets: tuple[str, ...],
     returns: NDArray[Any],
     market: Market,
@@ -126,19 +133,20 @@ def _account_margin(
     own = slice(quantities.indptr[row], quantities.indptr[row + 1])
     held = [book.instruments[column] for column in quantities.indices[own]]
     units = quantities.data[own]
-    losses = -units[:, None] * value_changes(held, assets, returns[:, tail.paths], market)
-    shares = losses @ tail.weights
+    values = to_host(value_changes(held, assets, returns[:, tails.paths[at]], market))
+    shares = -units * (values @ tails.weights)
+    es, var = float(tails.expected_shortfall[at]), float(tails.value_at_risk[at])
     exposures = units * np.array([market.spot[item.underlying] for item in held])
     return AccountMargin(
         account=book.accounts[row].name,
         currency=book.accounts[row].currency,
-        margin=max(tail.expected_shortfall, 0.0),
-        expected_shortfall=tail.expected_shortfall,
-        expected_shortfall_error=tail.expected_shortfall_error,
-        expected_shortfall_interval=tail.expected_shortfall_interval,
-        value_at_risk=tail.value_at_risk,
-        value_at_risk_error=tail.value_at_risk_error,
-        value_at_risk_interval=tail.value_at_risk_interval,
+        margin=max(es, 0.0),
+        expected_shortfall=es,
+        expected_shortfall_error=float(tails.expected_shortfall_error[at]),
+        expected_shortfall_interval=_pair(tails.expected_shortfall_interval[at]),
+        value_at_risk=var,
+        value_at_risk_error=float(tails.value_at_risk_error[at]),
+        value_at_risk_interval=_pair(tails.value_at_risk_interval[at]),
         gross_exposure=float(np.abs(exposures).sum()),
         net_exposure=float(exposures.sum()),
         contributions=tuple(
@@ -146,6 +154,10 @@ def _account_margin(
             for item, quantity, exposure, share in zip(held, units, exposures, shares, strict=True)
         ),
     )
+
+
+def _pair(interval: NDArray[np.float64]) -> tuple[float, float]:
+    return float(interval[0]), float(interval[1])
 
 
 def _check_assets(book: Book, scenarios: Scenarios, market: Market) -> None:

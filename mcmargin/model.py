@@ -13,7 +13,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError, ModelFileError
 from mcmargin.files import write_atomically as write_atomically  # for simulation, too
 from mcmargin.innovations import Innovations
+from mcmargin.marginals import copula_variables
 from mcmargin.prices import PriceHistory, joint_returns
 from mcmargin.updates import record_update, update_summary
 
@@ -82,6 +83,16 @@ class Volatility:
             0.0,
         )
         return np.where(self.is_egarch, np.exp(log_next), linear)
+
+
+def volatility_of(
+    kinds: tuple[str, ...],
+    coefficients: NDArray[np.float64],
+    sample_variance: NDArray[np.float64],
+) -> Volatility:
+    """Volatility of rows of omega, alpha, gamma, beta; coefficients [assets, 4]."""
+    omega, alpha, gamma, beta = np.ascontiguousarray(coefficients.T)
+    return Volatility(kinds, omega, alpha, gamma, beta, sample_variance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +206,9 @@ class MarketModel:
         if dependence.kind == "historical":
             dates = np.vstack([dependence.residuals, self._standardised(np.array(residuals))])
             dependence = replace(dependence, residuals=dates)
+        elif np.isfinite(dependence.half_life):
+            bars = np.array(residuals)
+            dependence = dependence.moved(copula_variables(bars, self.innovations, dependence.nu))
         record = record_update(
             self.facts.get("update"),
             self.assets,
@@ -341,6 +355,7 @@ def _digest(arrays: dict[str, NDArray[Any]], *, key: bytes | None) -> str:
 
 
 _STATE_FIELDS = ("prices", "variance", "residuals")
+_DEPENDENCE_FIELDS = tuple(field.name for field in fields(Dependence) if field.name != "kind")
 _VOLATILITY_FIELDS = ("omega", "alpha", "gamma", "beta", "sample_variance")
 
 
@@ -360,12 +375,9 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         "meta": np.array(json.dumps(meta, sort_keys=True)),
         "tables": model.tables,
-        "correlation": model.dependence.correlation,
-        "factor": model.dependence.factor,
-        "mixing": model.dependence.mixing,
-        "nu": np.array(model.dependence.nu),
-        "dates": model.dependence.residuals,
     }
+    for name in _DEPENDENCE_FIELDS:
+        arrays[f"dependence.{name}"] = np.asarray(getattr(model.dependence, name))
     for name in _VOLATILITY_FIELDS:
         arrays[f"volatility.{name}"] = getattr(model.volatility, name)
     for name, state in states.items():
@@ -386,14 +398,9 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Marke
     volatility = Volatility(
         tuple(meta["kinds"]), *(arrays[f"volatility.{name}"] for name in _VOLATILITY_FIELDS)
     )
-    dependence = Dependence(
-        meta["dependence"],
-        arrays["correlation"],
-        arrays["factor"],
-        float(arrays["nu"]),
-        arrays["mixing"],
-        arrays["dates"],
-    )
+    parts: dict[str, Any] = {name: arrays[f"dependence.{name}"] for name in _DEPENDENCE_FIELDS}
+    numbers = {name: float(parts[name]) for name in ("nu", "half_life", "shrinkage")}
+    dependence = Dependence(**{"kind": meta["dependence"]} | parts | numbers)
     return MarketModel(
         assets=tuple(meta["assets"]),
         volatility=volatility,

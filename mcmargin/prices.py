@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -286,6 +286,13 @@ def joint_returns(
     )
     ends = common if before is not None else common[1:]
     return ReturnHistory(prices.assets, ends, kept[1:] / kept[:-1] - 1.0, kept[-1], report)
+
+
+def own_returns(prices: PriceHistory, asset: str) -> ReturnHistory:
+    """Return one asset's simple returns between its own closes, whatever the others' calendars."""
+    at = prices.assets.index(asset)
+    alone = replace(prices, assets=(asset,), prices=prices.prices[:, at : at + 1])
+    return joint_returns(alone)
 
 
 def _gaps(column: NDArray[np.float64]) -> int:

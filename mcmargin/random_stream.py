@@ -10,16 +10,19 @@ A draw is addressed by the generator's four counter words
 ``width`` the counters one slot takes. Tiles, slots and steps count from 0; a tile is
 ``TILE_PATHS`` paths; a slot is an asset's position in the model.
 
-=======  ============  ========================================  ==================
-purpose  constant      what the words are                        counters a slot
-=======  ============  ========================================  ==================
+=======  =============  ========================================  ==================
+purpose  constant       what the words are                        counters a slot
+=======  =============  ========================================  ==================
 0        NORMAL_SINGLE  float32 normals, two halves of a word     256
 1        NORMAL_DOUBLE  float64 normals, two words a pair         512
 2        MIXING         one word a path: chi-square of the t      512 (no slots)
 3        DATES          one word a path: historical date          512 (no slots)
-=======  ============  ========================================  ==================
+6        FACTOR_SINGLE  float32 normals of common factors         256
+7        FACTOR_DOUBLE  float64 normals of common factors         512
+=======  =============  ========================================  ==================
 
-Purposes 4 (basis of an instrument), 5 (jumps) and 6 (common factors) are reserved.
+A common factor's slot is its number. Purposes 4 (basis of an instrument) and 5 (jumps) are
+reserved.
 """
 
 from __future__ import annotations
@@ -39,9 +42,18 @@ NORMAL_SINGLE = 0
 NORMAL_DOUBLE = 1
 MIXING = 2
 DATES = 3
+FACTOR_SINGLE = 6
+FACTOR_DOUBLE = 7
 
 _WORDS_A_COUNTER = 4
-_SLOT_COUNTERS = {NORMAL_SINGLE: 256, NORMAL_DOUBLE: 512, MIXING: 512, DATES: 512}
+_SLOT_COUNTERS = {
+    NORMAL_SINGLE: 256,
+    NORMAL_DOUBLE: 512,
+    MIXING: 512,
+    DATES: 512,
+    FACTOR_SINGLE: 256,
+    FACTOR_DOUBLE: 512,
+}
 _ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -137,7 +149,13 @@ class WordSource:
         return self._generator.integers(0, _ALL_ONES, size=count, dtype=np.uint64, endpoint=True)
 
     def normals_single(
-        self, *, tiles: range, step: int, first_slot: int, out: NDArray[np.float32]
+        self,
+        *,
+        tiles: range,
+        step: int,
+        first_slot: int,
+        out: NDArray[np.float32],
+        purpose: int = NORMAL_SINGLE,
     ) -> None:
         """Fill float32 standard normals of consecutive slots of consecutive tiles.
 
@@ -152,12 +170,14 @@ class WordSource:
         step, first_slot : int
             The address.
         out : ndarray of shape (tiles, slots, TILE_PATHS), float32
+        purpose : int
+            NORMAL_SINGLE or FACTOR_SINGLE.
         """
         slots = out.shape[1]
         u, v = self._pair((len(tiles), slots, HALF_TILE), np.float32)
         for at, tile in enumerate(tiles):
             words = self.words(
-                tile=tile, step=step, purpose=NORMAL_SINGLE, first_slot=first_slot, slots=slots
+                tile=tile, step=step, purpose=purpose, first_slot=first_slot, slots=slots
             )
             halves = words.astype("<u8", copy=False).view("<u4").reshape(slots, HALF_TILE, 2)
             np.copyto(u[at], halves[:, :, 0], casting="unsafe")
@@ -168,7 +188,13 @@ class WordSource:
         _box_muller(u, v, out)
 
     def normals_double(
-        self, *, tiles: range, step: int, first_slot: int, out: NDArray[np.float64]
+        self,
+        *,
+        tiles: range,
+        step: int,
+        first_slot: int,
+        out: NDArray[np.float64],
+        purpose: int = NORMAL_DOUBLE,
     ) -> None:
         """Fill float64 standard normals of consecutive slots of consecutive tiles.
 
@@ -181,12 +207,14 @@ class WordSource:
         step, first_slot : int
             The address.
         out : ndarray of shape (tiles, slots, TILE_PATHS), float64
+        purpose : int
+            NORMAL_DOUBLE or FACTOR_DOUBLE.
         """
         slots = out.shape[1]
         u, v = self._pair((len(tiles), slots, HALF_TILE), np.float64)
         unit = np.empty((slots, 2, HALF_TILE))
         for at, tile in enumerate(tiles):
-            self._seek(tile, step, NORMAL_DOUBLE, first_slot)
+            self._seek(tile, step, purpose, first_slot)
             # numpy's own uniforms are (word >> 11) / 2**53.
             self._generator.random(out=unit)
             u[at], v[at] = unit[:, 0], unit[:, 1]

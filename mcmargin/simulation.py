@@ -7,9 +7,10 @@ the same plan and model give the same scenarios.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, whole_number
-from mcmargin.engines import numpy_engine
+from mcmargin.engines import cupy_engine
+from mcmargin.engines.arrays import to_host
+from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError, PolicyError
 from mcmargin.market import Market
 from mcmargin.model import MarketModel, write_atomically
@@ -89,7 +92,8 @@ class Scenarios:
     assets : tuple of str
     plan : SimulationPlan
     returns : ndarray of shape (horizons, assets, paths), float32 or float64
-        Simple returns from now to each horizon, as fractions.
+        Simple returns from now to each horizon, as fractions; on the device where the cupy
+        engine made them.
     next_variance : ndarray of shape (horizons, assets, paths)
         Variance of the bar after each horizon.
     as_of : numpy.datetime64
@@ -125,6 +129,11 @@ class Scenarios:
             )
         return self.plan.horizons.index(horizon)
 
+    def to_host(self) -> Scenarios:
+        """The same scenarios in numpy arrays."""
+        returns, next_variance = to_host(self.returns), to_host(self.next_variance)
+        return replace(self, returns=returns, next_variance=next_variance)
+
     def market(self) -> Market:
         """The model's own latest prices, as a market."""
         spot = {asset: float(p) for asset, p in zip(self.assets, self.spot, strict=True)}
@@ -135,8 +144,8 @@ class Scenarios:
         buffer = io.BytesIO()
         np.savez(
             buffer,
-            returns=self.returns,
-            next_variance=self.next_variance,
+            returns=to_host(self.returns),
+            next_variance=to_host(self.next_variance),
             assets=np.array(self.assets),
             horizons=np.array(self.plan.horizons),
             seed=np.array(str(self.plan.seed)),
@@ -159,6 +168,7 @@ def simulate(
     variance_cap: float = 100.0,
     price_floor: float = 1e-4,
     threads: int | None = None,
+    devices: tuple[int, ...] | None = None,
     block_tiles: int | None = None,
     progress: Progress | None = None,
 ) -> Scenarios:
@@ -178,8 +188,11 @@ def simulate(
         See `SimulationPlan`.
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
+    devices : tuple of int, optional
+        GPUs to spread the paths over, for the cupy engine; the current one by default. It runs
+        in cupy's current stream.
     block_tiles : int, optional
-        Tiles of 2,048 paths that a thread takes at a time. Changes no figure.
+        Tiles of 2,048 paths worked on at a time. Changes no figure beyond the engine's bound.
     progress : callable, optional
         Called with groups of tiles done and in all, from the threads that did them.
 
@@ -201,13 +214,9 @@ def simulate(
     if block_tiles is not None:
         block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
-    returns, next_variance, floored, capped = numpy_engine.simulate_paths(
-        model,
-        plan,
-        threads=thread_count(threads),
-        block_tiles=block_tiles,
-        progress=progress,
-    )
+    execution = Execution(thread_count(threads), devices, block_tiles, progress)
+    module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
+    returns, next_variance, floored, capped = module.simulate_paths(model, plan, execution)
     return Scenarios(
         assets=model.assets,
         plan=plan,
@@ -239,8 +248,13 @@ def choose_engine(engine: str) -> str:
         engine = os.environ.get("MCMARGIN_ENGINE", "auto")
     if engine not in ENGINES:
         raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
+    if engine == "numpy":
+        return "numpy"
+    reason = cupy_engine.missing()
+    if reason is None:
+        return "cupy"
     if engine == "cupy":
-        raise EngineError("engine 'cupy' is not part of this version; use engine='numpy'")
+        raise EngineError(f"engine 'cupy' cannot run here: {reason}; use engine='numpy'")
     return "numpy"
 
 

@@ -3,11 +3,13 @@
 In: losses, a loss positive, paths last. Out: VaR, ES, their standard errors and intervals, and
 the tail's paths with the weights that make ES of them. With k = paths x (1 - level), exactly:
 VaR is the ceil(k)-th worst loss; ES is the sum of the floor(k) worst plus (k - floor(k)) of the
-next, over k (Acerbi and Tasche 2002). Ties go by path number.
+next, over k (Acerbi and Tasche 2002). Ties go by path number. Losses on a device are selected
+there, and only the tail comes back.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError, PolicyError
 
 
@@ -34,7 +37,7 @@ class TailEstimate:
         Monte Carlo standard errors; they say nothing of parameter error.
     value_at_risk_interval, expected_shortfall_interval : tuple of float
     paths : ndarray of shape (ceil(k),), int64
-        The tail's paths, increasing.
+        The tail's paths, the worst first; ties by path number.
     weights : ndarray of shape (ceil(k),), float64
         Adding up to 1; ES is their sum with the losses.
     """
@@ -47,6 +50,33 @@ class TailEstimate:
     value_at_risk_interval: tuple[float, float]
     expected_shortfall_interval: tuple[float, float]
     paths: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tails:
+    """Tails of many accounts, of the same paths and level, and so of the same length.
+
+    Attributes
+    ----------
+    level : float
+    value_at_risk, expected_shortfall : ndarray of shape (accounts,), float64
+    value_at_risk_error, expected_shortfall_error : ndarray of shape (accounts,), float64
+    value_at_risk_interval, expected_shortfall_interval : ndarray of shape (accounts, 2), float64
+    paths : ndarray of shape (accounts, ceil(k)), int64
+        On the losses' device; the worst first, ties by path number.
+    weights : ndarray of shape (ceil(k),), float64
+        The same for every account.
+    """
+
+    level: float
+    value_at_risk: NDArray[np.float64]
+    expected_shortfall: NDArray[np.float64]
+    value_at_risk_error: NDArray[np.float64]
+    expected_shortfall_error: NDArray[np.float64]
+    value_at_risk_interval: NDArray[np.float64]
+    expected_shortfall_interval: NDArray[np.float64]
+    paths: Any
     weights: NDArray[np.float64]
 
 
@@ -117,32 +147,22 @@ def expected_shortfall(losses: NDArray[Any], *, level: float) -> Any:
 
 
 def _over_paths(losses: NDArray[Any], level: float, figure: str) -> Any:
-    losses = np.asarray(losses, np.float64)
-    flat = losses.reshape(-1, losses.shape[-1])
-    values = [getattr(estimate_tail(row, level=level), figure) for row in flat]
-    return values[0] if losses.ndim == 1 else np.array(values).reshape(losses.shape[:-1])
+    xp = array_module(losses)
+    losses = xp.asarray(losses, np.float64)
+    tails = estimate_tails(losses.reshape(-1, losses.shape[-1]), level=level)
+    values = getattr(tails, figure)
+    return float(values[0]) if losses.ndim == 1 else values.reshape(losses.shape[:-1])
 
 
 def estimate_tail(
     losses: NDArray[np.float64], *, level: float, confidence: float = 0.95
 ) -> TailEstimate:
-    """VaR and ES of one account with their Monte Carlo errors.
-
-    The standard error of ES is sqrt((s**2 + level (ES - VaR)**2) / k), s**2 the variance of the
-    losses in the tail. The interval of VaR runs between the order statistics whose ranks the
-    binomial number of exceedances gives, at most the worst loss.
+    """VaR and ES of one account with their Monte Carlo errors; see `estimate_tails`.
 
     Parameters
     ----------
     losses : ndarray of shape (paths,), float64
     level, confidence : float
-
-    Raises
-    ------
-    DataError
-        If a loss is not finite.
-    PolicyError
-        If level or confidence is out of range, or the level needs more paths.
 
     Examples
     --------
@@ -150,34 +170,84 @@ def estimate_tail(
     >>> tail.expected_shortfall, tail.value_at_risk, len(tail.paths)
     (995.5, 991.0, 10)
     """
-    losses = np.asarray(losses, np.float64)
-    count = len(losses)
+    tails = estimate_tails(
+        array_module(losses).asarray(losses, np.float64)[None], level=level, confidence=confidence
+    )
+    low, high = tails.value_at_risk_interval[0]
+    below, above = tails.expected_shortfall_interval[0]
+    return TailEstimate(
+        level=level,
+        value_at_risk=float(tails.value_at_risk[0]),
+        expected_shortfall=float(tails.expected_shortfall[0]),
+        value_at_risk_error=float(tails.value_at_risk_error[0]),
+        expected_shortfall_error=float(tails.expected_shortfall_error[0]),
+        value_at_risk_interval=(float(low), float(high)),
+        expected_shortfall_interval=(float(below), float(above)),
+        paths=to_host(tails.paths[0]),
+        weights=tails.weights,
+    )
+
+
+def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Tails:
+    """VaR and ES of many accounts with their Monte Carlo errors.
+
+    The standard error of ES is sqrt((s**2 + level (ES - VaR)**2) / k), s**2 the variance of the
+    losses in the tail. The interval of VaR runs between the order statistics whose ranks the
+    binomial number of exceedances gives, at most the worst loss.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (accounts, paths), float64
+        A loss is positive; numpy or cupy. The worst are selected where the array lies.
+    level, confidence : float
+
+    Returns
+    -------
+    Tails
+
+    Raises
+    ------
+    DataError
+        If a loss is not finite.
+    PolicyError
+        If the level or the confidence is out of range, or the level needs more paths.
+
+    Examples
+    --------
+    >>> tails = estimate_tails(np.arange(1.0, 1001.0) * [[1.0], [2.0]], level=0.99)
+    >>> tails.expected_shortfall.tolist()
+    [995.5, 1991.0]
+    """
+    count = losses.shape[1]
     k = tail_count(count, level)
     if not 0 < confidence < 1:
         raise PolicyError(f"confidence must lie between 0 and 1, not {confidence}")
-    if not np.isfinite(losses).all():
+    if not bool(array_module(losses).isfinite(losses).all()):
         raise DataError("a simulated loss is not finite; check quantities and prices")
     lowest_rank, highest_rank = _rank_interval(count, level, confidence)
-    worst = np.sort(np.partition(losses, count - highest_rank)[count - highest_rank :])[::-1]
-    var = float(worst[math.ceil(k) - 1])
-    paths, weights = _weights(losses, var, k)
-    # Excesses over VaR keep the sum accurate, and ES at or above VaR, whatever the offset.
-    excess = losses[paths] - var
-    above = float(weights @ excess)
-    spread = float(weights @ (excess - above) ** 2)
+    paths, worst = _worst(losses, highest_rank)
+    length = math.ceil(k)
+    weights = np.full(length, float(1 / k))
+    weights[-1] = float((k - (length - 1)) / k)
+    var = worst[:, length - 1].copy()
+    # Excesses over VaR keep the sum accurate, and ES at or above VaR, whatever the offset. Sums
+    # run along rows, so that no account's figure depends on which others are in the block.
+    excess = worst[:, :length] - var[:, None]
+    above = (excess * weights).sum(axis=1)
+    spread = ((excess - above[:, None]) ** 2 * weights).sum(axis=1)
     es = var + above
-    error = math.sqrt((spread + level * above**2) / k)
+    error = np.sqrt((spread + level * above**2) / float(k))
     z = float(stats.norm.isf((1 - confidence) / 2))
-    low, high = float(worst[highest_rank - 1]), float(worst[lowest_rank - 1])
-    return TailEstimate(
+    interval = worst[:, [highest_rank - 1, lowest_rank - 1]]
+    return Tails(
         level=level,
         value_at_risk=var,
         expected_shortfall=es,
-        value_at_risk_error=(high - low) / (2 * z),
+        value_at_risk_error=(interval[:, 1] - interval[:, 0]) / (2 * z),
         expected_shortfall_error=error,
-        value_at_risk_interval=(low, high),
-        expected_shortfall_interval=(es - z * error, es + z * error),
-        paths=paths,
+        value_at_risk_interval=interval,
+        expected_shortfall_interval=np.column_stack([es - z * error, es + z * error]),
+        paths=paths[:, :length],
         weights=weights,
     )
 
@@ -189,14 +259,22 @@ def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, in
     return max(lowest, 1), min(max(highest, math.ceil(tail_count(count, level))), count)
 
 
-def _weights(
-    losses: NDArray[np.float64], var: float, k: Fraction
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Paths of the tail and their weights; of losses equal to VaR the lowest numbers count."""
-    beyond = np.flatnonzero(losses > var)
-    ties = np.flatnonzero(losses == var)[: math.ceil(k) - len(beyond)]
-    paths = np.concatenate([beyond, ties])
-    weights = np.full(len(paths), float(1 / k))
-    weights[-1] = float((k - (len(paths) - 1)) / k)
-    order = np.argsort(paths)
-    return paths[order], weights[order]
+def _worst(losses: Any, count: int) -> tuple[Any, NDArray[np.float64]]:
+    """Paths of each account's worst losses, on its device, and those losses on the host.
+
+    Both [accounts, count], the worst first, ties by path number.
+    """
+    xp = array_module(losses)
+    engine = importlib.import_module(f"mcmargin.engines.{xp.__name__}_engine")
+    bound = engine.kth_worst(losses, count)[:, None]
+    chosen = losses >= bound
+    if int(chosen.sum()) > count * len(losses):
+        # Of losses equal to the bound, the lowest path numbers count.
+        equal = losses == bound
+        spare = count - (losses > bound).sum(axis=1, keepdims=True)
+        chosen &= ~equal | (xp.cumsum(equal, axis=1) <= spare)
+    paths = xp.nonzero(chosen)[1].reshape(len(losses), count)
+    worst = xp.take_along_axis(losses, paths, axis=1)
+    order = xp.argsort(-worst, axis=1, kind="stable")
+    paths = xp.take_along_axis(paths, order, axis=1)
+    return paths, to_host(xp.take_along_axis(worst, order, axis=1))

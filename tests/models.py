@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mcmargin.calibration import marginal_tables, volatility_of
 from mcmargin.dependence import make_dependence
 from mcmargin.innovations import Innovations
-from mcmargin.model import FilterState, MarketModel
+from mcmargin.marginals import marginal_tables
+from mcmargin.model import FilterState, MarketModel, volatility_of
 
 RECURSIONS = {
     "garch": (2e-6, 0.08, 0.0, 0.90),

@@ -32,7 +32,7 @@ def test_fractional_tail_by_hand():
 
 def test_ties_go_by_path_number():
     tail = estimate_tail(np.array([1.0, 5, 5, 5, 0, 5, 7, 0, 0, 0]), level=0.7)
-    assert tail.paths.tolist() == [1, 2, 6]
+    assert tail.paths.tolist() == [6, 1, 2]
 
 
 @pytest.mark.parametrize("level", [0.975, 0.99])

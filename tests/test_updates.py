@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.calibration import arch_model_of
 from mcmargin.demo import demo_prices
+from mcmargin.fitting import arch_model_of
 from tests.models import make_model
 
 BARS = 400
@@ -18,31 +18,39 @@ def closes():
     return demo_prices().to_frame()[["sp500", "nasdaq"]].dropna().iloc[: BARS + 40]
 
 
-@pytest.fixture(scope="module")
-def historical(closes):
+def calibrated(closes, **options):
     return mm.calibrate(
         mm.PriceHistory.from_frame(closes.iloc[: BARS + 1]),
         volatility="ewma",
         innovations="empirical",
         dependence="historical",
         jobs=1,
+        **options,
     )
 
 
-def test_dates_added_are_standardised_as_those_of_calibration(closes, historical):
+@pytest.fixture(scope="module")
+def historical(closes):
+    return calibrated(closes)
+
+
+@pytest.mark.parametrize("lookback", [None, 250])
+def test_dates_added_are_standardised_as_those_of_calibration(closes, lookback):
     """Moments by arch's own residuals; variances by RiskMetrics' recursion from arch's last."""
-    moved = historical.update(mm.PriceHistory.from_frame(closes))
+    model = calibrated(closes, correlation_lookback=lookback)
+    kept = lookback or BARS
+    moved = model.update(mm.PriceHistory.from_frame(closes))
     dates = moved.dependence.residuals
-    np.testing.assert_array_equal(dates[:BARS], historical.dependence.residuals)
-    assert dates.shape == (BARS + 39, 2)
+    np.testing.assert_array_equal(dates[:kept], model.dependence.residuals)
+    assert dates.shape == (kept + 39, 2)
     returns = closes.pct_change().dropna().to_numpy()
     for at in range(2):
         # arch fits returns scaled to variance 1, as calibrate does.
         scale = 1 / returns[:BARS, at].std()
         result = arch_model_of(returns[:BARS, at] * scale, "ewma", "normal").fix([])
-        own = np.asarray(result.std_resid)
+        own = np.asarray(result.std_resid)[-kept:]
         variance = float(result.forecast(horizon=1).variance.iloc[-1, 0]) / scale**2
-        for bar, ours in zip(returns[BARS:, at], dates[BARS:, at], strict=True):
+        for bar, ours in zip(returns[BARS:, at], dates[kept:, at], strict=True):
             expected = (bar / np.sqrt(variance) - own.mean()) / own.std()
             assert ours == pytest.approx(expected, rel=1e-9, abs=1e-12)
             variance = 0.94 * variance + 0.06 * bar**2

@@ -18,10 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import Progress
-from mcmargin.dependence import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
+from mcmargin.engines.execution import Execution
+from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
 from mcmargin.model import ROOT_TWO_OVER_PI, MarketModel
-from mcmargin.random_stream import MIXING, TILE_PATHS, WordSource, stream_key
+from mcmargin.random_stream import (
+    FACTOR_DOUBLE,
+    FACTOR_SINGLE,
+    MIXING,
+    NORMAL_DOUBLE,
+    NORMAL_SINGLE,
+    TILE_PATHS,
+    WordSource,
+    stream_key,
+)
 
 if TYPE_CHECKING:
     from mcmargin.simulation import SimulationPlan
@@ -44,8 +53,11 @@ class AssetBlock:
     ----------
     rows : slice
         Of all assets.
-    factor : ndarray of shape (assets, rows.stop)
-        These rows of the lower Cholesky factor, up to its diagonal, times the marginal scales.
+    factor : ndarray of shape (assets, rows.stop) or (assets, factors)
+        These rows of the lower Cholesky factor, up to its diagonal, or of the loadings; times
+        the marginal scales.
+    diagonal : ndarray of shape (assets, 1), optional
+        With loadings: standard deviations of the own parts, times the marginal scales.
     tables, slopes : ndarray of shape (assets * 4097,)
         Values and steps of the marginal transforms; empty where all are scales.
     first_node : ndarray of shape (assets, 1), int32
@@ -63,6 +75,7 @@ class AssetBlock:
 
     rows: slice
     factor: NDArray[Any]
+    diagonal: NDArray[Any] | None
     tables: NDArray[Any]
     slopes: NDArray[Any]
     first_node: NDArray[np.int32]
@@ -86,6 +99,7 @@ class Kernel:
 
     dtype: Any
     assets: int
+    factors: int
     blocks: tuple[AssetBlock, ...]
     dependence: str
     nu: float
@@ -102,6 +116,7 @@ def prepare(model: MarketModel, plan: SimulationPlan) -> Kernel:
     return Kernel(
         dtype=dtype,
         assets=count,
+        factors=model.dependence.factor.shape[1] if len(model.dependence.diagonal) else 0,
         blocks=tuple(
             _block(model, plan, slice(start, min(start + BLOCK_ASSETS, count)), dtype)
             for start in starts
@@ -128,9 +143,12 @@ def _block(model: MarketModel, plan: SimulationPlan, rows: slice, dtype: Any) ->
     tables = model.tables[rows, : TABLE_INTERVALS + 1] if tabled else np.empty((0, 1))
     slopes = np.diff(tables, axis=1, append=tables[:, -1:])
     egarch = volatility.is_egarch[rows]
+    common = len(dependence.diagonal) > 0
+    factor = dependence.factor[rows] if common else dependence.factor[rows, : rows.stop]
     return AssetBlock(
         rows=rows,
-        factor=np.ascontiguousarray(own * dependence.factor[rows, : rows.stop], dtype),
+        factor=np.ascontiguousarray(own * factor, dtype),
+        diagonal=column(own * dependence.diagonal) if common else None,
         tables=np.ascontiguousarray(tables, dtype).ravel(),
         slopes=np.ascontiguousarray(slopes, dtype).ravel(),
         first_node=np.arange(len(marginals), dtype=np.int32)[:, None] * (TABLE_INTERVALS + 1),
@@ -157,12 +175,7 @@ def _members(chosen: NDArray[np.bool_]) -> Any:
 
 
 def simulate_paths(
-    model: MarketModel,
-    plan: SimulationPlan,
-    *,
-    threads: int,
-    block_tiles: int | None = None,
-    progress: Progress | None = None,
+    model: MarketModel, plan: SimulationPlan, execution: Execution
 ) -> tuple[NDArray[Any], NDArray[Any], int, int]:
     """Simulate all paths of a plan.
 
@@ -170,12 +183,8 @@ def simulate_paths(
     ----------
     model : MarketModel
     plan : SimulationPlan
-    threads : int
-        Changes no figure.
-    block_tiles : int, optional
-        Tiles of a group; as many as fill the cache by default. Changes no figure.
-    progress : callable, optional
-        Called with groups done and in all.
+    execution : Execution
+        Its block is what a thread takes at a time: as many tiles as fill the cache by default.
 
     Returns
     -------
@@ -185,11 +194,11 @@ def simulate_paths(
     """
     from threadpoolctl import threadpool_limits
 
-    kernel = prepare(model, plan)
+    kernel, threads, progress = prepare(model, plan), execution.threads, execution.progress
     tiles = -(-plan.paths // TILE_PATHS)
     fitting = GROUP_ELEMENTS // (TILE_PATHS * min(kernel.assets, BLOCK_ASSETS))
     # Small jobs are cut finer, so that every thread has a share.
-    group = min(fitting, max(1, tiles // (4 * threads))) if block_tiles is None else block_tiles
+    group = execution.block_tiles or min(fitting, max(1, tiles // (4 * threads)))
     starts = range(0, tiles, group)
     shape = (len(plan.horizons), kernel.assets, plan.paths)
     returns = np.empty(shape, kernel.dtype)
@@ -232,6 +241,7 @@ class _Room:
     def __init__(self, kernel: Kernel, tiles: int) -> None:
         rows = min(kernel.assets, BLOCK_ASSETS)
         self.normals = np.empty((tiles, kernel.assets, TILE_PATHS), kernel.dtype)
+        self.factors = np.empty((tiles, kernel.factors, TILE_PATHS), kernel.dtype)
         self.total = np.empty_like(self.normals)
         self.variance = np.empty_like(self.normals)
         self.shocks = np.empty((tiles, rows, TILE_PATHS), kernel.dtype)
@@ -262,7 +272,7 @@ def _simulate_group(
             count = kernel.blocks[0].dates.shape[1]
             drawn = [source.dates(tile=tile, step=step, count=count) for tile in tiles]
         else:
-            _fill_normals(kernel, source, tiles, step, normals)
+            _fill_normals(kernel, source, tiles, step, normals, room.factors[here])
         if kernel.dependence == "t" and step % MIXING_STEPS == 0:
             steps = range(step, min(step + MIXING_STEPS, plan.horizons[-1]))
             mixing = _mixing(kernel, source.uniforms(tiles=tiles, steps=steps, purpose=MIXING))
@@ -272,8 +282,12 @@ def _simulate_group(
             if kernel.dependence == "historical":
                 for at, dates in enumerate(drawn):
                     np.take(block.dates, dates, axis=1, out=shocks[at], mode="clip")
-            else:
+            elif block.diagonal is None:
                 np.matmul(block.factor, normals[:, : block.rows.stop], out=shocks)
+            else:
+                np.matmul(block.factor, room.factors[here], out=shocks)
+                np.multiply(normals[:, block.rows], block.diagonal, out=scratch)
+                shocks += scratch
             if kernel.dependence == "t":
                 shocks *= mixing[:, step % MIXING_STEPS, None]
             if len(block.tables):
@@ -294,11 +308,21 @@ def _simulate_group(
 
 
 def _fill_normals(
-    kernel: Kernel, source: WordSource, tiles: range, step: int, out: NDArray[Any]
+    kernel: Kernel,
+    source: WordSource,
+    tiles: range,
+    step: int,
+    normals: NDArray[Any],
+    factors: NDArray[Any],
 ) -> None:
-    fill = source.normals_double if kernel.dtype is np.float64 else source.normals_single
-    for block in kernel.blocks:
-        fill(tiles=tiles, step=step, first_slot=block.rows.start, out=out[:, block.rows])
+    """Fill the assets' own normals, and those of common factors where there are any."""
+    double = kernel.dtype is np.float64
+    fill = source.normals_double if double else source.normals_single
+    own, common = (NORMAL_DOUBLE, FACTOR_DOUBLE) if double else (NORMAL_SINGLE, FACTOR_SINGLE)
+    for out, purpose in ((normals, own), (factors, common)):
+        for low in range(0, out.shape[1], BLOCK_ASSETS):
+            part = out[:, low : low + BLOCK_ASSETS]
+            fill(tiles=tiles, step=step, first_slot=low, out=part, purpose=purpose)
 
 
 def _mixing(kernel: Kernel, u: NDArray[np.float64]) -> NDArray[Any]:
@@ -382,3 +406,9 @@ def _advance(
     if (h.max(axis=-1, keepdims=True) > block.highest).any():
         capped |= (h > block.highest).any(axis=1)
         np.minimum(h, block.highest, out=h)
+
+
+def kth_worst(losses: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
+    at = losses.shape[1] - count
+    return np.asarray(np.partition(losses, at, axis=1)[:, at])

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcmargin.calibration import arch_model_of, calibrate, fit_asset
+from mcmargin.calibration import calibrate
+from mcmargin.fitting import arch_model_of, fit_asset
 from mcmargin.model import FilterState
 from mcmargin.prices import PriceHistory
 from mcmargin.random_stream import WordSource, stream_key

@@ -1,0 +1,1 @@
+"""CUDA sources, read through importlib.resources; see `mcmargin.engines.cupy_engine`."""

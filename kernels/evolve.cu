@@ -1,0 +1,102 @@
+// The variance recursion and the compounding return of one asset and path over all steps of a
+// block, state in registers.
+//
+// Grid: x paths, y assets. Linear kinds: h' = omega + (alpha + gamma 1{e < 0}) e^2 + beta h.
+// EGARCH: ln h' = omega + alpha (|z| - sqrt(2/pi)) + gamma z + beta ln h, with ln h held within
+// its bounds. A branch on an asset's kind is uniform in a thread block.
+
+// One asset's constants, as the engine lays them out in `coefficients` [assets, COEFFICIENTS].
+const int COEFFICIENTS = 11;
+template <typename T>
+struct Asset {
+    T omega, alpha, gamma, beta, start, lowest, highest, scale, diagonal, lower_power, upper_power;
+};
+
+// Bits of `kinds`.
+const int EGARCH = 1;
+const int TABLED = 2;
+
+// Marginal transform g: straight lines within the table, powers of |x| beyond its edges.
+template <typename T>
+__device__ inline T transform(T x, const T* __restrict__ table, T edge, const Asset<T>& asset) {
+    const T held = fmin(fmax(x, -edge), edge);
+    const T position = (held + edge) * (T(TABLE_INTERVALS) / (2 * edge));
+    const int node = min(int(position), TABLE_INTERVALS - 1);
+    const T left = table[node];
+    T g = left + (position - T(node)) * (table[node + 1] - left);
+    if (fabs(x) > edge) {
+        g *= pow(fabs(x) / edge, x < 0 ? asset.lower_power : asset.upper_power);
+    }
+    return g;
+}
+
+template <typename T>
+__device__ inline T next_variance_of(T h, T z, T eps, bool egarch, const Asset<T>& asset) {
+    if (egarch) {
+        const T log_h = asset.beta * log(h) + asset.alpha * (fabs(z) - T(0.7978845608028654)) +
+                        asset.gamma * z + asset.omega;
+        return fmax(exp(log_h), asset.lowest);
+    }
+    const T slope = eps < 0 ? asset.alpha + asset.gamma : asset.alpha;
+    return asset.beta * h + slope * eps * eps + asset.omega;
+}
+
+// SOURCE 0: shocks [assets, steps, paths], the product with the dependence factor, plus
+// diagonal * own [assets, steps, paths] where own is given, times mixing [steps, paths] where
+// given, through the table or the scale. SOURCE 1: whole dates of shocks [assets, dates_count],
+// drawn by dates [steps, paths].
+template <typename T, int SOURCE>
+__global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
+                       const T* __restrict__ mixing, const int* __restrict__ dates,
+                       i64 dates_count, const T* __restrict__ coefficients,
+                       const int* __restrict__ kinds, const T* __restrict__ tables, T edge,
+                       T floor, const int* __restrict__ horizon_of_step, int steps, i64 paths,
+                       int first, T* total_state, T* variance_state, T* returns,
+                       T* next_variance, i64 assets, i64 all_paths, i64 first_path,
+                       unsigned char* floored, unsigned char* capped) {
+    const i64 path = i64(blockIdx.x) * blockDim.x + threadIdx.x;
+    const i64 at = blockIdx.y;
+    // The last tile is simulated whole in every engine; what lies beyond the plan is not kept.
+    if (path >= paths || first_path + path >= all_paths) return;
+    const Asset<T> asset = *reinterpret_cast<const Asset<T>*>(coefficients + at * COEFFICIENTS);
+    const bool egarch = kinds[at] & EGARCH, tabled = kinds[at] & TABLED;
+    const T* table = tables + at * (TABLE_INTERVALS + 1);
+    const i64 state = at * paths + path;
+    T total = first ? T(0) : total_state[state];
+    T h = first ? asset.start : variance_state[state];
+    bool hit_floor = false, hit_cap = false;
+    for (int step = 0; step < steps; ++step) {
+        T z;
+        if (SOURCE == 1) {
+            z = shocks[at * dates_count + dates[step * paths + path]];
+        } else {
+            const i64 here = (at * steps + step) * paths + path;
+            z = shocks[here];
+            if (own) z += asset.diagonal * own[here];
+            if (mixing) z *= mixing[step * paths + path];
+            z = tabled ? transform(z, table, edge, asset) : z * asset.scale;
+        }
+        const T eps = sqrt(h) * z;
+        total += total * eps + eps;
+        if (total < floor) {
+            hit_floor = true;
+            total = floor;
+        }
+        h = next_variance_of(h, z, eps, egarch, asset);
+        if (h > asset.highest) {
+            hit_cap = true;
+            h = asset.highest;
+        }
+        const int horizon = horizon_of_step[step];
+        if (horizon >= 0) {
+            const i64 kept = (horizon * assets + at) * all_paths + first_path + path;
+            returns[kept] = total;
+            next_variance[kept] = h;
+        }
+    }
+    total_state[state] = total;
+    variance_state[state] = h;
+    // Several assets may write, and all write the same.
+    if (hit_floor) floored[path] = 1;
+    if (hit_cap) capped[path] = 1;
+}

@@ -1,0 +1,444 @@
+"""The cupy engine: blocks of path tiles through CUDA kernels and cuBLAS, on one GPU or several.
+
+In: a model and a plan. Out: the numpy engine's results within the design's bounds, in arrays that
+stay on the device. A block goes through normals, the product with the dependence factor in float32
+or float64 proper (never TF32), and one kernel that carries mixing, marginal transforms, recursion
+and compounding over all steps. Blocks are sized from free memory and halved where it runs out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcmargin.engines.cupy_kernels import kernel
+from mcmargin.engines.execution import Execution
+from mcmargin.errors import EngineError
+from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
+from mcmargin.model import MarketModel
+from mcmargin.random_stream import (
+    DATES,
+    FACTOR_DOUBLE,
+    FACTOR_SINGLE,
+    MIXING,
+    NORMAL_DOUBLE,
+    NORMAL_SINGLE,
+    TILE_PATHS,
+    stream_key,
+)
+
+if TYPE_CHECKING:
+    from mcmargin.simulation import SimulationPlan
+
+Array = Any
+"""An array on a device."""
+
+BLOCK_BYTES = 512 * 2**20
+"""Memory of one block at the most: many tiles a launch, and far below a card's memory."""
+
+FREE_SHARE = 0.8
+"""Share of the free memory that one block may take."""
+
+PRODUCT_ROWS = 256
+"""Assets of one product, which stops at the Cholesky factor's diagonal block."""
+
+SAMPLE = 16_384
+"""Paths of the sample that bounds a selection."""
+
+THREADS = 256
+NULL = np.uintp(0)
+EGARCH, TABLED = 1, 2
+"""Bits of an asset's kind, as kernels/evolve.cu reads them."""
+
+
+def missing() -> str | None:
+    """Why this engine cannot run here, or None where it can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "cupy is not installed (pip install 'mcmargin[cuda13]' or 'mcmargin[cuda12]')"
+    import cupy
+
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"cupy finds no usable CUDA device ({error})"
+    return None if count else "cupy finds no CUDA device"
+
+
+def device_names() -> list[str]:
+    """Names of this machine's GPUs; none where the engine cannot run."""
+    if missing() is not None:
+        return []
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    properties = (runtime.getDeviceProperties(at) for at in range(runtime.getDeviceCount()))
+    return [str(each["name"], "utf-8") for each in properties]
+
+
+@dataclass(frozen=True, eq=False)
+class _Constants:
+    """A model's arrays on one device, in the simulation's precision."""
+
+    dtype: Any
+    key: tuple[np.uint64, np.uint64]
+    assets: int
+    dependence: str
+    factor: Array
+    common: bool
+    mixing: Array
+    nu: float
+    residuals: Array
+    coefficients: Array
+    kinds: Array
+    tables: Array
+    edge: float
+    floor: float
+
+
+def simulate_paths(
+    model: MarketModel, plan: SimulationPlan, execution: Execution
+) -> tuple[Array, Array, int, int]:
+    """Simulate all paths of a plan.
+
+    Parameters
+    ----------
+    model : MarketModel
+    plan : SimulationPlan
+    execution : Execution
+
+    Returns
+    -------
+    returns, next_variance : cupy.ndarray of shape (horizons, assets, paths)
+        On the first of the devices, in the current stream's order.
+    floored, capped : int
+        Paths on which a price was floored, and on which a variance was capped.
+
+    Raises
+    ------
+    EngineError
+        If the device's memory does not hold the results and one tile, or TF32 is forced.
+    """
+    import cupy
+
+    if os.environ.get("NVIDIA_TF32_OVERRIDE", "") not in ("", "0"):
+        raise EngineError(
+            "NVIDIA_TF32_OVERRIDE would round every product to 10 bits; unset it or set it to 0"
+        )
+    devices = execution.devices or (cupy.cuda.Device().id,)
+    tiles = -(-plan.paths // TILE_PATHS)
+    share = -(-tiles // len(devices))
+    shares = [range(low, min(low + share, tiles)) for low in range(0, tiles, share)]
+    report = _Progress(execution, tiles)
+    if len(shares) == 1:
+        parts = [_simulate_share(model, plan, execution, shares[0], devices[0], report)]
+    else:
+        with ThreadPoolExecutor(len(shares)) as pool:
+            running = [
+                pool.submit(_simulate_share, model, plan, execution, part, device, report)
+                for part, device in zip(shares, devices, strict=False)
+            ]
+            parts = [each.result() for each in running]
+    floored, capped = sum(part[2] for part in parts), sum(part[3] for part in parts)
+    with cupy.cuda.Device(devices[0]):
+        # Parts of other devices are copied here first: a kernel reads its own device alone.
+        returns, next_variance = (
+            parts[0][at]
+            if len(parts) == 1
+            else cupy.concatenate([cupy.asarray(part[at]) for part in parts], axis=2)
+            for at in (0, 1)
+        )
+    return returns, next_variance, floored, capped
+
+
+class _Progress:
+    """Tiles done, over all devices."""
+
+    def __init__(self, execution: Execution, tiles: int) -> None:
+        self.wanted = execution.progress is not None
+        self._call, self._tiles, self._done = execution.progress, tiles, 0
+        self._lock = threading.Lock()
+
+    def add(self, tiles: int) -> None:
+        with self._lock:
+            self._done += tiles
+            if self._call is not None:
+                self._call(self._done, self._tiles)
+
+
+def _simulate_share(
+    model: MarketModel,
+    plan: SimulationPlan,
+    execution: Execution,
+    tiles: range,
+    device: int,
+    report: _Progress,
+) -> tuple[Array, Array, int, int]:
+    """Simulate consecutive tiles on one device, in blocks that its memory holds."""
+    import cupy
+
+    out_of_memory = cupy.cuda.memory.OutOfMemoryError
+    kept = min(tiles.stop * TILE_PATHS, plan.paths) - tiles.start * TILE_PATHS
+    with cupy.cuda.Device(device):
+        try:
+            constants = _constants(model, plan)
+            shape = (len(plan.horizons), constants.assets, kept)
+            returns = cupy.empty(shape, constants.dtype)
+            next_variance = cupy.empty(shape, constants.dtype)
+            flags = cupy.zeros((2, len(tiles) * TILE_PATHS), np.uint8)
+        except out_of_memory as error:
+            raise EngineError(
+                f"device {device}: {plan.paths} paths of {len(model.assets)} assets over "
+                f"{len(plan.horizons)} horizons do not fit its memory ({error}); give fewer "
+                "paths or horizons"
+            ) from None
+        steps = plan.horizons[-1]
+        block = execution.block_tiles or _fitting_tiles(constants, steps)
+        start = tiles.start
+        while start < tiles.stop:
+            here = range(start, min(start + block, tiles.stop))
+            first = (start - tiles.start) * TILE_PATHS
+            try:
+                _simulate_block(constants, plan, here, steps, first, returns, next_variance, flags)
+            except out_of_memory as error:
+                cupy.get_default_memory_pool().free_all_blocks()
+                if block == 1 and steps == 1:
+                    raise EngineError(
+                        f"device {device}: its memory does not hold one tile of "
+                        f"{constants.assets} assets ({error}); free some of it"
+                    ) from None
+                # Half as much at a time: of tiles, then of the steps that are drawn together.
+                block, steps = (block // 2, steps) if block > 1 else (1, max(1, steps // 2))
+                continue
+            start = here.stop
+            if report.wanted:
+                cupy.cuda.get_current_stream().synchronize()
+            report.add(len(here))
+        floored, capped = (int(flag[:kept].sum()) for flag in flags)
+    return returns, next_variance, floored, capped
+
+
+def _fitting_tiles(constants: _Constants, steps: int) -> int:
+    """Tiles whose arrays fit the memory that is free, the pool's limit included."""
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
+    if pool.get_limit():
+        free = min(free, pool.get_limit() - pool.used_bytes())
+    factors = constants.factor.shape[1] if constants.common else 0
+    arrays = 2 * constants.assets * steps + factors * steps + 2 * constants.assets + steps
+    tile = arrays * TILE_PATHS * np.dtype(constants.dtype).itemsize
+    return max(1, int(min(BLOCK_BYTES, FREE_SHARE * free) / tile))
+
+
+def _constants(model: MarketModel, plan: SimulationPlan) -> _Constants:
+    """Bring a model to the current device."""
+    import cupy
+
+    dtype = np.float64 if plan.precision == "double" else np.float32
+    volatility, dependence, count = model.volatility, model.dependence, len(model.assets)
+    nu = dependence.nu
+    own = 1.0 if np.isinf(nu) else np.sqrt((nu - 2.0) / nu)
+    scaled = np.array([is_scale(marginal, nu) for marginal in model.innovations])
+    tabled = ~scaled & (dependence.kind != "historical")
+    sample, cap = volatility.sample_variance, plan.variance_cap
+    powers = model.tables[:, -2:] if tabled.any() else np.ones((count, 2))
+    columns = [
+        *(volatility.omega, volatility.alpha, volatility.gamma, volatility.beta),
+        *(model.state.variance, sample / cap, sample * cap),
+        np.where(tabled, 1.0, own if dependence.kind != "historical" else 1.0),
+        dependence.diagonal if len(dependence.diagonal) else np.zeros(count),
+        *powers.T,
+    ]
+    tables = model.tables[:, : TABLE_INTERVALS + 1] if tabled.any() else np.zeros((1, 1))
+    key = stream_key(plan.seed)
+
+    def device(array: Any, kind: Any = dtype) -> Array:
+        return cupy.asarray(np.ascontiguousarray(array, kind))
+
+    return _Constants(
+        dtype=dtype,
+        key=(key[0], key[1]),
+        assets=count,
+        dependence=dependence.kind,
+        factor=device(dependence.factor),
+        common=len(dependence.diagonal) > 0,
+        mixing=device(dependence.mixing, np.float64),
+        nu=nu,
+        residuals=device(dependence.residuals.T),
+        coefficients=device(np.column_stack(columns)),
+        kinds=device(EGARCH * volatility.is_egarch + TABLED * tabled, np.int32),
+        tables=device(tables),
+        edge=table_edge(nu),
+        floor=plan.price_floor - 1.0,
+    )
+
+
+def _simulate_block(
+    constants: _Constants,
+    plan: SimulationPlan,
+    tiles: range,
+    steps_together: int,
+    first_path: int,
+    returns: Array,
+    next_variance: Array,
+    flags: Array,
+) -> None:
+    """Simulate consecutive tiles, `steps_together` steps at a time, into the share's results."""
+    import cupy
+
+    paths = len(tiles) * TILE_PATHS
+    state = cupy.empty((2, constants.assets, paths), constants.dtype)
+    for first_step in range(0, plan.horizons[-1], steps_together):
+        steps = range(first_step, min(first_step + steps_together, plan.horizons[-1]))
+        shocks, own = _shocks(constants, tiles, steps)
+        mixing = _mixing(constants, tiles, steps)
+        dates = _dates(constants, tiles, steps)
+        at = [plan.horizons.index(s + 1) if s + 1 in plan.horizons else -1 for s in steps]
+        source = 1 if constants.dependence == "historical" else 0
+        _launch(
+            "evolve.cu",
+            f"evolve<{_c_type(constants)}, {source}>",
+            (-(-paths // THREADS), constants.assets),
+            THREADS,
+            (
+                *(shocks, own, mixing, dates, np.int64(constants.residuals.shape[1])),
+                *(constants.coefficients, constants.kinds, constants.tables),
+                *(constants.dtype(constants.edge), constants.dtype(constants.floor)),
+                *(cupy.asarray(np.array(at, np.int32)), np.int32(len(steps)), np.int64(paths)),
+                *(np.int32(first_step == 0), state[0], state[1], returns, next_variance),
+                *(np.int64(constants.assets), np.int64(returns.shape[2]), np.int64(first_path)),
+                *(flags[0, first_path:], flags[1, first_path:]),
+            ),
+        )
+
+
+def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, Array]:
+    """Copula variables [assets, steps, paths], and the assets' own parts where factors are common.
+
+    For historical dependence the residuals [assets, dates] that dates are drawn from.
+    """
+    import cupy
+
+    if constants.dependence == "historical":
+        return constants.residuals, NULL
+    double = constants.dtype is np.float64
+    own_purpose, common_purpose = (
+        (NORMAL_DOUBLE, FACTOR_DOUBLE) if double else (NORMAL_SINGLE, FACTOR_SINGLE)
+    )
+    own = _normals(constants, own_purpose, constants.assets, tiles, steps)
+    width = len(steps) * len(tiles) * TILE_PATHS
+    shocks = cupy.empty((constants.assets, width), constants.dtype)
+    if constants.common:
+        factors = constants.factor.shape[1]
+        drawn = _normals(constants, common_purpose, factors, tiles, steps)
+        cupy.cublas.gemm("N", "N", constants.factor, drawn.reshape(factors, width), out=shocks)
+        return shocks, own
+    flat = own.reshape(constants.assets, width)
+    for low in range(0, constants.assets, PRODUCT_ROWS):
+        high = min(low + PRODUCT_ROWS, constants.assets)
+        rows = cupy.ascontiguousarray(constants.factor[low:high, :high])
+        cupy.cublas.gemm("N", "N", rows, flat[:high], out=shocks[low:high])
+    return shocks, NULL
+
+
+def _normals(constants: _Constants, purpose: int, slots: int, tiles: range, steps: range) -> Array:
+    """Standard normals [slots, steps, paths]."""
+    import cupy
+
+    out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), constants.dtype)
+    _launch(
+        "normals.cu",
+        f"normals<{_c_type(constants)}>",
+        (slots * len(steps) * len(tiles),),
+        TILE_PATHS // 8,
+        (
+            *(out, *constants.key, np.int32(purpose), np.int64(tiles.start)),
+            *(np.int32(len(tiles)), np.int32(steps.start), np.int32(len(steps))),
+        ),
+    )
+    return out
+
+
+def _mixing(constants: _Constants, tiles: range, steps: range) -> Array:
+    """sqrt(nu / chi-square) [steps, paths], for t dependence."""
+    import cupy
+
+    if constants.dependence != "t":
+        return NULL
+    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), constants.dtype)
+    draw = (np.float64(constants.nu), np.float64(MIXING_EDGE), *constants.key, np.int32(MIXING))
+    _launch(
+        "shared_draws.cu",
+        f"mixing<{_c_type(constants)}>",
+        (len(steps) * len(tiles),),
+        TILE_PATHS // 4,
+        (out, constants.mixing, *draw, *_rows(tiles, steps)),
+    )
+    return out
+
+
+def _dates(constants: _Constants, tiles: range, steps: range) -> Array:
+    """Historical dates drawn [steps, paths], for historical dependence."""
+    import cupy
+
+    if constants.dependence != "historical":
+        return NULL
+    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), np.int32)
+    count = np.uint64(constants.residuals.shape[1])
+    _launch(
+        "shared_draws.cu",
+        "dates",
+        (len(steps) * len(tiles),),
+        TILE_PATHS // 4,
+        (out, count, *constants.key, np.int32(DATES), *_rows(tiles, steps)),
+    )
+    return out
+
+
+def _rows(tiles: range, steps: range) -> tuple[Any, ...]:
+    return np.int64(tiles.start), np.int32(len(tiles)), np.int32(steps.start)
+
+
+def _c_type(constants: _Constants) -> str:
+    return "double" if constants.dtype is np.float64 else "float"
+
+
+def _launch(
+    file: str, name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]
+) -> None:
+    kernel(file, name)(grid, (threads,), arguments)
+
+
+def kth_worst(losses: Array, count: int) -> Array:
+    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts].
+
+    A selection, not a full sort: a regular sample of the paths gives a bound that leaves a few
+    more losses above it than are asked for, and these alone are sorted.
+    """
+    import cupy
+
+    accounts, paths = losses.shape
+    if paths <= 4 * SAMPLE:
+        return cupy.sort(losses, axis=1)[:, paths - count]
+    sample = cupy.sort(cupy.ascontiguousarray(losses[:, :: paths // SAMPLE]), axis=1)
+    taken = sample.shape[1]
+    # Six standard errors of the sample's rank: a bound that is still too high is rare.
+    expected = taken * count / paths
+    rank = min(taken, int(expected + 6 * expected**0.5 + 10))
+    chosen = losses >= sample[:, taken - rank, None]
+    counts = chosen.sum(axis=1)
+    if int(counts.min()) < count:
+        return cupy.sort(losses, axis=1)[:, paths - count]
+    width = int(counts.max())
+    rows, columns = cupy.nonzero(chosen)
+    first = cupy.cumsum(counts) - counts
+    above = cupy.full((accounts, width), -np.inf)
+    above[rows, cupy.arange(len(rows)) - first[rows]] = losses[rows, columns]
+    return cupy.sort(above, axis=1)[:, width - count]
