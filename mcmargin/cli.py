@@ -348,6 +348,7 @@ def info() -> None:
     """
     from importlib.metadata import PackageNotFoundError, version
 
+    from mcmargin.engines import cupy_engine
     from mcmargin.simulation import choose_engine, thread_count
 
     chosen, threads = choose_engine("auto"), thread_count(None)
@@ -356,8 +357,9 @@ def info() -> None:
             print(f"{name} {version(name)}")
         except PackageNotFoundError:
             print(f"{name} not installed")
-    print("engines numpy")
-    print("device none: the cupy engine is not part of this version")
+    reason = cupy_engine.missing()
+    print("engines numpy" if reason else "engines numpy cupy")
+    print(f"device none: {reason}" if reason else "device CUDA")
     print(f"engine {chosen}")
     print(f"threads {threads}")
 

@@ -16,6 +16,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.cli import main
+from mcmargin.engines import cupy_engine
 
 M, P, B, R, S = "model.npz", "newer.csv", "positions.csv", "r.json", "scenarios.npz"
 
@@ -167,7 +168,6 @@ WRONG = {
     ("margin", M, B, "--paths", "0"): "paths must be an integer of 1 or more, not 0",
     ("margin", M, B, "--horizon", "0"): "horizon must be an integer of 1 or more, not 0",
     ("margin", M, B, "--level", "99"): "level must lie between 0.5 and 1 (0.99 is 99 %)",
-    ("margin", M, B, "--engine", "cupy"): "engine 'cupy' is not part of this version",
     ("margin", M, B, "--format", "xml"): "xml",
     ("margin", M, B, "--paths", "-5"): "paths must be an integer of 1 or more, not -5",
     ("margin", M, B, "--paths", "1e5"): "--paths",
@@ -206,6 +206,15 @@ def test_wrong_input_is_status_2_and_changes_no_file(everything, arguments, monk
     assert (status, output) == (2, ""), message
     assert WRONG[arguments] in message
     assert contents(everything) == before
+
+
+@pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
+def test_an_engine_that_is_not_here_is_never_replaced_in_silence(everything, monkeypatch, capsys):
+    monkeypatch.chdir(everything)
+    status, output, message = called(("margin", M, B, "--engine", "cupy"), monkeypatch, capsys)
+    assert (status, output) == (2, "")
+    assert "engine 'cupy' cannot run here" in message
+    assert "device none: " in called(("info",), monkeypatch, capsys)[1]
 
 
 @pytest.mark.parametrize("command", [("margin", M, B), ("info",), ("verify", R, M, B)])
