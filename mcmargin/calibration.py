@@ -182,6 +182,12 @@ def _check_lengths(
                 f"{asset}: {len(column)} returns of its own, and a fit needs at least "
                 f"{MINIMUM_RETURNS}; give a longer history or leave it out"
             )
+    for asset, column in zip(joint.assets, joint.returns.T, strict=True):
+        if not column.any():
+            raise CalibrationError(
+                f"{prices.source}: the price of {asset!r} never moves in {len(column) + 1} common "
+                "rows; leave it out or give a longer history"
+            )
     closes = np.isfinite(prices.prices).sum(axis=0)
     if len(joint.returns) < MINIMUM_RETURNS:
         shortest = int(np.argmin(closes))
@@ -190,9 +196,6 @@ def _check_lengths(
             f"{', '.join(joint.assets)}, and a fit needs at least {MINIMUM_RETURNS}; it has the "
             f"fewest closes, {closes[shortest]}: give it a longer history or leave it out"
         )
-    still = [asset for asset, r in zip(joint.assets, joint.returns.T, strict=True) if not r.any()]
-    if still:
-        raise CalibrationError(f"{still[0]}: the price never moves; leave the asset out")
 
 
 def _facts(

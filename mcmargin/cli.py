@@ -159,6 +159,29 @@ def calibrate(
         str,
         typer.Option(metavar="NAME", help="gaussian, t or historical (with empirical only)."),
     ] = "t",
+    own_history: Annotated[
+        bool, typer.Option(help="Fit each asset on all of its own closes, not the common ones.")
+    ] = False,
+    factors: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            help="Common factors in place of a full correlation, for many assets.",
+            show_default="none",
+        ),
+    ] = None,
+    correlation_lookback: Annotated[
+        int | None,
+        typer.Option(metavar="BARS", help="Newest bars that count.", show_default="all"),
+    ] = None,
+    correlation_half_life: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BARS",
+            help="Bars that halve a date's weight; 'update' then moves the correlation.",
+            show_default="equal weights",
+        ),
+    ] = None,
     warm_start: Annotated[
         Path | None,
         typer.Option(metavar="MODEL", help="Earlier model whose parameters the fits start from."),
@@ -187,6 +210,10 @@ def calibrate(
             volatility=volatility,
             innovations=innovations,
             dependence=dependence,
+            own_history=own_history,
+            factors=factors,
+            correlation_lookback=correlation_lookback,
+            correlation_half_life=correlation_half_life,
             warm_start=earlier,
             jobs=jobs,
             progress=progress,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mcmargin.audit import fingerprint
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError, ModelFileError
-from mcmargin.files import write_atomically as write_atomically  # for simulation, too
+from mcmargin.files import write_atomically
 from mcmargin.innovations import Innovations
 from mcmargin.marginals import copula_variables
 from mcmargin.prices import PriceHistory, joint_returns

@@ -58,7 +58,7 @@ class PriceHistory:
         ------
         DataError
             For dates missing, repeated or unsorted; prices at or below 0, infinite or not
-            numbers; a repeated asset; a price that never moves; fewer than two rows.
+            numbers; a repeated asset; fewer than two rows.
 
         Examples
         --------
@@ -155,11 +155,6 @@ def _checked(
         closes = prices[np.isfinite(prices[:, at]), at]
         if len(closes) == 0:
             raise DataError(f"{source}: asset {asset!r} has no price at all; leave it out")
-        if len(closes) > 1 and (closes == closes[0]).all():
-            raise DataError(
-                f"{source}: the price of {asset!r} never moves in {len(closes)} rows; leave it out "
-                "or give a longer history"
-            )
     return PriceHistory(tuple(assets), times, prices, source)
 
 

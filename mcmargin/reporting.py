@@ -117,7 +117,10 @@ class MarginReport:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""
-        text = json.dumps({"schema": SCHEMA} | asdict(self), indent=1, sort_keys=True)
+        fields = {"schema": SCHEMA} | asdict(self)
+        if math.isinf(self.plan.variance_cap):
+            fields["plan"]["variance_cap"] = None  # JSON has no infinity.
+        text = json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
         if path is not None:
             write_atomically(Path(path), text.encode())
         return text
@@ -199,9 +202,10 @@ class MarginReport:
 def _read(kind: Any, value: Any, where: str) -> Any:
     """Value of JSON as the type that its field is declared with."""
     if kind is float:
+        if value is None and where == MAY_BE_INFINITE:
+            return math.inf
         number = _expect((int, float), "a number", value, where)
-        infinite = where == MAY_BE_INFINITE and number == math.inf
-        if not (infinite or abs(number) <= sys.float_info.max):
+        if not abs(number) <= sys.float_info.max:
             raise ModelFileError(f"field {where} is {number!r:.60}; a finite number is needed")
         return float(number)
     if kind is int:

@@ -22,8 +22,10 @@ from mcmargin.engines import cupy_engine
 from mcmargin.engines.arrays import to_host
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError, PolicyError
+from mcmargin.files import write_atomically
 from mcmargin.market import Market
-from mcmargin.model import MarketModel, write_atomically
+from mcmargin.model import MarketModel
+from mcmargin.random_stream import TILE_PATHS
 
 ENGINES = ("auto", "numpy", "cupy")
 
@@ -75,6 +77,9 @@ class SimulationPlan:
             object.__setattr__(self, name, value)
         if list(self.horizons) != sorted(set(self.horizons)):
             raise PolicyError(f"horizons must increase, not {self.horizons}")
+        # Tiles are numbered in 32 bits of a counter word.
+        if self.paths > 2**32 * TILE_PATHS:
+            raise PolicyError(f"paths must be at most {2**32 * TILE_PATHS}, not {self.paths}")
         if self.precision not in ("single", "double"):
             raise PolicyError(f"precision must be 'single' or 'double', not {self.precision!r}")
         if not self.variance_cap > 1.0:
@@ -266,7 +271,7 @@ def thread_count(threads: int | None) -> int:
             from joblib import cpu_count
 
             return int(cpu_count())
-        if not given.isdigit() or int(given) < 1:
+        if not (given.isascii() and given.isdigit() and int(given) > 0):
             raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
         return int(given)
     return whole_number("threads", threads)

@@ -84,3 +84,18 @@ def test_the_asset_that_is_too_short_is_named(closes):
         mm.calibrate(history)
     with pytest.raises(mm.CalibrationError, match=r"young: 59 returns.*at least 100"):
         mm.calibrate(history, own_history=True)
+
+
+def test_a_price_that_never_moves_is_not_fitted_but_updates(closes, tmp_path):
+    frame = closes.iloc[-400:].copy()
+    still = frame.assign(old=100.0)
+    still.to_csv(tmp_path / "p.csv")
+    history = mm.read_prices(tmp_path / "p.csv")
+    for own_history in (False, True):
+        with pytest.raises(mm.CalibrationError, match=r"p\.csv: .*'old' never moves in 400"):
+            mm.calibrate(history, own_history=own_history)
+    options = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian"}
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:-1]), jobs=1, **options)
+    last = frame.iloc[-2:].copy()
+    last.iloc[1, 0] = last.iloc[0, 0]
+    assert model.update(mm.PriceHistory.from_frame(last)).state.residuals[0] == 0.0

@@ -172,7 +172,7 @@ WRONG = {
     ("margin", M, B, "--paths", "-5"): "paths must be an integer of 1 or more, not -5",
     ("margin", M, B, "--paths", "1e5"): "--paths",
     ("margin", M, B, "--paths", "10"): "give at least 100",
-    ("margin", M, B, "--paths", "100000000000000"): "out of memory",
+    ("margin", M, B, "--paths", "4000000000000"): "out of memory",
     ("margin", M, B, "--horizon", "1.5"): "--horizon",
     ("margin", M, B, "--level", "high"): "--level",
     ("margin", M, B, "--seed", "-1"): "seed must be an integer of 0 or more",
