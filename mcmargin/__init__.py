@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mcmargin.instruments import Spot
     from mcmargin.margining import margin
     from mcmargin.market import Market
-    from mcmargin.model import MarketModel, load_model
+    from mcmargin.model import MarketModel
+    from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
     from mcmargin.prices import PriceHistory, read_prices
     from mcmargin.reporting import MarginReport
@@ -65,7 +66,8 @@ __all__ = [
 _CONTENTS = {
     "prices": ("PriceHistory", "read_prices"),
     "calibration": ("calibrate",),
-    "model": ("MarketModel", "load_model"),
+    "model": ("MarketModel",),
+    "model_file": ("load_model",),
     "simulation": ("Scenarios", "SimulationPlan", "simulate"),
     "market": ("Market",),
     "instruments": ("Spot",),

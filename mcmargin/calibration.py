@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint
+from mcmargin.bars import calendar_of
 from mcmargin.checks import Progress, whole_number
 from mcmargin.dependence import check_pair, fit_dependence
 from mcmargin.errors import CalibrationError, PolicyError
 from mcmargin.fitting import VOLATILITIES, AssetFit, fit_asset, refilter, start_values
 from mcmargin.marginals import marginal_tables
-from mcmargin.model import FilterState, MarketModel, volatility_of
+from mcmargin.model import FilterState, MarketModel
 from mcmargin.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
+from mcmargin.volatility import volatility_of
 
 MINIMUM_RETURNS = 100
 
@@ -135,6 +137,7 @@ def calibrate(
         committed=state,
         state=state,
         tables=marginal_tables(marginals, law.kind, law.nu),
+        calendar=calendar_of(joint.times),
         facts=_facts(
             prices, joint, fits, bar_variance_ratio=ratios, residual_mean=mean, residual_std=std
         ),
@@ -208,8 +211,6 @@ def _facts(
 
     return {
         "join": joint.report.summary(),
-        "bar_days": float(np.median(np.diff(joint.times)) / np.timedelta64(1, "D")),
-        "weekdays": weekdays(joint.times),
         "data_fingerprint": fingerprint(prices.assets, prices.times.astype(str), prices.prices),
         "versions": {name: version(name) for name in ("arch", "numpy", "scipy", "mcmargin")}
         | {"python": platform.python_version()},
@@ -219,23 +220,9 @@ def _facts(
                 "innovations": fit.innovations.kind,
                 "persistence": fit.persistence,
                 "refused": list(fit.refused),
-                "weekdays": weekdays(own_returns(prices, asset).times),
+                "weekdays": list(calendar_of(own_returns(prices, asset).times).weekdays),
             }
             | {name: float(values[at]) for name, values in by_asset.items()}
             for at, (asset, fit) in enumerate(zip(joint.assets, fits, strict=True))
         },
     }
-
-
-def weekdays(times: NDArray[np.datetime64]) -> list[int]:
-    """Weekdays on which bars end, Monday 0: those with at least a tenth of an even share.
-
-    Examples
-    --------
-    >>> weekdays(np.arange("2021-01-04", "2021-02-01", dtype="datetime64[D]"))
-    [0, 1, 2, 3, 4, 5, 6]
-    """
-    # 1970-01-01 was a Thursday.
-    days = (times.astype("datetime64[D]").astype(np.int64) + 3) % 7
-    counts = np.bincount(days, minlength=7)
-    return [int(day) for day in np.flatnonzero(counts > 0.1 * len(times) / 7)]

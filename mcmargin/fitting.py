@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mcmargin.errors import CalibrationError
 from mcmargin.innovations import Innovations, empirical_innovations
-from mcmargin.model import MarketModel, volatility_of
+from mcmargin.model import MarketModel
+from mcmargin.volatility import volatility_of
 
 VOLATILITIES = ("garch", "gjr", "egarch", "ewma", "constant")
 EWMA_DECAY = 0.94

@@ -8,11 +8,12 @@ is accurate in both tails: tails are always asked for by their own probability, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 from mcmargin.errors import CalibrationError
 
@@ -74,9 +75,9 @@ class Innovations:
         if self.kind in ("normal", "t", "ged"):
             return 0.5
         if self.kind == "skewt":
-            from arch.univariate import SkewStudent
-
-            return float(SkewStudent().partial_moment(2, 0.0, self.parameters))
+            density = partial(_hansen_density, nu=self.parameters[0], skew=self.parameters[1])
+            moment, _ = integrate.quad(lambda z: z * z * density(z), -np.inf, 0.0, epsabs=1e-12)
+            return float(moment)
         u = (np.arange(200_000) + 0.5) / 200_000
         z = self.lower_quantile(u)
         return float(np.mean(z * z * (z < 0)))
@@ -101,15 +102,26 @@ def _hansen_quantile(p: NDArray[np.float64], nu: float, skew: float, *, upper: b
     """Quantile of Hansen's skewed t; an upper tail mirrors the lower tail of skewness -skew."""
     if upper:
         return -_hansen_quantile(p, nu, -skew, upper=False)
-    log_c = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2)
-    c = np.exp(log_c) / np.sqrt(np.pi * (nu - 2))
-    a = 4 * skew * c * (nu - 2) / (nu - 1)
-    b = np.sqrt(1 + 3 * skew**2 - a**2)
+    a, b, _ = _hansen_constants(nu, skew)
     left = p < (1 - skew) / 2
     # Beyond the mode the tail probability is 1 - p, and t.isf keeps it accurate.
     below = (1 - skew) * stats.t.ppf(np.where(left, p, 0.25) / (1 - skew), nu)
     above = (1 + skew) * stats.t.isf(np.where(left, 0.25, 1 - p) / (1 + skew), nu)
     return (np.where(left, below, above) * np.sqrt((nu - 2) / nu) - a) / b
+
+
+def _hansen_constants(nu: float, skew: float) -> tuple[float, float, float]:
+    """a, b and c of Hansen (1994)."""
+    log_c = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2)
+    c = np.exp(log_c) / np.sqrt(np.pi * (nu - 2))
+    a = 4 * skew * c * (nu - 2) / (nu - 1)
+    return float(a), float(np.sqrt(1 + 3 * skew**2 - a**2)), float(c)
+
+
+def _hansen_density(z: float, nu: float, skew: float) -> float:
+    a, b, c = _hansen_constants(nu, skew)
+    side = 1 - skew if z < -a / b else 1 + skew
+    return float(b * c * (1 + ((b * z + a) / side) ** 2 / (nu - 2)) ** (-(nu + 1) / 2))
 
 
 def _empirical_quantile(

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from mcmargin.bars import BarCalendar
 from mcmargin.dependence import make_dependence
 from mcmargin.innovations import Innovations
 from mcmargin.marginals import marginal_tables
-from mcmargin.model import FilterState, MarketModel, volatility_of
+from mcmargin.model import FilterState, MarketModel
+from mcmargin.volatility import volatility_of
 
 RECURSIONS = {
     "garch": (2e-6, 0.08, 0.0, 0.90),
@@ -56,5 +58,6 @@ def make_model(
         committed=state,
         state=state,
         tables=marginal_tables(marginals, dependence, nu),
+        calendar=BarCalendar(),
         facts={},
     )

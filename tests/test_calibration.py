@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.calibration import weekdays
+from mcmargin.bars import calendar_of
 from mcmargin.fitting import arch_model_of, fit_asset
 
 
@@ -67,13 +67,14 @@ def test_bars_of_other_length_are_scaled(kind):
     assert model.facts["fits"]["share"]["bar_variance_ratio"] == pytest.approx(1.0)
     variance = model.state.variance / model.volatility.sample_variance
     np.testing.assert_allclose(variance, 1.0, atol=0.25)
-    assert model.facts["weekdays"] == model.facts["fits"]["share"]["weekdays"] == [0, 1, 2, 3, 4]
+    assert model.facts["fits"]["share"]["weekdays"] == [0, 1, 2, 3, 4]
+    assert model.calendar.weekdays == (0, 1, 2, 3, 4)
     assert model.facts["fits"]["coin"]["weekdays"] == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_weekdays_are_pandas_weekdays():
     index = pd.bdate_range("2020-01-01", periods=300)
-    assert weekdays(index.to_numpy()) == sorted(set(index.day_of_week))
+    assert list(calendar_of(index.to_numpy()).weekdays) == sorted(set(index.day_of_week))
 
 
 def test_the_asset_that_is_too_short_is_named(closes):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mcmargin.engines.execution import Execution
 from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
-from mcmargin.model import ROOT_TWO_OVER_PI, MarketModel
+from mcmargin.model import MarketModel
 from mcmargin.random_stream import (
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
@@ -31,6 +31,7 @@ from mcmargin.random_stream import (
     WordSource,
     stream_key,
 )
+from mcmargin.volatility import ROOT_TWO_OVER_PI
 
 if TYPE_CHECKING:
     from mcmargin.simulation import SimulationPlan

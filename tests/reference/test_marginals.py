@@ -92,3 +92,9 @@ def test_historical_dependence_draws_whole_dates():
     drawn = {tuple(np.round(move, 9)) for move in moves.T}
     assert drawn <= known
     assert len(drawn) > 290
+
+
+@pytest.mark.parametrize(("nu", "skew"), [(2.5, 0.3), (6.0, -0.2), (30.0, 0.0), (4.0, 0.9)])
+def test_the_lower_half_of_hansens_variance_is_archs(nu, skew):
+    ours = Innovations("skewt", np.array([nu, skew])).negative_second_moment()
+    assert ours == pytest.approx(SkewStudent().partial_moment(2, 0.0, [nu, skew]), rel=1e-8)

@@ -1,0 +1,89 @@
+"""Bars: when the next ones close.
+
+In: a bar's length and the weekdays on which bars end, both read off the prices. Out: the times of
+the closes after a moment, which give options their time and settlements their bar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DAY = np.timedelta64(86_400_000_000_000, "ns")
+YEAR = 365 * DAY
+"""ACT/365."""
+
+
+@dataclass(frozen=True)
+class BarCalendar:
+    """When bars close.
+
+    Attributes
+    ----------
+    days : float
+        Median length of a bar.
+    weekdays : tuple of int
+        Weekdays on which bars end, Monday 0.
+    """
+
+    days: float = 1.0
+    weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+
+    def closes_after(self, as_of: np.datetime64, count: int) -> NDArray[np.datetime64]:
+        """The next bar closes after one; datetime64[ns] [count].
+
+        Bars of a day or less end on the calendar's weekdays, at the hour that `as_of` has.
+
+        Examples
+        --------
+        >>> friday = np.datetime64("2021-06-25")
+        >>> BarCalendar(1.0, (0, 1, 2, 3, 4)).closes_after(friday, 2).astype("datetime64[D]")
+        array(['2021-06-28', '2021-06-29'], dtype='datetime64[D]')
+        """
+        start = as_of.astype("datetime64[ns]")
+        step = DAY if 0.9 < self.days < 1.9 else np.timedelta64(round(self.days * int(DAY)), "ns")
+        if step > DAY:
+            return np.asarray(start + step * np.arange(1, count + 1))
+        # Weeks hold at least one of the weekdays, and so many bars reach `count` of them.
+        reach = int(np.ceil(7 * DAY / step)) * (count // max(1, len(self.weekdays)) + 2)
+        ahead = start + step * np.arange(1, reach + 1)
+        return np.asarray(ahead[np.isin(weekday(ahead), self.weekdays)][:count])
+
+
+def weekday(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Weekday of times, Monday 0.
+
+    Examples
+    --------
+    >>> weekday(np.array(["2021-06-25"], "datetime64[ns]")).tolist()
+    [4]
+    """
+    # 1970-01-01 was a Thursday.
+    return np.asarray((times.astype("datetime64[D]").astype(np.int64) + 3) % 7)
+
+
+def calendar_of(times: NDArray[np.datetime64]) -> BarCalendar:
+    """Calendar that times of bars follow: weekdays with at least a tenth of an even share.
+
+    Examples
+    --------
+    >>> calendar_of(np.arange("2021-01-04", "2021-02-01", dtype="datetime64[D]")).weekdays
+    (0, 1, 2, 3, 4, 5, 6)
+    """
+    days = float(np.median(np.diff(times)) / np.timedelta64(1, "D"))
+    counts = np.bincount(weekday(times), minlength=7)
+    often = np.flatnonzero(counts > 0.1 * len(times) / 7)
+    return BarCalendar(days, tuple(int(day) for day in often))
+
+
+def years_between(start: np.datetime64, end: np.datetime64) -> float:
+    """ACT/365 in UTC.
+
+    Examples
+    --------
+    >>> years_between(np.datetime64("2021-01-01"), np.datetime64("2022-01-01"))
+    1.0
+    """
+    return float((end - start) / YEAR)
