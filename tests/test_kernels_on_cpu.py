@@ -170,7 +170,10 @@ class Case:
     first_path: int = 0
 
 
-NAMES = "omega alpha gamma beta start lowest highest scale diagonal lower_power upper_power".split()
+NAMES = (
+    *("omega", "alpha", "gamma", "beta", "start", "lowest", "highest", "scale", "diagonal"),
+    *("lower_power", "upper_power"),
+)
 KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
 EGARCH, TABLED = 1, 2
 EDGE = 3.0
