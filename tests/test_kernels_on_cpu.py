@@ -97,6 +97,17 @@ def test_normals(cupy, dtype, factors):
             np.testing.assert_allclose(drawn[slot, at, 1], exact, rtol=0, atol=bound)
 
 
+def test_the_farthest_normal(cupy):
+    """Tile 5,122 holds a word whose low half is 183: there the 1/2 in u moves a normal by 5e-4."""
+    tile = 5_122
+    assert (philox_words(1024, tile, 0, NORMAL_SINGLE) & 0xFFFF_FFFF).min() == 183
+    out = cupy.empty(TILE_PATHS, np.float32)
+    address = (np.int32(NORMAL_SINGLE), np.int64(tile), np.int32(1), np.int32(0), np.int32(1))
+    kernel("normals.cu", "normals<float>")((1,), (256,), (out, *KEY, *address))
+    exact = box_muller(True, tile, 0, NORMAL_SINGLE, 0)
+    np.testing.assert_allclose(out.get(), exact, rtol=0, atol=5e-6)
+
+
 def box_muller(single, tile, step, purpose, slot):
     """Normals of one slot and tile from the contract's formulas, in float64."""
     width = 256 if single else 512
