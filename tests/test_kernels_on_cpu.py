@@ -109,12 +109,16 @@ def test_the_farthest_normal(cupy):
 
 
 def box_muller(single, tile, step, purpose, slot):
-    """Normals of one slot and tile from the contract's formulas, in float64."""
+    """Normals of one slot and tile from the contract's formulas, the functions in float64.
+
+    In single precision u and v are the contract's, every step rounded.
+    """
     width = 256 if single else 512
     words = philox_words(4 * width, tile, step, purpose, first=slot * width)
     if single:
-        u = ((words & 0xFFFF_FFFF).astype(float) + 0.5) / 2.0**32
-        v = (words >> 32).astype(float) / 2.0**32
+        halves = np.float32(words & 0xFFFF_FFFF), np.float32(words >> 32)
+        u = ((halves[0] + np.float32(0.5)) * np.float32(2.0**-32)).astype(float)
+        v = (halves[1] * np.float32(2.0**-32)).astype(float)
     else:
         u = ((words[:HALF_TILE] >> 11).astype(float) + 0.5) / 2.0**53
         v = (words[HALF_TILE:] >> 11).astype(float) / 2.0**53

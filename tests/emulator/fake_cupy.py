@@ -284,6 +284,12 @@ class csr_matrix:
         return own(self._machine, np.asfortranarray(product))
 
 
+def _count(machine: Machine) -> int:
+    if not machine.devices:
+        raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+    return len(machine.devices)
+
+
 def _properties(machine: Machine, device: int) -> dict[str, Any]:
     if not 0 <= device < len(machine.devices):
         raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
@@ -300,7 +306,7 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
     arrays = _Arrays(machine)
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
-        getDeviceCount=lambda: len(machine.devices),
+        getDeviceCount=functools.partial(_count, machine),
         getDevice=lambda: machine.current,
         setDevice=lambda device: setattr(machine, "current", device),
         getDeviceProperties=functools.partial(_properties, machine),
