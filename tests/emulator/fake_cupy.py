@@ -278,9 +278,9 @@ class csr_matrix:
     def __matmul__(self, other: ndarray) -> ndarray:
         if not isinstance(other, ndarray):
             return NotImplemented
-        self._machine.module.asfortranarray(other)
-        product = np.asarray(self._host @ other.get())
-        # cuSPARSE writes columns.
+        # cuSPARSE wants columns, and cupy makes them: for a moment both take memory.
+        columns = self._machine.module.asfortranarray(other)
+        product = np.asarray(self._host @ columns.get())
         return own(self._machine, np.asfortranarray(product))
 
 
