@@ -20,10 +20,12 @@ const int TABLED = 2;
 template <typename T>
 __device__ inline T transform(T x, const T* __restrict__ table, T edge, const Asset<T>& asset) {
     const T held = fmin(fmax(x, -edge), edge);
-    const T position = (held + edge) * (T(TABLE_INTERVALS) / (2 * edge));
-    const int node = min(int(position), TABLE_INTERVALS - 1);
+    const T step = 2 * edge / T(TABLE_INTERVALS), nodes_a_unit = T(TABLE_INTERVALS) / (2 * edge);
+    const int node = min(int((held + edge) * nodes_a_unit), TABLE_INTERVALS - 1);
     const T left = table[node];
-    T g = left + (position - T(node)) * (table[node + 1] - left);
+    // held less its node is exact, where the whole way from the edge would be rounded.
+    const T share = (held - (T(node) * step - edge)) * nodes_a_unit;
+    T g = left + share * (table[node + 1] - left);
     if (fabs(x) > edge) {
         g *= pow(fabs(x) / edge, x < 0 ? asset.lower_power : asset.upper_power);
     }

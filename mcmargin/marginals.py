@@ -45,6 +45,8 @@ def mixing_table(nu: float) -> NDArray[np.float64]:
 def table_edge(dependence_nu: float) -> float:
     """Half-width of the marginal tables: the copula's 1 - 1e-7 quantile, at most 64.
 
+    A multiple of 1/16, so that in float32, too, every node is a number and the way to it exact.
+
     Examples
     --------
     >>> table_edge(np.inf)
@@ -52,7 +54,8 @@ def table_edge(dependence_nu: float) -> float:
     """
     if np.isinf(dependence_nu):
         return GAUSSIAN_EDGE
-    return float(np.clip(stats.t.isf(1e-7, dependence_nu), GAUSSIAN_EDGE, 64.0))
+    quantile = np.clip(stats.t.isf(1e-7, dependence_nu), GAUSSIAN_EDGE, 64.0)
+    return float(np.ceil(16.0 * quantile) / 16.0)
 
 
 def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mcmargin.market import Market
 from mcmargin.model import MarketModel
 from mcmargin.random_stream import TILE_PATHS
 
+LINUX = sys.platform == "linux"
 ENGINES = ("auto", "numpy", "cupy")
 
 
@@ -86,6 +88,15 @@ class SimulationPlan:
             raise PolicyError(f"variance_cap must be above 1, not {self.variance_cap}")
         if not 0.0 < self.price_floor < 1.0:
             raise PolicyError(f"price_floor must lie between 0 and 1, not {self.price_floor}")
+
+    @property
+    def tiles(self) -> range:
+        """All tiles of 2,048 paths; the last may be kept in part."""
+        return range(-(-self.paths // TILE_PATHS))
+
+    def paths_in(self, tiles: range) -> int:
+        """Paths of consecutive tiles that are kept."""
+        return min(tiles.stop * TILE_PATHS, self.paths) - tiles.start * TILE_PATHS
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,9 +279,7 @@ def thread_count(threads: int | None) -> int:
     if threads is None:
         given = os.environ.get("MCMARGIN_THREADS")
         if given is None:
-            from joblib import cpu_count
-
-            return int(cpu_count())
+            return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
         if not (given.isascii() and given.isdigit() and int(given) > 0):
             raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
         return int(given)

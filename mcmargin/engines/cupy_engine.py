@@ -102,15 +102,17 @@ class _Constants:
 
 
 def simulate_paths(
-    model: MarketModel, plan: SimulationPlan, execution: Execution
+    model: MarketModel, plan: SimulationPlan, execution: Execution, tiles: range | None = None
 ) -> tuple[Array, Array, int, int]:
-    """Simulate all paths of a plan.
+    """Simulate the paths of a plan.
 
     Parameters
     ----------
     model : MarketModel
     plan : SimulationPlan
     execution : Execution
+    tiles : range, optional
+        Consecutive tiles whose paths alone are simulated; all by default.
 
     Returns
     -------
@@ -131,10 +133,10 @@ def simulate_paths(
             "NVIDIA_TF32_OVERRIDE would round every product to 10 bits; unset it or set it to 0"
         )
     devices = execution.devices or (cupy.cuda.Device().id,)
-    tiles = -(-plan.paths // TILE_PATHS)
-    share = -(-tiles // len(devices))
-    shares = [range(low, min(low + share, tiles)) for low in range(0, tiles, share)]
-    report = _Progress(execution, tiles)
+    tiles = plan.tiles if tiles is None else tiles
+    share = -(-len(tiles) // len(devices))
+    shares = [tiles[low : low + share] for low in range(0, len(tiles), share)]
+    report = _Progress(execution, len(tiles))
     if len(shares) == 1:
         parts = [_simulate_share(model, plan, execution, shares[0], devices[0], report)]
     else:
@@ -183,7 +185,7 @@ def _simulate_share(
     import cupy
 
     out_of_memory = cupy.cuda.memory.OutOfMemoryError
-    kept = min(tiles.stop * TILE_PATHS, plan.paths) - tiles.start * TILE_PATHS
+    kept = plan.paths_in(tiles)
     with cupy.cuda.Device(device):
         try:
             constants = _constants(model, plan)
@@ -198,7 +200,7 @@ def _simulate_share(
                 "paths or horizons"
             ) from None
         steps = plan.horizons[-1]
-        block = execution.block_tiles or _fitting_tiles(constants, steps)
+        block = min(execution.block_tiles or _fitting_tiles(constants, steps), len(tiles))
         start = tiles.start
         while start < tiles.stop:
             here = range(start, min(start + block, tiles.stop))
@@ -219,7 +221,7 @@ def _simulate_share(
             if report.wanted:
                 cupy.cuda.get_current_stream().synchronize()
             report.add(len(here))
-        floored, capped = (int(flag[:kept].sum()) for flag in flags)
+        floored, capped = (int(flag[:kept].sum()) for flag in cupy.asnumpy(flags))
     return returns, next_variance, floored, capped
 
 
@@ -325,6 +327,7 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
     For historical dependence the residuals [assets, dates] that dates are drawn from.
     """
     import cupy
+    from cupy import cublas
 
     if constants.dependence == "historical":
         return constants.residuals, NULL
@@ -338,13 +341,13 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
     if constants.common:
         factors = constants.factor.shape[1]
         drawn = _normals(constants, common_purpose, factors, tiles, steps)
-        cupy.cublas.gemm("N", "N", constants.factor, drawn.reshape(factors, width), out=shocks)
+        cublas.gemm("N", "N", constants.factor, drawn.reshape(factors, width), out=shocks)
         return shocks, own
     flat = own.reshape(constants.assets, width)
     for low in range(0, constants.assets, PRODUCT_ROWS):
         high = min(low + PRODUCT_ROWS, constants.assets)
         rows = cupy.ascontiguousarray(constants.factor[low:high, :high])
-        cupy.cublas.gemm("N", "N", rows, flat[:high], out=shocks[low:high])
+        cublas.gemm("N", "N", rows, flat[:high], out=shocks[low:high])
     return shocks, NULL
 
 

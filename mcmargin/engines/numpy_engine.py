@@ -9,9 +9,11 @@ different shapes; so results are equal to the last bit for any group and number 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.engines.execution import Execution
+from mcmargin.errors import EngineError
 from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
 from mcmargin.model import MarketModel
 from mcmargin.random_stream import (
@@ -176,9 +179,9 @@ def _members(chosen: NDArray[np.bool_]) -> Any:
 
 
 def simulate_paths(
-    model: MarketModel, plan: SimulationPlan, execution: Execution
+    model: MarketModel, plan: SimulationPlan, execution: Execution, tiles: range | None = None
 ) -> tuple[NDArray[Any], NDArray[Any], int, int]:
-    """Simulate all paths of a plan.
+    """Simulate the paths of a plan.
 
     Parameters
     ----------
@@ -186,6 +189,8 @@ def simulate_paths(
     plan : SimulationPlan
     execution : Execution
         Its block is what a thread takes at a time: as many tiles as fill the cache by default.
+    tiles : range, optional
+        Consecutive tiles whose paths alone are simulated; all by default.
 
     Returns
     -------
@@ -193,15 +198,13 @@ def simulate_paths(
     floored, capped : int
         Paths on which a price was floored, and on which a variance was capped.
     """
-    from threadpoolctl import threadpool_limits
-
     kernel, threads, progress = prepare(model, plan), execution.threads, execution.progress
-    tiles = -(-plan.paths // TILE_PATHS)
+    tiles = plan.tiles if tiles is None else tiles
     fitting = GROUP_ELEMENTS // (TILE_PATHS * min(kernel.assets, BLOCK_ASSETS))
     # Small jobs are cut finer, so that every thread has a share.
-    group = execution.block_tiles or min(fitting, max(1, tiles // (4 * threads)))
-    starts = range(0, tiles, group)
-    shape = (len(plan.horizons), kernel.assets, plan.paths)
+    group = execution.block_tiles or min(fitting, max(1, len(tiles) // (4 * threads)))
+    starts = tiles[::group]
+    shape = (len(plan.horizons), kernel.assets, plan.paths_in(tiles))
     returns = np.empty(shape, kernel.dtype)
     next_variance = np.empty_like(returns)
     queue = iter(starts)
@@ -214,19 +217,21 @@ def simulate_paths(
                 start = next(queue, None)
             if start is None:
                 return
-            yield range(start, min(start + group, tiles))
+            yield range(start, min(start + group, tiles.stop))
 
     def work() -> None:
         nonlocal done, floored, capped
         source, room = WordSource(stream_key(plan.seed)), _Room(kernel, group)
         for tile_group in groups():
-            counts = _simulate_group(kernel, plan, source, room, tile_group, returns, next_variance)
+            first = (tile_group.start - tiles.start) * TILE_PATHS
+            results = returns[:, :, first:], next_variance[:, :, first:]
+            counts = _simulate_group(kernel, plan, source, room, tile_group, *results)
             with lock:
                 done, floored, capped = done + 1, floored + counts[0], capped + counts[1]
                 if progress is not None:
                     progress(done, len(starts))
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with _one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         workers = [pool.submit(work) for _ in range(min(threads, len(starts)))]
         try:
             for worker in workers:
@@ -234,6 +239,21 @@ def simulate_paths(
         finally:
             stopped.set()
     return returns, next_variance, floored, capped
+
+
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """Hold BLAS to one thread in each of ours."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:
+        # A bare machine, where only a GPU is checked, may lack it.
+        if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+            raise EngineError(
+                "threadpoolctl is not installed; install it, or set OPENBLAS_NUM_THREADS=1"
+            ) from None
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 class _Room:
@@ -259,7 +279,7 @@ def _simulate_group(
     returns: NDArray[Any],
     next_variance: NDArray[Any],
 ) -> tuple[int, int]:
-    """Simulate consecutive tiles; only their paths of the results are written."""
+    """Simulate consecutive tiles into the results from their first path on."""
     here = slice(0, len(tiles))
     normals, total, variance = room.normals[here], room.total[here], room.variance[here]
     total[:] = 0.0
@@ -300,11 +320,11 @@ def _simulate_group(
         if step + 1 in plan.horizons:
             at = plan.horizons.index(step + 1)
             for number, tile in enumerate(tiles):
-                first = tile * TILE_PATHS
-                keep = min(TILE_PATHS, plan.paths - first)
-                returns[at, :, first : first + keep] = total[number, :, :keep]
-                next_variance[at, :, first : first + keep] = variance[number, :, :keep]
-    keep = min(len(tiles) * TILE_PATHS, plan.paths - tiles.start * TILE_PATHS)
+                keep = plan.paths_in(range(tile, tile + 1))
+                here_kept = slice(number * TILE_PATHS, number * TILE_PATHS + keep)
+                returns[at, :, here_kept] = total[number, :, :keep]
+                next_variance[at, :, here_kept] = variance[number, :, :keep]
+    keep = plan.paths_in(tiles)
     return int(floored.ravel()[:keep].sum()), int(capped.ravel()[:keep].sum())
 
 
@@ -344,16 +364,21 @@ def _transform(
     nodes: NDArray[np.int32],
 ) -> None:
     """Apply g in place: straight lines within the table, powers of |x| beyond its edges."""
-    edge = kernel.dtype(kernel.edge)
+    edge, step = kernel.dtype(kernel.edge), kernel.dtype(2 * kernel.edge / TABLE_INTERVALS)
     reach = max(x.max(), -x.min())
     beyond = np.nonzero(np.abs(x) > edge) if reach > edge else None
     far = None if beyond is None else x[beyond]
-    x += edge
-    x *= kernel.dtype(TABLE_INTERVALS / (2 * kernel.edge))
     if beyond is not None:
-        np.clip(x, 0, TABLE_INTERVALS, out=x)
-    np.copyto(nodes, x, casting="unsafe")
-    x -= nodes
+        np.clip(x, -edge, edge, out=x)
+    np.add(x, edge, out=scratch)
+    scratch *= 1 / step
+    np.copyto(nodes, scratch, casting="unsafe")
+    # x less its node is exact, where the whole way from the edge would be rounded.
+    np.copyto(scratch, nodes, casting="unsafe")
+    scratch *= step
+    scratch -= edge
+    x -= scratch
+    x *= 1 / step
     nodes += block.first_node
     np.take(block.slopes, nodes, out=scratch, mode="clip")
     x *= scratch

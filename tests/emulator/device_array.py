@@ -62,6 +62,10 @@ class ndarray(NDArrayOperatorsMixin):
         return self._memory.device
 
     @property
+    def device(self):
+        return self.machine.module.cuda.Device(self.device_id)
+
+    @property
     def address(self) -> int:
         """As `array.data.ptr`: 0 for an array of no elements."""
         return self._host.ctypes.data if self.size else 0

@@ -70,7 +70,8 @@ PLANTED = {
         *("test_dates_exactly", "heap-buffer-overflow"),
     ),
     "one element beyond what is read": (
-        *("evolve.cu", "min(int(position), TABLE_INTERVALS - 1)", "int(position)"),
+        *("evolve.cu", "min(int((held + edge) * nodes_a_unit), TABLE_INTERVALS - 1)"),
+        "int((held + edge) * nodes_a_unit)",
         *("test_evolve_of_drawn_shocks", "heap-buffer-overflow"),
     ),
     "a null pointer": (

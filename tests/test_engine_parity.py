@@ -1,0 +1,181 @@
+"""One suite over both engines: the same scenarios, tails and margins for one seed.
+
+The cupy engine runs on the kernels' double, or on a GPU with MCMARGIN_TEST_GPU=1. The bounds are
+the design's: returns to 2e-5 (float32) and 1e-11 (float64) of volatility plus |return|, profit and
+loss to 2e-5 of gross exposure.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcmargin as mm
+from mcmargin.dependence import LEGAL, make_dependence
+from mcmargin.engines import cupy_engine, numpy_engine
+from mcmargin.engines.arrays import to_host
+from mcmargin.engines.execution import Execution
+from mcmargin.innovations import empirical_innovations
+from mcmargin.simulation import simulate
+from mcmargin.tail import estimate_tails
+from tests.models import MARGINALS, RECURSIONS, make_model
+
+BOUND = {"single": 2e-5, "double": 1e-11}
+KINDS = tuple(RECURSIONS)
+DATA = Path(__file__).parent / "data"
+
+RESIDUALS = np.random.default_rng(53).standard_t(5, (400, len(KINDS))) * np.sqrt(3 / 5)
+LAWS = {**{law: law for law in MARGINALS}, "empirical": empirical_innovations(RESIDUALS[:, 0])}
+
+
+def assert_the_same(ours, peer, sigma, precision):
+    """Returns and next variances of two engines, [horizons, assets, paths], on the host."""
+    scale = sigma[None, :, None] + np.abs(peer.returns)
+    worst = (np.abs(ours.returns.astype(float) - peer.returns) / scale).max()
+    assert worst < BOUND[precision]
+    moved = np.abs(ours.next_variance.astype(float) / peer.next_variance - 1).max()
+    # A variance is a square of returns: twice their relative error, and as much for its own.
+    assert moved < 4 * BOUND[precision]
+    assert (ours.floored_paths, ours.capped_paths) == (peer.floored_paths, peer.capped_paths)
+
+
+def both(model, **options):
+    settings = {"horizon": 2, "paths": 5000, "seed": 7} | options
+    single = {name: settings.pop(name) for name in ("block_tiles", "devices") if name in settings}
+    peer = simulate(model, engine="numpy", **settings)
+    ours = simulate(model, engine="cupy", **settings, **single)
+    assert ours.engine == "cupy"
+    return ours, peer
+
+
+def check(model, **options):
+    ours, peer = both(model, **options)
+    sigma = np.sqrt(model.state.variance)
+    assert_the_same(ours.to_host(), peer, sigma, options.get("precision", "single"))
+    return ours, peer
+
+
+PAIRS = [(law, kind) for kind, laws in LEGAL.items() for law in laws]
+
+
+@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize(("law", "dependence"), PAIRS)
+def test_every_pair_of_innovations_and_dependence(cupy, law, dependence, precision):
+    nu = 4.2 if dependence == "t" else None
+    model = make_model(KINDS, LAWS[law], dependence, nu=nu, residuals=RESIDUALS)
+    check(model, horizon=None, horizons=(1, 3), precision=precision)
+
+
+@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_volatility(cupy, kind, precision):
+    check(make_model((kind,) * 3, "t", "t"), horizon=10, precision=precision)
+
+
+@pytest.mark.parametrize("dependence", ["gaussian", "t"])
+def test_common_factors(cupy, dependence):
+    nu = 5.0 if dependence == "t" else np.inf
+    model = make_model(("gjr",) * 70, "t", dependence, nu=nu)
+    law = make_dependence(
+        dependence, factor=np.full((70, 2), 0.6), diagonal=np.full(70, 0.28**0.5), nu=nu
+    )
+    check(type(model)(**{**model.__dict__, "dependence": law}))
+
+
+@pytest.mark.parametrize(
+    ("assets", "paths", "horizon"),
+    [(1, 1, 1), (1, 2047, 2), (3, 2048, 1), (2, 2049, 3), (300, 4097, 1)],
+)
+def test_edges(cupy, assets, paths, horizon):
+    check(make_model(("garch",) * assets), paths=paths, horizon=horizon)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_any_blocks(cupy, block):
+    model = make_model(KINDS, "skewt", "t", nu=4.2)
+    check(model, paths=9000, horizon=None, horizons=(1, 2, 5), block_tiles=block)
+
+
+def test_floors_and_caps_are_counted_alike(cupy):
+    ours, _ = check(make_model(("garch", "egarch")), horizon=5, variance_cap=1.2, price_floor=0.97)
+    assert ours.floored_paths > 0
+    assert ours.capped_paths > 0
+
+
+@pytest.mark.parametrize("name", ["copula", "historical"])
+def test_saved_models_of_real_prices(cupy, name):
+    model = mm.load_model(DATA / f"{name}.npz")
+    check(model, horizon=None, horizons=(1, 2, 10), paths=20_000)
+
+
+def book_of(model):
+    rng = np.random.default_rng(59)
+    rows = [
+        (f"account {a}", asset, quantity)
+        for a in range(7)
+        for asset, quantity in zip(model.assets, rng.normal(0, 100, 5), strict=False)
+    ]
+    return mm.Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
+
+
+def test_margins_are_the_same(cupy):
+    model = make_model(KINDS, "t", "t")
+    ours, peer = both(model, paths=100_000)
+    book = book_of(model)
+    reports = [mm.margin(book, scenarios) for scenarios in (ours, peer)]
+    assert [report.engine for report in reports] == ["cupy", "numpy"]
+    for a, b in zip(*(report.accounts for report in reports), strict=True):
+        assert abs(a.margin - b.margin) < 2e-5 * b.gross_exposure
+        assert abs(a.value_at_risk - b.value_at_risk) < 2e-5 * b.gross_exposure
+        for mine, other in zip(a.contributions, b.contributions, strict=True):
+            # A loss near VaR may change places between engines: one path of a thousand.
+            assert abs(mine.contribution - other.contribution) < 2e-3 * b.gross_exposure
+    again = mm.MarginReport.from_json(reports[0].to_json())
+    assert mm.verify(again, model, book, engine="numpy").verdict == "within the engine bound"
+    assert mm.verify(again, model, book, engine="cupy").verdict == "equal"
+
+
+@pytest.mark.parametrize("paths", [20_000, 70_000, 300_000])
+def test_tails_are_selected_alike(cupy, paths):
+    """Ties, constants and heavy tails; the sample bounds the selection from 65,536 paths on."""
+    rng = np.random.default_rng(61)
+    losses = np.stack(
+        [
+            rng.standard_normal(paths),
+            rng.standard_t(2, paths),
+            np.round(rng.standard_normal(paths), 1),
+            np.minimum(rng.standard_normal(paths), 1.0),
+            np.zeros(paths),
+            np.arange(paths, dtype=float),
+            np.arange(paths, dtype=float)[::-1],
+        ]
+    )
+    host = estimate_tails(losses, level=0.99)
+    device = estimate_tails(cupy.asarray(losses), level=0.99)
+    np.testing.assert_array_equal(host.paths, cupy.asnumpy(device.paths))
+    np.testing.assert_array_equal(host.expected_shortfall, device.expected_shortfall)
+    np.testing.assert_array_equal(host.value_at_risk_interval, device.value_at_risk_interval)
+    bound = cupy.asnumpy(cupy_engine.kth_worst(cupy.asarray(losses), 1234))
+    np.testing.assert_array_equal(bound, numpy_engine.kth_worst(losses, 1234))
+
+
+def test_scenarios_come_to_the_host_when_asked(cupy, tmp_path):
+    model = make_model(("garch", "gjr"))
+    scenarios, peer = both(model)
+    assert type(scenarios.returns).__module__.startswith("cupy")
+    scenarios.save(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as saved:
+        np.testing.assert_array_equal(saved["returns"], scenarios.to_host().returns)
+    assert peer.to_host().returns is peer.returns
+
+
+@pytest.mark.parametrize("engine", ["numpy", "cupy"])
+def test_tiles_alone_are_the_same_paths(cupy, engine):
+    model = make_model(("garch", "egarch"), "t", "t")
+    whole = simulate(model, horizon=2, paths=9000, seed=7, engine=engine).to_host()
+    module = {"numpy": numpy_engine, "cupy": cupy_engine}[engine]
+    for tiles in (range(0, 2), range(3, 5)):
+        returns, _, _, _ = module.simulate_paths(model, whole.plan, Execution(threads=2), tiles)
+        expected = whole.returns[:, :, tiles.start * 2048 : tiles.stop * 2048]
+        np.testing.assert_allclose(to_host(returns), expected, atol=2e-7)
