@@ -25,19 +25,19 @@ __device__ inline void store(double* at, const double* four) {
 }
 
 // Radius and angle of four pairs: float32 takes both from one word's halves, float64 from two.
-__device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 key0, u64 key1,
-                             float* u, float* v, u64 slot) {
-    Words words = philox(row + slot * 256 + quad + 1, step, purpose, 0, key0, key1);
+__device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 lane, u64 key0,
+                             u64 key1, float* u, float* v, u64 slot) {
+    Words words = philox(row + slot * 256 + quad + 1, step, purpose, lane, key0, key1);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         u[i] = (float((unsigned int)(words.w[i])) + 0.5f) * 0x1p-32f;
         v[i] = float((unsigned int)(words.w[i] >> 32)) * 0x1p-32f;
     }
 }
-__device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 key0, u64 key1,
-                             double* u, double* v, u64 slot) {
-    Words first = philox(row + slot * 512 + quad + 1, step, purpose, 0, key0, key1);
-    Words second = philox(row + slot * 512 + 256 + quad + 1, step, purpose, 0, key0, key1);
+__device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 lane, u64 key0,
+                             u64 key1, double* u, double* v, u64 slot) {
+    Words first = philox(row + slot * 512 + quad + 1, step, purpose, lane, key0, key1);
+    Words second = philox(row + slot * 512 + 256 + quad + 1, step, purpose, lane, key0, key1);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         u[i] = middle(first.w[i]);
@@ -46,14 +46,15 @@ __device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 key0,
 }
 
 template <typename T>
-__global__ void normals(T* out, u64 key0, u64 key1, int purpose, i64 first_tile, int tiles,
-                        int first_step, int steps) {
+__global__ void normals(T* out, u64 key0, u64 key1, int purpose, u64 lane, i64 first_tile,
+                        int tiles, int first_step, int steps) {
     const i64 row = blockIdx.x;
     const int tile = int(row % tiles), step = int(row / tiles % steps);
     const i64 slot = row / tiles / steps;
     const int quad = threadIdx.x;
     T u[4], v[4], cosines[4], sines[4];
-    pairs(u64(first_tile + tile) << 32, quad, first_step + step, purpose, key0, key1, u, v, slot);
+    pairs(u64(first_tile + tile) << 32, quad, first_step + step, purpose, lane, key0, key1, u, v,
+          slot);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         const T radius = sqrt(T(-2) * log(u[i]));

@@ -1,4 +1,4 @@
-// Draws that all assets of a path share in a step: mixing variables and historical dates.
+// Draws of one word a path and step: mixing variables, historical dates, and jumps.
 //
 // Out: [steps, tiles * 2048]. One thread block a row of a tile, 512 threads, four paths a thread.
 
@@ -42,4 +42,14 @@ __global__ void dates(int* out, u64 count, u64 key0, u64 key1, int purpose, i64 
         philox((u64(row.tile) << 32) + threadIdx.x + 1, row.step, purpose, 0, key0, key1);
 #pragma unroll
     for (int i = 0; i < 4; ++i) out[row.first + i] = int(__umul64hi(words.w[i], count));
+}
+
+// Whether a jump happens: word < bound, with bound = floor(probability * 2^64).
+__global__ void jumps(unsigned char* out, u64 bound, u64 key0, u64 key1, int purpose, u64 lane,
+                      i64 first_tile, int tiles, int first_step) {
+    const Row row = row_of(first_tile, tiles, first_step);
+    const Words words =
+        philox((u64(row.tile) << 32) + threadIdx.x + 1, row.step, purpose, lane, key0, key1);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) out[row.first + i] = words.w[i] < bound;
 }

@@ -17,16 +17,20 @@ purpose  constant       what the words are                        counters a slo
 1        NORMAL_DOUBLE  float64 normals, two words a pair         512
 2        MIXING         one word a path: chi-square of the t      512 (no slots)
 3        DATES          one word a path: historical date          512 (no slots)
+4        NAMED          float64 normals of a named thing          512 (lane)
+5        JUMPS          one word a path: whether a jump happens   512 (lane)
 6        FACTOR_SINGLE  float32 normals of common factors         256
 7        FACTOR_DOUBLE  float64 normals of common factors         512
 =======  =============  ========================================  ==================
 
-A common factor's slot is its number. Purposes 4 (basis of an instrument) and 5 (jumps) are
-reserved.
+A common factor's slot is its number. A thing that has its own draws, the basis of an instrument
+or a rate that the model lacks, has the lane that its name gives (`lane_of`); elsewhere the lane
+is 0.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -42,6 +46,8 @@ NORMAL_SINGLE = 0
 NORMAL_DOUBLE = 1
 MIXING = 2
 DATES = 3
+NAMED = 4
+JUMPS = 5
 FACTOR_SINGLE = 6
 FACTOR_DOUBLE = 7
 
@@ -51,6 +57,8 @@ _SLOT_COUNTERS = {
     NORMAL_DOUBLE: 512,
     MIXING: 512,
     DATES: 512,
+    NAMED: 512,
+    JUMPS: 512,
     FACTOR_SINGLE: 256,
     FACTOR_DOUBLE: 512,
 }
@@ -84,6 +92,19 @@ def stream_key(seed: int) -> NDArray[np.uint64]:
     return state.astype(np.uint64, copy=False)
 
 
+def lane_of(name: str) -> int:
+    """Fourth counter word of a named thing's draws.
+
+    The first 8 bytes, big-endian, of the SHA-256 of its name.
+
+    Examples
+    --------
+    >>> lane_of("BTC-PERP") == int(hashlib.sha256(b"BTC-PERP").hexdigest()[:16], 16)
+    True
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
 class WordSource:
     """Words of one seed's stream, read at any address.
 
@@ -113,10 +134,11 @@ class WordSource:
         self._state["state"] = {"counter": self._counter, "key": np.array(key, np.uint64)}
         self._scratch = np.empty(0, np.uint8)
 
-    def _seek(self, tile: int, step: int, purpose: int, first_slot: int) -> None:
+    def _seek(self, tile: int, step: int, purpose: int, first_slot: int, lane: int = 0) -> None:
         self._counter[0] = (tile << 32) + first_slot * _SLOT_COUNTERS[purpose]
         self._counter[1] = step
         self._counter[2] = purpose
+        self._counter[3] = lane
         self._state["buffer_pos"] = 4
         self._bits.state = self._state
 
@@ -130,20 +152,27 @@ class WordSource:
         return both[:count].reshape(shape), both[count:].reshape(shape)
 
     def words(
-        self, *, tile: int, step: int, purpose: int, first_slot: int = 0, slots: int = 1
+        self,
+        *,
+        tile: int,
+        step: int,
+        purpose: int,
+        first_slot: int = 0,
+        slots: int = 1,
+        lane: int = 0,
     ) -> NDArray[np.uint64]:
         """Words of consecutive slots of one tile and step.
 
         Parameters
         ----------
-        tile, step, purpose, first_slot, slots : int
+        tile, step, purpose, first_slot, slots, lane : int
             The address; see the module's table.
 
         Returns
         -------
         ndarray of shape (slots * 4 * counters a slot,), uint64
         """
-        self._seek(tile, step, purpose, first_slot)
+        self._seek(tile, step, purpose, first_slot, lane)
         count = slots * _SLOT_COUNTERS[purpose] * _WORDS_A_COUNTER
         # A full-range draw hands out raw words, and unlike random_raw it frees the GIL.
         return self._generator.integers(0, _ALL_ONES, size=count, dtype=np.uint64, endpoint=True)
@@ -195,6 +224,7 @@ class WordSource:
         first_slot: int,
         out: NDArray[np.float64],
         purpose: int = NORMAL_DOUBLE,
+        lane: int = 0,
     ) -> None:
         """Fill float64 standard normals of consecutive slots of consecutive tiles.
 
@@ -208,13 +238,14 @@ class WordSource:
             The address.
         out : ndarray of shape (tiles, slots, TILE_PATHS), float64
         purpose : int
-            NORMAL_DOUBLE or FACTOR_DOUBLE.
+            NORMAL_DOUBLE, FACTOR_DOUBLE or, with a lane, NAMED.
+        lane : int
         """
         slots = out.shape[1]
         u, v = self._pair((len(tiles), slots, HALF_TILE), np.float64)
         unit = np.empty((slots, 2, HALF_TILE))
         for at, tile in enumerate(tiles):
-            self._seek(tile, step, purpose, first_slot)
+            self._seek(tile, step, purpose, first_slot, lane)
             # numpy's own uniforms are (word >> 11) / 2**53.
             self._generator.random(out=unit)
             u[at], v[at] = unit[:, 0], unit[:, 1]
@@ -254,6 +285,16 @@ class WordSource:
         high = (words >> np.uint64(32)) * n
         return ((high + (low >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
+    def jumps(self, *, tile: int, step: int, lane: int, probability: float) -> NDArray[np.bool_]:
+        """Whether a jump happens, one a path of the tile: word < floor(probability * 2**64).
+
+        Returns
+        -------
+        ndarray of shape (TILE_PATHS,), bool
+        """
+        words = self.words(tile=tile, step=step, purpose=JUMPS, lane=lane)
+        return words < np.uint64(jump_bound(probability))
+
 
 def _box_muller(u: NDArray[Any], v: NDArray[Any], out: NDArray[Any]) -> None:
     """Cosine halves and sine halves of the normals, in the arrays' precision; u, v are used up."""
@@ -267,3 +308,14 @@ def _box_muller(u: NDArray[Any], v: NDArray[Any], out: NDArray[Any]) -> None:
     np.sin(v, out=sine)
     cosine *= u
     sine *= u
+
+
+def jump_bound(probability: float) -> int:
+    """floor(probability * 2**64), held to 64 bits.
+
+    Examples
+    --------
+    >>> jump_bound(0.5) == 2**63
+    True
+    """
+    return min(int(probability * 2.0**64), 2**64 - 1)

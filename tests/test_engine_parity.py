@@ -17,6 +17,7 @@ from mcmargin.engines import cupy_engine, numpy_engine
 from mcmargin.engines.arrays import to_host
 from mcmargin.engines.execution import Execution
 from mcmargin.innovations import empirical_innovations
+from mcmargin.random_stream import JUMPS, NAMED, lane_of, stream_key
 from mcmargin.simulation import simulate
 from mcmargin.tail import estimate_tails
 from tests.models import MARGINALS, RECURSIONS, make_model
@@ -179,3 +180,28 @@ def test_tiles_alone_are_the_same_paths(cupy, engine):
         returns, _, _, _ = module.simulate_paths(model, whole.plan, Execution(threads=2), tiles)
         expected = whole.returns[:, :, tiles.start * 2048 : tiles.stop * 2048]
         np.testing.assert_allclose(to_host(returns), expected, atol=2e-7)
+
+
+def test_named_draws(cupy):
+    """A basis and a jump of their own, at the lane that a name gives, in any tiles and steps."""
+    lane = lane_of("BTC-PERP")
+    place = (7, lane, range(2, 4), range(1, 4))
+    for engine in (numpy_engine, cupy_engine):
+        normals = to_host(engine.named_normals(*place))
+        jumps = to_host(engine.named_jumps(*place, 0.3))
+        assert normals.shape == jumps.shape == (3, 4096)
+        for step in range(3):
+            counter = [3 * 2**32, 1 + step, NAMED, lane]
+            words = np.random.Philox(key=stream_key(7), counter=counter).random_raw(2048)
+            u = ((words[:1024] >> np.uint64(11)) + 0.5) * 2.0**-53
+            v = (words[1024:] >> np.uint64(11)) * 2.0**-53
+            expected = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
+            np.testing.assert_allclose(normals[step, 2048:3072], expected, atol=1e-13)
+            counter[2] = JUMPS
+            words = np.random.Philox(key=stream_key(7), counter=counter).random_raw(2048)
+            exact = [int(word) < int(0.3 * 2**64) for word in words]
+            np.testing.assert_array_equal(jumps[step, 2048:], exact)
+    assert not engine.named_jumps(*place, 0.0).any()
+    # 12,288 draws: 4.5 standard errors.
+    share = float(to_host(engine.named_jumps(7, lane, range(6), range(1), 0.3)).mean())
+    assert abs(share - 0.3) < 4.5 * np.sqrt(0.21 / 12_288)

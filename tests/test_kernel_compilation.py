@@ -22,6 +22,7 @@ REGISTERS = {
     "mixing<float>": 46,
     "mixing<double>": 46,
     "dates": 36,
+    "jumps": 36,
     "evolve<float, 0>": 52,
     "evolve<float, 1>": 40,
     "evolve<double, 0>": 84,

@@ -80,7 +80,14 @@ def test_normals(cupy, dtype, factors):
         (slots * len(steps) * len(tiles),),
         (256,),
         (
-            *(out, *KEY, np.int32(purpose), np.int64(tiles.start), np.int32(len(tiles))),
+            *(
+                out,
+                *KEY,
+                np.int32(purpose),
+                np.uint64(0),
+                np.int64(tiles.start),
+                np.int32(len(tiles)),
+            ),
             *(np.int32(steps.start), np.int32(len(steps))),
         ),
     )
@@ -102,8 +109,9 @@ def test_the_farthest_normal(cupy):
     tile = 5_122
     assert (philox_words(1024, tile, 0, NORMAL_SINGLE) & 0xFFFF_FFFF).min() == 183
     out = cupy.empty(TILE_PATHS, np.float32)
-    address = (np.int32(NORMAL_SINGLE), np.int64(tile), np.int32(1), np.int32(0), np.int32(1))
-    kernel("normals.cu", "normals<float>")((1,), (256,), (out, *KEY, *address))
+    address = (np.int64(tile), np.int32(1), np.int32(0), np.int32(1))
+    draw = (np.int32(NORMAL_SINGLE), np.uint64(0))
+    kernel("normals.cu", "normals<float>")((1,), (256,), (out, *KEY, *draw, *address))
     exact = box_muller(True, tile, 0, NORMAL_SINGLE, 0)
     np.testing.assert_allclose(out.get(), exact, rtol=0, atol=5e-6)
 

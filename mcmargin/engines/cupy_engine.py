@@ -26,10 +26,13 @@ from mcmargin.random_stream import (
     DATES,
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
+    JUMPS,
     MIXING,
+    NAMED,
     NORMAL_DOUBLE,
     NORMAL_SINGLE,
     TILE_PATHS,
+    jump_bound,
     stream_key,
 )
 
@@ -306,7 +309,7 @@ def _simulate_block(
         source = 1 if constants.dependence == "historical" else 0
         _launch(
             "evolve.cu",
-            f"evolve<{_c_type(constants)}, {source}>",
+            f"evolve<{_c_type(constants.dtype)}, {source}>",
             (-(-paths // THREADS), constants.assets),
             THREADS,
             (
@@ -335,12 +338,12 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
     own_purpose, common_purpose = (
         (NORMAL_DOUBLE, FACTOR_DOUBLE) if double else (NORMAL_SINGLE, FACTOR_SINGLE)
     )
-    own = _normals(constants, own_purpose, constants.assets, tiles, steps)
+    own = _normals(constants.dtype, constants.key, own_purpose, constants.assets, tiles, steps)
     width = len(steps) * len(tiles) * TILE_PATHS
     shocks = cupy.empty((constants.assets, width), constants.dtype)
     if constants.common:
         factors = constants.factor.shape[1]
-        drawn = _normals(constants, common_purpose, factors, tiles, steps)
+        drawn = _normals(constants.dtype, constants.key, common_purpose, factors, tiles, steps)
         cublas.gemm("N", "N", constants.factor, drawn.reshape(factors, width), out=shocks)
         return shocks, own
     flat = own.reshape(constants.assets, width)
@@ -351,20 +354,50 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
     return shocks, NULL
 
 
-def _normals(constants: _Constants, purpose: int, slots: int, tiles: range, steps: range) -> Array:
+def _normals(
+    dtype: Any,
+    key: tuple[np.uint64, np.uint64],
+    purpose: int,
+    slots: int,
+    tiles: range,
+    steps: range,
+    lane: int = 0,
+) -> Array:
     """Standard normals [slots, steps, paths]."""
     import cupy
 
-    out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), constants.dtype)
+    out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), dtype)
     _launch(
         "normals.cu",
-        f"normals<{_c_type(constants)}>",
+        f"normals<{_c_type(dtype)}>",
         (slots * len(steps) * len(tiles),),
         TILE_PATHS // 8,
         (
-            *(out, *constants.key, np.int32(purpose), np.int64(tiles.start)),
+            *(out, *key, np.int32(purpose), np.uint64(lane), np.int64(tiles.start)),
             *(np.int32(len(tiles)), np.int32(steps.start), np.int32(len(steps))),
         ),
+    )
+    return out
+
+
+def named_normals(seed: int, lane: int, tiles: range, steps: range) -> Array:
+    """Standard normals of a named thing; float64 [steps, paths of the tiles]."""
+    first, second = stream_key(seed)
+    return _normals(np.float64, (first, second), NAMED, 1, tiles, steps, lane)[0]
+
+
+def named_jumps(seed: int, lane: int, tiles: range, steps: range, probability: float) -> Array:
+    """Whether a named thing jumps; bool [steps, paths of the tiles]."""
+    import cupy
+
+    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), bool)
+    place = (np.int32(JUMPS), np.uint64(lane), *_rows(tiles, steps))
+    _launch(
+        "shared_draws.cu",
+        "jumps",
+        (len(steps) * len(tiles),),
+        TILE_PATHS // 4,
+        (out, np.uint64(jump_bound(probability)), *stream_key(seed), *place),
     )
     return out
 
@@ -379,7 +412,7 @@ def _mixing(constants: _Constants, tiles: range, steps: range) -> Array:
     draw = (np.float64(constants.nu), np.float64(MIXING_EDGE), *constants.key, np.int32(MIXING))
     _launch(
         "shared_draws.cu",
-        f"mixing<{_c_type(constants)}>",
+        f"mixing<{_c_type(constants.dtype)}>",
         (len(steps) * len(tiles),),
         TILE_PATHS // 4,
         (out, constants.mixing, *draw, *_rows(tiles, steps)),
@@ -409,8 +442,8 @@ def _rows(tiles: range, steps: range) -> tuple[Any, ...]:
     return np.int64(tiles.start), np.int32(len(tiles)), np.int32(steps.start)
 
 
-def _c_type(constants: _Constants) -> str:
-    return "double" if constants.dtype is np.float64 else "float"
+def _c_type(dtype: Any) -> str:
+    return "double" if dtype is np.float64 else "float"
 
 
 def _launch(

@@ -8,7 +8,7 @@ from typing import Any
 
 NAME_EXPRESSIONS: dict[str, tuple[str, ...]] = {
     "normals.cu": ("normals<float>", "normals<double>"),
-    "shared_draws.cu": ("mixing<float>", "mixing<double>", "dates"),
+    "shared_draws.cu": ("mixing<float>", "mixing<double>", "dates", "jumps"),
     "evolve.cu": ("evolve<float, 0>", "evolve<float, 1>", "evolve<double, 0>", "evolve<double, 1>"),
 }
 """Every instantiation of every kernel file; a template that is not named is never compiled."""

@@ -28,6 +28,7 @@ from mcmargin.random_stream import (
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
     MIXING,
+    NAMED,
     NORMAL_DOUBLE,
     NORMAL_SINGLE,
     TILE_PATHS,
@@ -432,6 +433,29 @@ def _advance(
     if (h.max(axis=-1, keepdims=True) > block.highest).any():
         capped |= (h > block.highest).any(axis=1)
         np.minimum(h, block.highest, out=h)
+
+
+def named_normals(seed: int, lane: int, tiles: range, steps: range) -> NDArray[np.float64]:
+    """Standard normals of a named thing; float64 [steps, paths of the tiles]."""
+    source = WordSource(stream_key(seed))
+    out = np.empty((len(steps), len(tiles), 1, TILE_PATHS))
+    for row, step in zip(out, steps, strict=True):
+        source.normals_double(
+            tiles=tiles, step=step, first_slot=0, out=row, purpose=NAMED, lane=lane
+        )
+    return out.reshape(len(steps), -1)
+
+
+def named_jumps(
+    seed: int, lane: int, tiles: range, steps: range, probability: float
+) -> NDArray[np.bool_]:
+    """Whether a named thing jumps; bool [steps, paths of the tiles]."""
+    source = WordSource(stream_key(seed))
+    rows = [
+        [source.jumps(tile=tile, step=step, lane=lane, probability=probability) for tile in tiles]
+        for step in steps
+    ]
+    return np.array(rows).reshape(len(steps), -1)
 
 
 def kth_worst(losses: NDArray[np.float64], count: int) -> NDArray[np.float64]:
