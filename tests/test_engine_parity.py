@@ -191,7 +191,7 @@ def test_named_draws(cupy):
         jumps = to_host(engine.named_jumps(*place, 0.3))
         assert normals.shape == jumps.shape == (3, 4096)
         for step in range(3):
-            counter = [3 * 2**32, 1 + step, NAMED, lane]
+            counter = np.array([3 * 2**32, 1 + step, NAMED, lane], np.uint64)
             words = np.random.Philox(key=stream_key(7), counter=counter).random_raw(2048)
             u = ((words[:1024] >> np.uint64(11)) + 0.5) * 2.0**-53
             v = (words[1024:] >> np.uint64(11)) * 2.0**-53
