@@ -23,6 +23,11 @@ VOLATILITIES = ("garch", "gjr", "egarch", "ewma", "constant")
 EWMA_DECAY = 0.94
 """RiskMetrics' daily decay factor."""
 
+STATIONARY_BELOW = 1.0 - 1e-6
+"""Persistence below which a fit is stationary. arch's optimiser stops on either side of its own
+bound of 1 by rounding, and a fit at the bound must not be used on one day and refused on another.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class AssetFit:
@@ -173,7 +178,7 @@ def _try_fit(
     parameters, count = _scale_back(kind, fitted, scale)
     marginal = Innovations(law, fitted[count:])
     persistence = _persistence(kind, parameters, marginal)
-    if kind != "ewma" and persistence >= 1.0:
+    if kind != "ewma" and persistence >= STATIONARY_BELOW:
         return None, f"is not stationary (persistence {persistence:.4f})"
     variances = np.asarray(result.conditional_volatility) ** 2 / scale**2
     residuals = returns / np.sqrt(variances)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from arch import univariate
+from arch.utility.exceptions import InitialValueWarning
 
 from mcmargin.calibration import calibrate
 from mcmargin.fitting import arch_model_of, fit_asset
@@ -187,3 +189,17 @@ def test_a_fit_that_is_not_stationary_gives_way_and_says_so():
     assert (fit.volatility, fit.innovations.kind) == ("garch", "t")
     assert fit.persistence < 1
     assert "not stationary" in fit.refused[0]
+
+
+@pytest.mark.parametrize("seed", [8, 9, 15])
+def test_a_fit_at_the_bound_of_stationarity_is_refused_whichever_side_rounding_leaves_it(seed):
+    """Integrated GARCH simulated by arch: the best persistence is 1, up to 2e-14 on either side."""
+    law = univariate.StudentsT(seed=np.random.RandomState(seed))
+    peer = univariate.ZeroMean(None, volatility=univariate.GARCH(), distribution=law)
+    with pytest.warns(InitialValueWarning):
+        returns = peer.simulate([0.05, 0.12, 0.88, 5.0], 1500)["data"].to_numpy() / 100
+    fitted = arch_model_of(returns / returns.std(), "garch", "t").fit(disp="off").params
+    assert abs(fitted[1:3].sum() - 1) < 1e-10
+    fit = fit_asset(returns, "garch", "t")
+    assert fit.volatility == "ewma"
+    assert "garch with t innovations" in fit.refused[0]
