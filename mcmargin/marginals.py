@@ -81,8 +81,8 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
     """
     edge = table_edge(nu)
     x = np.linspace(-edge, edge, TABLE_INTERVALS + 1)
-    lower = special.ndtr(x) if np.isinf(nu) else stats.t.cdf(x, nu)
-    upper = special.ndtr(-x) if np.isinf(nu) else stats.t.sf(x, nu)
+    lower = np.asarray(special.ndtr(x) if np.isinf(nu) else stats.t.cdf(x, nu))
+    upper = np.asarray(special.ndtr(-x) if np.isinf(nu) else stats.t.sf(x, nu))
     half = TABLE_INTERVALS // 2
     g = np.concatenate(
         [innovations.lower_quantile(lower[:half]), innovations.upper_quantile(upper[half:])]

@@ -172,7 +172,7 @@ def _parse_times(stamps: list[str], source: str) -> Times:
         raise DataError(f"{source}: row {first + 2}, first column: {what}")
     times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     step = np.diff(times)
-    for row in np.flatnonzero(step <= np.timedelta64(0, "ns")):
+    for row in np.flatnonzero(step <= np.timedelta64(0, "ns")).tolist():
         what = "repeats" if step[row] == np.timedelta64(0, "ns") else "is earlier than"
         raise DataError(
             f"{source}: row {row + 3} ({stamps[row + 1]}) {what} the date of row {row + 2}; "
