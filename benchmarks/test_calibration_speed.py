@@ -1,0 +1,124 @@
+"""calibrate(): 200 assets of 2,000 days, cold and warm, on one process and on two, beside arch.
+
+The returns are simulated from known GJR models with t innovations. arch's part is its own fits of
+the same models, one after another, without dependence or fallbacks. `extra_info` holds the
+seconds an asset; the cores busy (processor time of this process and its workers over wall time);
+and, on one process, the share of time outside arch's fit. Two workers are kept from call to call,
+or started in the time, imports and all, as in a nightly job.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from arch.univariate.base import ARCHModel
+from joblib.externals.loky import get_reusable_executor
+
+from mcmargin.calibration import calibrate
+from mcmargin.fitting import arch_model_of
+from mcmargin.prices import PriceHistory, joint_returns
+from mcmargin.simulation import simulate
+from tests.models import make_model
+
+ASSETS, DAYS, PATHS = 200, 2000, 10
+CHOICE = {"volatility": "gjr", "innovations": "t", "dependence": "t"}
+
+
+@pytest.fixture(scope="module")
+def closes():
+    """Ten independent paths of 20 dependent assets, side by side; 2,000 returns of each."""
+    model = make_model(("gjr",) * (ASSETS // PATHS), innovations="t", dependence="t")
+    horizons = tuple(range(1, DAYS + 1))
+    drawn = simulate(model, horizons=horizons, paths=PATHS, seed=8, precision="double")
+    growth = 1 + drawn.returns.transpose(0, 2, 1).reshape(DAYS, ASSETS)
+    frame = pd.DataFrame(
+        100 * np.vstack([np.ones(ASSETS), growth]),
+        index=pd.date_range("2015-01-01", periods=DAYS + 1),
+        columns=[f"a{at}" for at in range(ASSETS)],
+    )
+    return PriceHistory.from_frame(frame)
+
+
+@pytest.fixture(scope="module")
+def earlier(closes):
+    """The model of the day before, which a warm start begins at."""
+    return calibrate(PriceHistory.from_frame(closes.to_frame().iloc[:-1]), **CHOICE)
+
+
+def end_workers():
+    get_reusable_executor().shutdown(wait=True)
+
+
+def processor_seconds():
+    """Processor time of this process and of its workers, ended or not."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    workers = [pid for task in tasks for pid in task.read_text().split()]
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in workers]
+    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)
+    return sum(os.times()[:4]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def run(benchmark, function, *arguments, setup=None, **options):
+    """Three rounds, with the seconds an asset and the cores busy in `extra_info`."""
+    before = processor_seconds()
+    result = benchmark.pedantic(function, args=arguments, kwargs=options, rounds=3, setup=setup)
+    busy = (processor_seconds() - before) / benchmark.stats.stats.total
+    benchmark.extra_info["seconds an asset"] = round(benchmark.stats.stats.median / ASSETS, 5)
+    benchmark.extra_info["cores busy"] = round(busy, 2)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("jobs", "workers"), [(1, "none"), (2, "kept"), (2, "anew")], ids=["1", "2", "2 anew"]
+)
+@pytest.mark.parametrize("start", ["cold", "warm"])
+def test_ours(benchmark, closes, earlier, start, jobs, workers):
+    benchmark.group = f"200 assets x 2,000 days, {start}, jobs={jobs}" + (
+        ", workers started in the time" if workers == "anew" else ""
+    )
+    benchmark.extra_info["who"] = "mcmargin"
+    options = CHOICE | {"jobs": jobs, "warm_start": earlier if start == "warm" else None}
+    calibrate(closes, **options)
+    setup = end_workers if workers == "anew" else None
+    model = run(benchmark, calibrate, closes, setup=setup, **options)
+    assert sum(kind == "gjr" for kind in model.volatility.kinds) > 0.9 * ASSETS
+
+
+def arch_fits(returns):
+    """arch's own fits, each on returns scaled to unit variance."""
+    return [
+        arch_model_of(column / column.std(), "gjr", "t").fit(disp="off", show_warning=False)
+        for column in returns.T
+    ]
+
+
+def test_arch(benchmark, closes):
+    benchmark.group = "200 assets x 2,000 days, cold, jobs=1"
+    benchmark.extra_info["who"] = "arch"
+    run(benchmark, arch_fits, joint_returns(closes).returns)
+
+
+@pytest.mark.parametrize("count", [20, 200])
+@pytest.mark.parametrize("start", ["cold", "warm"])
+def test_share_outside_archs_fit(benchmark, closes, earlier, start, count, monkeypatch):
+    benchmark.group = f"{count} assets x 2,000 days, {start}, jobs=1, arch's fit timed within"
+    benchmark.extra_info["who"] = "mcmargin"
+    inside, real = [], ARCHModel.fit
+
+    def timed(self, *arguments, **options):
+        began = time.perf_counter()
+        try:
+            return real(self, *arguments, **options)
+        finally:
+            inside.append(time.perf_counter() - began)
+
+    monkeypatch.setattr(ARCHModel, "fit", timed)
+    few = PriceHistory.from_frame(closes.to_frame().iloc[:, :count])
+    options = CHOICE | {"jobs": 1, "warm_start": earlier if start == "warm" else None}
+    benchmark.pedantic(calibrate, args=(few,), kwargs=options, rounds=3)
+    share = 1 - sum(inside) / benchmark.stats.stats.total
+    benchmark.extra_info["seconds an asset"] = round(benchmark.stats.stats.median / count, 5)
+    benchmark.extra_info["share outside arch's fit"] = round(share, 3)

@@ -1,0 +1,68 @@
+"""The filter: 1,000 assets moved by one bar, beside arch's filter with fixed parameters.
+
+arch keeps no state, so that it filters an asset's whole history (1,000 bars) to reach the variance
+of the next bar; ours moves the state of all assets by the one bar. Both give the same variances.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mcmargin.fitting import arch_model_of
+from mcmargin.prices import PriceHistory
+from mcmargin.simulation import simulate
+from tests.models import RECURSIONS, make_model
+
+ASSETS, BARS, PATHS = 1000, 1000, 100
+GROUP = "GJR, 1,000 assets x 1 bar"
+
+
+def arch_variances(returns):
+    """Next variances [assets] by arch, from all returns [bars, assets]."""
+    omega, alpha, gamma, beta = RECURSIONS["gjr"]
+    out = []
+    for column in returns.T:
+        fixed = arch_model_of(column, "gjr", "normal").fix([omega, alpha, gamma, beta])
+        out.append(fixed.forecast(horizon=1, reindex=False).variance.to_numpy()[0, 0])
+    return np.array(out)
+
+
+@pytest.fixture(scope="module")
+def returns():
+    """One hundred independent paths of 10 assets, side by side: [bars, assets]."""
+    model, horizons = make_model(("gjr",) * (ASSETS // PATHS)), tuple(range(1, BARS + 1))
+    drawn = simulate(model, horizons=horizons, paths=PATHS, seed=5, precision="double")
+    growth = 1 + drawn.returns.reshape(BARS, ASSETS)
+    return np.vstack([growth[:1], growth[1:] / growth[:-1]]) - 1
+
+
+@pytest.fixture(scope="module")
+def before(returns):
+    """The model after all bars but the last, at the variances that arch filters to."""
+    model = make_model(("gjr",) * ASSETS)
+    state = replace(model.state, variance=arch_variances(returns[:-1]))
+    return replace(model, committed=state, state=state)
+
+
+@pytest.fixture(scope="module")
+def last_bar(before, returns):
+    closes = before.state.prices * (1 + returns[-1])
+    times = pd.DatetimeIndex([before.as_of, before.as_of + np.timedelta64(1, "D")])
+    frame = pd.DataFrame([before.state.prices, closes], times, list(before.assets))
+    return PriceHistory.from_frame(frame)
+
+
+def test_ours(benchmark, before, last_bar):
+    benchmark.group = GROUP
+    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.pedantic(before.update, args=(last_bar,), rounds=50, warmup_rounds=5)
+
+
+def test_arch(benchmark, before, last_bar, returns):
+    benchmark.group = GROUP
+    benchmark.extra_info["who"] = "arch"
+    theirs = benchmark.pedantic(arch_variances, args=(returns,), rounds=5, warmup_rounds=1)
+    # arch starts its filter from a mean of the first squares; 1,000 bars later, by nothing more.
+    np.testing.assert_allclose(before.update(last_bar).state.variance, theirs, rtol=1e-9)
