@@ -27,7 +27,8 @@ DEVIATION_LIMIT = 100.0
 DISTANCE_LIMIT = 90.0
 """Log-moneyness in deviations from which the density vanishes for every deviation in bounds."""
 
-BUFFERS = 10
+SHARE_BUFFERS = 8
+"""That `otm_share` works in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,15 +150,16 @@ def black76_values(
            [ 0.08,  0.95,  4.39]], dtype=float32)
     """
     operands = (forward, strike, volatility, root_time, sign)
-    return elementwise(_value, operands, buffers=BUFFERS, out=out, dtype=dtype)
+    return elementwise(_value, operands, buffers=SHARE_BUFFERS + 3, out=out, dtype=dtype)
 
 
 def _value(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> None:
     forward, strike, volatility, root_time, sign = inputs
     moneyness, deviation, low, *rest = work
     xp.multiply(volatility, root_time, out=deviation)
-    _log_moneyness(xp, forward, strike, moneyness, low)
-    otm_share(xp, moneyness, deviation, out, rest)
+    log_moneyness(xp, forward, strike, moneyness, low)
+    whole, part, _ = otm_share(xp, moneyness, deviation, rest)
+    xp.add(whole, part, out=out)
     xp.multiply(out, low, out=out)
     intrinsic = moneyness
     xp.subtract(forward, strike, out=intrinsic)
@@ -166,7 +168,7 @@ def _value(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> Non
     xp.add(out, intrinsic, out=out)
 
 
-def _log_moneyness(xp: Any, forward: Any, strike: Any, out: Any, low: Any) -> None:
+def log_moneyness(xp: Any, forward: Any, strike: Any, out: Any, low: Any) -> None:
     """|ln(F / K)| to full relative accuracy, and the smaller of F and K."""
     xp.maximum(forward, strike, out=out)
     xp.minimum(forward, strike, out=low)
@@ -175,30 +177,30 @@ def _log_moneyness(xp: Any, forward: Any, strike: Any, out: Any, low: Any) -> No
     xp.log1p(out, out=out)
 
 
-def otm_share(xp: Any, moneyness: Any, deviation: Any, out: Any, work: Sequence[Any]) -> None:
+def otm_share(xp: Any, moneyness: Any, deviation: Any, work: Sequence[Any]) -> tuple[Any, Any, Any]:
     """Out-of-the-money value as a share of min(F, K), from |ln(F / K)| and the total deviation.
 
-    `deviation` is overwritten by the density's exponential, exp(-z1^2 / 2).
+    Returned are three of the buffers, `whole`, `part` and exp(-z1^2 / 2): the share is
+    `whole + part` and what it lacks to 1 is `(1 - whole) - part`. `whole` is 0, or 1 where z1 is
+    below `LEAST`; so both are exact where they are small. `deviation` is overwritten.
     """
-    z1, z2, mirrored, y1, y2, divided, gap = work
-    s, value = deviation, out
+    z1, z2, whole, y1, y2, part, polynomial, gap = work
+    s = deviation
     xp.minimum(s, DEVIATION_LIMIT, out=s)
     xp.maximum(s, np.finfo(s.dtype).tiny, out=s)
     xp.divide(moneyness, s, out=z1)
     xp.minimum(z1, DISTANCE_LIMIT, out=z1)
-    # z1, z2 and how far apart they are, which is known better than by their difference.
+    # z1, z2 and how far apart they are, which is known better than by their difference. Where z1
+    # changes its sign is decided by products with 0 or 1, not by branches.
     xp.add(z1, z1, out=gap)
     xp.subtract(gap, s, out=gap)
     xp.multiply(s, 0.5, out=y1)
     xp.add(z1, y1, out=z2)
     xp.subtract(z1, y1, out=z1)
-    # Selections are products with 0 or 1: `mirrored` is 1 where z1 changes its sign.
-    mirrored[...] = z1 < LEAST
-    xp.multiply(gap, mirrored, out=gap)
+    whole[...] = z1 < LEAST
+    xp.multiply(gap, whole, out=gap)
     xp.add(gap, s, out=gap)
-    xp.multiply(mirrored, -2.0, out=y1)
-    xp.add(y1, 1.0, out=y1)
-    xp.multiply(z1, y1, out=z1)
+    _negate(xp, z1, whole, y1)
     density = s
     xp.square(z1, out=density)
     xp.multiply(density, -0.5, out=density)
@@ -210,31 +212,36 @@ def otm_share(xp: Any, moneyness: Any, deviation: Any, out: Any, work: Sequence[
     xp.multiply(gap, y2, out=gap)
     xp.multiply(gap, 1 / SCALE, out=gap)
     # Horner's rule for P at t2, and for the divided difference of P between t1 and t2.
-    t1, t2 = z1, z2
+    t1, t2, divided = z1, z2, part
     xp.subtract(y1, 1.0, out=t1)
     xp.subtract(y2, 1.0, out=t2)
-    powers = tail_powers(value.dtype)
+    powers = tail_powers(polynomial.dtype)
     divided.fill(powers[-1])
-    xp.multiply(divided, t2, out=value)
-    xp.add(value, powers[-2], out=value)
+    xp.multiply(divided, t2, out=polynomial)
+    xp.add(polynomial, powers[-2], out=polynomial)
     for coefficient in powers[-3::-1]:
         xp.multiply(divided, t1, out=divided)
-        xp.add(divided, value, out=divided)
-        xp.multiply(value, t2, out=value)
-        xp.add(value, coefficient, out=value)
+        xp.add(divided, polynomial, out=divided)
+        xp.multiply(polynomial, t2, out=polynomial)
+        xp.add(polynomial, coefficient, out=polynomial)
     # y1 P(t1) - y2 P(t2) = (y1 - y2) (P(t2) + y1 x the divided difference), and + 2 y2 P(t2).
-    xp.multiply(divided, y1, out=divided)
-    xp.add(divided, value, out=divided)
-    xp.multiply(divided, gap, out=divided)
-    xp.multiply(value, y2, out=value)
-    xp.multiply(value, mirrored, out=value)
-    xp.multiply(value, 2.0, out=value)
-    xp.add(divided, value, out=divided)
-    xp.multiply(divided, density, out=divided)
-    xp.multiply(mirrored, -2.0, out=y1)
-    xp.add(y1, 1.0, out=y1)
-    xp.multiply(divided, y1, out=divided)
-    xp.add(divided, mirrored, out=value)
+    xp.multiply(divided, y1, out=part)
+    xp.add(part, polynomial, out=part)
+    xp.multiply(part, gap, out=part)
+    xp.multiply(polynomial, y2, out=polynomial)
+    xp.multiply(polynomial, whole, out=polynomial)
+    xp.add(part, polynomial, out=part)
+    xp.add(part, polynomial, out=part)
+    xp.multiply(part, density, out=part)
+    _negate(xp, part, whole, y1)
+    return whole, part, density
+
+
+def _negate(xp: Any, values: Any, where: Any, work: Any) -> None:
+    """Change the sign where `where` is 1 and not 0."""
+    xp.multiply(where, -2.0, out=work)
+    xp.add(work, 1.0, out=work)
+    xp.multiply(values, work, out=values)
 
 
 def black76_greeks(
@@ -277,7 +284,7 @@ def black76_greeks(
     value = black76_values(forward, strike, volatility, root, sign)
     with np.errstate(all="ignore"):
         x, low = xp.empty_like(forward), xp.empty_like(forward)
-        _log_moneyness(xp, forward, strike, x, low)
+        log_moneyness(xp, forward, strike, x, low)
         s = volatility * root
         bounded = xp.clip(s, np.finfo(dtype).tiny, DEVIATION_LIMIT)
         distance = xp.minimum(x / bounded, DISTANCE_LIMIT)
@@ -305,12 +312,17 @@ def _checked(
         checked_numbers("time", time),
     ]
     sign = checked_sign(kind)
-    try:
-        np.broadcast_shapes(*(np.shape(x) for x in (*inputs, sign)))
-    except ValueError:
-        shapes = ", ".join(str(np.shape(x)) for x in (*inputs, sign))
-        raise DataError(f"options: shapes {shapes} do not broadcast together") from None
+    check_shapes(*inputs, sign)
     return inputs, sign
+
+
+def check_shapes(*inputs: Any) -> None:
+    """Raise DataError unless the inputs broadcast together."""
+    try:
+        np.broadcast_shapes(*(np.shape(x) for x in inputs))
+    except ValueError:
+        shapes = ", ".join(str(np.shape(x)) for x in inputs)
+        raise DataError(f"options: shapes {shapes} do not broadcast together") from None
 
 
 def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
