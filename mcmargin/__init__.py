@@ -8,6 +8,7 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcmargin.black76 import black76, black76_greeks
     from mcmargin.book import Account, Book, read_positions
     from mcmargin.calibration import calibrate
     from mcmargin.errors import (
@@ -18,15 +19,17 @@ if TYPE_CHECKING:
         ModelFileError,
         PolicyError,
     )
-    from mcmargin.instruments import Spot
+    from mcmargin.implied import implied_volatility
+    from mcmargin.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margining import margin
-    from mcmargin.market import Market
+    from mcmargin.market import Depeg, Market
     from mcmargin.model import MarketModel
     from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
     from mcmargin.prices import PriceHistory, read_prices
     from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios, SimulationPlan, simulate
+    from mcmargin.surface import VolatilitySurface
     from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
     from mcmargin.verification import Verification, verify
 
@@ -37,13 +40,17 @@ __all__ = [
     "Book",
     "CalibrationError",
     "DataError",
+    "Depeg",
     "EngineError",
+    "Future",
     "MarginPolicy",
     "MarginReport",
     "Market",
     "MarketModel",
     "McMarginError",
     "ModelFileError",
+    "Option",
+    "Perpetual",
     "PolicyError",
     "PriceHistory",
     "Scenarios",
@@ -51,9 +58,13 @@ __all__ = [
     "Spot",
     "TailEstimate",
     "Verification",
+    "VolatilitySurface",
+    "black76",
+    "black76_greeks",
     "calibrate",
     "estimate_tail",
     "expected_shortfall",
+    "implied_volatility",
     "load_model",
     "margin",
     "read_positions",
@@ -69,8 +80,11 @@ _CONTENTS = {
     "model": ("MarketModel",),
     "model_file": ("load_model",),
     "simulation": ("Scenarios", "SimulationPlan", "simulate"),
-    "market": ("Market",),
-    "instruments": ("Spot",),
+    "black76": ("black76", "black76_greeks"),
+    "implied": ("implied_volatility",),
+    "surface": ("VolatilitySurface",),
+    "market": ("Depeg", "Market"),
+    "instruments": ("Future", "Option", "Perpetual", "Spot"),
     "book": ("Account", "Book", "read_positions"),
     "policy": ("MarginPolicy",),
     "margining": ("margin",),

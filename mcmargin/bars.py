@@ -31,6 +31,11 @@ class BarCalendar:
     days: float = 1.0
     weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
 
+    @property
+    def mean_days(self) -> float:
+        """Calendar days a bar on average, days without a bar included."""
+        return self.days * (7.0 / len(self.weekdays) if 0.0 < self.days < 1.9 else 1.0)
+
     def closes_after(self, as_of: np.datetime64, count: int) -> NDArray[np.datetime64]:
         """The next bar closes after one; datetime64[ns] [count].
 

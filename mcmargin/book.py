@@ -1,17 +1,20 @@
-"""Book: accounts, instruments and the sparse matrix of positions between them.
+"""Book: accounts, instruments, and the sparse matrices of positions and open orders between them.
 
-In: rows of account, instrument and quantity, and the instruments. Out: a `Book` in a canonical
-order, so that the order of the rows changes nothing.
+In: rows of account, instrument and quantity, the instruments, and, where there is more to say of
+them, the accounts. Out: a `Book` in a canonical order, so that the order of the rows changes
+nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
@@ -20,33 +23,76 @@ from mcmargin.instruments import Instrument, Spot
 from mcmargin.tables import is_parquet, parse_number, read_cells, read_frame
 
 COLUMNS = ("account", "instrument", "quantity")
+MODES = ("cross", "isolated")
+NETTINGS = ("gross", "net")
+
+LARGEST_QUANTITY = 1e15
+"""Beyond it the cents of a position are lost in float64."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account and the currency that its margin is asked in."""
+    """An account, and how it is margined.
+
+    Attributes
+    ----------
+    name : str
+    currency : str
+        That its margin is asked in.
+    owner : str
+        Of several sub-accounts; the account itself where none is given.
+    mode : str
+        `cross`: its positions cover one another; `isolated`: each is margined alone.
+    netting : str
+        Of the owner: `gross` adds up its accounts' margins, `net` margins all of their positions
+        as one.
+    """
 
     name: str
     currency: str = "USD"
+    owner: str = ""
+    mode: str = "cross"
+    netting: str = "gross"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", MODES), ("netting", NETTINGS)):
+            if getattr(self, name) not in allowed:
+                raise DataError(
+                    f"account {self.name!r}: {name} {getattr(self, name)!r} is unknown; give one "
+                    f"of {allowed}"
+                )
+        object.__setattr__(self, "owner", self.owner or self.name)
+        if self.mode == "isolated" and self.netting == "net":
+            raise DataError(
+                f"account {self.name!r}: isolated positions cannot be netted with the owner's "
+                "others; make it cross, or its owner's netting gross"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Book:
-    """Positions of all accounts.
+    """Positions and open orders of all accounts.
 
     Attributes
     ----------
     accounts : tuple of Account
         Sorted by name.
     instruments : tuple of Instrument
-        Those held, sorted by name.
+        Those held or ordered, sorted by name.
     quantities : scipy.sparse.csr_array of shape (accounts, instruments), float64
         Units of the instrument; negative is short.
+    buys, sells : scipy.sparse.csr_array of shape (accounts, instruments), float64
+        Open orders, added up by side; sells are negative.
+    known : mapping of str to Instrument
+        All instruments that were given, by name, for what-ifs.
     """
 
     accounts: tuple[Account, ...]
     instruments: tuple[Instrument, ...]
     quantities: sparse.csr_array
+    buys: sparse.csr_array
+    sells: sparse.csr_array
+    known: Mapping[str, Instrument]
 
     @classmethod
     def from_frame(
@@ -54,6 +100,8 @@ class Book:
         frame: pd.DataFrame,
         *,
         instruments: Sequence[Instrument] | None = None,
+        accounts: Sequence[Account] | None = None,
+        orders: pd.DataFrame | None = None,
         currency: str = "USD",
         source: str = "frame",
     ) -> Book:
@@ -65,16 +113,21 @@ class Book:
             Columns account, instrument, quantity; nothing else.
         instruments : sequence of Instrument, optional
             Without them each name is the spot of the asset of that name.
+        accounts : sequence of Account, optional
+            Every account of the positions; without them each is a cross account of its own.
+        orders : DataFrame, optional
+            Open orders, in the positions' columns; a pair may have several.
         currency : str
-            Of every account.
+            Of accounts and instruments that are not given.
         source : str
             Named in errors.
 
         Raises
         ------
         DataError
-            For columns missing or unknown, no row, an instrument that is unknown, a quantity
-            that is not finite, and a pair of account and instrument given twice.
+            For columns missing or unknown, no row, an instrument or account that is unknown, a
+            quantity that is not finite or beyond 1e15, and a pair of account and instrument
+            given twice.
 
         Examples
         --------
@@ -82,47 +135,40 @@ class Book:
         >>> Book.from_frame(pd.DataFrame(rows)).quantities.toarray()
         array([[  1., -10.]])
         """
-        if sorted(map(str, frame.columns)) != sorted(COLUMNS):
-            raise DataError(
-                f"{source}: columns {', '.join(map(str, frame.columns))}; "
-                f"exactly {', '.join(COLUMNS)} are needed"
-            )
-        if len(frame) == 0:
+        if len(frame) == 0 and (orders is None or len(orders) == 0):
             raise DataError(f"{source}: no positions")
+        held = _Rows.of(frame, source)
+        ordered = _Rows.of(frame.iloc[:0] if orders is None else orders, f"{source}, orders")
+        held.refuse_repeats()
         known = None if instruments is None else {item.name: item for item in instruments}
-        if known is not None and len(known) < len(instruments or ()):
-            raise DataError(f"{source}: an instrument's name is given twice; give each once")
-        seen: dict[tuple[str, str], tuple[int, float]] = {}
-        rows = zip(*(frame[column].tolist() for column in COLUMNS), strict=True)
-        for number, (account, name, quantity) in enumerate(rows, 2):
-            where = f"{source}: row {number}"
-            units = parse_number(str(quantity), where=f"{where}, column 'quantity'")
-            if not np.isfinite(units):
-                raise DataError(f"{where}, column 'quantity': {quantity!r} is not finite")
-            pair = (_name(account, "account", where), _name(name, "instrument", where))
-            if pair in seen:
-                raise DataError(
-                    f"{where} repeats account {pair[0]!r} and instrument {pair[1]!r} of row "
-                    f"{seen[pair][0]}; give each pair once"
-                )
-            if known is not None and pair[1] not in known:
-                raise DataError(f"{where}: instrument {pair[1]!r} is unknown; add it or mend it")
-            seen[pair] = (number, units)
-        accounts = sorted({account for account, _ in seen})
+        if known is not None:
+            if len(known) < len(instruments or ()):
+                raise DataError(f"{source}: an instrument's name is given twice; give each once")
+            for rows in (held, ordered):
+                rows.refuse_unknown("instrument", known)
+        names = sorted({*held.account, *ordered.account})
+        if accounts is not None:
+            given = {account.name: account for account in accounts}
+            if len(given) < len(accounts):
+                raise DataError(f"{source}: an account is given twice; give each once")
+            for rows in (held, ordered):
+                rows.refuse_unknown("account", given)
+            owned = tuple(given[name] for name in names)
+        else:
+            owned = tuple(Account(name, currency) for name in names)
+        _check_owners(owned)
         # A position of 0 is none: the account stays, the instrument is not held.
-        held_units = {pair: units for pair, (_, units) in seen.items() if units != 0}
-        names = sorted({name for _, name in held_units})
-        row_of = {name: row for row, name in enumerate(accounts)}
-        column_of = {name: column for column, name in enumerate(names)}
-        rows_held = [row_of[account] for account, _ in held_units]
-        columns_held = [column_of[name] for _, name in held_units]
-        quantities = sparse.csr_array(
-            (np.array(list(held_units.values()), float), (rows_held, columns_held)),
-            shape=(len(accounts), len(names)),
+        used = sorted({*held.instrument[held.quantity != 0], *ordered.instrument})
+        shape = pd.Index(names), pd.Index(used)
+        items = {name: Spot(name, name, currency) for name in used} if known is None else known
+        return cls(
+            accounts=owned,
+            instruments=tuple(items[name] for name in used),
+            quantities=held.matrix(*shape),
+            buys=ordered.matrix(*shape, chosen=ordered.quantity > 0),
+            sells=ordered.matrix(*shape, chosen=ordered.quantity < 0),
+            known=items,
         )
-        quantities.sort_indices()
-        held = tuple(Spot(name, name, currency) if known is None else known[name] for name in names)
-        return cls(tuple(Account(name, currency) for name in accounts), held, quantities)
 
     def to_frame(self) -> pd.DataFrame:
         """Return positions as rows of account, instrument and quantity, sorted."""
@@ -137,32 +183,146 @@ class Book:
         )
 
     def fingerprint(self) -> str:
-        """SHA-256, hexadecimal, of accounts, instruments and quantities."""
+        """SHA-256, hexadecimal, of accounts, instruments, quantities and open orders."""
+        matrices = [self.quantities, *(m for m in (self.buys, self.sells) if m.nnz)]
         return digest(
-            tuple((account.name, account.currency) for account in self.accounts),
-            tuple(repr(instrument) for instrument in self.instruments),
-            self.quantities.indptr.astype(np.int64),
-            self.quantities.indices.astype(np.int64),
-            self.quantities.data,
+            tuple(astuple(account) for account in self.accounts),
+            tuple(_plain(instrument) for instrument in self.instruments),
+            *(
+                part
+                for matrix in matrices
+                for part in (
+                    matrix.indptr.astype(np.int64),
+                    matrix.indices.astype(np.int64),
+                    matrix.data,
+                )
+            ),
         )
 
 
-def _name(cell: object, column: str, where: str) -> str:
-    if cell is None or cell != cell or not str(cell).strip():
-        raise DataError(f"{where}, column {column!r}: empty")
-    return str(cell).strip()
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Checked columns of a frame of positions or orders."""
+
+    source: str
+    account: NDArray[Any]
+    instrument: NDArray[Any]
+    quantity: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, source: str) -> _Rows:
+        if sorted(map(str, frame.columns)) != sorted(COLUMNS):
+            raise DataError(
+                f"{source}: columns {', '.join(map(str, frame.columns))}; "
+                f"exactly {', '.join(COLUMNS)} are needed"
+            )
+        quantity = pd.to_numeric(frame["quantity"], errors="coerce").to_numpy(float, copy=True)
+        # What pandas reads, and what a person would, differ for a few: those are read one by one.
+        text = np.array([isinstance(cell, str) for cell in frame["quantity"]], bool)
+        doubtful = ~np.isfinite(quantity) | text
+        for row in np.flatnonzero(doubtful):
+            cell = frame["quantity"].iloc[row]
+            where = f"{source}: row {row + 2}, column 'quantity'"
+            quantity[row] = parse_number(str(cell), where=where)
+            if not np.isfinite(quantity[row]):
+                raise DataError(f"{where}: {cell!r} is not finite")
+        for row in np.flatnonzero(np.abs(quantity) > LARGEST_QUANTITY)[:1]:
+            raise DataError(
+                f"{source}: row {row + 2}, column 'quantity': {quantity[row]:g} is beyond "
+                f"{LARGEST_QUANTITY:g} units; mend it"
+            )
+        names = {name: _names(frame[name], name, source) for name in ("account", "instrument")}
+        return cls(source, names["account"], names["instrument"], quantity)
+
+    def refuse_repeats(self) -> None:
+        pairs = pd.DataFrame({"account": self.account, "instrument": self.instrument})
+        for row in np.flatnonzero(pairs.duplicated().to_numpy())[:1]:
+            account, name = self.account[row], self.instrument[row]
+            first = int(np.argmax((self.account == account) & (self.instrument == name)))
+            raise DataError(
+                f"{self.source}: row {row + 2} repeats account {account!r} and instrument "
+                f"{name!r} of row {first + 2}; give each pair once"
+            )
+
+    def refuse_unknown(self, column: str, known: Mapping[str, Any]) -> None:
+        names = getattr(self, column)
+        for row in np.flatnonzero(~pd.Series(names).isin(list(known)).to_numpy(bool))[:1]:
+            raise DataError(
+                f"{self.source}: row {row + 2}: {column} {names[row]!r} is unknown; add it or "
+                "mend it"
+            )
+
+    def matrix(
+        self, accounts: pd.Index, instruments: pd.Index, chosen: NDArray[np.bool_] | None = None
+    ) -> sparse.csr_array:
+        """Quantities that are not 0, added up by account and instrument."""
+        chosen = self.quantity != 0 if chosen is None else chosen
+        rows = accounts.get_indexer(pd.Index(self.account[chosen]))
+        columns = instruments.get_indexer(pd.Index(self.instrument[chosen]))
+        matrix = sparse.csr_array(
+            (self.quantity[chosen], (rows, columns)), shape=(len(accounts), len(instruments))
+        )
+        matrix.sum_duplicates()
+        matrix.sort_indices()
+        return matrix
+
+
+def _names(column: pd.Series, name: str, source: str) -> NDArray[Any]:
+    cells = column.astype(object).to_numpy()
+    text = np.array(["" if cell is None or cell != cell else str(cell).strip() for cell in cells])
+    for row in np.flatnonzero(text == "")[:1]:
+        raise DataError(f"{source}: row {row + 2}, column {name!r}: empty")
+    return text.astype(object)
+
+
+def _check_owners(accounts: tuple[Account, ...]) -> None:
+    """An owner's accounts agree on how they are netted, and net ones on their currency."""
+    first: dict[str, Account] = {}
+    for account in accounts:
+        other = first.setdefault(account.owner, account)
+        if account.netting != other.netting:
+            raise DataError(
+                f"owner {account.owner!r}: account {other.name!r} is netted {other.netting!r} and "
+                f"{account.name!r} {account.netting!r}; give one way"
+            )
+        if account.netting == "net" and account.currency != other.currency:
+            raise DataError(
+                f"owner {account.owner!r}: netted accounts are in one currency, and "
+                f"{other.name!r} is in {other.currency}, {account.name!r} in {account.currency}"
+            )
+
+
+def _plain(instrument: Any) -> tuple[Any, ...]:
+    """Fields of an instrument in types that a fingerprint takes."""
+    content: list[Any] = [type(instrument).__name__]
+    for value in vars(instrument).values():
+        if isinstance(value, np.datetime64):
+            value = str(value)
+        content.append(_plain(value) if hasattr(value, "underlying") else value)
+    return tuple(content)
 
 
 def read_positions(
     path: str | os.PathLike[str],
     *,
     instruments: Sequence[Instrument] | None = None,
+    accounts: Sequence[Account] | None = None,
+    orders: str | os.PathLike[str] | None = None,
     currency: str = "USD",
 ) -> Book:
-    """Read positions from CSV or Parquet; see `Book.from_frame`."""
+    """Read positions, and open orders, from CSV or Parquet; see `Book.from_frame`."""
+    return Book.from_frame(
+        _read(path),
+        instruments=instruments,
+        accounts=accounts,
+        orders=None if orders is None else _read(orders),
+        currency=currency,
+        source=str(path),
+    )
+
+
+def _read(path: str | os.PathLike[str]) -> pd.DataFrame:
     if is_parquet(path):
-        frame = read_frame(path)
-    else:
-        header, rows = read_cells(path)
-        frame = pd.DataFrame(rows, columns=header, dtype=object)
-    return Book.from_frame(frame, instruments=instruments, currency=currency, source=str(path))
+        return read_frame(path)
+    header, rows = read_cells(path)
+    return pd.DataFrame(rows, columns=header, dtype=object)

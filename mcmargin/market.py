@@ -1,57 +1,233 @@
-"""Market: prices at one moment.
+"""Market: prices, rates and volatilities at one moment.
 
-In: an as-of time and spot prices. Out: a checked, frozen value that instruments are valued at.
+In: an as-of time, and what instruments are valued at. Out: a checked, frozen value. Currencies are
+counted in the market's own, the quote currency of every spot price.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError
+from mcmargin.surface import VolatilitySurface
 
 
 @dataclass(frozen=True)
+class Depeg:
+    """A stablecoin's jump: once it has happened, it stays.
+
+    Attributes
+    ----------
+    probability : float
+        Of the jump in one bar, in [0, 1].
+    loss : float
+        Share of its value that the coin loses, in [0, 1].
+    """
+
+    probability: float
+    loss: float
+
+    def __post_init__(self) -> None:
+        for name in ("probability", "loss"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 <= value <= 1):
+                raise DataError(f"depeg: {name} must lie between 0 and 1, not {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
 class Market:
-    """Prices at one moment.
+    """Prices, rates and volatilities at one moment.
 
     Attributes
     ----------
     as_of : numpy.datetime64
     spot : mapping of str to float
-        Price of one unit of each asset, above 0, in currency units.
+        Price of one unit of each asset, above 0, in `currency`.
+    volatility : mapping of str to float or VolatilitySurface
+        Implied volatility of each underlying of options, a year.
+    fx : mapping of str to float
+        Value of one unit of each other currency, in `currency`.
+    currency : str
+        What prices are counted in.
+    rates : mapping of str to float
+        Continuously compounded interest of each currency, a year; 0 where none is given.
+    carry : mapping of str to float
+        ln(F/S) a year of each underlying; 0 where none is given.
+    vol_of_vol : mapping of str to float
+        Annualised volatility of implied volatility, for underlyings that the model gives a
+        constant one.
+    volatility_asset : mapping of str to str
+        Asset of the model (VIX for the S&P 500) whose moves drive an underlying's surface.
+    fx_asset : mapping of str to str
+        Asset of the model that is a currency's rate.
+    fx_volatility : mapping of str to float
+        Annualised volatility of a currency's rate that the model lacks.
+    depeg : mapping of str to Depeg
+        Jumps of stablecoins, by currency.
 
     Raises
     ------
     DataError
-        If a price is not a finite number above 0, or their time is none.
+        If the time is none, or a number is not finite or out of its range.
 
     Examples
     --------
-    >>> Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 32_000.0}).spot["btc"]
-    32000.0
+    >>> market = Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 32_000.0}, fx={"EUR": 1.2})
+    >>> market.price("btc"), market.price("EUR")
+    (32000.0, 1.2)
     """
 
     as_of: np.datetime64
     spot: Mapping[str, float]
+    volatility: Mapping[str, float | VolatilitySurface] = field(default_factory=dict)
+    fx: Mapping[str, float] = field(default_factory=dict)
+    currency: str = "USD"
+    rates: Mapping[str, float] = field(default_factory=dict)
+    carry: Mapping[str, float] = field(default_factory=dict)
+    vol_of_vol: Mapping[str, float] = field(default_factory=dict)
+    volatility_asset: Mapping[str, str] = field(default_factory=dict)
+    fx_asset: Mapping[str, str] = field(default_factory=dict)
+    fx_volatility: Mapping[str, float] = field(default_factory=dict)
+    depeg: Mapping[str, Depeg] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.as_of, np.datetime64) or np.isnat(self.as_of):
-            raise DataError(f"market: as_of must be a numpy.datetime64, not {self.as_of!r}")
+            raise DataError(f"market: as_of must be a time (numpy.datetime64), not {self.as_of!r}")
         for asset, price in self.spot.items():
-            number = isinstance(price, Real) and not isinstance(price, bool)
-            if not (number and 0 < price <= sys.float_info.max):
-                raise DataError(
-                    f"market: the price of {asset!r} must be a number above 0, not {price!r}"
-                )
+            _check(f"the price of {asset!r}", price, above=0.0)
+        for code, rate in self.fx.items():
+            _check(f"the fx rate of {code!r}", rate, above=0.0)
+        for what, numbers in (("rate", self.rates), ("carry", self.carry)):
+            for name, number in numbers.items():
+                _check(f"the {what} of {name!r}", number)
+        for name, level in self.volatility.items():
+            if not isinstance(level, VolatilitySurface):
+                _check(f"the volatility of {name!r}", level, above=0.0)
+        for what, numbers in (
+            ("vol_of_vol", self.vol_of_vol),
+            ("fx_volatility", self.fx_volatility),
+        ):
+            for name, number in numbers.items():
+                _check(f"the {what} of {name!r}", number, least=0.0)
+
+    def price(self, name: str) -> float:
+        """Price of an asset, or value of a currency.
+
+        Raises
+        ------
+        DataError
+            If the market has neither.
+        """
+        if name == self.currency:
+            return 1.0
+        for prices in (self.spot, self.fx):
+            if name in prices:
+                return float(prices[name])
+        raise DataError(f"the market has no price of {name!r}; give it in spot or fx")
+
+    def rate(self, currency: str) -> float:
+        """Interest of a currency; 0 where none is given."""
+        return float(self.rates.get(currency, 0.0))
+
+    def discount(self, currency: str, years: float) -> float:
+        """exp(-rate x years)."""
+        return float(np.exp(-self.rate(currency) * years))
+
+    def smile(self, underlying: str, years: float, moneyness: NDArray[np.float64]) -> Any:
+        """Implied volatility at strike / forward of any shape; float64, on a device or not.
+
+        Raises
+        ------
+        DataError
+            If the underlying has none.
+        """
+        level = self.volatility.get(underlying)
+        if level is None:
+            raise DataError(
+                f"the market has no volatility of {underlying!r}; options on it need one"
+            )
+        if isinstance(level, VolatilitySurface):
+            return level.volatility(years, array_module(moneyness).log(moneyness))
+        return array_module(moneyness).full_like(moneyness, float(level))
 
     def fingerprint(self) -> str:
-        """SHA-256, hexadecimal, of the prices and their time."""
-        # One form for any unit of time and type of number, so that a report read back agrees.
-        prices = tuple(sorted((asset, float(price)) for asset, price in self.spot.items()))
-        return digest(str(self.as_of.astype("datetime64[ns]")), prices)
+        """SHA-256, hexadecimal, of everything that is given, in one form for any types."""
+        parts: list[Any] = [str(self.as_of.astype("datetime64[ns]"))]
+        for each in fields(self)[1:]:
+            content = getattr(self, each.name)
+            # What is not given leaves no trace.
+            if isinstance(content, Mapping) and content:
+                parts.append((each.name, tuple(map(_plain, sorted(content.items())))))
+        if self.currency != "USD":
+            parts.append(("currency", self.currency))
+        return digest(*parts)
+
+
+def _plain(entry: tuple[str, Any]) -> tuple[Any, ...]:
+    name, content = entry
+    if isinstance(content, VolatilitySurface):
+        return name, content.fingerprint()
+    if isinstance(content, Depeg):
+        return name, float(content.probability), float(content.loss)
+    return name, content if isinstance(content, str) else float(content)
+
+
+def _check(what: str, number: Any, *, above: float = -np.inf, least: float = -np.inf) -> None:
+    real = not isinstance(number, bool) and isinstance(number, (int, float, np.number))
+    if not (real and np.isfinite(number) and number > above and number >= least):
+        bound = f" above {above:g}" if above > -np.inf else f" of {least:g} or more"
+        bound = bound if max(above, least) > -np.inf else ""
+        raise DataError(f"market: {what} must be a number{bound}, not {number!r:.40}")
+
+
+def market_terms(market: Market) -> dict[str, Any]:
+    """Plain values of all that a market gives; of a surface its fingerprint."""
+    terms: dict[str, Any] = {"currency": market.currency}
+    for each in fields(market):
+        content = getattr(market, each.name)
+        if isinstance(content, Mapping) and (content or each.name == "spot"):
+            terms[each.name] = {name: _term(entry) for name, entry in sorted(content.items())}
+    return terms
+
+
+def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
+    """Market of plain values; the inverse of `market_terms`.
+
+    Raises
+    ------
+    DataError
+        If a term is unknown or of another type, or a surface is only named.
+    """
+    known = {each.name for each in fields(Market)} - {"as_of"}
+    given: dict[str, Any] = {}
+    for name, content in terms.items():
+        if name not in known or not isinstance(content, str if name == "currency" else Mapping):
+            raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
+        given[name] = content
+    for name, level in given.get("volatility", {}).items():
+        if isinstance(level, str):
+            raise DataError(
+                f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
+                "is filed; give the market itself"
+            )
+    jumps = given.get("depeg", {})
+    try:
+        given["depeg"] = {name: Depeg(**jump) for name, jump in jumps.items()}
+    except TypeError as error:
+        raise DataError(f"market: depeg: {error}") from None
+    return Market(as_of=as_of, **given)
+
+
+def _term(entry: Any) -> Any:
+    if isinstance(entry, VolatilitySurface):
+        return entry.fingerprint()
+    if isinstance(entry, Depeg):
+        return {"probability": entry.probability, "loss": entry.loss}
+    return entry if isinstance(entry, str) else float(entry)

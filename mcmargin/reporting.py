@@ -1,35 +1,35 @@
-"""MarginReport: what margin() found, as a table, JSON or text.
+"""MarginReport: what margin() found, as tables, JSON, Parquet or text.
 
 In: figures by account and the audit trail. Out: a frozen value that a person reads, a job files,
-and `verify` recomputes: it carries the plan, the policy, the prices and every fingerprint.
+and `verify` recomputes: it carries the plan, the policy, the market and every fingerprint.
 """
 
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import platform
-import sys
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
+from numpy.typing import NDArray
 
-from mcmargin.errors import DataError, McMarginError, ModelFileError
+from mcmargin.book import Book
+from mcmargin.errors import DataError
+from mcmargin.figures import UnitFigures
 from mcmargin.files import write_atomically
-from mcmargin.market import Market
+from mcmargin.instruments import Perpetual
+from mcmargin.market import Market, market_of, market_terms
 from mcmargin.policy import MarginPolicy
 from mcmargin.simulation import SimulationPlan
-
-SCHEMA = "mcmargin.report/1"
-MAY_BE_INFINITE = "plan.variance_cap"
+from mcmargin.units import Units
+from mcmargin.valuation import Valuation
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,15 @@ class Contribution:
 
 @dataclass(frozen=True)
 class AccountMargin:
-    """One account's figures, in its currency; losses and margin are positive."""
+    """One account's figures, in its currency; losses and margin are positive.
+
+    The margin is max(expected_shortfall + open_orders, short_option_minimum, 0) plus
+    stressed_funding; of an isolated account, the sum of that over its positions, and so are its
+    other figures.
+    """
 
     account: str
+    owner: str
     currency: str
     margin: float
     expected_shortfall: float
@@ -55,9 +61,31 @@ class AccountMargin:
     value_at_risk: float
     value_at_risk_error: float
     value_at_risk_interval: tuple[float, float]
+    open_orders: float
+    short_option_minimum: float
+    stressed_funding: float
     gross_exposure: float
     net_exposure: float
     contributions: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True)
+class OwnerMargin:
+    """One owner's margin: that of all of its positions where they are netted, else the sum."""
+
+    owner: str
+    netting: str
+    currency: str
+    accounts: int
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What a report was made of, kept for what-ifs on the same scenarios."""
+
+    book: Book
+    valuation: Valuation
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,64 +94,154 @@ class MarginReport:
 
     Attributes
     ----------
-    accounts : tuple of AccountMargin
+    figures : DataFrame
+        One row an account, the fields of `AccountMargin` but its contributions.
+    positions : DataFrame
+        One row a position: account, instrument, quantity, exposure, contribution.
+    owners : DataFrame
+        One row an owner, the fields of `OwnerMargin`.
     policy : MarginPolicy
     plan : SimulationPlan
-    horizon : int
-        Bars.
+    horizons : dict of str to int
+        Close-out horizon of each product class, in bars.
     engine : str
     as_of, market_as_of : str
         Of the model's state, and of the prices used.
-    spot : dict of str to float
+    market : dict
+        Prices and rates used; of a volatility surface its fingerprint alone.
     fingerprints : dict
         Of model, book, market and policy.
     floored_paths, capped_paths : int
     versions : dict
+    session : Session, optional
+        In the process that made the report: what what-ifs are taken on.
     """
 
-    accounts: tuple[AccountMargin, ...]
+    figures: pd.DataFrame
+    positions: pd.DataFrame
+    owners: pd.DataFrame
     policy: MarginPolicy
     plan: SimulationPlan
-    horizon: int
+    horizons: dict[str, int]
     engine: str
     as_of: str
     market_as_of: str
-    spot: dict[str, float]
+    market: dict[str, Any]
     fingerprints: dict[str, str]
     floored_paths: int
     capped_paths: int
     versions: dict[str, str]
+    session: Session | None = field(default=None, repr=False)
+
+    @cached_property
+    def accounts(self) -> tuple[AccountMargin, ...]:
+        """The figures, an object an account."""
+        groups = self.positions.groupby("account", sort=False)
+        own = {str(name): group for name, group in groups}
+        rows = self.figures.to_dict("records")
+        return tuple(_account(row, own.get(str(row["account"]))) for row in rows)
+
+    def account(self, name: str) -> AccountMargin:
+        """Figures of one account.
+
+        Raises
+        ------
+        DataError
+            If the report has no such account.
+        """
+        rows = self.figures[self.figures["account"] == name]
+        if len(rows) == 0:
+            raise DataError(f"the report has no account {name!r}")
+        own = self.positions[self.positions["account"] == name]
+        return _account(rows.to_dict("records")[0], own)
 
     def to_frame(self) -> pd.DataFrame:
         """One row an account; intervals as low and high columns."""
-        rows = []
-        for account in self.accounts:
-            row = asdict(account)
-            del row["contributions"]
-            for figure in ("expected_shortfall", "value_at_risk"):
-                row[f"{figure}_low"], row[f"{figure}_high"] = row.pop(f"{figure}_interval")
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return self.figures.copy()
 
     def contributions_frame(self) -> pd.DataFrame:
         """One row a position: account, instrument, quantity, exposure, contribution."""
-        return pd.DataFrame(
-            [
-                {"account": account.account} | asdict(position)
-                for account in self.accounts
-                for position in account.contributions
-            ]
-        )
+        return self.positions.copy()
+
+    def profit_and_loss(self, account: str) -> NDArray[np.float64]:
+        """Gains of an account on every path, in its currency; float64 [paths].
+
+        Raises
+        ------
+        DataError
+            For an unknown account, or a report that was read from a file.
+        """
+        from mcmargin.whatif import profit_and_loss
+
+        return profit_and_loss(self, account)
+
+    def what_if(self, account: str, trades: Mapping[str, float]) -> AccountMargin:
+        """Figures of an account after trades, on the same scenarios.
+
+        Parameters
+        ----------
+        account : str
+        trades : mapping of str to float
+            Units bought of each instrument; negative is sold.
+
+        Raises
+        ------
+        DataError
+            For an unknown account or instrument, or a report that was read from a file.
+        """
+        from mcmargin.whatif import what_if
+
+        return what_if(self, account, trades)
+
+    def max_order(
+        self, account: str, instrument: str, *, side: str, equity: float, lot: float | None = None
+    ) -> float:
+        """Largest order that an account's equity permits.
+
+        The largest size up to which every size leaves the margin within the equity, or does not
+        raise it: an order that reduces risk is always allowed.
+
+        Parameters
+        ----------
+        account, instrument : str
+        side : str
+            `buy` or `sell`.
+        equity : float
+            In the account's currency.
+        lot : float, optional
+            Orders are whole multiples of it.
+
+        Returns
+        -------
+        float
+            Units, 0 or more; infinite where no size is too large.
+
+        Raises
+        ------
+        DataError
+            As `what_if`.
+        """
+        from mcmargin.whatif import max_order
+
+        return max_order(self, account, instrument, side=side, equity=equity, lot=lot)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""
-        fields = {"schema": SCHEMA} | asdict(self)
-        if math.isinf(self.plan.variance_cap):
-            fields["plan"]["variance_cap"] = None  # JSON has no infinity.
-        text = json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
+        from mcmargin.report_file import report_to_json
+
+        text = report_to_json(self)
         if path is not None:
             write_atomically(Path(path), text.encode())
         return text
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write accounts to PATH.parquet and positions to PATH.positions.parquet beside it.
+
+        The audit trail is in both files' metadata, under `mcmargin`. Each is written whole.
+        """
+        from mcmargin.report_file import report_to_parquet
+
+        return report_to_parquet(self, path)
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "report") -> MarginReport:
@@ -141,32 +259,23 @@ class MarginReport:
             If it is not a report of this schema, naming the first field that is missing, unknown,
             of another type or not finite.
         """
-        try:
-            fields = json.loads(text)
-            schema = fields.pop("schema", None) if isinstance(fields, dict) else None
-            if schema != SCHEMA:
-                raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
-            report: MarginReport = _read_dataclass(cls, fields, "")
-            report.market()
-        except (ValueError, RecursionError) as error:
-            raise ModelFileError(f"{source}: not a margin report: {error}") from None
-        except McMarginError as error:
-            raise ModelFileError(f"{source}: not a usable margin report: {error}") from None
-        return report
+        from mcmargin.report_file import report_from_json
 
-    def market(self) -> Market:
-        """The prices that instruments were valued at.
+        return report_from_json(text, source)
+
+    def market_used(self) -> Market:
+        """The market that instruments were valued at.
 
         Raises
         ------
         DataError
-            If a price or their time is none.
+            If a number is none, or a volatility surface is needed that the report only names.
         """
         try:
             as_of = np.datetime64(self.market_as_of, "ns")
         except ValueError:
             raise DataError(f"market_as_of: {self.market_as_of!r} is not an ISO time") from None
-        return Market(as_of=as_of, spot=self.spot)
+        return market_of(as_of, self.market)
 
     def __str__(self) -> str:
         """Table for a terminal, with what was simulated."""
@@ -174,21 +283,26 @@ class MarginReport:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=f"Margin at {self.policy.level:.4%} over {self.horizon} bars")
+        bars = sorted(set(self.horizons.values()))
+        over = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
+        table = Table(title=f"Margin at {self.policy.level:.4%} over {over} bars")
         table.add_column("account")
         for name in ("margin", "± error", "VaR", "gross", "net", "margin / gross"):
             table.add_column(name, justify="right")
-        for a in self.accounts:
-            share = a.margin / a.gross_exposure if a.gross_exposure else 0.0
-            figures = (a.margin, a.expected_shortfall_error, a.value_at_risk)
+        shown = self.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")
+        for a in shown:
+            share = a["margin"] / a["gross_exposure"] if a["gross_exposure"] else 0.0
+            figures = (a["margin"], a["expected_shortfall_error"], a["value_at_risk"])
             table.add_row(
-                escape(f"{a.account} ({a.currency})"),
-                *(f"{x:,.2f}" for x in (*figures, a.gross_exposure, a.net_exposure)),
+                escape(f"{a['account']} ({a['currency']})"),
+                *(f"{x:,.2f}" for x in (*figures, a["gross_exposure"], a["net_exposure"])),
                 f"{share:.2%}",
             )
         stream = io.StringIO()
         console = Console(file=stream, width=110, color_system=None, force_terminal=False)
         console.print(table)
+        if len(self.figures) > len(shown):
+            console.print(f"and {len(self.figures) - len(shown):,} accounts more", highlight=False)
         console.print(
             f"{self.plan.paths:,} paths, seed {self.plan.seed}, {self.plan.precision} precision, "
             f"{self.engine} engine; prices of {self.market_as_of[:19]}. The error is Monte Carlo's "
@@ -199,49 +313,177 @@ class MarginReport:
         return stream.getvalue().rstrip()
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """Value of JSON as the type that its field is declared with."""
-    if kind is float:
-        if value is None and where == MAY_BE_INFINITE:
-            return math.inf
-        number = _expect((int, float), "a number", value, where)
-        if not abs(number) <= sys.float_info.max:
-            raise ModelFileError(f"field {where} is {number!r:.60}; a finite number is needed")
-        return float(number)
-    if kind is int:
-        return _expect(int, "a whole number", value, where)
-    if kind is str:
-        return _expect(str, "text", value, where)
-    inner = get_args(kind)
-    if get_origin(kind) is UnionType:
-        return None if value is None else _read(inner[0], value, where)
-    if get_origin(kind) is dict:
-        entries = _expect(dict, "an object", value, where)
-        return {name: _read(inner[1], entry, f"{where}.{name}") for name, entry in entries.items()}
-    if get_origin(kind) is tuple:
-        items = _expect(list, "a list", value, where)
-        kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(items):
-            raise ModelFileError(f"field {where} has {len(items)} items; {len(kinds)} are needed")
-        return tuple(map(_read, kinds, items, (f"{where}[{at}]" for at in range(len(items)))))
-    return _read_dataclass(kind, _expect(dict, "an object", value, where), f"{where}.")
+SHOWN_ACCOUNTS = 50
+"""Accounts that a printed report lists."""
+
+INTERVALS = ("expected_shortfall", "value_at_risk")
 
 
-_type_hints = cache(get_type_hints)
+def _account(row: Mapping[Any, Any], positions: pd.DataFrame | None) -> AccountMargin:
+    """An account's row and positions as an object."""
+    fields: dict[str, Any] = dict(row)
+    for figure in INTERVALS:
+        fields[f"{figure}_interval"] = (fields.pop(f"{figure}_low"), fields.pop(f"{figure}_high"))
+    held: Any = [] if positions is None else positions.drop(columns="account").to_dict("records")
+    return AccountMargin(**fields, contributions=tuple(Contribution(**each) for each in held))
 
 
-def _read_dataclass(kind: Any, given: dict[str, Any], where: str) -> Any:
-    declared = _type_hints(kind)
-    for name in sorted(declared.keys() ^ given.keys()):
-        what = "is missing" if name in declared else "is unknown"
-        raise ModelFileError(f"field {where}{name} {what}")
-    return kind(**{name: _read(hint, given[name], where + name) for name, hint in declared.items()})
+def frames_of(accounts: Sequence[AccountMargin]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Figures and positions of accounts, as `MarginReport` keeps them."""
+    rows = []
+    for account in accounts:
+        row = asdict(account)
+        del row["contributions"]
+        for figure in INTERVALS:
+            row[f"{figure}_low"], row[f"{figure}_high"] = row.pop(f"{figure}_interval")
+        rows.append(row)
+    positions = [
+        {"account": account.account} | asdict(position)
+        for account in accounts
+        for position in account.contributions
+    ]
+    columns = ["account", *Contribution.__dataclass_fields__]
+    return pd.DataFrame(rows), pd.DataFrame(positions, columns=columns)
 
 
-def _expect(kinds: Any, name: str, value: Any, where: str) -> Any:
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ModelFileError(f"field {where} is {value!r:.60}; {name} is needed")
-    return value
+def report_of(
+    book: Book,
+    units: Units,
+    figures: UnitFigures,
+    valuation: Valuation,
+    policy: MarginPolicy,
+    *,
+    audit: bool = True,
+) -> MarginReport:
+    """Gather units' figures by account and owner, with the audit trail unless it is not wanted."""
+    scenarios, market = valuation.scenarios, valuation.market
+    columns = unit_columns(units, figures, valuation, policy)
+    own = units.account >= 0
+    gathered = {
+        name: np.bincount(units.account[own], column[own], len(book.accounts)).astype(np.float64)
+        for name, column in columns.items()
+    }
+    names = np.array([account.name for account in book.accounts], object)
+    rates = np.array([market.price(account.currency) for account in book.accounts])
+    held = np.diff(book.quantities.indptr)
+    each = book.quantities.indices
+    return MarginReport(
+        figures=pd.DataFrame(
+            {
+                "account": names,
+                "owner": [account.owner for account in book.accounts],
+                "currency": [account.currency for account in book.accounts],
+                **gathered,
+            }
+        ),
+        positions=pd.DataFrame(
+            {
+                "account": np.repeat(names, held),
+                "instrument": np.array([i.name for i in valuation.instruments], object)[each],
+                "quantity": book.quantities.data,
+                "exposure": book.quantities.data
+                * valuation.units.exposure[each]
+                / np.repeat(rates, held),
+                "contribution": figures.contributions[: book.quantities.nnz],
+            }
+        ),
+        owners=_owners(book, units, columns["margin"], gathered["margin"], market),
+        policy=policy,
+        plan=scenarios.plan,
+        horizons=dict(valuation.horizons),
+        engine=scenarios.engine,
+        as_of=str(scenarios.as_of),
+        market_as_of=str(market.as_of),
+        market=market_terms(market),
+        fingerprints={
+            name: part.fingerprint()
+            for name, part in (
+                *(("model", scenarios.model), ("book", book)),
+                *(("market", market), ("policy", policy)),
+            )
+            if audit
+        },
+        floored_paths=scenarios.floored_paths,
+        capped_paths=scenarios.capped_paths,
+        versions=library_versions(),
+        session=Session(book, valuation),
+    )
+
+
+def unit_columns(
+    units: Units, figures: UnitFigures, valuation: Valuation, policy: MarginPolicy
+) -> dict[str, NDArray[np.float64]]:
+    """Every figure of an account's row, by unit; float64 [units], in each unit's currency."""
+    rates = np.array([valuation.market.price(code) for code in units.currencies])
+    values, quantities = valuation.units, units.quantities
+    options = np.array([item.product == "option" for item in valuation.instruments], float)
+    short = -quantities.minimum(0) @ (values.notional * options) / rates
+    minimum = policy.short_option_minimum * short
+    funding = _stressed_funding(units, valuation) / rates
+    worst = figures.expected_shortfall + figures.open_orders
+    low, high = figures.expected_shortfall_interval.T, figures.value_at_risk_interval.T
+    return {
+        "margin": np.maximum(np.maximum(worst, minimum), 0.0) + funding,
+        "expected_shortfall": figures.expected_shortfall,
+        "expected_shortfall_error": figures.expected_shortfall_error,
+        "value_at_risk": figures.value_at_risk,
+        "value_at_risk_error": figures.value_at_risk_error,
+        "open_orders": figures.open_orders,
+        "short_option_minimum": minimum,
+        "stressed_funding": funding,
+        "gross_exposure": abs(quantities) @ values.notional / rates,
+        "net_exposure": quantities @ values.exposure / rates,
+        "expected_shortfall_low": low[0],
+        "expected_shortfall_high": low[1],
+        "value_at_risk_low": high[0],
+        "value_at_risk_high": high[1],
+    }
+
+
+def _stressed_funding(units: Units, valuation: Valuation) -> NDArray[np.float64]:
+    """What stressed funding costs beyond the expected, in the market's currency; [units]."""
+    market, scenarios = valuation.market, valuation.scenarios
+    stressed, expected = np.zeros((2, len(valuation.instruments)))
+    for at, item in enumerate(valuation.instruments):
+        if isinstance(item, Perpetual) and item.stressed_funding_rate:
+            closes = scenarios.bar_closes[valuation.horizons[item.product] - 1]
+            years = max(0.0, float((closes - market.as_of) / np.timedelta64(365, "D")))
+            rate = market.price(item.currency)
+            stressed[at] = rate * item.funding(market, years, stressed=True)
+            expected[at] = rate * item.funding(market, years)
+    if not stressed.any():
+        return np.zeros(units.quantities.shape[0])
+    beyond = units.quantities.copy()
+    column = beyond.indices
+    costs = np.abs(beyond.data) * stressed[column] - beyond.data * expected[column]
+    beyond.data = np.where(stressed[column] > 0, np.maximum(costs, 0.0), 0.0)
+    return np.asarray(beyond.sum(axis=1))
+
+
+def _owners(
+    book: Book,
+    units: Units,
+    unit_margins: NDArray[np.float64],
+    margins: NDArray[np.float64],
+    market: Market,
+) -> pd.DataFrame:
+    netted = dict(zip(units.owner, unit_margins[units.account < 0], strict=True))
+    rows: dict[str, list[int]] = {}
+    for row, account in enumerate(book.accounts):
+        rows.setdefault(account.owner, []).append(row)
+    table = []
+    for owner, own in sorted(rows.items()):
+        first = book.accounts[own[0]]
+        codes = {book.accounts[row].currency for row in own}
+        # Margins in several currencies add up in the market's, at today's rates.
+        code = first.currency if len(codes) == 1 else market.currency
+        total = sum(
+            margins[row] * market.price(book.accounts[row].currency) / market.price(code)
+            for row in own
+        )
+        figure = float(netted.get(owner, total))
+        table.append(asdict(OwnerMargin(owner, first.netting, code, len(own), figure)))
+    return pd.DataFrame(table)
 
 
 def library_versions() -> dict[str, str]:

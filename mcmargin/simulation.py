@@ -12,6 +12,7 @@ import io
 import os
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mcmargin.files import write_atomically
 from mcmargin.market import Market
 from mcmargin.model import MarketModel
 from mcmargin.random_stream import TILE_PATHS
+from mcmargin.volatility import VarianceOutlook, variance_outlook
 
 LINUX = sys.platform == "linux"
 ENGINES = ("auto", "numpy", "cupy")
@@ -105,31 +107,54 @@ class Scenarios:
 
     Attributes
     ----------
-    assets : tuple of str
+    model : MarketModel
     plan : SimulationPlan
     returns : ndarray of shape (horizons, assets, paths), float32 or float64
         Simple returns from now to each horizon, as fractions; on the device where the cupy
         engine made them.
     next_variance : ndarray of shape (horizons, assets, paths)
         Variance of the bar after each horizon.
-    as_of : numpy.datetime64
-    spot : ndarray of shape (assets,), float64
-        The model's latest prices.
-    engine, model_fingerprint : str
+    engine : str
     floored_paths, capped_paths : int
         Paths on which some price was floored, or some variance capped.
     """
 
-    assets: tuple[str, ...]
+    model: MarketModel
     plan: SimulationPlan
     returns: NDArray[Any]
     next_variance: NDArray[Any]
-    as_of: np.datetime64
-    spot: NDArray[np.float64]
     engine: str
-    model_fingerprint: str
     floored_paths: int
     capped_paths: int
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The model's assets, in the order of the arrays."""
+        return self.model.assets
+
+    @property
+    def as_of(self) -> np.datetime64:
+        """Time of the state that the simulation started from."""
+        return self.model.as_of
+
+    @cached_property
+    def bar_closes(self) -> NDArray[np.datetime64]:
+        """Times at which the simulated bars close; datetime64[ns] [longest horizon]."""
+        return self.model.calendar.closes_after(self.model.committed.as_of, self.plan.horizons[-1])
+
+    def outlook(self, asset: str, bars: int) -> VarianceOutlook:
+        """What the model expects of an asset's variance, as far as `bars` bars at least."""
+        reach = 1 << max(6, (bars - 1).bit_length())
+        if (asset, reach) not in self._outlooks:
+            at, model = self.assets.index(asset), self.model
+            self._outlooks[asset, reach] = variance_outlook(
+                model.volatility, at, model.innovations[at], model.state.variance[at], bars=reach
+            )
+        return self._outlooks[asset, reach]
+
+    @cached_property
+    def _outlooks(self) -> dict[tuple[str, int], VarianceOutlook]:
+        return {}
 
     def horizon_index(self, horizon: int) -> int:
         """Position of a horizon in `returns`.
@@ -152,8 +177,8 @@ class Scenarios:
 
     def market(self) -> Market:
         """The model's own latest prices, as a market."""
-        spot = {asset: float(p) for asset, p in zip(self.assets, self.spot, strict=True)}
-        return Market(as_of=self.as_of, spot=spot)
+        prices = self.model.state.prices.tolist()
+        return Market(as_of=self.as_of, spot=dict(zip(self.assets, prices, strict=True)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write returns, next variances, assets, horizons and seed as npz, whole or not at all."""
@@ -165,9 +190,9 @@ class Scenarios:
             assets=np.array(self.assets),
             horizons=np.array(self.plan.horizons),
             seed=np.array(str(self.plan.seed)),
-            spot=self.spot,
+            spot=self.model.state.prices,
             as_of=np.array(str(self.as_of)),
-            model_fingerprint=np.array(self.model_fingerprint),
+            model_fingerprint=np.array(self.model.fingerprint()),
         )
         write_atomically(Path(path), buffer.getvalue())
 
@@ -234,14 +259,11 @@ def simulate(
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
     returns, next_variance, floored, capped = module.simulate_paths(model, plan, execution)
     return Scenarios(
-        assets=model.assets,
+        model=model,
         plan=plan,
         returns=returns,
         next_variance=next_variance,
-        as_of=model.as_of,
-        spot=model.state.prices,
         engine=chosen,
-        model_fingerprint=model.fingerprint(),
         floored_paths=floored,
         capped_paths=capped,
     )

@@ -95,7 +95,7 @@ class VarianceOutlook:
     ----------
     kind : str
     persistence : float
-        Of the linear kinds.
+        Share of an excess over the long run that is left a bar later; of EGARCH, of ln h.
     long_run : float
         V, a variance a bar.
     start : float
@@ -124,7 +124,7 @@ class VarianceOutlook:
             1 or more; a part of a bar counts in proportion.
         """
         if self.kind != "egarch":
-            return self.long_run + self._weight(bars) * (variance - self.long_run)
+            return self.long_run + self.fading(bars) * (variance - self.long_run)
         xp = array_module(variance)
         at = xp.log(variance)
         return xp.interp(at, xp.asarray(self.log_grid), xp.asarray(self._sum(bars) / bars))
@@ -133,13 +133,13 @@ class VarianceOutlook:
         """Expectation today of the same average, over `bars` bars after the first `skip`."""
         if self.kind != "egarch":
             reached = self.long_run + self.persistence**skip * (self.start - self.long_run)
-            return float(self.long_run + self._weight(bars) * (reached - self.long_run))
+            return float(self.long_run + self.fading(bars) * (reached - self.long_run))
         ahead = self._sum(skip + bars) - self._sum(skip)
         return float(np.interp(np.log(self.start), self.log_grid, ahead) / bars)
 
-    def _weight(self, bars: float) -> float:
-        """Share of today's excess over the long run that the average of `bars` bars keeps."""
-        if self.persistence == 1.0:
+    def fading(self, bars: float) -> float:
+        """Share of an excess over the long run that the average of `bars` bars keeps."""
+        if self.persistence == 1.0 or self.kind == "constant":
             return 1.0
         return float((1.0 - self.persistence**bars) / (bars * (1.0 - self.persistence)))
 
@@ -183,7 +183,7 @@ def variance_outlook(
         grid, sums = _egarch_sums(
             (omega, alpha, gamma, beta), float(volatility.sample_variance[at]), innovations, bars
         )
-        return VarianceOutlook(kind, np.nan, np.nan, start, grid, sums)
+        return VarianceOutlook(kind, abs(beta), np.nan, start, grid, sums)
     persistence = alpha + beta + gamma * innovations.negative_second_moment()
     if kind == "ewma":
         persistence = 1.0

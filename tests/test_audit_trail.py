@@ -11,11 +11,13 @@ import pytest
 from scipy import sparse
 
 import mcmargin as mm
-from mcmargin import margining
+from mcmargin import figures
 from mcmargin.audit import fingerprint
 from tests.models import make_model
 
 ROWS = [("x", "a0", 1.0), ("x", "a1", -2.0), ("y", "a2", 3.0)]
+NONE = sparse.csr_array((0, 0))
+EMPTY = mm.Book((), (), NONE, NONE, NONE, {})
 BOOK = mm.Book.from_frame(pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"]))
 
 
@@ -48,7 +50,7 @@ ALTERED = {
 }
 
 
-@pytest.mark.parametrize("field", [*ALTERED, "contributions", "horizon", "as_of", "floored_paths"])
+@pytest.mark.parametrize("field", [*ALTERED, "contributions", "horizons", "as_of", "floored_paths"])
 def test_an_altered_field_is_different(model, scenarios, field):
     fields = json.loads(mm.margin(BOOK, scenarios).to_json())
     account = fields["accounts"][0]
@@ -56,6 +58,8 @@ def test_an_altered_field_is_different(model, scenarios, field):
         account["contributions"][0]["contribution"] *= 10
     elif field in ALTERED:
         account[field] = ALTERED[field]
+    elif field == "horizons":
+        fields[field]["spot"] = 9
     else:
         fields[field] = "1999-01-01" if field == "as_of" else 9
     report = mm.MarginReport.from_json(json.dumps(fields))
@@ -95,8 +99,8 @@ MALFORMED = [
     ("plan.precision", "half", "precision"),
     ("policy.horizon", "2", r"policy\.horizon is '2'; a whole number"),
     ("policy.level", 99, "level"),
-    ("spot.a0", -1.0, "price of 'a0'"),
-    ("spot", [], r"spot is \[\]; an object"),
+    ("market.spot.a0", -1.0, "price of 'a0'"),
+    ("market.spot", [], r"'spot' is unknown, or \[\] is not its kind"),
     ("market_as_of", "yesterday", "market_as_of: 'yesterday' is not an ISO time"),
     ("market_as_of", "NaT", "as_of must be"),
     ("schema", "mcmargin.report/0", "mcmargin.report/0"),
@@ -132,7 +136,7 @@ def test_what_gives_no_margin_is_different_and_says_why(model, scenarios):
     for verification, reasons in (
         (mm.verify(report, model, other), ("book's fingerprint", "no asset 'gold'")),
         (mm.verify(report, fewer, BOOK), ("model's fingerprint", "no asset 'a2'")),
-        (mm.verify(report, model, mm.Book((), (), sparse.csr_array((0, 0)))), ("no accounts",)),
+        (mm.verify(report, model, EMPTY), ("no accounts",)),
     ):
         assert verification.verdict == "different"
         assert verification.largest_difference == math.inf
@@ -145,7 +149,7 @@ def test_what_gives_no_margin_is_different_and_says_why(model, scenarios):
     [
         ("policy.horizon", 9, "horizon 9 was not simulated"),
         ("plan.paths", 10, "leave less than one in the tail"),
-        ("spot.a2", ..., "no price of 'a2'"),
+        ("market.spot.a2", ..., "no price of 'a2'"),
         ("accounts.1", ..., "the accounts differ"),
     ],
 )
@@ -178,15 +182,19 @@ def test_a_market_has_a_time(as_of):
 
 
 def test_every_holders_currency_is_checked(scenarios):
-    accounts = (mm.Account("x"), mm.Account("y", "EUR"))
-    quantities = sparse.csr_array(np.array([[1.0], [2.0]]))
+    rows = [("x", "a0", 1.0), ("y", "a0", 2.0)]
+    book = mm.Book.from_frame(
+        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]),
+        accounts=[mm.Account("x"), mm.Account("y", "EUR")],
+        instruments=[mm.Spot("a0", "a0")],
+    )
     with pytest.raises(mm.DataError, match=r"'y'.*EUR"):
-        mm.margin(mm.Book(accounts, (mm.Spot("a0", "a0"),), quantities), scenarios)
+        mm.margin(book, scenarios)
 
 
 def test_an_empty_book_is_refused(scenarios):
     with pytest.raises(mm.DataError, match="no accounts"):
-        mm.margin(mm.Book((), (), sparse.csr_array((0, 0))), scenarios)
+        mm.margin(EMPTY, scenarios)
 
 
 @pytest.mark.parametrize("name", ["[bold]x", "[/x]"])
@@ -200,9 +208,12 @@ def test_an_accounts_name_is_printed_as_it_is(scenarios, name, monkeypatch):
 
 def test_blocks_change_no_bit(scenarios, monkeypatch):
     base = mm.margin(BOOK, scenarios).accounts
-    monkeypatch.setattr(margining, "PATH_BLOCK", 777)
-    monkeypatch.setattr(margining, "LARGEST_BUFFER", 1)
-    assert mm.margin(BOOK, scenarios).accounts == base
+    for memory_limit, threads in ((1, 1), (2 * 3 * 2048 * 8, 2), (10**9, 2)):
+        report = mm.margin(BOOK, scenarios, memory_limit=memory_limit, threads=threads)
+        assert report.accounts == base
+    monkeypatch.setattr(figures, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(figures, "GATHERED", 1)
+    assert mm.margin(BOOK, scenarios, threads=2).accounts == base
 
 
 def test_fingerprints_are_those_of_hashlib_and_hmac():

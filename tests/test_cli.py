@@ -77,7 +77,7 @@ def test_csv_and_table(folder):
     csv = run(
         "margin", "model.npz", "positions.csv", "--paths", 5000, "--format", "csv", cwd=folder
     )
-    assert csv.stdout.startswith("account,currency,margin,")
+    assert csv.stdout.startswith("account,owner,currency,margin,")
     table = run("margin", "model.npz", "positions.csv", "--paths", 5000, cwd=folder)
     assert "x (USD)" in table.stdout
 

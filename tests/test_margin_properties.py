@@ -32,11 +32,11 @@ def scenarios():
     model = make_model(("garch", "gjr", "egarch", "ewma"), innovations="skewt", dependence="t")
     drawn = mm.simulate(model, horizon=2, paths=3000, seed=7)
     cash = np.full((1, 1, 3000), 0.01, np.float32)
+    state = replace(model.state, prices=np.append(model.state.prices, 100.0))
     return replace(
         drawn,
-        assets=(*RISKY, "cash"),
+        model=replace(model, assets=(*RISKY, "cash"), committed=state, state=state),
         returns=np.concatenate([drawn.returns, cash], axis=1),
-        spot=np.append(drawn.spot, 100.0),
     )
 
 

@@ -103,7 +103,7 @@ def test_a_short_positions_margin_is_stable_from_seed_to_seed():
             [("x", "s", 1.0)],
             {"instruments": [mm.Spot("s", "a0", "EUR")]},
             mm.DataError,
-            "in EUR, the account in USD",
+            "no rate of currency 'EUR' in USD",
         ),
     ],
 )

@@ -1,0 +1,278 @@
+"""Figures of margin units: profit and loss, its tail, and each position's share of it.
+
+In: units, and how to value their instruments. Out: columns of figures, one entry a unit, in the
+unit's currency. Units are taken in blocks, whose profit and loss is one sparse product; no figure
+depends on the blocks.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import Progress
+from mcmargin.engines.arrays import array_module, device_matrix, to_host
+from mcmargin.market import Market
+from mcmargin.orders import worst_fills
+from mcmargin.policy import MarginPolicy
+from mcmargin.scenario_market import PathBlock
+from mcmargin.tail import Tails, estimate_tails
+from mcmargin.units import Units
+from mcmargin.valuation import Valuation
+
+BLOCK_BYTES = 16 * 2**20
+"""Profit and loss of one block of units, where instruments need no second valuation."""
+
+GATHERED = 4096
+"""Positions whose tail losses are gathered at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitFigures:
+    """Columns of figures; float64 [units], in each unit's currency.
+
+    Attributes
+    ----------
+    expected_shortfall, expected_shortfall_error, value_at_risk, value_at_risk_error : ndarray
+    expected_shortfall_interval, value_at_risk_interval : ndarray of shape (units, 2)
+    open_orders : ndarray
+        What the worst fills add to the expected shortfall; 0 or more.
+    contributions : ndarray of shape (positions,)
+        Shares of the expected shortfall, in the order of the units' sparse matrix.
+    """
+
+    expected_shortfall: NDArray[np.float64]
+    expected_shortfall_error: NDArray[np.float64]
+    expected_shortfall_interval: NDArray[np.float64]
+    value_at_risk: NDArray[np.float64]
+    value_at_risk_error: NDArray[np.float64]
+    value_at_risk_interval: NDArray[np.float64]
+    open_orders: NDArray[np.float64]
+    contributions: NDArray[np.float64]
+
+
+def unit_figures(
+    units: Units, valuation: Valuation, policy: MarginPolicy, *, progress: Progress | None = None
+) -> UnitFigures:
+    """Figures of all units.
+
+    Parameters
+    ----------
+    units : Units
+    valuation : Valuation
+    policy : MarginPolicy
+    progress : callable, optional
+        Called with units done and in all.
+
+    Returns
+    -------
+    UnitFigures
+    """
+    count = units.quantities.shape[0]
+    row_bytes = 8 * valuation.scenarios.plan.paths
+    # Where instruments are valued anew for every block of units, the fewer blocks the better.
+    most = BLOCK_BYTES if valuation.fits else valuation.memory_limit
+    size = max(1, most // row_bytes)
+    starts = range(0, count, size)
+    device = array_module(valuation.scenarios.returns) is not np
+    if valuation.fits:
+        list(valuation.blocks())
+
+    def work(start: int) -> UnitFigures:
+        return _block_figures(units, range(start, min(start + size, count)), valuation, policy)
+
+    parts: list[UnitFigures] = []
+    threads = 1 if device or not valuation.fits else valuation.threads
+    with ThreadPoolExecutor(threads) as pool:
+        for part in pool.map(work, starts):
+            parts.append(part)
+            if progress is not None:
+                progress(min(len(parts) * size, count), count)
+    columns = {
+        each.name: np.concatenate([getattr(part, each.name) for part in parts])
+        for each in fields(UnitFigures)
+    }
+    return UnitFigures(**columns)
+
+
+def _block_figures(
+    units: Units, rows: range, valuation: Valuation, policy: MarginPolicy
+) -> UnitFigures:
+    here = slice(rows.start, rows.stop)
+    quantities = units.quantities[here]
+    codes = units.currencies[here]
+    gains = gains_of(quantities, codes, valuation)
+    tails = estimate_tails(-gains, level=policy.level, confidence=policy.confidence)
+    return UnitFigures(
+        expected_shortfall=tails.expected_shortfall,
+        expected_shortfall_error=tails.expected_shortfall_error,
+        expected_shortfall_interval=tails.expected_shortfall_interval,
+        value_at_risk=tails.value_at_risk,
+        value_at_risk_error=tails.value_at_risk_error,
+        value_at_risk_interval=tails.value_at_risk_interval,
+        open_orders=_open_orders(units, rows, gains, tails, valuation, policy),
+        contributions=_contributions(quantities, codes, tails, valuation),
+    )
+
+
+def gains_of(quantities: Any, codes: tuple[str, ...], valuation: Valuation) -> Any:
+    """Gains of some units on all paths, each in its currency; float64 [units, paths].
+
+    Parameters
+    ----------
+    quantities : scipy.sparse.csr_array of shape (units, instruments)
+    codes : tuple of str
+        Currencies, one a unit.
+    valuation : Valuation
+    """
+    paths = valuation.scenarios.plan.paths
+    gains: Any = None
+    for block, changes in valuation.blocks():
+        part = _gains(quantities, changes, codes, block, valuation)
+        if part.shape[1] == paths:
+            return part
+        if gains is None:
+            gains = block.xp.empty((quantities.shape[0], paths))
+        gains[:, block.paths] = part
+    return gains
+
+
+def _gains(
+    quantities: Any, changes: Any, codes: tuple[str, ...], block: PathBlock, valuation: Valuation
+) -> Any:
+    """Gains of some units on a block of paths, each in its currency; float64 [units, paths]."""
+    matrix = quantities if block.xp is np else device_matrix(quantities)
+    gains = block.xp.ascontiguousarray(matrix @ changes)
+    for code in dict.fromkeys(codes):
+        if code == valuation.market.currency:
+            continue
+        rows = [row for row, own in enumerate(codes) if own == code]
+        start = block.xp.asarray(quantities[rows] @ valuation.units.value)[:, None]
+        gains[rows] = _converted(gains[rows], start, code, block, valuation)
+    return gains
+
+
+def _converted(gains: Any, start: Any, code: str, block: PathBlock, valuation: Valuation) -> Any:
+    """Gains in a currency, of what is worth `start` today in the market's."""
+    rate = valuation.market.price(code)
+    if _counts_at_spot(code, valuation):
+        return gains / rate
+    moved = block.at(max(valuation.horizons.values())).currency(code)
+    return (start + gains) / moved - start / rate
+
+
+def _counts_at_spot(code: str, valuation: Valuation) -> bool:
+    """Whether a currency is a coin: a tail is never taken in a simulated one."""
+    market: Market = valuation.market
+    return code in valuation.scenarios.assets and code not in (*market.fx, *market.fx_asset)
+
+
+def _open_orders(
+    units: Units,
+    rows: range,
+    gains: Any,
+    tails: Tails,
+    valuation: Valuation,
+    policy: MarginPolicy,
+) -> NDArray[np.float64]:
+    """What the worst fills add to each unit's expected shortfall."""
+    added = np.zeros(len(rows))
+    if units.buys.nnz == 0 and units.sells.nnz == 0:
+        return added
+    for at, row in enumerate(rows):
+        buys, sells = units.buys[[row]].toarray()[0], units.sells[[row]].toarray()[0]
+        columns = np.flatnonzero((buys != 0) | (sells != 0))
+        if len(columns) == 0:
+            continue
+        changes = _unit_gains(columns, units.currencies[row], valuation)
+        worst, _ = worst_fills(
+            gains[at], changes, sells[columns], buys[columns], level=policy.level
+        )
+        added[at] = max(worst - tails.expected_shortfall[at], 0.0)
+    return added
+
+
+def _unit_gains(columns: NDArray[np.int64], code: str, valuation: Valuation) -> Any:
+    """Gains of one unit of some instruments on all paths, in a currency; float64 [n, paths]."""
+    parts = []
+    chosen = [valuation.instruments[column] for column in columns]
+    for block, changes in valuation.blocks():
+        own = changes[columns] if valuation.fits else valuation.changes(block, chosen)
+        if code != valuation.market.currency:
+            start = block.xp.asarray(valuation.units.value[columns])[:, None]
+            own = _converted(own, start, code, block, valuation)
+        parts.append(own)
+    return array_module(parts[0]).concatenate(parts, axis=1)
+
+
+def _contributions(
+    quantities: Any, codes: tuple[str, ...], tails: Tails, valuation: Valuation
+) -> NDArray[np.float64]:
+    """Each position's share of its unit's expected shortfall: the tail's weights on its losses."""
+    rows = np.repeat(np.arange(quantities.shape[0]), np.diff(quantities.indptr))
+    shares = np.zeros(quantities.nnz)
+    for block, changes in valuation.blocks():
+        rates = _rates(codes, block, valuation)
+        for low in range(0, quantities.nnz, GATHERED):
+            part = slice(low, low + GATHERED)
+            columns, held = quantities.indices[part], rows[part]
+            losses = _tail_losses(columns, held, codes, tails, changes, rates, block, valuation)
+            shares[part] += -quantities.data[part] * losses
+    return shares
+
+
+def _rates(codes: tuple[str, ...], block: PathBlock, valuation: Valuation) -> dict[str, Any]:
+    """Simulated rates of the units' currencies that move; float64 [paths of the block] each."""
+    own = valuation.market.currency
+    horizon = max(valuation.horizons.values())
+    return {
+        code: block.at(horizon).currency(code)
+        for code in dict.fromkeys(codes)
+        if code != own and not _counts_at_spot(code, valuation)
+    }
+
+
+def _tail_losses(
+    columns: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    codes: tuple[str, ...],
+    tails: Tails,
+    changes: Any,
+    rates: dict[str, Any],
+    block: PathBlock,
+    valuation: Valuation,
+) -> NDArray[np.float64]:
+    """Weighted gains of one unit over its holder's tail paths in this block; float64 [positions].
+
+    The same fractional weights that make the expected shortfall, summed in float64.
+    """
+    xp = block.xp
+    paths = tails.paths[xp.asarray(rows)] - block.paths.start
+    whole = changes.shape[1] == valuation.scenarios.plan.paths
+    inside = None if whole else (paths >= 0) & (paths < changes.shape[1])
+    if inside is not None:
+        paths = xp.where(inside, paths, 0)
+    gained = changes[xp.asarray(columns)[:, None], paths]
+    own = valuation.market.currency
+    for code in dict.fromkeys(codes):
+        if code == own:
+            continue
+        mine = np.array([codes[row] == code for row in rows])
+        if not mine.any():
+            continue
+        at = xp.asarray(np.flatnonzero(mine))
+        start = xp.asarray(valuation.units.value[columns[mine]])[:, None]
+        rate = valuation.market.price(code)
+        if code in rates:
+            moved = rates[code][paths[at]] if getattr(rates[code], "ndim", 0) else rates[code]
+            gained[at] = (start + gained[at]) / moved - start / rate
+        else:
+            gained[at] = gained[at] / rate
+    weights = xp.asarray(tails.weights)
+    if inside is not None:
+        gained = xp.where(inside, gained, 0.0)
+    return to_host((gained * weights).sum(axis=1))

@@ -1,0 +1,248 @@
+"""The market on every path: what instruments are revalued at.
+
+In: scenarios, today's market, and some tiles of paths. Out: prices, currencies, volatilities and
+draws of named things at any simulated horizon, float64, on the device where the scenarios lie.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mcmargin.bars import YEAR, years_between
+from mcmargin.engines.arrays import array_module
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.market import Market
+from mcmargin.random_stream import TILE_PATHS, lane_of
+from mcmargin.simulation import Scenarios
+from mcmargin.surface import VolatilitySurface
+from mcmargin.volatility import VarianceOutlook
+
+LEAST_SQUARED_SHOCK = 0.01
+"""Floor of a squared volatility shock that an implied-volatility asset drives."""
+
+INDEX_YEARS = 30 / 365
+"""Horizon of an implied-volatility index."""
+
+
+class PathBlock:
+    """Some tiles of paths, and what has been drawn for them.
+
+    Parameters
+    ----------
+    scenarios : Scenarios
+    market : Market
+    tiles : range
+        Consecutive.
+    """
+
+    def __init__(self, scenarios: Scenarios, market: Market, tiles: range) -> None:
+        self.scenarios, self.market, self.tiles = scenarios, market, tiles
+        first = tiles.start * TILE_PATHS
+        self.paths = slice(first, first + scenarios.plan.paths_in(tiles))
+        self.xp = array_module(scenarios.returns)
+        self._drawn: dict[str, Any] = {}
+
+    def at(self, horizon: int) -> ScenarioMarket:
+        """The market at a horizon."""
+        return ScenarioMarket(self, horizon)
+
+    @cached_property
+    def _engine(self) -> ModuleType:
+        return importlib.import_module(f"mcmargin.engines.{self.xp.__name__}_engine")
+
+    @cached_property
+    def _steps(self) -> range:
+        return range(self.scenarios.plan.horizons[-1])
+
+    @cached_property
+    def bar_years(self) -> Any:
+        """Length of each simulated bar from the market's time on; float64 [steps], on the host."""
+        closes = self.scenarios.bar_closes
+        ends = (closes - self.market.as_of.astype("datetime64[ns]")) / YEAR
+        return np.diff(np.maximum(ends, 0.0), prepend=0.0)
+
+    def walk(self, name: str) -> Any:
+        """Brownian motion of a named thing, years as its clock; float64 [steps, paths]."""
+        if name not in self._drawn:
+            seed = self.scenarios.plan.seed
+            normals = self._engine.named_normals(seed, lane_of(name), self.tiles, self._steps)
+            normals = normals[:, : self.paths.stop - self.paths.start]
+            normals *= self.xp.asarray(np.sqrt(self.bar_years))[:, None]
+            self._drawn[name] = self.xp.cumsum(normals, axis=0)
+        return self._drawn[name]
+
+    def jumped(self, name: str, probability: float) -> Any:
+        """Whether a named thing has jumped by each step; bool [steps, paths]."""
+        key = f"jump of {name}"
+        if key not in self._drawn:
+            seed = self.scenarios.plan.seed
+            jumps = self._engine.named_jumps(
+                seed, lane_of(name), self.tiles, self._steps, probability
+            )
+            jumps = jumps[:, : self.paths.stop - self.paths.start]
+            self._drawn[key] = self.xp.cumsum(jumps, axis=0) > 0
+        return self._drawn[key]
+
+
+class ScenarioMarket:
+    """The market on each path of a block at one horizon.
+
+    Parameters
+    ----------
+    block : PathBlock
+    horizon : int
+        Bars; one that was simulated.
+    """
+
+    def __init__(self, block: PathBlock, horizon: int) -> None:
+        self._block, self.horizon = block, horizon
+        self._at = block.scenarios.horizon_index(horizon)
+        self.market = block.market
+        self.time = block.scenarios.bar_closes[horizon - 1]
+        self.years = float(block.bar_years[:horizon].sum())
+        self._memo: dict[tuple[str, Any], Any] = {}
+
+    def price(self, name: str) -> Any:
+        """Price of an asset, or value of a currency; float64 [paths]."""
+        return self._once("price", name, lambda: self.market.price(name) * self._relative(name))
+
+    def gain(self, name: str) -> Any:
+        """Price change of an asset: its price x its simple return, without cancellation."""
+        assets = self._block.scenarios.assets
+        if name in assets:
+            return self.market.price(name) * self._return(name)
+        return self.price(name) - self.market.price(name)
+
+    def walk(self, name: str) -> Any:
+        """Brownian motion of a named thing at this horizon; float64 [paths]."""
+        return self._block.walk(name)[self.horizon - 1]
+
+    def settled(self, expiry: np.datetime64) -> ScenarioMarket:
+        """The market at the first bar close at or after an expiry.
+
+        Raises
+        ------
+        PolicyError
+            If that close was not simulated as a horizon.
+        """
+        closes = self._block.scenarios.bar_closes
+        bar = int(np.searchsorted(closes, expiry)) + 1
+        if bar not in self._block.scenarios.plan.horizons:
+            raise PolicyError(
+                f"what expires at {expiry.astype('M8[s]')} settles at the close of bar {bar}, "
+                f"which was not simulated; simulate horizons {(bar, self.horizon)} too"
+            )
+        return self if bar == self.horizon else self._block.at(bar)
+
+    def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
+        """Today's implied volatility at strike / forward and a time to expiry; a fresh array."""
+        level = self.market.volatility.get(underlying)
+        if not isinstance(level, VolatilitySurface):
+            return self.market.smile(underlying, years, moneyness)
+        table = self._once("smile", (underlying, years), lambda: level.slice(years))
+        return table.volatility(self._block.xp.log(moneyness))
+
+    def volatility_ratio(self, underlying: str, years: float) -> Any:
+        """Implied volatility on each path over today's, for `years` to expiry; [paths] or 1.
+
+        The squared ratio is the expected average variance from the horizon to expiry on the path
+        over that of today, so that its mean is 1; with an implied-volatility asset, that asset's
+        squared ratio, its excess over 1 fading with time to expiry at the model's rate.
+
+        Raises
+        ------
+        DataError
+            If the model's volatility is constant and the market declares no vol_of_vol.
+        """
+        return self._once("ratio", (underlying, years), lambda: self._ratio(underlying, years))
+
+    def currency(self, code: str) -> Any:
+        """Value of one unit of a currency, in the market's; float64 [paths] or a number.
+
+        One whose risk nobody declares holds still: margin() takes it only where nothing is
+        converted.
+        """
+        return self._once("currency", code, lambda: self._currency(code))
+
+    def _once(self, what: str, key: Any, make: Any) -> Any:
+        if (what, key) not in self._memo:
+            self._memo[what, key] = make()
+        return self._memo[what, key]
+
+    def _return(self, asset: str) -> Any:
+        scenarios = self._block.scenarios
+        at = scenarios.assets.index(asset)
+        return scenarios.returns[self._at, at, self._block.paths].astype(np.float64)
+
+    def _relative(self, name: str) -> Any:
+        """Price on each path over today's."""
+        if name in self._block.scenarios.assets:
+            return 1.0 + self._return(name)
+        return self.currency(name) / self.market.price(name)
+
+    def _currency(self, code: str) -> Any:
+        market = self.market
+        start = market.price(code)
+        if code == market.currency:
+            return 1.0
+        ratio: Any = 1.0
+        asset = market.fx_asset.get(code, code)
+        if asset in self._block.scenarios.assets:
+            ratio = 1.0 + self._return(asset)
+        elif code in market.fx_volatility:
+            volatility = float(market.fx_volatility[code])
+            walk = self.walk(f"fx {code}")
+            ratio = self._block.xp.exp(volatility * walk - 0.5 * volatility**2 * self.years)
+        if code in market.depeg:
+            jump = market.depeg[code]
+            jumped = self._block.jumped(f"depeg {code}", jump.probability)[self.horizon - 1]
+            ratio = ratio * (1.0 - jump.loss * jumped)
+        return start * ratio
+
+    def _ratio(self, underlying: str, years: float) -> Any:
+        scenarios, xp = self._block.scenarios, self._block.xp
+        outlook = self._outlook(underlying, years)
+        bars = _bars(scenarios, years)
+        driver = self.market.volatility_asset.get(underlying)
+        if driver is not None:
+            if driver not in scenarios.assets:
+                raise DataError(
+                    f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
+                )
+            fading = outlook.fading(bars) / outlook.fading(_bars(scenarios, INDEX_YEARS))
+            squared = 1.0 + fading * ((1.0 + self._return(driver)) ** 2 - 1.0)
+            return xp.sqrt(xp.maximum(squared, LEAST_SQUARED_SHOCK))
+        if outlook.kind == "constant":
+            if underlying not in self.market.vol_of_vol:
+                raise DataError(
+                    f"the model's volatility of {underlying!r} is constant, and options on it need "
+                    "the market's vol_of_vol (0 to hold their volatility still)"
+                )
+            vol_of_vol = float(self.market.vol_of_vol[underlying])
+            walk = self.walk(f"volatility {underlying}")
+            return xp.exp(vol_of_vol * walk - vol_of_vol**2 * self.years)
+        at = scenarios.assets.index(underlying)
+        variance = scenarios.next_variance[self._at, at, self._block.paths].astype(np.float64)
+        return xp.sqrt(outlook.average(variance, bars) / outlook.average_today(self.horizon, bars))
+
+    def _outlook(self, underlying: str, years: float) -> VarianceOutlook:
+        scenarios = self._block.scenarios
+        if underlying not in scenarios.assets:
+            raise DataError(f"the model has no asset {underlying!r}, and options on it need one")
+        reach = self.horizon + int(_bars(scenarios, max(years, INDEX_YEARS))) + 1
+        return scenarios.outlook(underlying, reach)
+
+
+def _bars(scenarios: Scenarios, years: float) -> float:
+    """Bars in some years, at least the next one."""
+    return max(1.0, years * 365.0 / scenarios.model.calendar.mean_days)
+
+
+def elapsed_years(scenarios: Scenarios, market: Market, horizon: int) -> float:
+    """Years from the market's time to a horizon's close."""
+    return max(0.0, years_between(market.as_of, scenarios.bar_closes[horizon - 1]))

@@ -1,0 +1,156 @@
+"""Valuation: each instrument once on every path, in the market's own currency.
+
+In: a book's instruments, scenarios, a market, and the close-out horizon of each product class.
+Out: what one unit is worth today and how much it changes, by blocks of paths that fit a memory
+budget; one block, kept, where all of them do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.errors import DataError
+from mcmargin.instruments import Instrument, assets_of
+from mcmargin.market import Market
+from mcmargin.random_stream import TILE_PATHS
+from mcmargin.scenario_market import PathBlock
+from mcmargin.simulation import Scenarios
+
+SHARE_OF_MACHINE = 4
+"""One over the share of the machine's memory that valuations may take by default."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitValues:
+    """What one unit of each instrument is today; float64 [instruments], the market's currency.
+
+    Attributes
+    ----------
+    value, notional, exposure : ndarray of shape (instruments,)
+    """
+
+    value: NDArray[np.float64]
+    notional: NDArray[np.float64]
+    exposure: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Valuation:
+    """How to value some instruments on every path.
+
+    Attributes
+    ----------
+    instruments : tuple of Instrument
+    scenarios : Scenarios
+    market : Market
+    horizons : mapping of str to int
+        Close-out horizon of each product class, in bars.
+    memory_limit : int
+        Bytes that value changes may take.
+    threads : int
+    """
+
+    instruments: tuple[Instrument, ...]
+    scenarios: Scenarios
+    market: Market
+    horizons: Mapping[str, int]
+    memory_limit: int
+    threads: int
+
+    @cached_property
+    def units(self) -> UnitValues:
+        """Values today; see `UnitValues`."""
+        rates = [self.market.price(item.currency) for item in self.instruments]
+        rows = [
+            (item.value(self.market), item.notional(self.market), item.exposure(self.market))
+            for item in self.instruments
+        ]
+        columns = np.array(rows, np.float64).reshape(-1, 3).T * np.array(rates)
+        return UnitValues(*np.ascontiguousarray(columns))
+
+    @property
+    def fits(self) -> bool:
+        """Whether the changes on all paths fit the memory limit, and so are kept."""
+        return 8 * len(self.instruments) * self.scenarios.plan.paths <= self.memory_limit
+
+    def blocks(self) -> Iterator[tuple[PathBlock, Any]]:
+        """Blocks of paths, and value changes on them; float64 [instruments, paths of the block].
+
+        In the order of paths, on the scenarios' device; a gain is positive.
+        """
+        if self.fits:
+            yield self._whole
+            return
+        row = 8 * TILE_PATHS * len(self.instruments)
+        tiles, step = self.scenarios.plan.tiles, max(1, self.memory_limit // row)
+        for first in tiles[::step]:
+            block = PathBlock(
+                self.scenarios, self.market, range(first, min(first + step, tiles.stop))
+            )
+            yield block, self.changes(block, self.instruments)
+
+    @cached_property
+    def _whole(self) -> tuple[PathBlock, Any]:
+        block = PathBlock(self.scenarios, self.market, self.scenarios.plan.tiles)
+        return block, self.changes(block, self.instruments)
+
+    def changes(self, block: PathBlock, instruments: Sequence[Instrument]) -> Any:
+        """Value changes of one unit of each instrument on a block; float64 [instruments, paths]."""
+        at = {horizon: block.at(horizon) for horizon in set(self.horizons.values())}
+        out = block.xp.empty((len(instruments), block.paths.stop - block.paths.start))
+
+        def value(row: int) -> None:
+            item = instruments[row]
+            paths = at[self.horizons[item.product]]
+            gain = item.gain(paths)
+            if item.currency != self.market.currency:
+                # What is owned moves with its currency too: (v + gain) c' - v c.
+                start = item.value(self.market)
+                rate = paths.currency(item.currency)
+                gain = (start + gain) * rate - start * self.market.price(item.currency)
+            out[row] = gain
+
+        if self.threads == 1 or len(instruments) < 2 or block.xp is not np:
+            for row in range(len(instruments)):
+                value(row)
+            return out
+        with ThreadPoolExecutor(self.threads) as pool:
+            for _ in pool.map(value, range(len(instruments))):
+                pass
+        return out
+
+
+def check_instruments(
+    instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
+) -> None:
+    """Refuse an instrument that the model or the market cannot value.
+
+    Raises
+    ------
+    DataError
+        Naming the instrument and the asset.
+    """
+    for item in instruments:
+        for name in assets_of(item):
+            where = f"instrument {item.name!r}"
+            simulated = name in scenarios.assets or name in (*market.fx, market.currency)
+            if not simulated:
+                raise DataError(
+                    f"{where}: the model has no asset {name!r}; it has "
+                    f"{', '.join(scenarios.assets)}"
+                )
+            if name not in (*market.spot, *market.fx, market.currency):
+                raise DataError(f"{where}: the market has no price of {name!r}")
+
+
+def default_memory_limit() -> int:
+    """A quarter of the machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // SHARE_OF_MACHINE

@@ -1,0 +1,152 @@
+"""What-ifs: an account after a proposed trade, and the largest order that its equity permits.
+
+In: a report that this process made, and a trade. Out: figures on the report's own scenarios:
+nothing is simulated again, and instruments that the book holds are not valued again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mcmargin.book import Account, Book
+from mcmargin.engines.arrays import to_host
+from mcmargin.errors import DataError
+from mcmargin.figures import gains_of, unit_figures
+from mcmargin.instruments import Instrument
+from mcmargin.margining import check_book
+from mcmargin.reporting import AccountMargin, MarginReport, Session, report_of, unit_columns
+from mcmargin.units import units_of
+from mcmargin.valuation import Valuation
+
+SMALLEST_STEP = 1e-9
+"""Relative width at which the search for the largest order ends."""
+
+LARGEST_DOUBLINGS = 200
+
+
+def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
+    """Figures of an account after trades; see `MarginReport.what_if`."""
+    session = _session(report)
+    for name, size in trades.items():
+        if not np.isfinite(size):
+            raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
+    book, valuation = _after(session, _row(session.book, account), trades)
+    units = units_of(book)
+    figures = unit_figures(units, valuation, report.policy)
+    return report_of(book, units, figures, valuation, report.policy, audit=False).accounts[0]
+
+
+def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
+    """Gains of an account on every path; see `MarginReport.profit_and_loss`."""
+    session = _session(report)
+    row = _row(session.book, account)
+    codes = (session.book.accounts[row].currency,)
+    return to_host(gains_of(session.book.quantities[[row]], codes, session.valuation))[0]
+
+
+def max_order(
+    report: MarginReport,
+    account: str,
+    instrument: str,
+    *,
+    side: str,
+    equity: float,
+    lot: float | None = None,
+) -> float:
+    """Largest order of one instrument; see `MarginReport.max_order`.
+
+    A margin is convex in the size of an order: expected shortfall, the worst of several, and
+    amounts proportional to |position| are. So the sizes that leave it at or below a bound that
+    holds at 0 form one interval from 0, and bisection finds its end; where the margin is above
+    the equity to begin with, the bound is the margin itself.
+    """
+    if side not in ("buy", "sell"):
+        raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
+    if not np.isfinite(equity) or (lot is not None and not lot > 0):
+        raise DataError(f"max_order: equity must be finite, and a lot above 0; not {equity}, {lot}")
+    session = _session(report)
+    row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
+
+    def margin(size: float) -> float:
+        book, valuation = _after(session, row, {instrument: sign * size})
+        units = units_of(book)
+        figures = unit_figures(units, valuation, report.policy)
+        return float(unit_columns(units, figures, valuation, report.policy)["margin"].sum())
+
+    bound = max(equity, margin(0.0))
+    # Rounding alone may lift a margin above a bound that it started at.
+    bound += 1e-12 * abs(bound)
+    high = lot or 1.0
+    for _ in range(LARGEST_DOUBLINGS):
+        if margin(high) > bound:
+            break
+        high *= 2.0
+    else:
+        return float("inf")
+    low = 0.0
+    while high - low > SMALLEST_STEP * high and (lot is None or high - low > 0.5 * lot):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if margin(middle) <= bound else (low, middle)
+    if lot is None:
+        return low
+    whole = lot * round(high / lot)
+    return float(whole if margin(whole) <= bound else max(0.0, whole - lot))
+
+
+def _session(report: MarginReport) -> Session:
+    if report.session is None:
+        raise DataError(
+            "what-ifs need the scenarios, and a report that was read has none; margin again"
+        )
+    return report.session
+
+
+def _row(book: Book, account: str) -> int:
+    for row, each in enumerate(book.accounts):
+        if each.name == account:
+            return row
+    raise DataError(f"the report has no account {account!r}")
+
+
+def _after(session: Session, row: int, trades: Mapping[str, float]) -> tuple[Book, Valuation]:
+    """One account's book after trades, and the valuation of its instruments."""
+    book, valuation = session.book, session.valuation
+    account: Account = replace(book.accounts[row], netting="gross")
+    names = [item.name for item in book.instruments]
+    if all(name in names for name in trades):
+        bought = np.zeros(len(names))
+        for name, size in trades.items():
+            bought[names.index(name)] += size
+        held = _matrix(book.quantities[[row]].toarray()[0] + bought)
+        orders = book.buys[[row]], book.sells[[row]]
+        return Book((account,), book.instruments, held, *orders, book.known), valuation
+    unknown = [name for name in trades if name not in book.known]
+    if unknown:
+        raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
+    # An instrument that nobody holds: value it, and what this account touches, on the way.
+    touched = abs(book.quantities[[row]]) + abs(book.buys[[row]]) + abs(book.sells[[row]])
+    chosen = sorted({*trades, *(names[column] for column in touched.indices)})
+    items: tuple[Instrument, ...] = tuple(book.known[name] for name in chosen)
+    columns = [names.index(name) if name in names else -1 for name in chosen]
+    dense = [
+        np.array([0.0 if c < 0 else matrix[row, c] for c in columns])
+        for matrix in (book.quantities, book.buys, book.sells)
+    ]
+    dense[0] += [trades.get(name, 0.0) for name in chosen]
+    held, buys, sells = (_matrix(line) for line in dense)
+    small = Book((account,), items, held, buys, sells, book.known)
+    check_book(small, valuation.scenarios, valuation.market)
+    return small, replace(valuation, instruments=items)
+
+
+def _matrix(line: Any) -> sparse.csr_array:
+    matrix = sparse.csr_array(np.asarray(line, float)[None])
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    return matrix
