@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,10 @@ class Book:
 
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of accounts, instruments, quantities and open orders."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         matrices = [self.quantities, *(m for m in (self.buys, self.sells) if m.nnz)]
         return digest(
             tuple(astuple(account) for account in self.accounts),

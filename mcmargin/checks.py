@@ -1,15 +1,37 @@
-"""What several stages share: whole numbers, times for people, the shape of a progress callback."""
+"""What several stages share: whole numbers, times for people, progress, work on threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from mcmargin.errors import PolicyError
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the pieces of work done, and how many there are in all."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results of `work`, in the items' order, made by threads where there are several.
+
+    Examples
+    --------
+    >>> list(parallel(abs, [-1, 2, -3], 2))
+    [1, 2, 3]
+    """
+    if threads < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(work, items)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:

@@ -7,14 +7,13 @@ depends on the blocks.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import Progress
+from mcmargin.checks import Progress, parallel
 from mcmargin.engines.arrays import array_module, device_matrix, to_host
 from mcmargin.market import Market
 from mcmargin.orders import worst_fills
@@ -86,12 +85,11 @@ def unit_figures(
         return _block_figures(units, range(start, min(start + size, count)), valuation, policy)
 
     parts: list[UnitFigures] = []
-    threads = 1 if device or not valuation.fits else valuation.threads
-    with ThreadPoolExecutor(threads) as pool:
-        for part in pool.map(work, starts):
-            parts.append(part)
-            if progress is not None:
-                progress(min(len(parts) * size, count), count)
+    threads = 1 if device or not valuation.fits else min(valuation.threads, len(starts))
+    for part in parallel(work, starts, threads):
+        parts.append(part)
+        if progress is not None:
+            progress(min(len(parts) * size, count), count)
     columns = {
         each.name: np.concatenate([getattr(part, each.name) for part in parts])
         for each in fields(UnitFigures)

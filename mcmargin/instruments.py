@@ -11,13 +11,14 @@ exposure(market)         the same times its sensitivity: what one unit moves lik
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from mcmargin.bars import years_between
-from mcmargin.black76 import black76_greeks, black76_values
+from mcmargin.black76 import black76_greeks, black76_point, black76_values
 from mcmargin.errors import DataError
 
 if TYPE_CHECKING:
@@ -305,8 +306,8 @@ class Option:
     def value(self, market: Market) -> float:
         """Value of one unit today, discounted; see `greeks`."""
         forward, years, volatility = self._today(market)
-        black = black76_values(forward, self.strike, volatility, years**0.5, self._sign)
-        return self.contract_size * float(black) * market.discount(self.currency, years)
+        value, _ = black76_point(forward, self.strike, volatility, years, self._sign)
+        return self.contract_size * value * market.discount(self.currency, years)
 
     def greeks(self, market: Market) -> dict[str, float]:
         """Value, delta, gamma, vega and theta of one unit.
@@ -355,7 +356,7 @@ class Option:
     def _black(self, paths: ScenarioMarket, years: float) -> Any:
         forward = self._forward_on(paths, years)
         volatility = paths.smile(self.underlying, years, self.strike / forward)
-        volatility *= paths.volatility_ratio(self.underlying, years)
+        volatility = volatility * paths.volatility_ratio(self.underlying, years)
         return black76_values(forward, self.strike, volatility, years**0.5, self._sign)
 
     def _forward_on(self, paths: ScenarioMarket, years: float) -> Any:
@@ -379,9 +380,8 @@ class Option:
             forward = self.future.price(market)
         else:
             carry = market.carry.get(self.underlying, 0.0)
-            forward = market.price(self.underlying) * float(np.exp(carry * years))
-        moneyness = np.array([self.strike / forward])
-        return forward, years, float(market.smile(self.underlying, years, moneyness)[0])
+            forward = market.price(self.underlying) * math.exp(carry * years)
+        return forward, years, market.volatility_at(self.underlying, years, self.strike / forward)
 
     def notional(self, market: Market) -> float:
         """Size x price of the underlying."""
@@ -389,7 +389,9 @@ class Option:
 
     def exposure(self, market: Market) -> float:
         """Delta x price of the underlying."""
-        return self.greeks(market)["delta"] * market.price(self.underlying)
+        forward, years, volatility = self._today(market)
+        _, delta = black76_point(forward, self.strike, volatility, years, self._sign)
+        return self.contract_size * delta * forward * market.discount(self.currency, years)
 
 
 Instrument: TypeAlias = Spot | Perpetual | Future | Option

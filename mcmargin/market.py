@@ -6,15 +6,14 @@ counted in the market's own, the quote currency of every spot price.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError
 from mcmargin.surface import VolatilitySurface
 
@@ -138,24 +137,29 @@ class Market:
 
     def discount(self, currency: str, years: float) -> float:
         """exp(-rate x years)."""
-        return float(np.exp(-self.rate(currency) * years))
+        return math.exp(-self.rate(currency) * years)
 
-    def smile(self, underlying: str, years: float, moneyness: NDArray[np.float64]) -> Any:
-        """Implied volatility at strike / forward of any shape; float64, on a device or not.
+    def level_of(self, underlying: str) -> float | VolatilitySurface:
+        """Implied volatility of an underlying.
 
         Raises
         ------
         DataError
-            If the underlying has none.
+            If it has none.
         """
         level = self.volatility.get(underlying)
         if level is None:
             raise DataError(
                 f"the market has no volatility of {underlying!r}; options on it need one"
             )
+        return level if isinstance(level, VolatilitySurface) else float(level)
+
+    def volatility_at(self, underlying: str, years: float, moneyness: float) -> float:
+        """Implied volatility at one time to expiry and one strike / forward."""
+        level = self.level_of(underlying)
         if isinstance(level, VolatilitySurface):
-            return level.volatility(years, array_module(moneyness).log(moneyness))
-        return array_module(moneyness).full_like(moneyness, float(level))
+            return float(level.volatility(years, math.log(moneyness)))
+        return level
 
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of everything that is given, in one form for any types."""

@@ -352,10 +352,8 @@ def report_of(
     figures: UnitFigures,
     valuation: Valuation,
     policy: MarginPolicy,
-    *,
-    audit: bool = True,
 ) -> MarginReport:
-    """Gather units' figures by account and owner, with the audit trail unless it is not wanted."""
+    """Gather units' figures by account and owner, with the audit trail."""
     scenarios, market = valuation.scenarios, valuation.market
     columns = unit_columns(units, figures, valuation, policy)
     own = units.account >= 0
@@ -396,18 +394,37 @@ def report_of(
         market_as_of=str(market.as_of),
         market=market_terms(market),
         fingerprints={
-            name: part.fingerprint()
-            for name, part in (
-                *(("model", scenarios.model), ("book", book)),
-                *(("market", market), ("policy", policy)),
-            )
-            if audit
+            "model": scenarios.model.fingerprint(),
+            "book": book.fingerprint(),
+            "market": market.fingerprint(),
+            "policy": policy.fingerprint(),
         },
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
         versions=library_versions(),
         session=Session(book, valuation),
     )
+
+
+def account_margin(
+    book: Book, units: Units, figures: UnitFigures, valuation: Valuation, policy: MarginPolicy
+) -> AccountMargin:
+    """One account's figures, of a book that has no other."""
+    account = book.accounts[0]
+    sums: dict[str, Any] = {
+        name: float(column.sum())
+        for name, column in unit_columns(units, figures, valuation, policy).items()
+    }
+    columns = book.quantities.indices
+    exposures = valuation.units.exposure[columns] / valuation.market.price(account.currency)
+    entries = zip(columns, book.quantities.data, exposures, figures.contributions, strict=True)
+    held = tuple(
+        Contribution(book.instruments[column].name, float(q), float(q * exposure), float(share))
+        for column, q, exposure, share in entries
+    )
+    for figure in INTERVALS:
+        sums[f"{figure}_interval"] = (sums.pop(f"{figure}_low"), sums.pop(f"{figure}_high"))
+    return AccountMargin(account.name, account.owner, account.currency, **sums, contributions=held)
 
 
 def unit_columns(

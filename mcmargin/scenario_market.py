@@ -6,9 +6,7 @@ draws of named things at any simulated horizon, float64, on the device where the
 
 from __future__ import annotations
 
-import importlib
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from mcmargin.bars import YEAR, years_between
 from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.market import Market
-from mcmargin.random_stream import TILE_PATHS, lane_of
+from mcmargin.random_stream import TILE_PATHS
 from mcmargin.simulation import Scenarios
 from mcmargin.surface import VolatilitySurface
 from mcmargin.volatility import VarianceOutlook
@@ -52,14 +50,6 @@ class PathBlock:
         return ScenarioMarket(self, horizon)
 
     @cached_property
-    def _engine(self) -> ModuleType:
-        return importlib.import_module(f"mcmargin.engines.{self.xp.__name__}_engine")
-
-    @cached_property
-    def _steps(self) -> range:
-        return range(self.scenarios.plan.horizons[-1])
-
-    @cached_property
     def bar_years(self) -> Any:
         """Length of each simulated bar from the market's time on; float64 [steps], on the host."""
         closes = self.scenarios.bar_closes
@@ -69,22 +59,16 @@ class PathBlock:
     def walk(self, name: str) -> Any:
         """Brownian motion of a named thing, years as its clock; float64 [steps, paths]."""
         if name not in self._drawn:
-            seed = self.scenarios.plan.seed
-            normals = self._engine.named_normals(seed, lane_of(name), self.tiles, self._steps)
-            normals = normals[:, : self.paths.stop - self.paths.start]
-            normals *= self.xp.asarray(np.sqrt(self.bar_years))[:, None]
-            self._drawn[name] = self.xp.cumsum(normals, axis=0)
+            normals = self.scenarios.named_normals(name, self.tiles)
+            clock = self.xp.asarray(np.sqrt(self.bar_years))[:, None]
+            self._drawn[name] = self.xp.cumsum(normals * clock, axis=0)
         return self._drawn[name]
 
     def jumped(self, name: str, probability: float) -> Any:
         """Whether a named thing has jumped by each step; bool [steps, paths]."""
         key = f"jump of {name}"
         if key not in self._drawn:
-            seed = self.scenarios.plan.seed
-            jumps = self._engine.named_jumps(
-                seed, lane_of(name), self.tiles, self._steps, probability
-            )
-            jumps = jumps[:, : self.paths.stop - self.paths.start]
+            jumps = self.scenarios.named_jumps(name, self.tiles, probability)
             self._drawn[key] = self.xp.cumsum(jumps, axis=0) > 0
         return self._drawn[key]
 
@@ -140,10 +124,10 @@ class ScenarioMarket:
         return self if bar == self.horizon else self._block.at(bar)
 
     def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
-        """Today's implied volatility at strike / forward and a time to expiry; a fresh array."""
-        level = self.market.volatility.get(underlying)
+        """Today's implied volatility at strike / forward: an array of its shape, or a number."""
+        level = self.market.level_of(underlying)
         if not isinstance(level, VolatilitySurface):
-            return self.market.smile(underlying, years, moneyness)
+            return level
         table = self._once("smile", (underlying, years), lambda: level.slice(years))
         return table.volatility(self._block.xp.log(moneyness))
 

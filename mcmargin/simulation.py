@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,19 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, whole_number
 from mcmargin.engines import cupy_engine
-from mcmargin.engines.arrays import to_host
+from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError, PolicyError
 from mcmargin.files import write_atomically
 from mcmargin.market import Market
 from mcmargin.model import MarketModel
-from mcmargin.random_stream import TILE_PATHS
+from mcmargin.random_stream import TILE_PATHS, lane_of
 from mcmargin.volatility import VarianceOutlook, variance_outlook
 
 LINUX = sys.platform == "linux"
+NAMED_BYTES = 2**28
+"""Draws of named things that scenarios keep."""
+
 ENGINES = ("auto", "numpy", "cupy")
 
 
@@ -154,6 +158,37 @@ class Scenarios:
 
     @cached_property
     def _outlooks(self) -> dict[tuple[str, int], VarianceOutlook]:
+        return {}
+
+    def named_normals(self, name: str, tiles: range) -> Any:
+        """Standard normals of a named thing, each bar; float64 [longest horizon, paths of tiles].
+
+        Drawn where the scenarios lie, and kept while `NAMED_BYTES` of them last, so that a market
+        that moves is valued again without new draws.
+        """
+        key = (name, tiles.start, tiles.stop)
+        if key not in self._named:
+            engine, steps = self._engine, range(self.plan.horizons[-1])
+            drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
+            drawn = drawn[:, : self.plan.paths_in(tiles)]
+            if sum(each.nbytes for each in self._named.values()) + drawn.nbytes > NAMED_BYTES:
+                return drawn
+            self._named[key] = drawn
+        return self._named[key]
+
+    def named_jumps(self, name: str, tiles: range, probability: float) -> Any:
+        """Whether a named thing jumps in each bar; bool [longest horizon, paths of tiles]."""
+        steps = range(self.plan.horizons[-1])
+        jumps = self._engine.named_jumps(self.plan.seed, lane_of(name), tiles, steps, probability)
+        return jumps[:, : self.plan.paths_in(tiles)]
+
+    @property
+    def _engine(self) -> ModuleType:
+        where = array_module(self.returns).__name__
+        return importlib.import_module(f"mcmargin.engines.{where}_engine")
+
+    @cached_property
+    def _named(self) -> dict[tuple[str, int, int], Any]:
         return {}
 
     def horizon_index(self, horizon: int) -> int:

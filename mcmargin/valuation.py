@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.errors import DataError
-from mcmargin.instruments import Instrument, assets_of
+from mcmargin.instruments import Instrument
 from mcmargin.market import Market
 from mcmargin.random_stream import TILE_PATHS
 from mcmargin.scenario_market import PathBlock
@@ -56,6 +54,7 @@ class Valuation:
     memory_limit : int
         Bytes that value changes may take.
     threads : int
+        For what is taken of the changes.
     """
 
     instruments: tuple[Instrument, ...]
@@ -106,9 +105,8 @@ class Valuation:
         """Value changes of one unit of each instrument on a block; float64 [instruments, paths]."""
         at = {horizon: block.at(horizon) for horizon in set(self.horizons.values())}
         out = block.xp.empty((len(instruments), block.paths.stop - block.paths.start))
-
-        def value(row: int) -> None:
-            item = instruments[row]
+        # No threads: array operations on one instrument's paths are too short to share out.
+        for row, item in enumerate(instruments):
             paths = at[self.horizons[item.product]]
             gain = item.gain(paths)
             if item.currency != self.market.currency:
@@ -117,38 +115,7 @@ class Valuation:
                 rate = paths.currency(item.currency)
                 gain = (start + gain) * rate - start * self.market.price(item.currency)
             out[row] = gain
-
-        if self.threads == 1 or len(instruments) < 2 or block.xp is not np:
-            for row in range(len(instruments)):
-                value(row)
-            return out
-        with ThreadPoolExecutor(self.threads) as pool:
-            for _ in pool.map(value, range(len(instruments))):
-                pass
         return out
-
-
-def check_instruments(
-    instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
-) -> None:
-    """Refuse an instrument that the model or the market cannot value.
-
-    Raises
-    ------
-    DataError
-        Naming the instrument and the asset.
-    """
-    for item in instruments:
-        for name in assets_of(item):
-            where = f"instrument {item.name!r}"
-            simulated = name in scenarios.assets or name in (*market.fx, market.currency)
-            if not simulated:
-                raise DataError(
-                    f"{where}: the model has no asset {name!r}; it has "
-                    f"{', '.join(scenarios.assets)}"
-                )
-            if name not in (*market.spot, *market.fx, market.currency):
-                raise DataError(f"{where}: the market has no price of {name!r}")
 
 
 def default_memory_limit() -> int:

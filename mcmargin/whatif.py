@@ -20,7 +20,13 @@ from mcmargin.errors import DataError
 from mcmargin.figures import gains_of, unit_figures
 from mcmargin.instruments import Instrument
 from mcmargin.margining import check_book
-from mcmargin.reporting import AccountMargin, MarginReport, Session, report_of, unit_columns
+from mcmargin.reporting import (
+    AccountMargin,
+    MarginReport,
+    Session,
+    account_margin,
+    unit_columns,
+)
 from mcmargin.units import units_of
 from mcmargin.valuation import Valuation
 
@@ -39,7 +45,7 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
     book, valuation = _after(session, _row(session.book, account), trades)
     units = units_of(book)
     figures = unit_figures(units, valuation, report.policy)
-    return report_of(book, units, figures, valuation, report.policy, audit=False).accounts[0]
+    return account_margin(book, units, figures, valuation, report.policy)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -47,7 +53,8 @@ def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     session = _session(report)
     row = _row(session.book, account)
     codes = (session.book.accounts[row].currency,)
-    return to_host(gains_of(session.book.quantities[[row]], codes, session.valuation))[0]
+    gains = to_host(gains_of(session.book.quantities[[row]], codes, session.valuation))
+    return np.asarray(gains[0])
 
 
 def max_order(
