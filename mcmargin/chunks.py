@@ -67,7 +67,8 @@ def elementwise(
         dtype = floating_type(operands) if out is None else np.dtype(out.dtype)
     result = out
     if out is None:
-        out = xp.empty(np.broadcast_shapes(*(np.shape(x) for x in operands)), dtype)
+        shapes = (x.shape if hasattr(x, "shape") else np.shape(x) for x in operands)
+        out = xp.empty(np.broadcast_shapes(*shapes), dtype)
     # Infinite moneyness and powers that vanish are part of the arithmetic, not accidents.
     with np.errstate(all="ignore"):
         if xp is np:

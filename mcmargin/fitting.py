@@ -87,15 +87,20 @@ def fit_asset(
     """
     likelihood = "normal" if innovations == "empirical" else innovations
     refused: list[str] = []
-    chain = dict.fromkeys([(volatility, likelihood), ("garch", "t"), ("ewma", "t")])
-    for kind, law in chain:
-        fit, reason = _try_fit(returns, kind, law, start if not refused else None)
+    asked, warm = (volatility, likelihood), [] if start is None else [start]
+    # What a warm start does not reach, a cold one may.
+    chain = [(asked, first) for first in (*warm, None)]
+    chain += [(each, None) for each in (("garch", "t"), ("ewma", "t")) if each != asked]
+    for (kind, law), first in chain:
+        fit, reason = _try_fit(returns, kind, law, first)
         if fit is not None:
             if innovations == "empirical":
                 marginal = empirical_innovations(fit.residuals, asset=asset)
                 fit = replace(fit, innovations=marginal)
             return replace(fit, refused=tuple(refused))
-        refused.append(f"{kind} with {law} innovations {reason}")
+        refused.append(
+            f"{kind} with {law} innovations{'' if first is None else ', warm,'} {reason}"
+        )
     raise CalibrationError(f"{asset}: nothing could be fitted: {'; '.join(refused)}")
 
 

@@ -112,10 +112,11 @@ class MarketModel:
             If an asset is missing, nothing is newer than the model, or a `historical` model was
             not made by `calibrate`.
         """
-        lacking = [asset for asset in self.assets if asset not in prices.assets]
+        places = {asset: at for at, asset in enumerate(prices.assets)}
+        lacking = [asset for asset in self.assets if asset not in places]
         if lacking:
             raise DataError(f"{prices.source}: no column for asset {lacking[0]!r} of the model")
-        columns = [prices.assets.index(asset) for asset in self.assets]
+        columns = [places[asset] for asset in self.assets]
         rows = prices.prices[:, columns]
         newer = prices.times > self.committed.as_of
         if not provisional:

@@ -205,3 +205,53 @@ def test_named_draws(cupy):
     # 12,288 draws: 4.5 standard errors.
     share = float(to_host(engine.named_jumps(7, lane, range(6), range(1), 0.3)).mean())
     assert abs(share - 0.3) < 4.5 * np.sqrt(0.21 / 12_288)
+
+
+def test_derivative_margins_are_the_same(cupy):
+    """Options, futures, perpetuals, currencies, orders and units, revalued on either device."""
+    model = make_model(("gjr", "garch", "egarch"), "t", "t", variance=4e-4)
+    ours, peer = both(model, horizon=None, horizons=(1, 2, 5), paths=10_000)
+    items = [
+        mm.Spot("S", "a0"),
+        mm.Perpetual("P", "a1", funding_rate=1e-4),
+        mm.Perpetual("I", "a0", inverse=True, contract_size=10.0),
+        mm.Future("F", "a0", "2020-06-01", carry=0.05),
+        mm.Option("C", "a0", "call", 105.0, "2020-02-01"),
+        mm.Option("K", "a1", "put", 50.0, "2020-01-03", settlement="coin"),
+        mm.Option("G", "a2", "put", 90.0, "2020-03-01"),
+        mm.Spot("U", "USDT"),
+        mm.Spot("E", "a1", "EUR"),
+    ]
+    rng = np.random.default_rng(73)
+    rows = [(a, item.name, float(q)) for a in "xyz" for item, q in
+            zip(items, rng.normal(0, 10, len(items)), strict=True)]  # fmt: skip
+    orders = [("x", "S", 5.0), ("x", "C", -7.0), ("y", "P", 3.0)]
+    columns = ["account", "instrument", "quantity"]
+    book = mm.Book.from_frame(
+        pd.DataFrame(rows, columns=columns),
+        instruments=items,
+        accounts=[mm.Account("x", "EUR"), mm.Account("y", mode="isolated"), mm.Account("z", "a0")],
+        orders=pd.DataFrame(orders, columns=columns),
+    )
+    market = mm.Market(
+        as_of=model.as_of,
+        spot={"a0": 100.0, "a1": 50.0, "a2": 100.0},
+        volatility={"a0": 0.5, "a1": 0.6, "a2": 0.4},
+        fx={"EUR": 1.2, "USDT": 1.0},
+        fx_volatility={"EUR": 0.1},
+        depeg={"USDT": mm.Depeg(0.01, 0.3)},
+        rates={"USD": 0.03},
+        carry={"a0": 0.04},
+    )
+    policy = mm.MarginPolicy(horizons={"option": 2}, short_option_minimum=0.01)
+    reports = [mm.margin(book, scenarios, market, policy) for scenarios in (ours, peer)]
+    numbers = reports[0].figures.select_dtypes("number").columns
+    gross = reports[1].figures["gross_exposure"].to_numpy()
+    for name in numbers:
+        a, b = (report.figures[name].to_numpy() for report in reports)
+        assert (np.abs(a - b) <= 2e-5 * gross).all(), name
+    for memory_limit in (1, 40 * 2048 * 8):
+        again = mm.margin(book, ours, market, policy, memory_limit=memory_limit)
+        np.testing.assert_allclose(again.figures["margin"], reports[0].figures["margin"], rtol=1e-9)
+    moved = [report.what_if("x", {"F": 3.0}).margin for report in reports]
+    assert abs(moved[0] - moved[1]) <= 2e-5 * gross[0]

@@ -48,6 +48,7 @@ FUNCTIONS = {
     **dict.fromkeys(("squeeze", "expand_dims"), "a axis"),
     **dict.fromkeys(("allclose", "isclose"), "a b rtol atol equal_nan"),
     "array_equal": "a1 a2 equal_nan",
+    "interp": "x xp fp left right period",
     "broadcast_to": "array shape",
     "clip": "a a_min a_max out",
     "column_stack": "tup",
