@@ -199,7 +199,13 @@ class _Current:
 
     @property
     def attributes(self) -> dict[str, int]:
-        return {"MultiProcessorCount": 132, "MaxThreadsPerBlock": 1024}
+        return {
+            "MultiProcessorCount": 132,
+            "MaxThreadsPerBlock": 1024,
+            "ClockRate": 1_980_000,
+            "MemoryClockRate": 2_619_000,
+            "GlobalMemoryBusWidth": 5120,
+        }
 
     @property
     def mem_info(self) -> tuple[int, int]:
@@ -312,6 +318,8 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
         getDeviceProperties=functools.partial(_properties, machine),
         memGetInfo=lambda: _Current(machine).mem_info,
         deviceSynchronize=lambda: None,
+        driverGetVersion=lambda: 13_000,
+        runtimeGetVersion=lambda: 13_020,
     )
     cublas = {
         "CUBLAS_DEFAULT_MATH": 0,
