@@ -19,7 +19,7 @@ ON_A_DEVICE = Path(__file__).parent / "gpu"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark `gpu` what runs on a GPU where there is one: the `cupy` fixture's users, and tests/gpu."""
+    """Mark `gpu` what a GPU runs where there is one: users of the `cupy` fixture, and tests/gpu."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         # A test that asks for the pretended machine runs on it everywhere.
