@@ -81,7 +81,7 @@ def test_a_failure_is_told_and_is_the_exit_status(machine, tmp_path):
 
 
 @pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
-@pytest.mark.parametrize("module", ["tests.gpu.check"])
+@pytest.mark.parametrize("module", ["tests.gpu.check", "benchmarks.gpu"])
 def test_without_a_gpu_it_says_so(module, tmp_path):
     done = run_bare(module, "--results", tmp_path, gpu=None)
     assert done.returncode == 2

@@ -278,7 +278,8 @@ def main():
     if reason is not None:
         raise SystemExit(f"sass_counts: {reason}")
     counts = {name: count(variant) for name, variant in VARIANTS.items()}
-    kept = {"compiler": f"nvcc {compiler()}", "target": TARGET, "rates": RATES, "kernels": counts}
+    kept = {"compiler": f"nvcc {compiler()}", "target": TARGET, "rates": RATES}
+    kept |= {"issued": ISSUED, "kernels": counts}
     OUT.write_text(json.dumps(kept, indent=1) + "\n")
     for name, found in counts.items():
         print(
