@@ -72,7 +72,7 @@ def ours_streamed(model, bars):
         tiles = range(start, min(start + PART_TILES, len(plan.tiles)))
         returns, _, _, _ = cupy_engine.simulate_paths(model, plan, Execution(), tiles)
         parts.append(weights @ returns[0])
-    return cupy.concatenate(parts)
+    return parts
 
 
 def peers_streamed(peer, model, bars):
@@ -94,27 +94,23 @@ def test_simulation(benchmark, cupy, who, name):
     model, bars = workload(name)
     cupy.get_default_memory_pool().free_all_blocks()
 
+    own = who == "mcmargin"
+
     def run():
         if name == STREAMED:
-            done = (
-                ours_streamed(model, bars)
-                if who == "mcmargin"
-                else peers_streamed(peer, model, bars)
-            )
-            peer.wait(done[-1])
-            return sum(len(part) for part in done) if who != "mcmargin" else len(done)
-        returns, variance = (
-            ours(model, bars) if who == "mcmargin" else peer.simulate(model, bars, PATHS)
-        )
+            parts = ours_streamed(model, bars) if own else peers_streamed(peer, model, bars)
+            peer.wait(parts[-1])
+            return sum(len(part) for part in parts)
+        returns, variance = ours(model, bars) if own else peer.simulate(model, bars, PATHS)
         peer.wait(variance)
-        return returns.shape
+        return tuple(returns.shape)
 
     benchmark.group = name
     benchmark.extra_info |= {"who": who, "asset_steps": len(model.assets) * bars * PATHS}
     try:
         done = benchmark.pedantic(run, rounds=ROUNDS.get(who, OTHER_ROUNDS), warmup_rounds=1)
     except Exception as error:
-        if who == "mcmargin" or "memory" not in str(error).lower():
+        if own or "memory" not in str(error).lower():
             raise
         pytest.skip(f"{who}, {name}: out of memory")
     finally:
