@@ -20,6 +20,14 @@ from mcmargin.simulation import SimulationPlan
 
 INSTRUCTIONS = Path(__file__).parents[1] / "docs" / "gpu_instructions.json"
 STEPS = ("normals", "product", "mixing", "evolve")
+WORKLOADS = {
+    "W1": ("garch", "normal", "gaussian", 20, 10),
+    "W2": ("gjr", "t", "t", 100, 10),
+    "W3": ("garch", "normal", "gaussian", 500, 2),
+    "W4": ("garch", "normal", "gaussian", 1000, 10),
+}
+"""Volatility, innovations, dependence, assets and bars."""
+PATHS = 1_000_000
 SINGLE = 4
 """Bytes of a float32."""
 

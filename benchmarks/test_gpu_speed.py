@@ -11,6 +11,7 @@ import os
 import numpy as np
 import pytest
 
+from benchmarks import gpu_steps
 from benchmarks.device import facts, on_the_double
 from benchmarks.gpu_peers import PEERS
 from benchmarks.gpu_steps import STEPS, bound, make_block, work_of
@@ -22,18 +23,12 @@ from tests.models import make_model
 if not os.environ.get("MCMARGIN_TEST_GPU"):
     pytest.skip("for a GPU: make gpu-bench", allow_module_level=True)
 
-WORKLOADS = {
-    "W1": ("garch", "normal", "gaussian", 20, 10),
-    "W2": ("gjr", "t", "t", 100, 10),
-    "W3": ("garch", "normal", "gaussian", 500, 2),
-    "W4": ("garch", "normal", "gaussian", 1000, 10),
-}
 STREAMED = "W4"
-PATHS = 1_000_000
 PART_TILES = 32
 PEER_PART = 62_500
 """Paths that a peer simulates at a time where it streams: about ours, and a whole share."""
 
+WORKLOADS, PATHS = gpu_steps.WORKLOADS, gpu_steps.PATHS
 if on_the_double():
     WORKLOADS = {name: (*kinds, 3, 2) for name, (*kinds, _, _) in WORKLOADS.items()}
     PATHS, PART_TILES, PEER_PART = 2_100, 1, 300

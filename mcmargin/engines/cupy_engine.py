@@ -221,7 +221,8 @@ def _simulate_share(
             if report.wanted:
                 cupy.cuda.get_current_stream().synchronize()
             report.add(len(here))
-        floored, capped = (int(flag[:kept].sum()) for flag in cupy.asnumpy(flags))
+        # Counted where they lie: to copy and count a million flags takes as long as to simulate.
+        floored, capped = (int(n) for n in cupy.asnumpy(flags[:, :kept].sum(axis=1)))
     return returns, next_variance, floored, capped
 
 
