@@ -76,7 +76,7 @@ def test_normals(cupy, dtype, factors):
     slots, steps, tiles = 3, range(4, 6), range(5, 7)
     out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), dtype)
     kernel("normals.cu", f"normals<{C_TYPES[dtype]}>")(
-        (slots * len(steps) * len(tiles),),
+        (len(tiles), len(steps), slots),
         (256,),
         (
             *(

@@ -53,8 +53,9 @@ $slow:
 def test_every_kernel_is_counted():
     counted = {variant.name for variant in sass_counts.VARIANTS.values()}
     kernels = {name for names in NAME_EXPRESSIONS.values() for name in names}
-    # float64 mixing differs from float32's in its last store; float64 dates from the scaled kind's.
-    assert kernels - counted == {"mixing<double>", "evolve<double, 1>"}
+    # float64 mixing differs from float32's in its last store; float64 dates from the scaled kind's;
+    # jumps are drawn as dates are, for single instruments.
+    assert kernels - counted == {"mixing<double>", "evolve<double, 1>", "jumps"}
     assert set(KEPT["kernels"]) == set(sass_counts.VARIANTS)
 
 

@@ -54,6 +54,9 @@ PRODUCT_ROWS = 256
 SAMPLE = 16_384
 """Paths of the sample that bounds a selection."""
 
+LARGEST_OFFSET = 2**31 - 1
+"""Draws of one asset in a block: kernels/evolve.cu counts them in 32 bits."""
+
 THREADS = 256
 NULL = np.uintp(0)
 EGARCH, TABLED = 1, 2
@@ -203,7 +206,8 @@ def _simulate_share(
                 "paths or horizons"
             ) from None
         steps = plan.horizons[-1]
-        block = min(execution.block_tiles or _fitting_tiles(constants, steps), len(tiles))
+        block = execution.block_tiles or _fitting_tiles(constants, steps)
+        block = min(block, len(tiles), LARGEST_OFFSET // (steps * TILE_PATHS))
         start = tiles.start
         while start < tiles.stop:
             here = range(start, min(start + block, tiles.stop))
@@ -396,7 +400,7 @@ def _normals(
     _launch(
         "normals.cu",
         f"normals<{_c_type(dtype)}>",
-        (slots * len(steps) * len(tiles),),
+        (len(tiles), len(steps), slots),
         TILE_PATHS // 8,
         (
             *(out, *key, np.int32(purpose), np.uint64(lane), np.int64(tiles.start)),
