@@ -28,8 +28,8 @@ REGISTERS = {
     "evolve<double, 0>": 76,
     "evolve<double, 1>": 65,
 }
-"""At most so many: an eighth above the worst architecture of NVRTC 13.5 (32, 54, 40, 40, 32, 30, 52,
-42, 67, 58). More means fewer threads at a time on a multiprocessor."""
+"""At most so many: an eighth above the worst architecture of NVRTC 13.5 (32, 54, 40, 40, 32, 30,
+52, 42, 67, 58). More means fewer threads at a time on a multiprocessor."""
 
 FILES = pytest.mark.parametrize("file", NAME_EXPRESSIONS)
 
