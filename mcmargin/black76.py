@@ -346,7 +346,7 @@ def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
     xp = array_module(array)
     good = xp.isfinite(array) & (array > 0 if above else array >= 0)
     if not bool(good.all()):
-        at = np.unravel_index(int(xp.argmin(good)), array.shape)
+        at = np.unravel_index(int(xp.flatnonzero(~good)[0]), array.shape)
         where = f", element {', '.join(map(str, at))}" if at else ""
         least = "above 0" if above else "0 or more"
         raise DataError(f"options: {name}{where} is {array[at]}; it must be finite and {least}")

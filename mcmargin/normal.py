@@ -134,16 +134,15 @@ def _cdf(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> None:
     xp.subtract(z, rounded, out=rest)
     xp.add(z, rounded, out=z)
     xp.multiply(rest, z, out=rest)
-    for exponent in (rounded, rest):
-        if exponent is rounded:
-            xp.square(exponent, out=exponent)
-        xp.multiply(exponent, -0.5, out=exponent)
-        xp.exp(exponent, out=exponent)
-        xp.multiply(polynomial, exponent, out=polynomial)
-    # One minus the tail above 0: b + (1 - 2 b) tail, with b 1 there and 0 elsewhere.
-    above = z
+    xp.square(rounded, out=rounded)
+    for square in (rounded, rest):
+        xp.multiply(square, -0.5, out=square)
+        xp.exp(square, out=square)
+        xp.multiply(polynomial, square, out=polynomial)
+    # 1 less the tail above 0, where `above` is 1 and not 0.
+    above, sign = z, rest
     above[...] = x > 0
-    xp.multiply(above, -2.0, out=rest)
-    xp.add(rest, 1.0, out=rest)
-    xp.multiply(polynomial, rest, out=polynomial)
+    xp.multiply(above, -2.0, out=sign)
+    xp.add(sign, 1.0, out=sign)
+    xp.multiply(polynomial, sign, out=polynomial)
     xp.add(polynomial, above, out=out)
