@@ -124,23 +124,21 @@ class VolatilitySurface:
             raise DataError(f"{source}: as_of must be a numpy.datetime64, not {as_of!r}")
         as_of = as_of.astype("datetime64[ns]")
         quotes = quotes_by_expiry(frame, as_of=as_of, forward=forward, source=source)
-        smiles: list[Smile] = []
-        for expiry in quotes:
-            before = smiles[-1] if smiles else None
-            smiles.append(
-                repaired(expiry, before, source=source)
-                if repair
-                else Smile.through(expiry.log_moneyness, expiry.variances)
-            )
-        if not repair:
+        smiles = [Smile.through(expiry.log_moneyness, expiry.variances) for expiry in quotes]
+        repairs: list[Repair] = []
+        if repair:
+            for at, expiry in enumerate(quotes):
+                before = smiles[at - 1] if at else None
+                smiles[at] = repaired(expiry, before, source=source)
+                repairs += _changes(expiry, smiles[at])
+        else:
             require_no_arbitrage(quotes, smiles, source=source)
-        changed = [_changes(expiry, smile) for expiry, smile in zip(quotes, smiles, strict=True)]
         return cls(
             as_of,
             np.array([expiry.expiry for expiry in quotes]),
             np.array([expiry.forward for expiry in quotes]),
             tuple(smiles),
-            tuple(change for changes in changed for change in changes),
+            tuple(repairs),
         )
 
     @property
@@ -226,11 +224,10 @@ def _changes(quotes: ExpiryQuotes, smile: Smile) -> list[Repair]:
     return [
         Repair(
             plain_time(quotes.expiry),
-            float(quotes.forward * np.exp(k)),
-            float(k),
-            float(old),
-            float(new),
+            float(quotes.forward * np.exp(quotes.log_moneyness[at])),
+            float(quotes.log_moneyness[at]),
+            float(quotes.volatilities[at]),
+            float(after[at]),
         )
-        for k, old, new in zip(quotes.log_moneyness, quotes.volatilities, after, strict=True)
-        if abs(new - old) > 1e-12
+        for at in np.flatnonzero(np.abs(after - quotes.volatilities) > 1e-12)
     ]
