@@ -8,6 +8,7 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcmargin.black76 import black76_greeks
     from mcmargin.book import Account, Book, read_positions
     from mcmargin.calibration import calibrate
     from mcmargin.errors import (
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
         ModelFileError,
         PolicyError,
     )
+    from mcmargin.implied import implied_volatility
     from mcmargin.instruments import Spot
     from mcmargin.margining import margin
     from mcmargin.market import Market
     from mcmargin.model import MarketModel, load_model
     from mcmargin.policy import MarginPolicy
     from mcmargin.prices import PriceHistory, read_prices
+    from mcmargin.quotes import read_quotes
     from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios, SimulationPlan, simulate
+    from mcmargin.surface import VolatilitySurface
     from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
     from mcmargin.verification import Verification, verify
 
@@ -50,13 +54,17 @@ __all__ = [
     "Spot",
     "TailEstimate",
     "Verification",
+    "VolatilitySurface",
+    "black76_greeks",
     "calibrate",
     "estimate_tail",
     "expected_shortfall",
+    "implied_volatility",
     "load_model",
     "margin",
     "read_positions",
     "read_prices",
+    "read_quotes",
     "simulate",
     "value_at_risk",
     "verify",
@@ -68,6 +76,10 @@ _CONTENTS = {
     "model": ("MarketModel", "load_model"),
     "simulation": ("Scenarios", "SimulationPlan", "simulate"),
     "market": ("Market",),
+    "quotes": ("read_quotes",),
+    "surface": ("VolatilitySurface",),
+    "black76": ("black76_greeks",),
+    "implied": ("implied_volatility",),
     "instruments": ("Spot",),
     "book": ("Account", "Book", "read_positions"),
     "policy": ("MarginPolicy",),

@@ -7,6 +7,7 @@ computed without cancellation, plus intrinsic value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ DEVIATION_LIMIT = 100.0
 
 DISTANCE_LIMIT = 90.0
 """Log-moneyness in deviations from which the density vanishes for every deviation in bounds."""
+
+ROOT_2PI = math.sqrt(2 * math.pi)
 
 SHARE_BUFFERS = 8
 """That `otm_share` works in."""
@@ -292,7 +295,7 @@ def black76_greeks(
         distance = xp.minimum(x / bounded, DISTANCE_LIMIT)
         d1 = xp.where(forward > strike, distance, -distance) + bounded / 2
         # min(F, K) phi(x/s - s/2), which is F phi(d1) = K phi(d2).
-        density = low * xp.exp(-0.5 * (distance - bounded / 2) ** 2) / np.sqrt(2 * np.pi)
+        density = low * xp.exp(-0.5 * (distance - bounded / 2) ** 2) / ROOT_2PI
         some, moving = density > 0, (density > 0) & (volatility > 0)
         gamma = xp.where(some, density / (forward * forward * s), 0)
         theta = xp.where(moving, -density * volatility / (2 * DAYS_A_YEAR * root), 0)
