@@ -146,7 +146,7 @@ def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
     References
     ----------
     J. Gatheral and A. Jacquier, "Arbitrage-free SVI volatility surfaces", Quantitative Finance 14
-    (2014), equation (2.1).
+    (2014).
 
     Examples
     --------

@@ -1,8 +1,9 @@
 """Volatility surface: interpolation, extrapolation, arbitrage refused and repaired, slices.
 
 Surfaces come from published parameters: Gatheral and Jacquier, "Arbitrage-free SVI volatility
-surfaces", Quantitative Finance 14 (2014): Axel Vogt's smile and its mended form (examples 3.1 and
-5.1), and a power-law SSVI within the bound of their theorem 4.2.
+surfaces", Quantitative Finance 14 (2014): Axel Vogt's smile, its mended form, which keeps v, psi
+and p of the jump-wing parameters and sets c = p + 2 psi and the least variance 4 v p c / (p + c)^2,
+and a power-law SSVI within their bound eta (1 + |rho|) <= 2.
 """
 
 import numpy as np
