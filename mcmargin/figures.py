@@ -7,8 +7,9 @@ depends on the blocks.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from mcmargin.checks import Progress, parallel
 from mcmargin.engines.arrays import array_module, device_matrix, to_host
 from mcmargin.market import Market
 from mcmargin.orders import worst_fills
-from mcmargin.policy import MarginPolicy
 from mcmargin.scenario_market import PathBlock
 from mcmargin.tail import Tails, estimate_tails
 from mcmargin.units import Units
@@ -25,6 +25,8 @@ from mcmargin.valuation import Valuation
 
 BLOCK_BYTES = 16 * 2**20
 """Profit and loss of one block of units, where instruments need no second valuation."""
+
+T = TypeVar("T")
 
 GATHERED = 4096
 """Positions whose tail losses are gathered at a time."""
@@ -55,7 +57,13 @@ class UnitFigures:
 
 
 def unit_figures(
-    units: Units, valuation: Valuation, policy: MarginPolicy, *, progress: Progress | None = None
+    units: Units,
+    valuation: Valuation,
+    level: float,
+    *,
+    confidence: float = 0.95,
+    shares: bool = True,
+    progress: Progress | None = None,
 ) -> UnitFigures:
     """Figures of all units.
 
@@ -63,7 +71,9 @@ def unit_figures(
     ----------
     units : Units
     valuation : Valuation
-    policy : MarginPolicy
+    level, confidence : float
+    shares : bool
+        Whether contributions are wanted; without them they are zeros.
     progress : callable, optional
         Called with units done and in all.
 
@@ -71,7 +81,39 @@ def unit_figures(
     -------
     UnitFigures
     """
-    count = units.quantities.shape[0]
+
+    def work(rows: range) -> UnitFigures:
+        return _block_figures(units, rows, valuation, level, confidence, shares)
+
+    done, parts = 0, []
+    for rows, part in _by_blocks(work, units.quantities.shape[0], valuation):
+        done += len(rows)
+        parts.append(part)
+        if progress is not None:
+            progress(done, units.quantities.shape[0])
+    columns = {
+        each.name: np.concatenate([getattr(part, each.name) for part in parts])
+        for each in fields(UnitFigures)
+    }
+    return UnitFigures(**columns)
+
+
+def unit_shortfalls(units: Units, valuation: Valuation, level: float) -> NDArray[np.float64]:
+    """Expected shortfall of all units, open orders left out; float64 [units]."""
+
+    def work(rows: range) -> NDArray[np.float64]:
+        here = slice(rows.start, rows.stop)
+        gains = gains_of(units.quantities[here], units.currencies[here], valuation)
+        return estimate_tails(-gains, level=level).expected_shortfall
+
+    parts = [part for _, part in _by_blocks(work, units.quantities.shape[0], valuation)]
+    return np.concatenate(parts)
+
+
+def _by_blocks(
+    work: Callable[[range], T], count: int, valuation: Valuation
+) -> Iterator[tuple[range, T]]:
+    """Work on blocks of units whose profit and loss fits, in their order."""
     row_bytes = 8 * valuation.scenarios.plan.paths
     # Where instruments are valued anew for every block of units, the fewer blocks the better.
     most = BLOCK_BYTES if valuation.fits else valuation.memory_limit
@@ -81,30 +123,25 @@ def unit_figures(
     if valuation.fits:
         list(valuation.blocks())
 
-    def work(start: int) -> UnitFigures:
-        return _block_figures(units, range(start, min(start + size, count)), valuation, policy)
-
-    parts: list[UnitFigures] = []
     threads = 1 if device or not valuation.fits else min(valuation.threads, len(starts))
-    for part in parallel(work, starts, threads):
-        parts.append(part)
-        if progress is not None:
-            progress(min(len(parts) * size, count), count)
-    columns = {
-        each.name: np.concatenate([getattr(part, each.name) for part in parts])
-        for each in fields(UnitFigures)
-    }
-    return UnitFigures(**columns)
+    blocks = [range(start, min(start + size, count)) for start in starts]
+    yield from zip(blocks, parallel(work, blocks, threads), strict=True)
 
 
 def _block_figures(
-    units: Units, rows: range, valuation: Valuation, policy: MarginPolicy
+    units: Units,
+    rows: range,
+    valuation: Valuation,
+    level: float,
+    confidence: float,
+    shares: bool,
 ) -> UnitFigures:
     here = slice(rows.start, rows.stop)
     quantities = units.quantities[here]
     codes = units.currencies[here]
     gains = gains_of(quantities, codes, valuation)
-    tails = estimate_tails(-gains, level=policy.level, confidence=policy.confidence)
+    tails = estimate_tails(-gains, level=level, confidence=confidence)
+    shared = _contributions(quantities, codes, tails, valuation) if shares else None
     return UnitFigures(
         expected_shortfall=tails.expected_shortfall,
         expected_shortfall_error=tails.expected_shortfall_error,
@@ -112,8 +149,8 @@ def _block_figures(
         value_at_risk=tails.value_at_risk,
         value_at_risk_error=tails.value_at_risk_error,
         value_at_risk_interval=tails.value_at_risk_interval,
-        open_orders=_open_orders(units, rows, gains, tails, valuation, policy),
-        contributions=_contributions(quantities, codes, tails, valuation),
+        open_orders=_open_orders(units, rows, gains, tails, valuation, level),
+        contributions=np.zeros(quantities.nnz) if shared is None else shared,
     )
 
 
@@ -175,7 +212,7 @@ def _open_orders(
     gains: Any,
     tails: Tails,
     valuation: Valuation,
-    policy: MarginPolicy,
+    level: float,
 ) -> NDArray[np.float64]:
     """What the worst fills add to each unit's expected shortfall."""
     added = np.zeros(len(rows))
@@ -187,9 +224,7 @@ def _open_orders(
         if len(columns) == 0:
             continue
         changes = _unit_gains(columns, units.currencies[row], valuation)
-        worst, _ = worst_fills(
-            gains[at], changes, sells[columns], buys[columns], level=policy.level
-        )
+        worst, _ = worst_fills(gains[at], changes, sells[columns], buys[columns], level=level)
         added[at] = max(worst - tails.expected_shortfall[at], 0.0)
     return added
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from mcmargin.book import Account, Book
 from mcmargin.checks import Progress, whole_number
-from mcmargin.errors import DataError
-from mcmargin.figures import unit_figures
-from mcmargin.instruments import assets_of
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.instruments import Instrument, assets_of
 from mcmargin.market import Market
 from mcmargin.policy import MarginPolicy
-from mcmargin.reporting import MarginReport, report_of
+from mcmargin.reporting import MarginReport, previous_of, report_of
+from mcmargin.requirement import Run, requirement
 from mcmargin.simulation import Scenarios, thread_count
 from mcmargin.tail import tail_count
 from mcmargin.units import units_of
@@ -30,14 +30,14 @@ def margin(
     market: Market | None = None,
     policy: MarginPolicy | None = None,
     *,
+    previous: MarginReport | None = None,
     memory_limit: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> MarginReport:
     """Expected-shortfall margin of every account.
 
-    margin = max(ES with the worst fills of open orders, short-option minimum, 0) + the stressed
-    part of funding that exceeds what is expected.
+    How it is put together is declared by the policy; see `mcmargin.policy`.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ def margin(
         Prices to value at, in place of the model's latest.
     policy : MarginPolicy, optional
         99 % over the longest horizon by default.
+    previous : MarginReport, optional
+        The last report, where a buffer or a speed limit needs it.
     memory_limit : int, optional
         Bytes that valuations, and profit and loss, may take each; a quarter of the machine's
         memory by default. Changes no figure.
@@ -66,28 +68,76 @@ def margin(
         For an asset that the scenarios or the market lack, an expired instrument, a currency
         without rate or risk, or a model older than the policy allows.
     PolicyError
-        For a horizon that was not simulated, or too few paths for the level.
+        For a horizon, floor or stressed period that was not simulated, or too few paths for the
+        level.
     """
     policy = MarginPolicy() if policy is None else policy
     market = scenarios.market() if market is None else market
     limit = default_memory_limit() if memory_limit is None else memory_limit
-    horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    for horizon in horizons.values():
-        scenarios.horizon_index(horizon)
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)
     _check_age(scenarios, market, policy)
-    valuation = Valuation(
-        instruments=book.instruments,
-        scenarios=scenarios,
-        market=market,
-        horizons=horizons,
+    run = run_of(
+        book.instruments,
+        scenarios,
+        market,
+        policy,
         memory_limit=whole_number("memory_limit", limit),
         threads=thread_count(threads),
     )
     units = units_of(book)
-    figures = unit_figures(units, valuation, policy, progress=progress)
-    return report_of(book, units, figures, valuation, policy)
+    last = previous_of(book, units, previous, run)
+    required = requirement(units, len(book.accounts), run, policy, last, progress=progress)
+    return report_of(book, units, required, run, policy, given=scenarios, previous=previous)
+
+
+def run_of(
+    instruments: tuple[Instrument, ...],
+    scenarios: Scenarios,
+    market: Market,
+    policy: MarginPolicy,
+    *,
+    memory_limit: int,
+    threads: int,
+) -> Run:
+    """How to value instruments for each margin that a policy asks for.
+
+    Raises
+    ------
+    PolicyError
+        For a horizon, floor or stressed period that was not simulated.
+    """
+    longest = scenarios.plan.horizons[-1]
+    initial, maintenance = (
+        policy.horizons_from(longest),
+        policy.maintenance_horizons_from(longest),
+    )
+    for horizon in (*initial.values(), *maintenance.values()):
+        scenarios.horizon_index(horizon)
+    part = policy.procyclicality
+    wanted = []
+    if part is not None:
+        wanted = [
+            n for n, w in (("floor", part.floor_years), ("stressed", part.stressed_weight)) if w
+        ]
+    for name in wanted:
+        if name not in scenarios.companions:
+            raise PolicyError(
+                f"the policy's {name} scenarios were not simulated; give simulate() the policy"
+            )
+
+    def valued(source: Scenarios, horizons: dict[str, int]) -> Valuation:
+        return Valuation(instruments, source, market, horizons, memory_limit, threads)
+
+    if "stressed" in wanted and part is not None:
+        scenarios = scenarios.mixed(scenarios.companions["stressed"], part.stressed_weight)
+    floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
+    first = valued(scenarios, initial)
+    companions = {name: valued(each, initial) for name, each in floors.items()}
+    if maintenance == initial:
+        return Run(first, first, companions, companions)
+    lower = {name: valued(each, maintenance) for name, each in floors.items()}
+    return Run(first, valued(scenarios, maintenance), companions, lower)
 
 
 def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:

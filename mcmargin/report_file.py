@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
-import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pandas as pd
 
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.files import write_atomically
+from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import AccountMargin, MarginReport, OwnerMargin, frames_of
 from mcmargin.simulation import SimulationPlan
+from mcmargin.typed_fields import read_dataclass, without_infinity
 
 SCHEMA = "mcmargin.report/1"
-MAY_BE_INFINITE = "plan.variance_cap"
 
 
 @dataclass(frozen=True)
@@ -35,12 +31,13 @@ class ReportFile:
 
     accounts: tuple[AccountMargin, ...]
     owners: tuple[OwnerMargin, ...]
-    policy: dict[str, Any]
+    policy: MarginPolicy
     plan: SimulationPlan
     horizons: dict[str, int]
     engine: str
     as_of: str
     market_as_of: str
+    previous_as_of: str
     market: dict[str, Any]
     fingerprints: dict[str, str]
     floored_paths: int
@@ -59,25 +56,21 @@ def report_to_json(report: MarginReport) -> str:
 
 def report_from_json(text: str, source: str) -> MarginReport:
     """Read a report; see `MarginReport.from_json`."""
-    from mcmargin.policy import MarginPolicy
-
     try:
         fields = json.loads(text)
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if schema != SCHEMA:
             raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
-        file: ReportFile = _read_dataclass(ReportFile, fields, "")
-        policy = _read_dataclass(MarginPolicy, file.policy, "policy.")
+        file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
         figures, positions = frames_of(file.accounts)
         report = MarginReport(
             figures=figures,
             positions=positions,
             owners=pd.DataFrame([asdict(owner) for owner in file.owners]),
-            policy=policy,
             **{
                 name: getattr(file, name)
                 for name in ReportFile.__dataclass_fields__
-                if name not in ("accounts", "owners", "policy")
+                if name not in ("accounts", "owners")
             },
         )
         report.market_used()
@@ -107,62 +100,12 @@ def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tup
 
 def _header(report: MarginReport) -> dict[str, Any]:
     """All but the figures."""
-    plan = asdict(report.plan)
-    if math.isinf(report.plan.variance_cap):
-        plan["variance_cap"] = None  # JSON has no infinity.
     others = [
         name
         for name in ReportFile.__dataclass_fields__
         if name not in ("accounts", "owners", "policy", "plan")
     ]
-    policy = asdict(report.policy)
-    return {"schema": SCHEMA, "policy": policy, "plan": plan} | {
+    values = {name: asdict(getattr(report, name)) for name in ("policy", "plan")}
+    return {"schema": SCHEMA, **without_infinity(values)} | {
         name: getattr(report, name) for name in others
     }
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """Value of JSON as the type that its field is declared with."""
-    if kind is float:
-        if value is None and where == MAY_BE_INFINITE:
-            return math.inf
-        number = _expect((int, float), "a number", value, where)
-        if not abs(number) <= sys.float_info.max:
-            raise ModelFileError(f"field {where} is {number!r:.60}; a finite number is needed")
-        return float(number)
-    if kind is int:
-        return _expect(int, "a whole number", value, where)
-    if kind is str:
-        return _expect(str, "text", value, where)
-    inner = get_args(kind)
-    if kind is Any:
-        return value
-    if get_origin(kind) is UnionType:
-        return None if value is None else _read(inner[0], value, where)
-    if get_origin(kind) in (dict, Mapping):
-        entries = _expect(dict, "an object", value, where)
-        return {name: _read(inner[1], entry, f"{where}.{name}") for name, entry in entries.items()}
-    if get_origin(kind) is tuple:
-        items = _expect(list, "a list", value, where)
-        kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(items):
-            raise ModelFileError(f"field {where} has {len(items)} items; {len(kinds)} are needed")
-        return tuple(map(_read, kinds, items, (f"{where}[{at}]" for at in range(len(items)))))
-    return _read_dataclass(kind, _expect(dict, "an object", value, where), f"{where}.")
-
-
-_type_hints = cache(get_type_hints)
-
-
-def _read_dataclass(kind: Any, given: dict[str, Any], where: str) -> Any:
-    declared = _type_hints(kind)
-    for name in sorted(declared.keys() ^ given.keys()):
-        what = "is missing" if name in declared else "is unknown"
-        raise ModelFileError(f"field {where}{name} {what}")
-    return kind(**{name: _read(hint, given[name], where + name) for name, hint in declared.items()})
-
-
-def _expect(kinds: Any, name: str, value: Any, where: str) -> Any:
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ModelFileError(f"field {where} is {value!r:.60}; {name} is needed")
-    return value

@@ -20,14 +20,14 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
+from mcmargin.bars import DAY
 from mcmargin.book import Book
 from mcmargin.errors import DataError
-from mcmargin.figures import UnitFigures
 from mcmargin.files import write_atomically
-from mcmargin.instruments import Perpetual
 from mcmargin.market import Market, market_of, market_terms
 from mcmargin.policy import MarginPolicy
-from mcmargin.simulation import SimulationPlan
+from mcmargin.requirement import Previous, Requirement, Run
+from mcmargin.simulation import Scenarios, SimulationPlan
 from mcmargin.units import Units
 from mcmargin.valuation import Valuation
 
@@ -46,15 +46,17 @@ class Contribution:
 class AccountMargin:
     """One account's figures, in its currency; losses and margin are positive.
 
-    The margin is max(expected_shortfall + open_orders, short_option_minimum, 0) plus
-    stressed_funding; of an isolated account, the sum of that over its positions, and so are its
-    other figures.
+    How `margin` follows from the columns is said in `mcmargin.policy`: `base` is the expected
+    shortfall with the worst fills of open orders, `calm` what buffer and speed limit make of
+    max(base, floor) and stress, `maintenance` the margin at its own level and horizon. Of an
+    isolated account base, floor and stress are sums over its positions.
     """
 
     account: str
     owner: str
     currency: str
     margin: float
+    maintenance: float
     expected_shortfall: float
     expected_shortfall_error: float
     expected_shortfall_interval: tuple[float, float]
@@ -62,8 +64,14 @@ class AccountMargin:
     value_at_risk_error: float
     value_at_risk_interval: tuple[float, float]
     open_orders: float
+    base: float
     short_option_minimum: float
+    floor: float
+    stressed: float
+    calm: float
     stressed_funding: float
+    total: float
+    maintenance_calm: float
     gross_exposure: float
     net_exposure: float
     contributions: tuple[Contribution, ...]
@@ -78,6 +86,9 @@ class OwnerMargin:
     currency: str
     accounts: int
     margin: float
+    maintenance: float
+    calm: float
+    maintenance_calm: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +96,14 @@ class Session:
     """What a report was made of, kept for what-ifs on the same scenarios."""
 
     book: Book
-    valuation: Valuation
+    scenarios: Scenarios
+    run: Run
+    previous: MarginReport | None
+
+    @property
+    def valuation(self) -> Valuation:
+        """Of initial margin."""
+        return self.run.initial
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +123,9 @@ class MarginReport:
     horizons : dict of str to int
         Close-out horizon of each product class, in bars.
     engine : str
-    as_of, market_as_of : str
-        Of the model's state, and of the prices used.
+    as_of, market_as_of, previous_as_of : str
+        Of the model's state, of the prices used, and of the last report's state, empty where none
+        was taken.
     market : dict
         Prices and rates used; of a volatility surface its fingerprint alone.
     fingerprints : dict
@@ -126,6 +145,7 @@ class MarginReport:
     engine: str
     as_of: str
     market_as_of: str
+    previous_as_of: str
     market: dict[str, Any]
     fingerprints: dict[str, str]
     floored_paths: int
@@ -349,29 +369,28 @@ def frames_of(accounts: Sequence[AccountMargin]) -> tuple[pd.DataFrame, pd.DataF
 def report_of(
     book: Book,
     units: Units,
-    figures: UnitFigures,
-    valuation: Valuation,
+    required: Requirement,
+    run: Run,
     policy: MarginPolicy,
+    *,
+    given: Scenarios,
+    previous: MarginReport | None,
 ) -> MarginReport:
-    """Gather units' figures by account and owner, with the audit trail."""
+    """Gather figures by account and owner, with the audit trail."""
+    valuation = run.initial
     scenarios, market = valuation.scenarios, valuation.market
-    columns = unit_columns(units, figures, valuation, policy)
-    own = units.account >= 0
-    gathered = {
-        name: np.bincount(units.account[own], column[own], len(book.accounts)).astype(np.float64)
-        for name, column in columns.items()
-    }
     names = np.array([account.name for account in book.accounts], object)
-    rates = np.array([market.price(account.currency) for account in book.accounts])
     held = np.diff(book.quantities.indptr)
     each = book.quantities.indices
+    rates = np.array([market.price(account.currency) for account in book.accounts])
+    exposures = valuation.units.exposure[each] / np.repeat(rates, held)
     return MarginReport(
         figures=pd.DataFrame(
             {
                 "account": names,
                 "owner": [account.owner for account in book.accounts],
                 "currency": [account.currency for account in book.accounts],
-                **gathered,
+                **{name: required.columns[name][: len(names)] for name in _COLUMNS},
             }
         ),
         positions=pd.DataFrame(
@@ -379,19 +398,18 @@ def report_of(
                 "account": np.repeat(names, held),
                 "instrument": np.array([i.name for i in valuation.instruments], object)[each],
                 "quantity": book.quantities.data,
-                "exposure": book.quantities.data
-                * valuation.units.exposure[each]
-                / np.repeat(rates, held),
-                "contribution": figures.contributions[: book.quantities.nnz],
+                "exposure": book.quantities.data * exposures,
+                "contribution": required.figures.contributions[: book.quantities.nnz],
             }
         ),
-        owners=_owners(book, units, columns["margin"], gathered["margin"], market),
+        owners=_owners(book, units, required, market),
         policy=policy,
         plan=scenarios.plan,
         horizons=dict(valuation.horizons),
         engine=scenarios.engine,
         as_of=str(scenarios.as_of),
         market_as_of=str(market.as_of),
+        previous_as_of="" if previous is None else previous.as_of,
         market=market_terms(market),
         fingerprints={
             "model": scenarios.model.fingerprint(),
@@ -402,105 +420,80 @@ def report_of(
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
         versions=library_versions(),
-        session=Session(book, valuation),
+        session=Session(book, given, run, previous),
     )
 
 
-def account_margin(
-    book: Book, units: Units, figures: UnitFigures, valuation: Valuation, policy: MarginPolicy
-) -> AccountMargin:
+def account_margin(book: Book, required: Requirement, run: Run) -> AccountMargin:
     """One account's figures, of a book that has no other."""
-    account = book.accounts[0]
-    sums: dict[str, Any] = {
-        name: float(column.sum())
-        for name, column in unit_columns(units, figures, valuation, policy).items()
-    }
+    account, valuation = book.accounts[0], run.initial
+    row: dict[str, Any] = {name: float(required.columns[name][0]) for name in _COLUMNS}
     columns = book.quantities.indices
     exposures = valuation.units.exposure[columns] / valuation.market.price(account.currency)
-    entries = zip(columns, book.quantities.data, exposures, figures.contributions, strict=True)
+    shares = required.figures.contributions
+    entries = zip(columns, book.quantities.data, exposures, shares, strict=True)
     held = tuple(
         Contribution(book.instruments[column].name, float(q), float(q * exposure), float(share))
         for column, q, exposure, share in entries
     )
     for figure in INTERVALS:
-        sums[f"{figure}_interval"] = (sums.pop(f"{figure}_low"), sums.pop(f"{figure}_high"))
-    return AccountMargin(account.name, account.owner, account.currency, **sums, contributions=held)
+        row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
+    return AccountMargin(account.name, account.owner, account.currency, **row, contributions=held)
 
 
-def unit_columns(
-    units: Units, figures: UnitFigures, valuation: Valuation, policy: MarginPolicy
-) -> dict[str, NDArray[np.float64]]:
-    """Every figure of an account's row, by unit; float64 [units], in each unit's currency."""
-    rates = np.array([valuation.market.price(code) for code in units.currencies])
-    values, quantities = valuation.units, units.quantities
-    options = np.array([item.product == "option" for item in valuation.instruments], float)
-    short = -quantities.minimum(0) @ (values.notional * options) / rates
-    minimum = policy.short_option_minimum * short
-    funding = _stressed_funding(units, valuation) / rates
-    worst = figures.expected_shortfall + figures.open_orders
-    low, high = figures.expected_shortfall_interval.T, figures.value_at_risk_interval.T
-    return {
-        "margin": np.maximum(np.maximum(worst, minimum), 0.0) + funding,
-        "expected_shortfall": figures.expected_shortfall,
-        "expected_shortfall_error": figures.expected_shortfall_error,
-        "value_at_risk": figures.value_at_risk,
-        "value_at_risk_error": figures.value_at_risk_error,
-        "open_orders": figures.open_orders,
-        "short_option_minimum": minimum,
-        "stressed_funding": funding,
-        "gross_exposure": abs(quantities) @ values.notional / rates,
-        "net_exposure": quantities @ values.exposure / rates,
-        "expected_shortfall_low": low[0],
-        "expected_shortfall_high": low[1],
-        "value_at_risk_low": high[0],
-        "value_at_risk_high": high[1],
-    }
+_COLUMNS = (
+    *("margin", "maintenance", "expected_shortfall", "expected_shortfall_error"),
+    *("value_at_risk", "value_at_risk_error", "open_orders", "base", "short_option_minimum"),
+    *("floor", "stressed", "calm", "stressed_funding", "total", "maintenance_calm"),
+    *("gross_exposure", "net_exposure", "expected_shortfall_low", "expected_shortfall_high"),
+    *("value_at_risk_low", "value_at_risk_high"),
+)
+"""Columns of a report, in their order."""
+
+_OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
 
 
-def _stressed_funding(units: Units, valuation: Valuation) -> NDArray[np.float64]:
-    """What stressed funding costs beyond the expected, in the market's currency; [units]."""
-    market, scenarios = valuation.market, valuation.scenarios
-    stressed, expected = np.zeros((2, len(valuation.instruments)))
-    for at, item in enumerate(valuation.instruments):
-        if isinstance(item, Perpetual) and item.stressed_funding_rate:
-            closes = scenarios.bar_closes[valuation.horizons[item.product] - 1]
-            years = max(0.0, float((closes - market.as_of) / np.timedelta64(365, "D")))
-            rate = market.price(item.currency)
-            stressed[at] = rate * item.funding(market, years, stressed=True)
-            expected[at] = rate * item.funding(market, years)
-    if not stressed.any():
-        return np.zeros(units.quantities.shape[0])
-    beyond = units.quantities.copy()
-    column = beyond.indices
-    costs = np.abs(beyond.data) * stressed[column] - beyond.data * expected[column]
-    beyond.data = np.where(stressed[column] > 0, np.maximum(costs, 0.0), 0.0)
-    return np.asarray(beyond.sum(axis=1))
-
-
-def _owners(
-    book: Book,
-    units: Units,
-    unit_margins: NDArray[np.float64],
-    margins: NDArray[np.float64],
-    market: Market,
-) -> pd.DataFrame:
-    netted = dict(zip(units.owner, unit_margins[units.account < 0], strict=True))
+def _owners(book: Book, units: Units, required: Requirement, market: Market) -> pd.DataFrame:
+    """One row an owner: its own columns where it nets, else the sums of its accounts'."""
     rows: dict[str, list[int]] = {}
     for row, account in enumerate(book.accounts):
         rows.setdefault(account.owner, []).append(row)
+    netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
     table = []
     for owner, own in sorted(rows.items()):
         first = book.accounts[own[0]]
         codes = {book.accounts[row].currency for row in own}
         # Margins in several currencies add up in the market's, at today's rates.
         code = first.currency if len(codes) == 1 else market.currency
-        total = sum(
-            margins[row] * market.price(book.accounts[row].currency) / market.price(code)
-            for row in own
-        )
-        figure = float(netted.get(owner, total))
-        table.append(asdict(OwnerMargin(owner, first.netting, code, len(own), figure)))
+        weights = [market.price(book.accounts[row].currency) / market.price(code) for row in own]
+        amounts = {
+            name: float(required.columns[name][netted[owner]])
+            if owner in netted
+            else float(required.columns[name][own] @ weights)
+            for name in _OWNER_COLUMNS
+        }
+        table.append(asdict(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
     return pd.DataFrame(table)
+
+
+def previous_of(book: Book, units: Units, report: MarginReport | None, run: Run) -> Previous | None:
+    """What the last report says of the rows of this book."""
+    if report is None:
+        return None
+    names = [account.name for account in book.accounts]
+    columns = []
+    for name in ("calm", "maintenance_calm"):
+        accounts = report.figures.set_index("account")[name].reindex(names)
+        owners = report.owners.set_index("owner")[name].reindex(list(units.owner))
+        columns.append(np.concatenate([accounts.to_numpy(float), owners.to_numpy(float)]))
+    last, now = np.datetime64(report.as_of, "ns"), run.initial.scenarios.as_of
+    if last > now:
+        raise DataError(
+            f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
+        )
+    calendar = run.initial.scenarios.model.calendar
+    bars = max(1, round(float((now - last) / DAY) / calendar.mean_days))
+    return Previous(columns[0], columns[1], bars)
 
 
 def library_versions() -> dict[str, str]:

@@ -11,7 +11,8 @@ import importlib
 import io
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, whole_number
+from mcmargin.companions import companions_of
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.engines.execution import Execution
@@ -28,6 +30,7 @@ from mcmargin.errors import EngineError, PolicyError
 from mcmargin.files import write_atomically
 from mcmargin.market import Market
 from mcmargin.model import MarketModel
+from mcmargin.policy import MarginPolicy
 from mcmargin.random_stream import TILE_PATHS, lane_of
 from mcmargin.volatility import VarianceOutlook, variance_outlook
 
@@ -121,6 +124,8 @@ class Scenarios:
     engine : str
     floored_paths, capped_paths : int
         Paths on which some price was floored, or some variance capped.
+    companions : mapping of str to Scenarios
+        The same paths at the volatility of other times, where a policy needs them.
     """
 
     model: MarketModel
@@ -130,6 +135,7 @@ class Scenarios:
     engine: str
     floored_paths: int
     capped_paths: int
+    companions: Mapping[str, Scenarios] = field(default_factory=dict)
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -208,6 +214,18 @@ class Scenarios:
     def to_host(self) -> Scenarios:
         """The same scenarios in numpy arrays."""
         returns, next_variance = to_host(self.returns), to_host(self.next_variance)
+        others = {name: each.to_host() for name, each in self.companions.items()}
+        return replace(self, returns=returns, next_variance=next_variance, companions=others)
+
+    def mixed(self, stressed: Scenarios, weight: float) -> Scenarios:
+        """Scenarios whose last paths, a share of all, are another's.
+
+        Each path is drawn alike in both, so that a share of the observations is stressed.
+        """
+        calm = round((1.0 - weight) * self.plan.paths)
+        returns, next_variance = self.returns.copy(), self.next_variance.copy()
+        returns[:, :, calm:] = stressed.returns[:, :, calm:]
+        next_variance[:, :, calm:] = stressed.next_variance[:, :, calm:]
         return replace(self, returns=returns, next_variance=next_variance)
 
     def market(self) -> Market:
@@ -239,6 +257,7 @@ def simulate(
     horizons: tuple[int, ...] | None = None,
     paths: int,
     seed: int,
+    policy: MarginPolicy | None = None,
     engine: str = "auto",
     precision: str = "single",
     variance_cap: float = 100.0,
@@ -258,6 +277,8 @@ def simulate(
     horizons : tuple of int, optional
         Several horizons of the same paths, increasing.
     paths, seed : int
+    policy : MarginPolicy, optional
+        Whose floor or stressed period is simulated too, on the same draws.
     engine : str
         `auto`, `numpy` or `cupy`; `MCMARGIN_ENGINE` stands in for `auto`.
     precision, variance_cap, price_floor
@@ -292,16 +313,17 @@ def simulate(
     chosen = choose_engine(engine)
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
-    returns, next_variance, floored, capped = module.simulate_paths(model, plan, execution)
-    return Scenarios(
-        model=model,
-        plan=plan,
-        returns=returns,
-        next_variance=next_variance,
-        engine=chosen,
-        floored_paths=floored,
-        capped_paths=capped,
-    )
+
+    def run(start: MarketModel) -> Scenarios:
+        parts = module.simulate_paths(start, plan, execution)
+        returns, next_variance, floored, capped = parts
+        return Scenarios(start, plan, returns, next_variance, chosen, floored, capped)
+
+    scenarios = run(model)
+    if policy is None:
+        return scenarios
+    others = {name: run(each.model) for name, each in companions_of(model, policy).items()}
+    return replace(scenarios, companions=others)
 
 
 def choose_engine(engine: str) -> str:

@@ -51,6 +51,7 @@ def verify(
     model: MarketModel,
     book: Book,
     market: Market | None = None,
+    previous: MarginReport | None = None,
     *,
     engine: str = "auto",
     progress: Progress | None = None,
@@ -65,6 +66,8 @@ def verify(
     market : Market, optional
         Where the report's had a volatility surface, which a report only names; otherwise the
         report's own.
+    previous : MarginReport, optional
+        The last report, where the report's own took one.
     engine : str
         To recompute on; it need not be the report's.
     progress : callable, optional
@@ -97,12 +100,18 @@ def verify(
         for name, digest in fingerprints.items()
         if digest != report.fingerprints.get(name)
     ]
+    last = "" if previous is None else previous.as_of
+    if last != report.previous_as_of:
+        given = f"one of {last[:19]}" if last else "none"
+        asked = f"one of {report.previous_as_of[:19]}" if report.previous_as_of else "none"
+        reasons.append(f"the report took {asked} as the previous report, and {given} is given")
     try:
         scenarios = simulate(
             model,
             horizons=plan.horizons,
             paths=plan.paths,
             seed=plan.seed,
+            policy=report.policy,
             engine=engine,
             precision=plan.precision,
             variance_cap=plan.variance_cap,
@@ -110,7 +119,7 @@ def verify(
             threads=threads,
             progress=progress,
         )
-        again = margin(book, scenarios, market, report.policy)
+        again = margin(book, scenarios, market, report.policy, previous=previous)
     except (DataError, PolicyError) as error:
         return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
     return _compared(again, report, reasons)
@@ -159,9 +168,12 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
             row = again.positions.iloc[int(np.argmax(beyond))]
             what = f"{name} of {row['instrument']!r} of account {row['account']!r} differs"
             return Verification("different", largest, (what,))
-    owners = again.owners.drop(columns="margin").equals(report.owners.drop(columns="margin"))
-    if not owners or (_apart(again.owners, report.owners, "margin") > bound * gross.sum()).any():
+    names = ["owner", "netting", "currency", "accounts"]
+    if not again.owners[names].equals(report.owners[names]):
         return Verification("different", largest, ("the owners differ",))
+    for name in again.owners.columns.difference(names):
+        if (_apart(again.owners, report.owners, name) > bound * gross.sum()).any():
+            return Verification("different", largest, (f"{name} of an owner differs",))
     return Verification("within the engine bound", largest, ())
 
 

@@ -17,18 +17,18 @@ from scipy import sparse
 from mcmargin.book import Account, Book
 from mcmargin.engines.arrays import to_host
 from mcmargin.errors import DataError
-from mcmargin.figures import gains_of, unit_figures
+from mcmargin.figures import gains_of
 from mcmargin.instruments import Instrument
-from mcmargin.margining import check_book
+from mcmargin.margining import check_book, run_of
 from mcmargin.reporting import (
     AccountMargin,
     MarginReport,
     Session,
     account_margin,
-    unit_columns,
+    previous_of,
 )
+from mcmargin.requirement import Requirement, Run, requirement
 from mcmargin.units import units_of
-from mcmargin.valuation import Valuation
 
 SMALLEST_STEP = 1e-9
 """Relative width at which the search for the largest order ends."""
@@ -42,10 +42,15 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
     for name, size in trades.items():
         if not np.isfinite(size):
             raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
-    book, valuation = _after(session, _row(session.book, account), trades)
+    book, run = _after(report, session, _row(session.book, account), trades)
+    return account_margin(book, _required(report, session, book, run), run)
+
+
+def _required(report: MarginReport, session: Session, book: Book, run: Run) -> Requirement:
+    """Margin of a book of one account, under the report's policy."""
     units = units_of(book)
-    figures = unit_figures(units, valuation, report.policy)
-    return account_margin(book, units, figures, valuation, report.policy)
+    last = previous_of(book, units, session.previous, run)
+    return requirement(units, 1, run, report.policy, last)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -81,10 +86,8 @@ def max_order(
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
     def margin(size: float) -> float:
-        book, valuation = _after(session, row, {instrument: sign * size})
-        units = units_of(book)
-        figures = unit_figures(units, valuation, report.policy)
-        return float(unit_columns(units, figures, valuation, report.policy)["margin"].sum())
+        book, run = _after(report, session, row, {instrument: sign * size})
+        return float(_required(report, session, book, run).columns["margin"][0])
 
     bound = max(equity, margin(0.0))
     # Rounding alone may lift a margin above a bound that it started at.
@@ -121,8 +124,10 @@ def _row(book: Book, account: str) -> int:
     raise DataError(f"the report has no account {account!r}")
 
 
-def _after(session: Session, row: int, trades: Mapping[str, float]) -> tuple[Book, Valuation]:
-    """One account's book after trades, and the valuation of its instruments."""
+def _after(
+    report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
+) -> tuple[Book, Run]:
+    """One account's book after trades, and how to value its instruments."""
     book, valuation = session.book, session.valuation
     account: Account = replace(book.accounts[row], netting="gross")
     names = [item.name for item in book.instruments]
@@ -132,7 +137,7 @@ def _after(session: Session, row: int, trades: Mapping[str, float]) -> tuple[Boo
             bought[names.index(name)] += size
         held = _matrix(book.quantities[[row]].toarray()[0] + bought)
         orders = book.buys[[row]], book.sells[[row]]
-        return Book((account,), book.instruments, held, *orders, book.known), valuation
+        return Book((account,), book.instruments, held, *orders, book.known), session.run
     unknown = [name for name in trades if name not in book.known]
     if unknown:
         raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
@@ -149,7 +154,9 @@ def _after(session: Session, row: int, trades: Mapping[str, float]) -> tuple[Boo
     held, buys, sells = (_matrix(line) for line in dense)
     small = Book((account,), items, held, buys, sells, book.known)
     check_book(small, valuation.scenarios, valuation.market)
-    return small, replace(valuation, instruments=items)
+    scenarios = session.scenarios
+    limits = {"memory_limit": valuation.memory_limit, "threads": valuation.threads}
+    return small, run_of(items, scenarios, valuation.market, report.policy, **limits)
 
 
 def _matrix(line: Any) -> sparse.csr_array:

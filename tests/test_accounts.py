@@ -272,7 +272,7 @@ def test_each_product_has_its_own_horizon(scenarios):
     assert report.horizons == {"spot": 5, "perpetual": 1, "future": 5, "option": 5}
     with pytest.raises(mm.PolicyError, match="horizon 3 was not simulated"):
         mm.margin(book_of(rows), scenarios, MARKET, mm.MarginPolicy(horizons={"spot": 3}))
-    with pytest.raises(mm.PolicyError, match="'swap' is no product class"):
+    with pytest.raises(mm.PolicyError, match="product class 'swap' is unknown"):
         mm.MarginPolicy(horizons={"swap": 3})
 
 

@@ -1,0 +1,120 @@
+"""Components of a margin: small functions, each an amount by unit and a reason.
+
+In: units with their expected shortfall, and how to value them. Out: columns of amounts, one entry a
+unit, in the unit's currency. `COMPONENTS` lists them all; how they are put together is in
+`mcmargin.requirement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.figures import UnitFigures, unit_figures
+from mcmargin.instruments import Perpetual
+from mcmargin.policy import MarginPolicy
+from mcmargin.units import Units
+from mcmargin.valuation import Valuation
+
+Amounts: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitContext:
+    """What a component is computed from.
+
+    Attributes
+    ----------
+    units : Units
+    valuation : Valuation
+        Of initial or of maintenance margin.
+    companions : mapping of str to Valuation
+        The same at the volatility of other times: `floor`.
+    policy : MarginPolicy
+    level : float
+        Of initial or of maintenance margin.
+    figures : UnitFigures
+        Of the units at this valuation and level.
+    """
+
+    units: Units
+    valuation: Valuation
+    companions: Mapping[str, Valuation]
+    policy: MarginPolicy
+    level: float
+    figures: UnitFigures
+
+    @property
+    def rates(self) -> Amounts:
+        """Value of each unit's currency, in the market's; float64 [units]."""
+        return np.array([self.valuation.market.price(code) for code in self.units.currencies])
+
+
+Component: TypeAlias = Callable[[UnitContext], Amounts]
+
+
+def base(context: UnitContext) -> Amounts:
+    """Expected shortfall with the worst fills of open orders; at least the short options' least."""
+    worst = context.figures.expected_shortfall + context.figures.open_orders
+    return np.maximum(np.maximum(worst, short_option_minimum(context)), 0.0)
+
+
+def short_option_minimum(context: UnitContext) -> Amounts:
+    """A share of the notional of every short option."""
+    instruments = context.valuation.instruments
+    options = np.array([item.product == "option" for item in instruments], float)
+    short = -context.units.quantities.minimum(0) @ (context.valuation.units.notional * options)
+    return np.asarray(context.policy.short_option_minimum * short / context.rates)
+
+
+def floor(context: UnitContext) -> Amounts:
+    """Expected shortfall at the volatility of the policy's years; 0 without such a floor."""
+    if "floor" not in context.companions:
+        return np.zeros(len(context.units.currencies))
+    figures = unit_figures(context.units, context.companions["floor"], context.level, shares=False)
+    return np.maximum(figures.expected_shortfall + figures.open_orders, 0.0)
+
+
+def stressed_funding(context: UnitContext) -> Amounts:
+    """What stressed funding costs over the horizon beyond the expected."""
+    units, valuation = context.units, context.valuation
+    market, scenarios = valuation.market, valuation.scenarios
+    stressed, expected = np.zeros((2, len(valuation.instruments)))
+    for at, item in enumerate(valuation.instruments):
+        if isinstance(item, Perpetual) and item.stressed_funding_rate:
+            closes = scenarios.bar_closes[valuation.horizons[item.product] - 1]
+            years = max(0.0, float((closes - market.as_of) / np.timedelta64(365, "D")))
+            rate = market.price(item.currency)
+            stressed[at] = rate * item.funding(market, years, stressed=True)
+            expected[at] = rate * item.funding(market, years)
+    if not stressed.any():
+        return np.zeros(len(units.currencies))
+    beyond = units.quantities.copy()
+    column = beyond.indices
+    costs = np.abs(beyond.data) * stressed[column] - beyond.data * expected[column]
+    beyond.data = np.where(stressed[column] > 0, np.maximum(costs, 0.0), 0.0)
+    return np.asarray(beyond.sum(axis=1) / context.rates)
+
+
+COMPONENTS: Mapping[str, Component] = {
+    "base": base,
+    "short_option_minimum": short_option_minimum,
+    "floor": floor,
+    "stressed_funding": stressed_funding,
+}
+"""Column by column, the amounts that a requirement is put together of."""
+
+
+def reason_of(name: str, policy: MarginPolicy) -> str:
+    """Why a component is charged, for people."""
+    calm = policy.procyclicality
+    return {
+        "base": f"expected shortfall at {policy.level:.4g}, worst fills of open orders",
+        "short_option_minimum": f"{policy.short_option_minimum:.4g} of notional a short option",
+        "floor": f"the same at the volatility of {calm.floor_years if calm else 0:.4g} years",
+        "stressed_funding": "stressed funding over the horizon beyond the expected",
+    }[name]
