@@ -8,51 +8,16 @@ unit, in the unit's currency. `COMPONENTS` lists them all; how they are put toge
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mcmargin.figures import UnitFigures, unit_figures
+from mcmargin.components_context import Amounts, UnitContext
+from mcmargin.figures import unit_figures
 from mcmargin.instruments import Perpetual
+from mcmargin.leverage import concentration, leverage_minimum
+from mcmargin.liquidity import liquidity
 from mcmargin.policy import MarginPolicy
-from mcmargin.units import Units
-from mcmargin.valuation import Valuation
-
-Amounts: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class UnitContext:
-    """What a component is computed from.
-
-    Attributes
-    ----------
-    units : Units
-    valuation : Valuation
-        Of initial or of maintenance margin.
-    companions : mapping of str to Valuation
-        The same at the volatility of other times: `floor`.
-    policy : MarginPolicy
-    level : float
-        Of initial or of maintenance margin.
-    figures : UnitFigures
-        Of the units at this valuation and level.
-    """
-
-    units: Units
-    valuation: Valuation
-    companions: Mapping[str, Valuation]
-    policy: MarginPolicy
-    level: float
-    figures: UnitFigures
-
-    @property
-    def rates(self) -> Amounts:
-        """Value of each unit's currency, in the market's; float64 [units]."""
-        return np.array([self.valuation.market.price(code) for code in self.units.currencies])
-
 
 Component: TypeAlias = Callable[[UnitContext], Amounts]
 
@@ -104,7 +69,10 @@ COMPONENTS: Mapping[str, Component] = {
     "base": base,
     "short_option_minimum": short_option_minimum,
     "floor": floor,
+    "liquidity": liquidity,
+    "concentration": concentration,
     "stressed_funding": stressed_funding,
+    "leverage_minimum": leverage_minimum,
 }
 """Column by column, the amounts that a requirement is put together of."""
 
@@ -116,5 +84,8 @@ def reason_of(name: str, policy: MarginPolicy) -> str:
         "base": f"expected shortfall at {policy.level:.4g}, worst fills of open orders",
         "short_option_minimum": f"{policy.short_option_minimum:.4g} of notional a short option",
         "floor": f"the same at the volatility of {calm.floor_years if calm else 0:.4g} years",
+        "liquidity": "spread, order book, impact, and longer close-outs of large positions",
+        "concentration": "delta-equivalent amounts of one underlying beyond the free one",
+        "leverage_minimum": "notional over the largest leverage of its bracket",
         "stressed_funding": "stressed funding over the horizon beyond the expected",
     }[name]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.errors import DataError
+from mcmargin.policy_parts import plain
 from mcmargin.surface import VolatilitySurface
+from mcmargin.typed_fields import read_dataclass
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,59 @@ class Depeg:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0 <= value <= 1):
                 raise DataError(f"depeg: {name} must lie between 0 and 1, not {value!r}")
+
+
+@dataclass(frozen=True)
+class InstrumentLiquidity:
+    """How much of an instrument can be traded, and at what cost.
+
+    Attributes
+    ----------
+    daily_volume : float, optional
+        Units traded a day.
+    spread : float, optional
+        Share of price between best bid and ask.
+    bids, asks : tuple of (float, float)
+        Price and size in units of each level of the order book, the best first.
+
+    Raises
+    ------
+    DataError
+        If a number is not above 0, levels are out of order, or bids and asks cross.
+
+    Examples
+    --------
+    >>> InstrumentLiquidity(bids=((99.0, 5.0), (98.0, 9.0)), asks=((101.0, 4.0),)).middle
+    100.0
+    """
+
+    daily_volume: float | None = None
+    spread: float | None = None
+    bids: tuple[tuple[float, float], ...] = ()
+    asks: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.daily_volume is not None:
+            _check("daily_volume", self.daily_volume, above=0.0)
+        if self.spread is not None:
+            _check("spread", self.spread, least=0.0)
+        for side, levels, order in (("bids", self.bids, -1), ("asks", self.asks, 1)):
+            for price, size in levels:
+                _check(f"a price of the {side}", price, above=0.0)
+                _check(f"a size of the {side}", size, above=0.0)
+            prices = [price for price, _ in levels]
+            if prices != sorted(set(prices), reverse=order < 0):
+                raise DataError(f"market: {side} must run from the best price on, each once")
+        if self.bids and self.asks and self.bids[0][0] >= self.asks[0][0]:
+            raise DataError(
+                f"market: the order book is crossed: bid {self.bids[0][0]}, ask {self.asks[0][0]}"
+            )
+
+    @property
+    def middle(self) -> float:
+        """Between best bid and ask; the one there is where there is one side alone."""
+        best = [levels[0][0] for levels in (self.bids, self.asks) if levels]
+        return sum(best) / len(best)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +125,10 @@ class Market:
         Annualised volatility of a currency's rate that the model lacks.
     depeg : mapping of str to Depeg
         Jumps of stablecoins, by currency.
+    liquidity : mapping of str to InstrumentLiquidity
+        By instrument.
+    open_interest : mapping of str to float
+        Notional of all that is open in an underlying, in `currency`.
 
     Raises
     ------
@@ -95,6 +154,8 @@ class Market:
     fx_asset: Mapping[str, str] = field(default_factory=dict)
     fx_volatility: Mapping[str, float] = field(default_factory=dict)
     depeg: Mapping[str, Depeg] = field(default_factory=dict)
+    liquidity: Mapping[str, InstrumentLiquidity] = field(default_factory=dict)
+    open_interest: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.as_of, np.datetime64) or np.isnat(self.as_of):
@@ -109,10 +170,8 @@ class Market:
         for name, level in self.volatility.items():
             if not isinstance(level, VolatilitySurface):
                 _check(f"the volatility of {name!r}", level, above=0.0)
-        for what, numbers in (
-            ("vol_of_vol", self.vol_of_vol),
-            ("fx_volatility", self.fx_volatility),
-        ):
+        declared = ("vol_of_vol", "fx_volatility", "open_interest")
+        for what, numbers in ((name, getattr(self, name)) for name in declared):
             for name, number in numbers.items():
                 _check(f"the {what} of {name!r}", number, least=0.0)
 
@@ -178,8 +237,8 @@ def _plain(entry: tuple[str, Any]) -> tuple[Any, ...]:
     name, content = entry
     if isinstance(content, VolatilitySurface):
         return name, content.fingerprint()
-    if isinstance(content, Depeg):
-        return name, float(content.probability), float(content.loss)
+    if isinstance(content, (Depeg, InstrumentLiquidity)):
+        return name, plain(content)
     return name, content if isinstance(content, str) else float(content)
 
 
@@ -221,17 +280,17 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
                 f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
                 "is filed; give the market itself"
             )
-    jumps = given.get("depeg", {})
-    try:
-        given["depeg"] = {name: Depeg(**jump) for name, jump in jumps.items()}
-    except TypeError as error:
-        raise DataError(f"market: depeg: {error}") from None
+    for term, kind in (("depeg", Depeg), ("liquidity", InstrumentLiquidity)):
+        given[term] = {
+            name: read_dataclass(kind, entry, DataError, where=f"market.{term}.{name}.")
+            for name, entry in given.get(term, {}).items()
+        }
     return Market(as_of=as_of, **given)
 
 
 def _term(entry: Any) -> Any:
     if isinstance(entry, VolatilitySurface):
         return entry.fingerprint()
-    if isinstance(entry, Depeg):
-        return {"probability": entry.probability, "loss": entry.loss}
+    if isinstance(entry, (Depeg, InstrumentLiquidity)):
+        return asdict(entry)
     return entry if isinstance(entry, str) else float(entry)

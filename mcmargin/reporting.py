@@ -69,8 +69,11 @@ class AccountMargin:
     floor: float
     stressed: float
     calm: float
+    liquidity: float
+    concentration: float
     stressed_funding: float
     total: float
+    leverage_minimum: float
     maintenance_calm: float
     gross_exposure: float
     net_exposure: float
@@ -444,7 +447,8 @@ def account_margin(book: Book, required: Requirement, run: Run) -> AccountMargin
 _COLUMNS = (
     *("margin", "maintenance", "expected_shortfall", "expected_shortfall_error"),
     *("value_at_risk", "value_at_risk_error", "open_orders", "base", "short_option_minimum"),
-    *("floor", "stressed", "calm", "stressed_funding", "total", "maintenance_calm"),
+    *("floor", "stressed", "calm", "liquidity", "concentration", "stressed_funding", "total"),
+    *("leverage_minimum", "maintenance_calm"),
     *("gross_exposure", "net_exposure", "expected_shortfall_low", "expected_shortfall_high"),
     *("value_at_risk_low", "value_at_risk_high"),
 )

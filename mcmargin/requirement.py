@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import Progress
-from mcmargin.components import COMPONENTS, Amounts, UnitContext
+from mcmargin.components import COMPONENTS
+from mcmargin.components_context import Amounts, UnitContext
 from mcmargin.figures import UnitFigures, unit_figures
 from mcmargin.policy import MarginPolicy
 from mcmargin.policy_parts import Procyclicality
@@ -158,8 +159,10 @@ def _require(
     columns["calm"] = calmed(
         columns["stressed"], columns["base"], policy.procyclicality, previous, bars
     )
-    columns["total"] = columns["calm"] + columns["stressed_funding"]
-    columns["margin"] = rounded_up(columns["total"], policy.tick)
+    extras = columns["liquidity"] + columns["concentration"] + columns["stressed_funding"]
+    columns["total"] = columns["calm"] + extras
+    least = np.maximum(columns["total"], columns["leverage_minimum"])
+    columns["margin"] = rounded_up(least, policy.tick)
 
 
 def calmed(
