@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PolicyError,
     )
     from mcmargin.implied import implied_volatility
+    from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margining import margin
     from mcmargin.market import Depeg, Market
@@ -67,6 +68,7 @@ __all__ = [
     "implied_volatility",
     "load_model",
     "margin",
+    "read_instruments",
     "read_positions",
     "read_prices",
     "simulate",
@@ -85,6 +87,7 @@ _CONTENTS = {
     "surface": ("VolatilitySurface",),
     "market": ("Depeg", "Market"),
     "instruments": ("Future", "Option", "Perpetual", "Spot"),
+    "instrument_files": ("read_instruments",),
     "book": ("Account", "Book", "read_positions"),
     "policy": ("MarginPolicy",),
     "margining": ("margin",),
