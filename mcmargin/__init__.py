@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mcmargin.black76 import black76, black76_greeks
     from mcmargin.book import Account, Book, read_positions
+    from mcmargin.book_files import read_accounts
     from mcmargin.calibration import calibrate
     from mcmargin.errors import (
         CalibrationError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mcmargin.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margining import margin
     from mcmargin.market import Depeg, Market
+    from mcmargin.market_files import read_market
     from mcmargin.model import MarketModel
     from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
@@ -68,7 +70,9 @@ __all__ = [
     "implied_volatility",
     "load_model",
     "margin",
+    "read_accounts",
     "read_instruments",
+    "read_market",
     "read_positions",
     "read_prices",
     "simulate",
@@ -86,9 +90,11 @@ _CONTENTS = {
     "implied": ("implied_volatility",),
     "surface": ("VolatilitySurface",),
     "market": ("Depeg", "Market"),
+    "market_files": ("read_market",),
     "instruments": ("Future", "Option", "Perpetual", "Spot"),
     "instrument_files": ("read_instruments",),
     "book": ("Account", "Book", "read_positions"),
+    "book_files": ("read_accounts",),
     "policy": ("MarginPolicy",),
     "margining": ("margin",),
     "reporting": ("MarginReport",),
