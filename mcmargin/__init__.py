@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ModelFileError,
         PolicyError,
     )
+    from mcmargin.greeks import greeks_frame
     from mcmargin.implied import implied_volatility
     from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
@@ -67,6 +68,7 @@ __all__ = [
     "calibrate",
     "estimate_tail",
     "expected_shortfall",
+    "greeks_frame",
     "implied_volatility",
     "load_model",
     "margin",
@@ -95,6 +97,7 @@ _CONTENTS = {
     "instrument_files": ("read_instruments",),
     "book": ("Account", "Book", "read_positions"),
     "book_files": ("read_accounts",),
+    "greeks": ("greeks_frame",),
     "policy": ("MarginPolicy",),
     "margining": ("margin",),
     "reporting": ("MarginReport",),

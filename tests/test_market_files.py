@@ -118,7 +118,9 @@ def test_quotes_at_strikes_take_the_markets_own_forwards(folder):
 
 def test_arbitrage_is_refused_or_repaired_and_told(folder):
     (folder / "quotes" / "btc.csv").write_text(QUOTES.replace("34000,0.84", "34000,0.4"))
-    with pytest.raises(mm.DataError, match=r"btc\.csv: expiry 2021-03-26.*strike 3.000: .*repair=True"):
+    with pytest.raises(
+        mm.DataError, match=r"btc\.csv: expiry 2021-03-26.*strike 3.000: .*repair=True"
+    ):
         mm.read_market(write(folder, TOML))
     repairing = TOML.replace('btc.csv"', 'btc.csv", repair = true')
     market = mm.read_market(write(folder, repairing))
