@@ -36,7 +36,7 @@ class NamedRow(Row):
     """What every instrument has."""
 
     name: Text = Field(description="What positions call it; each name once.")
-    product: str
+    product: str = Field(description='"spot", "perpetual", "future" or "option".')
     underlying: Text = Field(
         description="Asset of the model, or currency of the market, whose price it hangs on."
     )
@@ -46,7 +46,7 @@ class NamedRow(Row):
 class SpotRow(NamedRow):
     """One unit of an asset, held outright."""
 
-    product: Literal["spot"] = Field(description='"spot".')
+    product: Literal["spot"]
 
 
 class ContractRow(NamedRow):
@@ -73,7 +73,7 @@ class ContractRow(NamedRow):
 class PerpetualRow(ContractRow):
     """A perpetual future."""
 
-    product: Literal["perpetual"] = Field(description='"perpetual".')
+    product: Literal["perpetual"]
     funding_rate: Number = Field(
         Perpetual.funding_rate,
         description="Expected share of notional that a long pays each interval (0.0001 is 1 bp); "
@@ -91,7 +91,7 @@ class PerpetualRow(ContractRow):
 class FutureRow(ContractRow):
     """A dated future."""
 
-    product: Literal["future"] = Field(description='"future".')
+    product: Literal["future"]
     expiry: Time = Field(description="ISO time, UTC where it has no zone; a date is its midnight.")
     carry: Number | None = Field(
         Future.carry,
@@ -102,7 +102,7 @@ class FutureRow(ContractRow):
 class OptionRow(NamedRow):
     """A European option."""
 
-    product: Literal["option"] = Field(description='"option".')
+    product: Literal["option"]
     kind: Literal["call", "put"] = Field(description='"call" or "put".')
     strike: Above0 = Field(description="In currency. Above 0.")
     expiry: Time = Field(description="ISO time, UTC where it has no zone; a date is its midnight.")

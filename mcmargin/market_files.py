@@ -71,9 +71,9 @@ class MarketFile(Row):
         description="When prices held: an ISO time, UTC where it has no zone; a date is its "
         "midnight."
     )
-    currency: Text = Field(Market.currency, description="What prices and fx are counted in.")
+    currency: Text = Field(Market.currency, description="The market's own, in which fx is counted.")
     spot: dict[Text, Above0] = Field(
-        description="Price of one unit of each asset, in currency. Above 0."
+        description="Price of each asset, in the currency of the instruments on it. Above 0."
     )
     fx: dict[Text, Above0] = Field(
         {}, description="Value of one unit of each other currency, in currency. Above 0."
