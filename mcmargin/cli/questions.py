@@ -82,7 +82,7 @@ def what_if(
     if form is Format.json:
         print(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
         return
-    _print(_compared(before, after), form)
+    _print(_compared(before, after), form, decimals=2)
 
 
 @app.command()
@@ -168,7 +168,7 @@ def greeks(
         rows = frame.to_dict("records")
         print(_json([{name: _plain(cell) for name, cell in row.items()} for row in rows]))
         return
-    _print(frame, form)
+    _print(frame, form, decimals=6 if positions is None else 2)
 
 
 def _report(
@@ -195,11 +195,12 @@ def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
     return frame.assign(change=frame["after"] - frame["before"])
 
 
-def _print(frame: pd.DataFrame, form: Format) -> None:
+def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
     if form is Format.csv:
         print(frame.to_csv(index=False), end="")
     else:
-        print(frame.to_string(index=False, na_rep="", float_format=lambda x: f"{x:,.6g}"))
+        form_of = f"{{:,.{decimals}f}}".format
+        print(frame.to_string(index=False, na_rep="", float_format=form_of))
 
 
 def _plain(cell: Any) -> Any:
