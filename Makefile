@@ -1,10 +1,13 @@
 # make demo: the main job on real prices. make test: the whole suite. make bench: speed beside
 # others, to benchmarks/results/ (ONLY=simulation for one of them). Each makes its own .venv.
+# make gpu-check and gpu-bench: proof and speed on a GPU, to benchmarks/results/, with GPU_PYTHON as
+# it is: cupy, numpy, scipy, pandas, pytest and pytest-benchmark are all that it needs.
 PYTHON ?= python3
+GPU_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench gpu-check gpu-bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: pyproject.toml
@@ -28,10 +31,16 @@ BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m pytest -q 
 bench: $(VENV)/.installed
 	mkdir -p build
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	for name in $(or $(ONLY),simulation update calibration); do \
+	for name in $(or $(ONLY),simulation update calibration black76); do \
 		$(BENCH) benchmarks/test_$${name}_speed.py --benchmark-json=build/$$name.json \
 		&& $(BIN)/python -m benchmarks.report build/$$name.json benchmarks/results/$$name \
 		|| exit 1; done
+
+gpu-check:
+	$(GPU_PYTHON) -m tests.gpu.check
+
+gpu-bench:
+	$(GPU_PYTHON) -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -10,9 +10,6 @@ import functools
 import importlib.util
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-
-from mcmargin.fitting import arch_model_of
 
 CHUNK = 1024
 
@@ -24,6 +21,8 @@ def available(name):
 
 def plain_numpy(model, horizon, paths, threads):
     """Whole-array float64 simulation: the loop that everybody writes."""
+    from threadpoolctl import threadpool_limits
+
     rng = np.random.default_rng(7)
     v, nu = model.volatility, model.dependence.nu
     omega, alpha, gamma, beta = (x[:, None] for x in (v.omega, v.alpha, v.gamma, v.beta))
@@ -42,6 +41,10 @@ def plain_numpy(model, horizon, paths, threads):
 
 def arch(model, horizon, paths, threads):
     """arch's simulated forecast, an asset at a time, fed correlated innovations."""
+    from threadpoolctl import threadpool_limits
+
+    from mcmargin.fitting import arch_model_of
+
     rng = np.random.default_rng(7)
     v, nu, count = model.volatility, model.dependence.nu, len(model.assets)
     with threadpool_limits(threads, user_api="blas"):
@@ -111,6 +114,7 @@ def _numba_kernel():
 def numba(model, horizon, paths, threads):
     """A compiled loop, parallel over chunks of paths, BLAS held to one thread in each."""
     from numba import set_num_threads
+    from threadpoolctl import threadpool_limits
 
     set_num_threads(threads)
     v, nu = model.volatility, model.dependence.nu
@@ -127,14 +131,23 @@ def pytorch(model, horizon, paths, threads):
 
     torch.set_num_threads(threads)
     torch.manual_seed(7)
+    total, h = pytorch_loop(model, horizon, paths, "cpu")
+    return total.numpy(), h.numpy()
+
+
+def pytorch_loop(model, horizon, paths, device):
+    """The loop on a device of PyTorch's; tensors [assets, paths] there."""
+    import torch
+
     v, nu = model.volatility, model.dependence.nu
     omega, alpha, gamma, beta, start = (
-        torch.tensor(x[:, None], dtype=torch.float32)
+        torch.tensor(x[:, None], dtype=torch.float32, device=device)
         for x in (v.omega, v.alpha, v.gamma, v.beta, model.state.variance)
     )
-    factor = torch.tensor(model.dependence.factor, dtype=torch.float32)
-    chi_square = torch.distributions.Chi2(torch.tensor(nu)) if np.isfinite(nu) else None
-    normals = torch.empty((len(omega), paths))
+    factor = torch.tensor(model.dependence.factor, dtype=torch.float32, device=device)
+    freedom = torch.tensor(nu, dtype=torch.float32, device=device)
+    chi_square = torch.distributions.Chi2(freedom) if np.isfinite(nu) else None
+    normals = torch.empty((len(omega), paths), device=device)
     z, total = torch.empty_like(normals), torch.zeros_like(normals)
     h = start.repeat(1, paths)
     with torch.inference_mode():
@@ -149,11 +162,11 @@ def pytorch(model, horizon, paths, threads):
             if gamma.any():
                 h.addcmul_(gamma, z.clamp(max=0).square_())
             h.addcmul_(alpha, z.square_())
-    return total.numpy(), h.numpy()
+    return total, h
 
 
 @functools.cache
-def _jax_kernel():
+def jax_kernel():
     import jax
     import jax.numpy as jnp
 
@@ -178,16 +191,21 @@ def _jax_kernel():
 
 def jax(model, horizon, paths, threads):
     """One compiled scan; XLA takes its threads from the processors that the process may use."""
+    total, h = jax_scan(model, horizon, paths)
+    return np.asarray(total), np.asarray(h)
+
+
+def jax_scan(model, horizon, paths):
+    """The scan on JAX's default device; arrays [assets, paths] there."""
     v = model.volatility
     columns = (v.omega, v.alpha, v.gamma, v.beta, model.state.variance)
-    total, h = _jax_kernel()(
+    return jax_kernel()(
         model.dependence.factor.astype(np.float32),
         *(x[:, None].astype(np.float32) for x in columns),
         nu=model.dependence.nu,
         horizon=horizon,
         paths=paths,
     )
-    return np.asarray(total), np.asarray(h)
 
 
 PEERS = {

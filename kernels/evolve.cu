@@ -12,6 +12,9 @@ struct Asset {
     T omega, alpha, gamma, beta, start, lowest, highest, scale, diagonal, lower_power, upper_power;
 };
 
+// Steps whose draws are loaded together: one load a thread would leave the memory waiting.
+const int AHEAD = 4;
+
 // Bits of `kinds`.
 const int EGARCH = 1;
 const int TABLED = 2;
@@ -67,33 +70,47 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
     T total = first ? T(0) : total_state[state];
     T h = first ? asset.start : variance_state[state];
     bool hit_floor = false, hit_cap = false;
-    for (int step = 0; step < steps; ++step) {
-        T z;
-        if (SOURCE == 1) {
-            z = shocks[at * dates_count + dates[step * paths + path]];
-        } else {
-            const i64 here = (at * steps + step) * paths + path;
-            z = shocks[here];
-            if (own) z += asset.diagonal * own[here];
-            if (mixing) z *= mixing[step * paths + path];
-            z = tabled ? transform(z, table, edge, asset) : z * asset.scale;
+    const i64 row = at * (SOURCE == 1 ? dates_count : steps * paths);
+    const T* mine = shocks + row;
+    // Of a draw in one asset's [steps, paths]: the engine keeps these below 2^31.
+    int here = int(path);
+    for (int done = 0; done < steps; done += AHEAD) {
+        T drawn[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; ++i) {
+            if (SOURCE == 1) {
+                drawn[i] = mine[dates[here]];
+            } else {
+                drawn[i] = mine[here];
+                if (own) drawn[i] += asset.diagonal * own[row + here];
+                if (mixing) drawn[i] *= mixing[here];
+            }
+            // Beyond the last step its draw is loaded again, and not used.
+            if (done + i < steps - 1) here += int(paths);
         }
-        const T eps = sqrt(h) * z;
-        total += total * eps + eps;
-        if (total < floor) {
-            hit_floor = true;
-            total = floor;
-        }
-        h = next_variance_of(h, z, eps, egarch, asset);
-        if (h > asset.highest) {
-            hit_cap = true;
-            h = asset.highest;
-        }
-        const int horizon = horizon_of_step[step];
-        if (horizon >= 0) {
-            const i64 kept = (horizon * assets + at) * all_paths + first_path + path;
-            returns[kept] = total;
-            next_variance[kept] = h;
+#pragma unroll
+        for (int i = 0; i < AHEAD; ++i) {
+            const int step = done + i;
+            if (step == steps) break;
+            T z = drawn[i];
+            if (SOURCE == 0) z = tabled ? transform(z, table, edge, asset) : z * asset.scale;
+            const T eps = sqrt(h) * z;
+            total += total * eps + eps;
+            if (total < floor) {
+                hit_floor = true;
+                total = floor;
+            }
+            h = next_variance_of(h, z, eps, egarch, asset);
+            if (h > asset.highest) {
+                hit_cap = true;
+                h = asset.highest;
+            }
+            const int horizon = horizon_of_step[step];
+            if (horizon >= 0) {
+                const i64 kept = (horizon * assets + at) * all_paths + first_path + path;
+                returns[kept] = total;
+                next_variance[kept] = h;
+            }
         }
     }
     total_state[state] = total;

@@ -1,6 +1,6 @@
 // Standard normals of all slots, steps and tiles of a block: words, then Box-Muller.
 //
-// Out: [slots, steps, tiles * 2048]. One thread block a row of a tile, 256 threads, four pairs of
+// Out: [slots, steps, tiles * 2048]. Grid: x tiles, y steps, z slots; 256 threads, four pairs of
 // normals a thread: four by the cosine, and the four that lie 1,024 paths on by the sine.
 // Accuracy: logf is the full function of the CUDA library (1 unit in the last place), the square
 // root is rounded correctly, no fast intrinsic is used. The angle 2 pi v goes in as sincospi(2 v),
@@ -48,10 +48,8 @@ __device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 lane,
 template <typename T>
 __global__ void normals(T* out, u64 key0, u64 key1, int purpose, u64 lane, i64 first_tile,
                         int tiles, int first_step, int steps) {
-    const i64 row = blockIdx.x;
-    const int tile = int(row % tiles), step = int(row / tiles % steps);
-    const i64 slot = row / tiles / steps;
-    const int quad = threadIdx.x;
+    const int tile = blockIdx.x, step = blockIdx.y, quad = threadIdx.x;
+    const i64 slot = blockIdx.z, row = (slot * steps + step) * tiles + tile;
     T u[4], v[4], cosines[4], sines[4];
     pairs(u64(first_tile + tile) << 32, quad, first_step + step, purpose, lane, key0, key1, u, v,
           slot);

@@ -8,7 +8,7 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcmargin.black76 import black76, black76_greeks
+    from mcmargin.black import black76, black76_greeks
     from mcmargin.book import Account, Book, read_positions
     from mcmargin.book_files import read_accounts
     from mcmargin.calibration import calibrate
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
     from mcmargin.prices import PriceHistory, read_prices
+    from mcmargin.quotes import read_quotes
     from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios, SimulationPlan, simulate
     from mcmargin.surface import VolatilitySurface
@@ -77,6 +78,7 @@ __all__ = [
     "read_market",
     "read_positions",
     "read_prices",
+    "read_quotes",
     "simulate",
     "value_at_risk",
     "verify",
@@ -88,8 +90,9 @@ _CONTENTS = {
     "model": ("MarketModel",),
     "model_file": ("load_model",),
     "simulation": ("Scenarios", "SimulationPlan", "simulate"),
-    "black76": ("black76", "black76_greeks"),
+    "black": ("black76", "black76_greeks"),
     "implied": ("implied_volatility",),
+    "quotes": ("read_quotes",),
     "surface": ("VolatilitySurface",),
     "market": ("Depeg", "Market"),
     "market_files": ("read_market",),

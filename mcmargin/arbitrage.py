@@ -8,11 +8,13 @@ time (no calendar arbitrage).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mcmargin.black76 import black76_values
+from mcmargin.black import black76_values
 from mcmargin.checks import plain_time
 from mcmargin.errors import DataError
 from mcmargin.quotes import ExpiryQuotes
@@ -30,11 +32,17 @@ VARIANCE_TOLERANCE = 1e-9
 BETWEEN = (0.25, 0.5, 0.75)
 """Shares of the way between two expiries at which the density is looked at."""
 
+CHANGE_WEIGHT = 0.1
+"""In repairs: of a share by which total variance changes, beside what is below 0 of g."""
+
 MEND = "mend or leave out a quote, or use repair=True"
 
 
 Jet: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 """Points of log-moneyness, and there total variance and its first two derivatives."""
+
+Way: TypeAlias = Callable[[Floats, Floats], Smile]
+"""From log-moneyness and total variances to a smile through them."""
 
 
 def require_no_arbitrage(quotes: list[ExpiryQuotes], smiles: list[Smile], *, source: str) -> None:
@@ -151,70 +159,78 @@ def repaired(quotes: ExpiryQuotes, before: Smile | None, *, source: str) -> Smil
 
     Quotes below the total variance before are raised to it. Then quotes are left out, one after
     the other, until no density is negative: of the four around the worst place always the one
-    whose absence leaves and changes least. Where the smile still falls below the one before, it
-    gets a further node there. At last every quote left out is put back that does no harm.
+    whose absence leaves and changes least; and those that do no harm are put back. If the smile
+    still falls below the one before, between quotes or beyond, the same is done with a smile that
+    is the one before and a gain (`Smile.raised_to`).
 
     Raises
     ------
     DataError
-        If that does not end.
+        If neither ends without arbitrage.
     """
     k, w = quotes.log_moneyness, quotes.variances
+    ways = [Smile.through]
     if before is not None:
         w = np.maximum(w, before.total_variance(k))
-    left_out = []
-    for _ in range(2 * len(k) + 20):
-        smile = Smile.through(k, w)
-        worst, g = _lowest_density(_all_jets(smile, before))
-        if g < -DENSITY_TOLERANCE and len(k) > 1:
-            at = _least_missed(k, w, worst, before)
-            left_out.append((k[at], w[at]))
-            k, w = np.delete(k, at), np.delete(w, at)
-            continue
-        place, fall = (0.0, 0.0) if before is None else _greatest_fall(before, smile)
-        if fall <= VARIANCE_TOLERANCE:
-            return _completed(smile, k, w, left_out, before)
-        at = int(np.searchsorted(k, place))
-        k, w = np.insert(k, at, place), np.insert(w, at, before.total_variance(place))
+        ways.append(before.raised_to)
+    for way in ways:
+        smile = _thinned(way, k, w, before)
+        if smile is not None:
+            return smile
     raise DataError(
         f"{source}: expiry {plain_time(quotes.expiry)} cannot be repaired; leave it out"
     )
 
 
-def _completed(
-    smile: Smile,
-    k: Floats,
-    w: Floats,
-    left_out: list[tuple[float, float]],
-    before: Smile | None,
-) -> Smile:
-    """Smile with the quotes left out that can be put back, the last to go first."""
-    for place, variance in reversed(left_out):
-        at = int(np.searchsorted(k, place))
-        wider = np.insert(k, at, place), np.insert(w, at, variance)
-        candidate = Smile.through(*wider)
-        harmless = _lowest_density(_all_jets(candidate, before))[1] >= -DENSITY_TOLERANCE
-        if harmless and (
-            before is None or _greatest_fall(before, candidate)[1] <= VARIANCE_TOLERANCE
+def _thinned(through: Way, k: Floats, w: Floats, before: Smile | None) -> Smile | None:
+    """Smile through as many of the quotes as admit no arbitrage; None if that cannot be."""
+    smile, kept = through(k, w), np.ones(len(k), bool)
+    left_out = []
+    while not _no_butterfly(smile, before):
+        if kept.sum() == 1:
+            return None
+        at = _least_missed(through, k, w, kept, smile, before)
+        left_out.append(at)
+        kept[at] = False
+        smile = through(k[kept], w[kept])
+    if before is not None and _greatest_fall(before, smile)[1] > VARIANCE_TOLERANCE:
+        return None
+    for at in reversed(left_out):
+        kept[at] = True
+        fuller = through(k[kept], w[kept])
+        if _no_butterfly(fuller, before) and (
+            before is None or _greatest_fall(before, fuller)[1] <= VARIANCE_TOLERANCE
         ):
-            smile, (k, w) = candidate, wider
+            smile = fuller
+        else:
+            kept[at] = False
     return smile
+
+
+def _no_butterfly(smile: Smile, before: Smile | None) -> bool:
+    return _lowest_density(_all_jets(smile, before))[1] >= -DENSITY_TOLERANCE
 
 
 def _all_jets(smile: Smile, before: Smile | None) -> list[Jet]:
     return [_jet(smile), *([] if before is None else _jets_between(before, smile))]
 
 
-def _least_missed(k: Floats, w: Floats, place: float, before: Smile | None) -> int:
-    """Which quote near a place is best left out."""
-    right = int(np.searchsorted(k, place))
+def _least_missed(
+    through: Way, k: Floats, w: Floats, kept: NDArray[np.bool_], smile: Smile, before: Smile | None
+) -> int:
+    """Which of the quotes kept near the worst place is best left out."""
+    place, _ = _lowest_density(_all_jets(smile, before))
+    at = np.flatnonzero(kept)
+    right = int(np.searchsorted(k[at], place))
 
-    def cost(at: int) -> float:
-        smile = Smile.through(np.delete(k, at), np.delete(w, at))
-        change = abs(float(smile.total_variance(k[at])) / w[at] - 1)
-        return change + sum(map(_negative, _all_jets(smile, before)))
+    def cost(candidate: int) -> float:
+        rest = at[at != candidate]
+        smile = through(k[rest], w[rest])
+        change = abs(float(smile.total_variance(k[candidate]) / w[candidate]) - 1)
+        return CHANGE_WEIGHT * change + sum(map(_negative, _all_jets(smile, before)))
 
-    return min(range(max(right - 2, 0), min(right + 2, len(k))), key=cost)
+    near: list[int] = at[max(right - 2, 0) : right + 2].tolist()
+    return min(near, key=cost)
 
 
 def _negative(jet: Jet) -> float:

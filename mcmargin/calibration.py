@@ -19,7 +19,7 @@ from mcmargin.dependence import check_pair, fit_dependence
 from mcmargin.errors import CalibrationError, PolicyError
 from mcmargin.fitting import VOLATILITIES, AssetFit, fit_asset, refilter, start_values
 from mcmargin.marginals import marginal_tables
-from mcmargin.model import FilterState, MarketModel
+from mcmargin.model import FilterState, History, MarketModel
 from mcmargin.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
 from mcmargin.volatility import volatility_of
 
@@ -138,6 +138,9 @@ def calibrate(
         state=state,
         tables=marginal_tables(marginals, law.kind, law.nu),
         calendar=calendar_of(joint.times),
+        history=History(
+            joint.times, joint.returns, np.column_stack([fit.variances for fit in fits])
+        ),
         facts=_facts(
             prices, joint, fits, bar_variance_ratio=ratios, residual_mean=mean, residual_std=std
         ),

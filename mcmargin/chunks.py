@@ -13,8 +13,8 @@ import numpy as np
 
 from mcmargin.engines.arrays import array_module
 
-CHUNK_BYTES = 65_536
-"""Of each buffer: a kernel's four busiest fit in 256 KiB, and calls cost little beside work."""
+CHUNK_BYTES = 98_304
+"""Of each buffer: a kernel's four busiest fit in 384 KiB, and calls cost little beside work."""
 
 Kernel: TypeAlias = Callable[[Any, Sequence[Any], Any, Sequence[Any]], None]
 """Called with the array module, the operands, the output and the buffers, all of one shape."""

@@ -41,6 +41,8 @@ class AssetFit:
     innovations : Innovations
     next_variance : float
         Of the bar after the history.
+    variances : ndarray of shape (bars,), float64
+        Filtered, of each bar.
     residuals : ndarray of shape (bars,), float64
         Standardised.
     persistence : float
@@ -52,6 +54,7 @@ class AssetFit:
     parameters: NDArray[np.float64]
     innovations: Innovations
     next_variance: float
+    variances: NDArray[np.float64]
     residuals: NDArray[np.float64]
     persistence: float
     refused: tuple[str, ...]
@@ -137,6 +140,7 @@ def refilter(fit: AssetFit, returns: NDArray[np.float64], *, ratio: float) -> As
         fit,
         parameters=parameters,
         next_variance=_next_variance(fit.volatility, parameters, variances[-1], returns[-1]),
+        variances=variances,
         residuals=returns / np.sqrt(variances),
     )
 
@@ -188,7 +192,7 @@ def _try_fit(
     variances = np.asarray(result.conditional_volatility) ** 2 / scale**2
     residuals = returns / np.sqrt(variances)
     ahead = _next_variance(kind, parameters, variances[-1], returns[-1])
-    return AssetFit(kind, parameters, marginal, ahead, residuals, persistence, ()), ""
+    return AssetFit(kind, parameters, marginal, ahead, variances, residuals, persistence, ()), ""
 
 
 def _next_variance(

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mcmargin.black76 import (
+from mcmargin.black import (
+    ROOT_2PI,
     SHARE_BUFFERS,
     check_shapes,
     checked_numbers,
@@ -38,7 +39,7 @@ def implied_volatility(price: Any, forward: Any, strike: Any, time: Any, kind: A
     The price less intrinsic value, as a share b of min(F, K), is a function of x = |ln(F / K)| and
     s = volatility x sqrt(time). Over y = ln s, the function -ln(-ln b) is nearly a straight line:
     its slope is 2 where b vanishes, since ln b is about -x^2 / (2 s^2). Halley's method on it, from
-    two lower bounds of s, needs at most 4 steps for every b and x that float64 can hold.
+    a guess in closed form, needs at most 4 steps for every b and x that float64 can hold.
 
     Parameters
     ----------
@@ -54,7 +55,8 @@ def implied_volatility(price: Any, forward: Any, strike: Any, time: Any, kind: A
     ndarray of the broadcast shape, or a scalar, float64
         Accurate to 1e-8. NaN where the price is NaN, at or below intrinsic value, at or above the
         upper bound (the forward for a call, the strike for a put), or where 8 units in its last
-        place are more than a change of 1e-8 in volatility makes.
+        place are more than a change of 1e-8 in volatility makes; and for some prices below 1e-300
+        of the forward, for which float64 has not digits enough.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def _implied(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> N
     for _ in range(STEPS):
         xp.exp(y, out=s)
         curvature = (x / s) ** 2 - s * s / 4
-        vega = s * (1 / np.sqrt(2 * np.pi))
+        vega = s * (1 / ROOT_2PI)
         whole, part, density = otm_share(xp, x, s, buffers)
         vega *= density
         value = whole + part
@@ -122,14 +124,14 @@ def _implied(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> N
 
 
 def _first_guess(xp: Any, x: Any, share: Any, lack: Any, log_share: Any, out: Any) -> None:
-    """Logarithm of a deviation below the one sought.
+    """Logarithm of a deviation near the one sought.
 
-    A share is below s / sqrt(2 pi), and below Phi(s/2 - x/s); there the normal quantile is taken
-    as sqrt(-2 ln share), or minus the same of what is lacking.
+    A share is below s / sqrt(2 pi) and below Phi(s/2 - x/s), which bound s from below; the normal
+    quantile is taken as -sqrt(-2 ln share), or near 1 as sqrt(-2 ln lack).
     """
     quantile = xp.sqrt(-2 * log_share)
     root = xp.sqrt(quantile * quantile + 2 * x)
     quantile_up = xp.sqrt(-2 * xp.log(lack))
     root_up = xp.sqrt(quantile_up * quantile_up + 2 * x)
     by_tail = xp.where(share > 0.5, root_up + quantile_up, 2 * x / (root + quantile))
-    xp.log(xp.maximum(by_tail, np.sqrt(2 * np.pi) * share), out=out)
+    xp.log(xp.maximum(by_tail, ROOT_2PI * share), out=out)

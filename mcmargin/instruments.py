@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from mcmargin.bars import utc_time, years_between
-from mcmargin.black76 import black76_greeks, black76_point, black76_values
+from mcmargin.black import black76_greeks, black76_point, black76_values
 from mcmargin.errors import DataError
 
 if TYPE_CHECKING:

@@ -45,6 +45,41 @@ class FilterState:
 
 
 @dataclass(frozen=True, eq=False)
+class History:
+    """Joint returns that the model has seen, and its filter's variances: what stress is read from.
+
+    Attributes
+    ----------
+    times : ndarray of shape (bars,), datetime64[ns]
+        End of each bar, increasing.
+    returns, variances : ndarray of shape (bars, assets), float64
+        Simple returns as fractions, and the variance that the filter gave each bar beforehand.
+    """
+
+    times: NDArray[np.datetime64]
+    returns: NDArray[np.float64]
+    variances: NDArray[np.float64]
+
+    @property
+    def residuals(self) -> NDArray[np.float64]:
+        """Standardised residuals; float64 [bars, assets]."""
+        return np.asarray(self.returns / np.sqrt(self.variances))
+
+    def extended(
+        self,
+        times: NDArray[np.datetime64],
+        returns: NDArray[np.float64],
+        variances: NDArray[np.float64],
+    ) -> History:
+        """Return the history with newer bars."""
+        return History(
+            np.concatenate([self.times, times]),
+            np.concatenate([self.returns, returns]),
+            np.concatenate([self.variances, variances]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class MarketModel:
     """A calibrated market.
 
@@ -63,6 +98,7 @@ class MarketModel:
         Marginal transforms (`mcmargin.dependence.marginal_table`); empty for `historical`.
     calendar : BarCalendar
         When bars close.
+    history : History
     facts : dict
         Bar length, fits asset by asset, dates lost, updates since, data fingerprint, library
         versions.
@@ -76,6 +112,7 @@ class MarketModel:
     state: FilterState
     tables: NDArray[np.float64]
     calendar: BarCalendar
+    history: History
     facts: dict[str, Any]
 
     @property
@@ -130,8 +167,9 @@ class MarketModel:
             return replace(self, state=self._tick(prices.times[newer][-1], rows[newer][-1]))
         ordered = replace(prices, assets=self.assets, prices=rows)
         joint = joint_returns(ordered, before=(self.committed.as_of, self.committed.prices))
-        variance, residuals = self.committed.variance, []
+        variance, variances, residuals = self.committed.variance, [], []
         for bar in joint.returns:
+            variances.append(variance)
             residuals.append(bar / np.sqrt(variance))
             variance = self.volatility.next_variance(variance, bar)
         state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
@@ -149,8 +187,14 @@ class MarketModel:
             prices.times,
             np.isfinite(rows),
         )
-        facts = self.facts | {"update": record}
-        return replace(self, committed=state, state=state, dependence=dependence, facts=facts)
+        return replace(
+            self,
+            committed=state,
+            state=state,
+            dependence=dependence,
+            history=self.history.extended(joint.times, joint.returns, np.array(variances)),
+            facts=self.facts | {"update": record},
+        )
 
     def _standardised(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""

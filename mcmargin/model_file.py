@@ -26,7 +26,7 @@ from mcmargin.dependence import Dependence
 from mcmargin.errors import ModelFileError
 from mcmargin.files import write_atomically
 from mcmargin.innovations import Innovations
-from mcmargin.model import FilterState, MarketModel
+from mcmargin.model import FilterState, History, MarketModel
 from mcmargin.volatility import Volatility
 
 SCHEMA = "mcmargin.model/1"
@@ -122,6 +122,7 @@ def _digest(arrays: dict[str, NDArray[Any]], *, key: bytes | None) -> str:
     return fingerprint(*chain.from_iterable(sorted(arrays.items())), key=key)
 
 
+_HISTORY_FIELDS = ("times", "returns", "variances")
 _STATE_FIELDS = ("prices", "variance", "residuals")
 _DEPENDENCE_FIELDS = tuple(field.name for field in fields(Dependence) if field.name != "kind")
 _VOLATILITY_FIELDS = ("omega", "alpha", "gamma", "beta", "sample_variance")
@@ -145,6 +146,8 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
         "meta": np.array(json.dumps(meta, sort_keys=True)),
         "tables": model.tables,
     }
+    for name in _HISTORY_FIELDS:
+        arrays[f"history.{name}"] = getattr(model.history, name)
     for name in _DEPENDENCE_FIELDS:
         arrays[f"dependence.{name}"] = np.asarray(getattr(model.dependence, name))
     for name in _VOLATILITY_FIELDS:
@@ -182,5 +185,6 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Marke
         state=states.get("state", states["committed"]),
         tables=arrays["tables"],
         calendar=BarCalendar(meta["calendar"]["days"], tuple(meta["calendar"]["weekdays"])),
+        history=History(*(arrays[f"history.{name}"] for name in _HISTORY_FIELDS)),
         facts=meta["facts"],
     )

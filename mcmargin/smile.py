@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 SAMPLES = np.linspace(1e-6, 1 - 1e-6, 17)
 """Where between two nodes, as shares, a smile is examined; the ends have second derivatives."""
 
-DOUBLINGS = 2
-"""Of a rising wing's length in search of one that admits no arbitrage."""
+WING_LENGTHS = (1.0, 2.0, 4.0)
+"""In standard deviations; the first that admits no butterfly arbitrage is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,8 @@ class Smile:
 
     Between quotes it is monotone where they are (PCHIP, Fritsch and Carlson 1980, as in scipy).
     Beyond the last quote on either side its slope goes linearly to 0 within one standard deviation
-    sqrt(w), or within 2, 4, ... 256 of them where the shorter bend would be butterfly arbitrage,
-    and from there on it is flat. (Flat from the quote itself, a rising wing would have a kink,
+    sqrt(w), or within 2 or 4 of them where the shorter bend would be butterfly arbitrage, and from
+    there on it is flat. (Flat from the quote itself, a rising wing would have a kink,
     which is a negative probability.) A wing that falls loses half of its variance at most.
 
     Attributes
@@ -68,6 +68,21 @@ class Smile:
                 smile = _with_wing(smile, side)
         return smile
 
+    def raised_to(self, nodes: Floats, variances: Floats) -> Smile:
+        """Smile of a later expiry as this one and a gain, which is nowhere negative.
+
+        The gain runs through what the variances have above this smile, or 0, as PCHIP does, and is
+        flat from the outermost quotes on.
+        """
+        gains = np.maximum(variances - self.total_variance(nodes), 0.0)
+        slopes = np.zeros(len(nodes))
+        if len(nodes) > 2:
+            slopes[1:-1] = PchipInterpolator(nodes, gains).derivative()(nodes)[1:-1]
+        gain, joint = Smile(nodes, gains, slopes), np.union1d(self.nodes, nodes)
+        pairs = zip(self.derivatives(joint), gain.derivatives(joint), strict=True)
+        variance, slope, _ = (own + more for own, more in pairs)
+        return Smile(joint, variance, slope)
+
     def total_variance(self, log_moneyness: Any) -> Any:
         """Total variance; float64, of the argument's shape, on its device."""
         return self.derivatives(log_moneyness)[0]
@@ -78,7 +93,7 @@ class Smile:
         anchors, powers = (xp.asarray(x) for x in self._pieces())
         k = xp.asarray(log_moneyness, np.float64)
         at = xp.searchsorted(xp.asarray(self.nodes), k, side="right")
-        u = k - anchors[at]
+        u = xp.clip(k, self.nodes[0], self.nodes[-1]) - anchors[at]
         c0, c1, c2, c3 = (power[at] for power in powers)
         first = c1 + u * (2 * c2 + 3 * u * c3)
         return c0 + u * (c1 + u * (c2 + u * c3)), first, 2 * c2 + 6 * u * c3
@@ -100,8 +115,8 @@ def _with_wing(smile: Smile, side: int) -> Smile:
     outwards = -1.0 if side == 0 else 1.0
     k, w, slope = smile.nodes[side], smile.variances[side], smile.slopes[side]
     place = 0 if side == 0 else len(smile.nodes)
-    for doubling in range(DOUBLINGS + 1):
-        length = np.sqrt(w) * 2.0**doubling
+    for deviations in WING_LENGTHS:
+        length = np.sqrt(w) * deviations
         if slope * outwards < 0:
             length = min(length, w / abs(slope))
         winged = Smile(
@@ -131,7 +146,7 @@ def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
     References
     ----------
     J. Gatheral and A. Jacquier, "Arbitrage-free SVI volatility surfaces", Quantitative Finance 14
-    (2014), equation (2.1).
+    (2014).
 
     Examples
     --------

@@ -124,23 +124,21 @@ class VolatilitySurface:
             raise DataError(f"{source}: as_of must be a numpy.datetime64, not {as_of!r}")
         as_of = as_of.astype("datetime64[ns]")
         quotes = quotes_by_expiry(frame, as_of=as_of, forward=forward, source=source)
-        smiles: list[Smile] = []
-        for expiry in quotes:
-            before = smiles[-1] if smiles else None
-            smiles.append(
-                repaired(expiry, before, source=source)
-                if repair
-                else Smile.through(expiry.log_moneyness, expiry.variances)
-            )
-        if not repair:
+        smiles = [Smile.through(expiry.log_moneyness, expiry.variances) for expiry in quotes]
+        repairs: list[Repair] = []
+        if repair:
+            for at, expiry in enumerate(quotes):
+                before = smiles[at - 1] if at else None
+                smiles[at] = repaired(expiry, before, source=source)
+                repairs += _changes(expiry, smiles[at])
+        else:
             require_no_arbitrage(quotes, smiles, source=source)
-        changed = [_changes(expiry, smile) for expiry, smile in zip(quotes, smiles, strict=True)]
         return cls(
             as_of,
             np.array([expiry.expiry for expiry in quotes]),
             np.array([expiry.forward for expiry in quotes]),
             tuple(smiles),
-            tuple(change for changes in changed for change in changes),
+            tuple(repairs),
         )
 
     @property
@@ -175,17 +173,18 @@ class VolatilitySurface:
         -------
         ndarray of the broadcast shape, or a scalar, float64, on the arguments' device
         """
-        xp = array_module(time if array_module(time) is not np else log_moneyness)
-        times = self.times
-        t = xp.clip(xp.asarray(time, np.float64), times[0], times[-1])
-        variance = xp.zeros((), np.float64)
+        here, xp = array_module(time), array_module(log_moneyness)
+        there = here if xp is np else xp
+        t = here.clip(here.asarray(time, np.float64), self.times[0], self.times[-1])
+        k = there.asarray(log_moneyness, np.float64)
+        variance = there.zeros((), np.float64)
         for at, smile in enumerate(self.smiles):
-            hat = np.zeros(len(times))
-            hat[at] = 1.0
-            weight = xp.interp(t, xp.asarray(times), xp.asarray(hat))
+            # 1 at this expiry, and linearly to 0 at its neighbours.
+            hat = here.asarray(np.eye(len(self.smiles))[at])
+            weight = here.interp(t, here.asarray(self.times), hat)
             if bool((weight > 0).any()):
-                variance = variance + weight * smile.total_variance(xp.asarray(log_moneyness))
-        return xp.sqrt(variance / t)[()]
+                variance = variance + there.asarray(weight) * smile.total_variance(k)
+        return there.sqrt(variance / there.asarray(t))[()]
 
     def slice(self, time: float) -> SmileSlice:
         """Table of the volatilities at one time; see `SmileSlice`."""
@@ -225,11 +224,10 @@ def _changes(quotes: ExpiryQuotes, smile: Smile) -> list[Repair]:
     return [
         Repair(
             plain_time(quotes.expiry),
-            float(quotes.forward * np.exp(k)),
-            float(k),
-            float(old),
-            float(new),
+            float(quotes.forward * np.exp(quotes.log_moneyness[at])),
+            float(quotes.log_moneyness[at]),
+            float(quotes.volatilities[at]),
+            float(after[at]),
         )
-        for k, old, new in zip(quotes.log_moneyness, quotes.volatilities, after, strict=True)
-        if abs(new - old) > 1e-12
+        for at in np.flatnonzero(np.abs(after - quotes.volatilities) > 1e-12)
     ]

@@ -1,13 +1,30 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and which of them a GPU runs.
+
+MCMARGIN_TEST_GPU: 1 puts cupy and a GPU under the `cupy` fixture; `double` keeps the double and
+runs tests/gpu on it, in small, to show that these tests themselves are sound.
+"""
 
 import importlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from tests.emulator.fake_cupy import installed
 from tests.emulator.machine import Device, Machine
+
+ON_A_DEVICE = Path(__file__).parent / "gpu"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark `gpu` what a GPU runs where there is one: users of the `cupy` fixture, and tests/gpu."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        # A test that asks for the pretended machine runs on it everywhere.
+        if ON_A_DEVICE in item.path.parents or ("cupy" in fixtures and "machine" not in fixtures):
+            item.add_marker("gpu")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from mcmargin.bars import BarCalendar
 from mcmargin.dependence import make_dependence
 from mcmargin.innovations import Innovations
 from mcmargin.marginals import marginal_tables
-from mcmargin.model import FilterState, MarketModel
+from mcmargin.model import FilterState, History, MarketModel
 from mcmargin.volatility import volatility_of
 
 RECURSIONS = {
@@ -59,5 +59,6 @@ def make_model(
         state=state,
         tables=marginal_tables(marginals, dependence, nu),
         calendar=BarCalendar(),
+        history=History(np.empty(0, "datetime64[ns]"), np.empty((0, count)), np.empty((0, count))),
         facts={},
     )

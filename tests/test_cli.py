@@ -199,6 +199,12 @@ def test_an_engine_that_is_not_here_is_never_replaced_in_silence(everything, mon
     assert "device none: " in called(("info",), monkeypatch, capsys)[1]
 
 
+def test_info_names_each_device(machine, monkeypatch, capsys):
+    status, output, _ = called(("info",), monkeypatch, capsys)
+    assert status == 0
+    assert "device 0 Pretended GPU\ndevice 1 Pretended GPU\nengine cupy\n" in output
+
+
 @pytest.mark.parametrize("command", [("margin", M, B), ("info",), ("verify", R, M, B)])
 @pytest.mark.parametrize(
     ("variable", "value"), [("MCMARGIN_THREADS", "abc"), ("MCMARGIN_ENGINE", "abacus")]

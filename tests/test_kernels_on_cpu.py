@@ -6,14 +6,13 @@ argument is checked; with MCMARGIN_TEST_GPU=1 the same tests run on a GPU throug
 """
 
 from dataclasses import dataclass
-from importlib.resources import files
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
-from mcmargin.engines.cupy_kernels import kernel
+from mcmargin.engines.cupy_kernels import kernel, kernel_folder
 from mcmargin.engines.numpy_engine import _mixing
 from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, mixing_table
 from mcmargin.random_stream import (
@@ -54,7 +53,7 @@ def philox_words(count, tile, step, purpose, lane=0, first=0):
     "address", [(0, 0, 0, 0), (3, 7, 2, 0), (2**31 - 1, 2**31 - 1, 7, 2**64 - 1)]
 )
 def test_words_are_numpys_bit_for_bit(cupy, address):
-    common = (files("mcmargin.kernels") / "common.cuh").read_text()
+    common = (kernel_folder() / "common.cuh").read_text()
     module = cupy.RawModule(code=common + WORDS, name_expressions=("words",))
     out = cupy.empty(2048, np.uint64)
     tile, step, purpose, lane = address
@@ -77,7 +76,7 @@ def test_normals(cupy, dtype, factors):
     slots, steps, tiles = 3, range(4, 6), range(5, 7)
     out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), dtype)
     kernel("normals.cu", f"normals<{C_TYPES[dtype]}>")(
-        (slots * len(steps) * len(tiles),),
+        (len(tiles), len(steps), slots),
         (256,),
         (
             *(

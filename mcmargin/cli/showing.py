@@ -25,7 +25,10 @@ def info() -> None:
             print(f"{name} not installed")
     reason = cupy_engine.missing()
     print("engines numpy" if reason else "engines numpy cupy")
-    print(f"device none: {reason}" if reason else "device CUDA")
+    if reason:
+        print(f"device none: {reason}")
+    for number, name in enumerate(cupy_engine.device_names()):
+        print(f"device {number} {name}")
     print(f"engine {chosen}")
     print(f"threads {threads}")
 

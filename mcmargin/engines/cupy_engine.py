@@ -54,6 +54,9 @@ PRODUCT_ROWS = 256
 SAMPLE = 16_384
 """Paths of the sample that bounds a selection."""
 
+LARGEST_OFFSET = 2**31 - 1
+"""Draws of one asset in a block: kernels/evolve.cu counts them in 32 bits."""
+
 THREADS = 256
 NULL = np.uintp(0)
 EGARCH, TABLED = 1, 2
@@ -203,7 +206,8 @@ def _simulate_share(
                 "paths or horizons"
             ) from None
         steps = plan.horizons[-1]
-        block = min(execution.block_tiles or _fitting_tiles(constants, steps), len(tiles))
+        block = execution.block_tiles or _fitting_tiles(constants, steps)
+        block = min(block, len(tiles), LARGEST_OFFSET // (steps * TILE_PATHS))
         start = tiles.start
         while start < tiles.stop:
             here = range(start, min(start + block, tiles.stop))
@@ -224,7 +228,8 @@ def _simulate_share(
             if report.wanted:
                 cupy.cuda.get_current_stream().synchronize()
             report.add(len(here))
-        floored, capped = (int(flag[:kept].sum()) for flag in cupy.asnumpy(flags))
+        # Counted where they lie: to copy and count a million flags takes as long as to simulate.
+        floored, capped = (int(n) for n in cupy.asnumpy(flags[:, :kept].sum(axis=1)))
     return returns, next_variance, floored, capped
 
 
@@ -303,25 +308,41 @@ def _simulate_block(
     for first_step in range(0, plan.horizons[-1], steps_together):
         steps = range(first_step, min(first_step + steps_together, plan.horizons[-1]))
         shocks, own = _shocks(constants, tiles, steps)
-        mixing = _mixing(constants, tiles, steps)
-        dates = _dates(constants, tiles, steps)
-        at = [plan.horizons.index(s + 1) if s + 1 in plan.horizons else -1 for s in steps]
-        source = 1 if constants.dependence == "historical" else 0
-        _launch(
-            "evolve.cu",
-            f"evolve<{_c_type(constants.dtype)}, {source}>",
-            (-(-paths // THREADS), constants.assets),
-            THREADS,
-            (
-                *(shocks, own, mixing, dates, np.int64(constants.residuals.shape[1])),
-                *(constants.coefficients, constants.kinds, constants.tables),
-                *(constants.dtype(constants.edge), constants.dtype(constants.floor)),
-                *(cupy.asarray(np.array(at, np.int32)), np.int32(len(steps)), np.int64(paths)),
-                *(np.int32(first_step == 0), state[0], state[1], returns, next_variance),
-                *(np.int64(constants.assets), np.int64(returns.shape[2]), np.int64(first_path)),
-                *(flags[0, first_path:], flags[1, first_path:]),
-            ),
-        )
+        draws = shocks, own, _mixing(constants, tiles, steps), _dates(constants, tiles, steps)
+        _evolve(constants, plan, steps, draws, state, first_path, (returns, next_variance), flags)
+
+
+def _evolve(
+    constants: _Constants,
+    plan: SimulationPlan,
+    steps: range,
+    draws: tuple[Array, Array, Array, Array],
+    state: Array,
+    first_path: int,
+    results: tuple[Array, Array],
+    flags: Array,
+) -> None:
+    """Carry a block's state [2, assets, paths] over some steps, into the share's results."""
+    import cupy
+
+    paths, kept = state.shape[2], results[0].shape[2]
+    at = [plan.horizons.index(s + 1) if s + 1 in plan.horizons else -1 for s in steps]
+    source = 1 if constants.dependence == "historical" else 0
+    _launch(
+        "evolve.cu",
+        f"evolve<{_c_type(constants.dtype)}, {source}>",
+        (-(-paths // THREADS), constants.assets),
+        THREADS,
+        (
+            *(*draws, np.int64(constants.residuals.shape[1])),
+            *(constants.coefficients, constants.kinds, constants.tables),
+            *(constants.dtype(constants.edge), constants.dtype(constants.floor)),
+            *(cupy.asarray(np.array(at, np.int32)), np.int32(len(steps)), np.int64(paths)),
+            *(np.int32(steps.start == 0), state[0], state[1], *results),
+            *(np.int64(constants.assets), np.int64(kept), np.int64(first_path)),
+            *(flags[0, first_path:], flags[1, first_path:]),
+        ),
+    )
 
 
 def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, Array]:
@@ -330,7 +351,6 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
     For historical dependence the residuals [assets, dates] that dates are drawn from.
     """
     import cupy
-    from cupy import cublas
 
     if constants.dependence == "historical":
         return constants.residuals, NULL
@@ -344,14 +364,24 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
     if constants.common:
         factors = constants.factor.shape[1]
         drawn = _normals(constants.dtype, constants.key, common_purpose, factors, tiles, steps)
-        cublas.gemm("N", "N", constants.factor, drawn.reshape(factors, width), out=shocks)
+        _multiply(constants, drawn.reshape(factors, width), shocks)
         return shocks, own
-    flat = own.reshape(constants.assets, width)
+    _multiply(constants, own.reshape(constants.assets, width), shocks)
+    return shocks, NULL
+
+
+def _multiply(constants: _Constants, normals: Array, out: Array) -> None:
+    """Set out [assets, draws] to the product of the dependence factor and normals [.., draws]."""
+    import cupy
+    from cupy import cublas
+
+    if constants.common:
+        cublas.gemm("N", "N", constants.factor, normals, out=out)
+        return
     for low in range(0, constants.assets, PRODUCT_ROWS):
         high = min(low + PRODUCT_ROWS, constants.assets)
         rows = cupy.ascontiguousarray(constants.factor[low:high, :high])
-        cublas.gemm("N", "N", rows, flat[:high], out=shocks[low:high])
-    return shocks, NULL
+        cublas.gemm("N", "N", rows, normals[:high], out=out[low:high])
 
 
 def _normals(
@@ -370,7 +400,7 @@ def _normals(
     _launch(
         "normals.cu",
         f"normals<{_c_type(dtype)}>",
-        (slots * len(steps) * len(tiles),),
+        (len(tiles), len(steps), slots),
         TILE_PATHS // 8,
         (
             *(out, *key, np.int32(purpose), np.uint64(lane), np.int64(tiles.start)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 NAME_EXPRESSIONS: dict[str, tuple[str, ...]] = {
@@ -16,12 +18,24 @@ NAME_EXPRESSIONS: dict[str, tuple[str, ...]] = {
 OPTIONS = ("-std=c++17",)
 
 
+def kernel_folder() -> Traversable:
+    """Return the folder of the CUDA sources.
+
+    Installed it is the package `mcmargin.kernels`; run from a checkout that is not installed, the
+    folder `kernels` beside `mcmargin`.
+    """
+    try:
+        return files("mcmargin.kernels")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "kernels"
+
+
 def source_of(file: str) -> str:
     """Return common.cuh and one kernel file as one source, errors naming their file and line.
 
     cupy's cache keys on the source and not on included headers, so the header is joined in.
     """
-    folder = files("mcmargin.kernels")
+    folder = kernel_folder()
     parts = ("common.cuh", file)
     return "".join(f'#line 1 "kernels/{part}"\n{(folder / part).read_text()}\n' for part in parts)
 

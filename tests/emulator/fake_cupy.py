@@ -12,6 +12,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -200,7 +201,13 @@ class _Current:
 
     @property
     def attributes(self) -> dict[str, int]:
-        return {"MultiProcessorCount": 132, "MaxThreadsPerBlock": 1024}
+        return {
+            "MultiProcessorCount": 132,
+            "MaxThreadsPerBlock": 1024,
+            "ClockRate": 1_980_000,
+            "MemoryClockRate": 2_619_000,
+            "GlobalMemoryBusWidth": 5120,
+        }
 
     @property
     def mem_info(self) -> tuple[int, int]:
@@ -302,6 +309,30 @@ def _set_mode(machine: Machine, handle: int, mode: int) -> None:
     machine.devices[handle - 1].math_mode = mode
 
 
+def _random(machine: Machine) -> dict[str, Any]:
+    """cupy.random: functions that draw, from a generator of numpy's."""
+    draw = np.random.default_rng()
+
+    def standard_normal(size=None, dtype=float):
+        return own(machine, np.asarray(draw.standard_normal(size), dtype))
+
+    def chisquare(df, size=None, dtype=float):
+        return own(machine, np.asarray(draw.chisquare(df, size), dtype))
+
+    return {"standard_normal": standard_normal, "chisquare": chisquare}
+
+
+def _benchmark(func, args=(), kwargs={}, n_repeat=10000, *, n_warmup=10):  # noqa: B006
+    """As cupyx.profiler.benchmark, by the processor's clock."""
+    times = []
+    for _ in range(n_warmup + n_repeat):
+        start = time.perf_counter()
+        func(*args, **kwargs)
+        times.append(time.perf_counter() - start)
+    kept = np.array(times[n_warmup:])
+    return SimpleNamespace(cpu_times=kept, gpu_times=kept[None])
+
+
 def modules(machine: Machine) -> dict[str, dict[str, Any]]:
     """Contents of each module, by its name."""
     arrays = _Arrays(machine)
@@ -313,6 +344,8 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
         getDeviceProperties=functools.partial(_properties, machine),
         memGetInfo=lambda: _Current(machine).mem_info,
         deviceSynchronize=lambda: None,
+        driverGetVersion=lambda: 13_000,
+        runtimeGetVersion=lambda: 13_020,
     )
     cublas = {
         "CUBLAS_DEFAULT_MATH": 0,
@@ -357,7 +390,9 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
         "cupy.cublas": {"gemm": arrays.gemm},
         "cupy.cuda": cuda,
         "cupy.cuda.cublas": cublas,
+        "cupy.random": _random(machine),
         "cupyx": {"empty_pinned": np.empty},
+        "cupyx.profiler": {"benchmark": _benchmark},
         "cupyx.scipy": {},
         "cupyx.scipy.sparse": {"csr_matrix": csr, "csr_array": csr},
     }
@@ -382,6 +417,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if module.__name__ == "cupy":
             self._machine.module = module
             importlib.import_module("cupy.cuda")
+            importlib.import_module("cupy.random")
 
 
 @contextlib.contextmanager

@@ -229,3 +229,21 @@ def test_names_and_parameters_are_cupys():
     for name, parameters in {**FUNCTIONS, **CREATION}.items():
         real = inspect.signature(getattr(cupy, name)).parameters
         assert set(parameters.split()) <= {*real, "a"}, name
+
+
+def test_what_a_gpu_is_asked_is_cupys():
+    """Needs cupy, though no GPU: names that the checks and benchmarks of a GPU use."""
+    cupy = pytest.importorskip("cupy", reason="cupy is not installed")
+    from cupyx import profiler
+
+    assert {"n_repeat", "n_warmup"} <= set(inspect.signature(profiler.benchmark).parameters)
+    for draw in (cupy.random.standard_normal, cupy.random.chisquare):
+        assert {"size", "dtype"} <= set(inspect.signature(draw).parameters)
+    for name in ("ClockRate", "MemoryClockRate", "GlobalMemoryBusWidth", "MultiProcessorCount"):
+        assert hasattr(cupy.cuda.runtime, f"cudaDevAttr{name}")
+    for name in ("driverGetVersion", "runtimeGetVersion", "getDeviceProperties", "memGetInfo"):
+        assert hasattr(cupy.cuda.runtime, name)
+    for name in ("attributes", "compute_capability", "mem_info", "synchronize"):
+        assert hasattr(cupy.cuda.Device, name)
+    assert hasattr(cupy.RawKernel, "attributes")
+    assert cupy.cuda.memory.Memory

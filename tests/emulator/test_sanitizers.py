@@ -75,7 +75,7 @@ PLANTED = {
         *("test_evolve_of_drawn_shocks", "heap-buffer-overflow"),
     ),
     "a null pointer": (
-        *("evolve.cu", "if (mixing) z *=", "z *="),
+        *("evolve.cu", "if (mixing) drawn[i] *=", "drawn[i] *="),
         *("test_evolve_at_the_edges", "null pointer"),
     ),
     "a vector store that is not aligned": (

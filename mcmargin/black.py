@@ -29,6 +29,8 @@ DEVIATION_LIMIT = 100.0
 DISTANCE_LIMIT = 90.0
 """Log-moneyness in deviations from which the density vanishes for every deviation in bounds."""
 
+ROOT_2PI = math.sqrt(2 * math.pi)
+
 SHARE_BUFFERS = 8
 """That `otm_share` works in."""
 
@@ -87,7 +89,9 @@ def black76(forward: Any, strike: Any, volatility: Any, time: Any, kind: Any = "
     -------
     ndarray of the broadcast shape, or a scalar
         float32 if every array given is float32, else float64; plain Python numbers do not count.
-        Error below 1e-15 of the forward plus the value in float64, and 5e-7 of them in float32.
+        Error below 6 units of rounding (2^-53 = 1.1e-16, or 2^-24 = 6e-8) of the smaller of
+        forward and strike, and 2 of the value: 7e-16 and 4e-7 of the forward. Out of the money,
+        the relative error is below 10 + 6 (x/s)^2 units.
 
     Raises
     ------
@@ -189,8 +193,8 @@ def otm_share(xp: Any, moneyness: Any, deviation: Any, work: Sequence[Any]) -> t
     z1, z2, whole, y1, y2, part, polynomial, gap = work
     s = deviation
     xp.minimum(s, DEVIATION_LIMIT, out=s)
-    xp.maximum(s, np.finfo(s.dtype).tiny, out=s)
-    xp.divide(moneyness, s, out=z1)
+    xp.maximum(s, np.finfo(s.dtype).tiny, out=y1)
+    xp.divide(moneyness, y1, out=z1)
     xp.minimum(z1, DISTANCE_LIMIT, out=z1)
     # z1, z2 and how far apart they are, which is known better than by their difference. Where z1
     # changes its sign is decided by products with 0 or 1, not by branches.
@@ -292,7 +296,7 @@ def black76_greeks(
         distance = xp.minimum(x / bounded, DISTANCE_LIMIT)
         d1 = xp.where(forward > strike, distance, -distance) + bounded / 2
         # min(F, K) phi(x/s - s/2), which is F phi(d1) = K phi(d2).
-        density = low * xp.exp(-0.5 * (distance - bounded / 2) ** 2) / np.sqrt(2 * np.pi)
+        density = low * xp.exp(-0.5 * (distance - bounded / 2) ** 2) / ROOT_2PI
         some, moving = density > 0, (density > 0) & (volatility > 0)
         gamma = xp.where(some, density / (forward * forward * s), 0)
         theta = xp.where(moving, -density * volatility / (2 * DAYS_A_YEAR * root), 0)
@@ -348,7 +352,7 @@ def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
     xp = array_module(array)
     good = xp.isfinite(array) & (array > 0 if above else array >= 0)
     if not bool(good.all()):
-        at = np.unravel_index(int(xp.argmin(good)), array.shape)
+        at = np.unravel_index(int(xp.flatnonzero(~good)[0]), array.shape)
         where = f", element {', '.join(map(str, at))}" if at else ""
         least = "above 0" if above else "0 or more"
         raise DataError(f"options: {name}{where} is {array[at]}; it must be finite and {least}")

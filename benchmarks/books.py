@@ -1,0 +1,59 @@
+"""Books for the benchmarks: options, perpetuals and futures on 50 underlyings."""
+
+import numpy as np
+import pandas as pd
+
+import mcmargin as mm
+from tests.models import make_model
+
+UNDERLYINGS = 50
+PATHS = 10_000
+AS_OF = np.datetime64("2020-01-01", "ns")
+
+
+def scenarios_of():
+    """50 GJR assets with t innovations and t dependence, 2 bars."""
+    model = make_model(("gjr",) * UNDERLYINGS, "t", "t", variance=4e-4)
+    return mm.simulate(model, horizon=2, paths=PATHS, seed=7, engine="numpy")
+
+
+def market_of(level=1.0):
+    """Every price times a level, 40 % volatility."""
+    names = [f"a{at}" for at in range(UNDERLYINGS)]
+    return mm.Market(
+        as_of=AS_OF,
+        spot=dict.fromkeys(names, 100.0 * level),
+        volatility=dict.fromkeys(names, 0.4),
+    )
+
+
+def instruments_of(count):
+    """Half options, a quarter perpetuals, a quarter futures."""
+    items = []
+    for at in range(count):
+        name = f"a{at % UNDERLYINGS}"
+        if at < count // 2:
+            expiry = AS_OF + np.timedelta64(7 + at * 13 % 360, "D")
+            kind = "call" if at % 2 else "put"
+            items.append(mm.Option(f"o{at}", name, kind, 70.0 + at * 7 % 60, expiry))
+        elif at < count * 3 // 4:
+            items.append(mm.Perpetual(f"p{at}", name))
+        else:
+            expiry = AS_OF + np.timedelta64(30 + at * 11 % 300, "D")
+            items.append(mm.Future(f"f{at}", name, expiry, carry=0.03))
+    return items
+
+
+def positions_of(accounts, items):
+    """Ten positions an account on average."""
+    rng = np.random.default_rng(5)
+    owner = np.repeat(np.arange(accounts), rng.poisson(10, accounts).clip(1))
+    names = np.array([item.name for item in items])
+    frame = pd.DataFrame(
+        {
+            "account": np.char.mod("account %06d", owner),
+            "instrument": names[rng.integers(0, len(items), len(owner))],
+            "quantity": rng.normal(0, 10, len(owner)),
+        }
+    )
+    return frame.drop_duplicates(["account", "instrument"])

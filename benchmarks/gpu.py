@@ -1,0 +1,63 @@
+"""`make gpu-bench`: the benchmarks of a GPU, on the GPU of this machine, and their report.
+
+    python3 -m benchmarks.gpu [--results FOLDER] [options of pytest]
+
+Needs cupy, numpy, scipy, pandas, pytest and pytest-benchmark, and the checkout itself, which need
+not be installed; PyTorch, JAX and numba stand beside where they are. Out: FOLDER/gpu_speed.json and
+gpu_speed.md, benchmarks/results by default. Exit status: 0 done, 1 failed, 2 no GPU. A target that
+is missed is reported, and is no failure.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.device import NO_DEVICE, cupy_installed, facts, prepare
+from benchmarks.report import write
+
+TESTS = "benchmarks/test_gpu_speed.py"
+RESULTS = Path("benchmarks/results")
+
+
+class Notes:
+    """A plugin of pytest that notes what was skipped or failed, and why."""
+
+    def __init__(self):
+        self.skipped, self.failed = [], []
+
+    def pytest_runtest_logreport(self, report):
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.skipped.append(report.longrepr[2].removeprefix("Skipped: "))
+        if report.failed:
+            self.failed.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1]}")
+
+
+def main(arguments):
+    """Run the benchmarks and write their report; the exit status."""
+    prepare()
+    parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options, others = parser.parse_known_args(arguments)
+    with cupy_installed() as (cupy, reason), tempfile.TemporaryDirectory() as folder:
+        if cupy is None:
+            print(f"gpu-bench: {reason}. It needs a machine with a CUDA GPU.", file=sys.stderr)
+            return NO_DEVICE
+        import pytest
+
+        device, notes, raw = facts(cupy), Notes(), Path(folder) / "raw.json"
+        plain = ["-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-q"]
+        status = pytest.main([*plain, TESTS, f"--benchmark-json={raw}", *others], plugins=[notes])
+        if not raw.exists() or not raw.stat().st_size:
+            print("gpu-bench: nothing was measured", file=sys.stderr)
+            return 1
+        measured = json.loads(raw.read_text())
+    measured |= {"device": device, "skipped": notes.skipped, "failed": notes.failed}
+    options.results.mkdir(parents=True, exist_ok=True)
+    write(measured, options.results / "gpu_speed", "GPU speed")
+    return 0 if status == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""The steps of one block of paths on the device, and the least time that the card allows each.
+
+A step's bound is the largest of: its bytes over the card's bytes/s, each array read or written
+once; its flop over the card's float32 flop/s; and, for mcmargin's own kernels, their instructions
+(docs/gpu_instructions.json, counted for an H100) over what the card's multiprocessors issue. The
+mixing variables that all assets of a path share are read by each of them, from the L2 cache, and
+count once. The same figures, with an H100's peaks, are docs/gpu_model.md.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mcmargin.engines import cupy_engine
+from mcmargin.random_stream import NORMAL_SINGLE, TILE_PATHS
+from mcmargin.simulation import SimulationPlan
+
+INSTRUCTIONS = Path(__file__).parents[1] / "docs" / "gpu_instructions.json"
+STEPS = ("normals", "product", "mixing", "evolve")
+WORKLOADS = {
+    "W1": ("garch", "normal", "gaussian", 20, 10),
+    "W2": ("gjr", "t", "t", 100, 10),
+    "W3": ("garch", "normal", "gaussian", 500, 2),
+    "W4": ("garch", "normal", "gaussian", 1000, 10),
+}
+"""Volatility, innovations, dependence, assets and bars."""
+PATHS = 1_000_000
+SINGLE = 4
+"""Bytes of a float32."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step of a block has to do.
+
+    Attributes
+    ----------
+    elements : int
+        Asset-steps, or path-steps of the mixing.
+    bytes, flop : float
+    cycles : float
+        Of a multiprocessor, for all instructions; 0 where they are not ours.
+    """
+
+    elements: int
+    bytes: float
+    flop: float
+    cycles: float
+
+
+def work_of(step, *, assets, bars, paths, horizons=1, mixed=False, product_rows=None):
+    """Bytes, flop and cycles of a step.
+
+    Parameters
+    ----------
+    step : str
+        One of STEPS.
+    assets, bars, paths, horizons : int
+        Of the block; `paths` in whole tiles.
+    mixed : bool
+        Whether dependence is t.
+    product_rows : int, optional
+        Assets of one product, the engine's by default.
+    """
+    counted = json.loads(INSTRUCTIONS.read_text())
+    kernels = counted["kernels"]
+    cells, path_steps = assets * bars * paths, bars * paths
+    if step == "normals":
+        return Work(cells, SINGLE * cells, 0, cells * kernels["normals, float32"]["cycles"])
+    if step == "mixing":
+        return Work(path_steps, SINGLE * path_steps, 0, path_steps * kernels["mixing"]["cycles"])
+    if step == "product":
+        rows = cupy_engine.PRODUCT_ROWS if product_rows is None else product_rows
+        tops = [min(low + rows, assets) for low in range(0, assets, rows)]
+        heights = np.diff([0, *tops])
+        # The factor itself is small; each group of rows reads the normals up to its own last.
+        read = SINGLE * sum(tops) * path_steps
+        flop = 2 * int(np.dot(heights, tops)) * path_steps
+        return Work(cells, read + SINGLE * cells, flop, 0)
+    kernel = kernels["evolve, scaled, float32"]
+    states, results = 2 * assets * paths, 2 * horizons * assets * paths
+    read = cells + (path_steps if mixed else 0)
+    once = (kernel["once_a_thread"] + horizons * kernel["once_a_horizon"]) * assets * paths
+    cycles = cells * kernel["cycles"] + once / counted["issued"]
+    return Work(cells, SINGLE * (read + states + results), 0, cycles)
+
+
+def bound(work, peaks):
+    """The least seconds that a step can take, and what sets them.
+
+    Parameters
+    ----------
+    work : Work
+    peaks : dict
+        `peak_bytes_s`, `peak_flop_s` and `multiprocessor_cycles_s`, as `benchmarks.device.peaks`.
+    """
+    least = {
+        "memory": work.bytes / peaks["peak_bytes_s"],
+        "float32": work.flop / peaks["peak_flop_s"],
+        "instructions": work.cycles / peaks["multiprocessor_cycles_s"],
+    }
+    name = max(least, key=least.get)
+    return least[name], name
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A block of paths as the engine would take it, on the device.
+
+    Attributes
+    ----------
+    paths : int
+    runs : dict
+        Step to a callable of no arguments that launches it alone.
+    """
+
+    paths: int
+    runs: dict[str, Callable[[], object]]
+
+
+def make_block(model, bars, paths):
+    """Arrays of one block of a model, and its steps.
+
+    Parameters
+    ----------
+    model : MarketModel
+        Without common factors, and not historical.
+    bars, paths : int
+        Of the whole simulation; the block is what the engine takes of it at a time.
+    """
+    import cupy
+
+    plan = SimulationPlan(7, paths, (bars,), "single")
+    constants = cupy_engine._constants(model, plan)
+    count = min(cupy_engine._fitting_tiles(constants, bars), len(plan.tiles))
+    tiles, steps = range(count), range(bars)
+    width = count * TILE_PATHS
+    assets = len(model.assets)
+    own = cupy_engine._normals(constants.dtype, constants.key, NORMAL_SINGLE, assets, tiles, steps)
+    flat, shocks = own.reshape(assets, bars * width), cupy.empty((assets, bars * width), np.float32)
+    cupy_engine._multiply(constants, flat, shocks)
+    draws = (shocks, cupy_engine.NULL, cupy_engine._mixing(constants, tiles, steps))
+    state = cupy.empty((2, assets, width), np.float32)
+    results = tuple(cupy.empty((1, assets, width), np.float32) for _ in range(2))
+    flags = cupy.zeros((2, width), np.uint8)
+    runs = {
+        "normals": lambda: cupy_engine._normals(
+            constants.dtype, constants.key, NORMAL_SINGLE, assets, tiles, steps
+        ),
+        "product": lambda: cupy_engine._multiply(constants, flat, shocks),
+        "evolve": lambda: cupy_engine._evolve(
+            constants, plan, steps, (*draws, cupy_engine.NULL), state, 0, results, flags
+        ),
+    }
+    if model.dependence.kind == "t":
+        runs["mixing"] = lambda: cupy_engine._mixing(constants, tiles, steps)
+    return Block(width, runs)

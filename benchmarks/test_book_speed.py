@@ -1,0 +1,146 @@
+"""Books at the scale of an exchange, beside a numpy loop over accounts and a QuantLib loop.
+
+B1: 100,000 accounts x 2,000 instruments (half options, 50 underlyings), 10 positions an account,
+10,000 scenarios of 2 bars: asked are 60 s on 2 cores, 20 s of them tails, and 4 GiB. A tenth of
+the accounts beside it. B2: one account of 200 positions, half options, after a price move: 80 ms.
+B3: a what-if of one trade on cached scenarios: 5 ms. What takes too long is run on a sample and
+scaled, and says so. (B4, Black-76 itself, is in test_black76_speed.py.)
+"""
+
+import time
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+import mcmargin as mm
+from benchmarks.books import (
+    AS_OF,
+    PATHS,
+    instruments_of,
+    market_of,
+    positions_of,
+    scenarios_of,
+)
+from benchmarks.test_simulation_speed import grown
+from mcmargin import figures
+
+
+@pytest.fixture(scope="module")
+def scenarios():
+    return scenarios_of()
+
+
+@pytest.mark.parametrize("accounts", [100_000, 10_000])
+def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
+    items = instruments_of(2000)
+    positions = positions_of(accounts, items)
+    tails = []
+
+    def timed(*args, **options):
+        start = time.perf_counter()
+        result = estimate_tails(*args, **options)
+        tails.append(time.perf_counter() - start)
+        return result
+
+    estimate_tails = figures.estimate_tails
+    monkeypatch.setattr(figures, "estimate_tails", timed)
+
+    def run():
+        tails.clear()
+        book = mm.Book.from_frame(positions, instruments=items)
+        return mm.margin(book, scenarios, market_of(), threads=2)
+
+    benchmark.group = f"B1, {accounts:,} accounts"
+    benchmark.extra_info["who"] = "mcmargin"
+    report = benchmark.pedantic(run, rounds=2 if accounts > 50_000 else 4)
+    benchmark.extra_info["tails, s of two threads"] = round(sum(tails), 2)
+    benchmark.extra_info["peak MB of the process"] = round(grown())
+    assert len(report.figures) == accounts
+
+
+def plain_account(items, quantities, moves, ratios):
+    """One account as one would write it: each instrument on every path, then a sort."""
+    gains = np.zeros(PATHS)
+    for item, quantity in zip(items, quantities, strict=True):
+        at = int(item.underlying[1:])
+        spot = 100.0 * (1.0 + moves[at])
+        if item.product == "option":
+            years = float((item.expiry - AS_OF) / np.timedelta64(1, "D") - 2) / 365
+            deviation = 0.4 * ratios[at] * years**0.5
+            d1 = np.log(spot / item.strike) / deviation + deviation / 2
+            call = spot * ndtr(d1) - item.strike * ndtr(d1 - deviation)
+            spot = call if item.kind == "call" else call - spot + item.strike
+        gains += quantity * spot
+    return np.sort(gains)[: PATHS // 100].mean()
+
+
+def test_a_loop_over_accounts(benchmark, scenarios):
+    """500 accounts, scaled to 100,000."""
+    items = {item.name: item for item in instruments_of(2000)}
+    rows = positions_of(500, list(items.values())).groupby("account")
+    moves = scenarios.returns[0].astype(float)
+    ratios = np.sqrt(scenarios.next_variance[0].astype(float) / 4e-4)
+
+    def run():
+        for _, held in rows:
+            plain_account([items[n] for n in held["instrument"]], held["quantity"], moves, ratios)
+
+    benchmark.group = "B1, 100,000 accounts"
+    benchmark.extra_info.update(who="numpy, account by account", scaled_by=200)
+    benchmark.pedantic(run, rounds=2)
+
+
+def test_a_loop_over_quantlib(benchmark, scenarios):
+    """10,000 of the 10 million option values that B1 needs, one by one."""
+    quantlib = pytest.importorskip("QuantLib")
+    forwards = (100.0 * (1.0 + scenarios.returns[0, 0].astype(float))).tolist()
+
+    def run():
+        return [quantlib.blackFormula(1, 100.0, forward, 0.1, 1.0) for forward in forwards]
+
+    benchmark.group = "B1, 100,000 accounts"
+    benchmark.extra_info.update(who="QuantLib, option values alone", scaled_by=1000)
+    benchmark.pedantic(run, rounds=5)
+
+
+@pytest.fixture(scope="module")
+def one_account():
+    items = instruments_of(200)
+    frame = positions_of(1, items).iloc[:0]
+    rng = np.random.default_rng(6)
+    for item in items:
+        frame.loc[len(frame)] = ("x", item.name, rng.normal(0, 10))
+    return mm.Book.from_frame(frame, instruments=items)
+
+
+def test_one_account_after_a_price_move(benchmark, scenarios, one_account):
+    levels = iter(1.0 + 0.001 * np.arange(1000))
+    benchmark.group = "B2, one account of 200 positions"
+    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.pedantic(
+        lambda: mm.margin(one_account, scenarios, market_of(next(levels))),
+        rounds=20,
+        warmup_rounds=3,
+    )
+
+
+def test_one_account_in_plain_numpy(benchmark, scenarios, one_account):
+    moves = scenarios.returns[0].astype(float)
+    ratios = np.sqrt(scenarios.next_variance[0].astype(float) / 4e-4)
+    quantities = one_account.quantities.toarray()[0]
+    benchmark.group = "B2, one account of 200 positions"
+    benchmark.extra_info["who"] = "numpy, account by account"
+    benchmark.pedantic(
+        plain_account,
+        args=(one_account.instruments, quantities, moves, ratios),
+        rounds=10,
+        warmup_rounds=1,
+    )
+
+
+def test_a_what_if(benchmark, scenarios, one_account):
+    report = mm.margin(one_account, scenarios, market_of())
+    benchmark.group = "B3, a what-if of one trade"
+    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.pedantic(report.what_if, args=("x", {"p120": 3.0}), rounds=50, warmup_rounds=5)
