@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from mcmargin.bars import years_between
+from mcmargin.bars import utc_time, years_between
 from mcmargin.black import black76_greeks, black76_point, black76_values
 from mcmargin.errors import DataError
 
@@ -298,6 +298,11 @@ class Option:
                 f"instrument {self.name!r}: its future {self.future.name!r} has the underlying "
                 f"{self.future.underlying!r}, not {self.underlying!r}"
             )
+        if self.future is not None and self.future.expiry < self.expiry:
+            raise DataError(
+                f"instrument {self.name!r} expires at {self.expiry.astype('M8[s]')}, after its "
+                f"future {self.future.name!r} at {self.future.expiry.astype('M8[s]')}"
+            )
 
     @property
     def _sign(self) -> float:
@@ -417,12 +422,11 @@ def _years_left(instrument: Future | Option, market: Market) -> float:
 
 def _time(name: str, expiry: Any) -> np.datetime64:
     try:
-        time = np.datetime64(expiry, "ns")
-    except (ValueError, TypeError):
-        time = np.datetime64("NaT")
-    if np.isnat(time):
-        raise DataError(f"instrument {name!r}: expiry {expiry!r} is not an ISO time")
-    return time
+        return utc_time(expiry)
+    except ValueError:
+        raise DataError(
+            f"instrument {name!r}: expiry {expiry!r} is not an ISO time between 1678 and 2261"
+        ) from None
 
 
 def _number(instrument: Any, field: str) -> float:

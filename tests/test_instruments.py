@@ -1,6 +1,7 @@
 """Instruments against their definitions, QuantLib, and one another, on simulated scenarios."""
 
 from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -306,6 +307,15 @@ BAD = {
     "expired future": (lambda: mm.Future("f", "a0", AS_OF).price(MARKET), "'f' expired"),
     "negative strike": (lambda: mm.Option("o", "a0", "call", -1.0, "2020-02-01"), "strike must be"),
     "no expiry": (lambda: mm.Future("f", "a0", "soon"), "expiry 'soon' is not an ISO time"),
+    "expiry beyond nanoseconds": (lambda: mm.Future("f", "a0", "9999-12-31"), "1678 and 2261"),
+    "expiry in no year": (lambda: mm.Future("f", "a0", "0001-01-01T00:00+10:00"), "1678 and 2261"),
+    "expiry a number": (lambda: mm.Future("f", "a0", 20200201), "expiry 20200201 is not an ISO"),
+    "an option outlives its future": (
+        lambda: mm.Option(
+            "o", "a0", "put", 1.0, "2020-03-02", future=mm.Future("f", "a0", "2020-03-01")
+        ),
+        "'o' expires at 2020-03-02T00:00:00, after its future 'f' at 2020-03-01",
+    ),
     "unknown kind": (lambda: mm.Option("o", "a0", "straddle", 1.0, "2020-02-01"), "'straddle'"),
     "unknown settlement": (
         lambda: mm.Option("o", "a0", "put", 1.0, "2020-02-01", settlement="shares"),
@@ -323,6 +333,19 @@ BAD = {
         "its future 'f' has the underlying 'a0', not 'a1'",
     ),
 }
+
+
+def test_expiries_are_utc_however_they_are_given():
+    zone = timezone(timedelta(hours=2))
+    for expiry in (
+        "2020-02-01T08:00",
+        "2020-02-01T10:00+02:00",
+        datetime(2020, 2, 1, 10, tzinfo=zone),
+        pd.Timestamp("2020-02-01T10:00+02:00"),
+        np.datetime64("2020-02-01T08"),
+    ):
+        assert mm.Future("f", "a0", expiry).expiry == np.datetime64("2020-02-01T08:00", "ns")
+    assert mm.Future("f", "a0", date(2020, 2, 1)).expiry == np.datetime64("2020-02-01", "ns")
 
 
 @pytest.mark.parametrize("case", list(BAD))
