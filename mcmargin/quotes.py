@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.errors import DataError
-from mcmargin.tables import is_parquet, parse_number, read_cells, read_frame
+from mcmargin.tables import is_parquet, iso_times, parse_number, read_cells, read_frame
 
 PLACES = ("strike", "log_moneyness")
 """Columns of which one says where on the smile a quote stands."""
@@ -141,15 +141,13 @@ def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
 
 def _expiries(column: pd.Series, name: str, source: str) -> NDArray[np.datetime64]:
     cells = [str(cell).strip() for cell in column]
-    parsed = pd.to_datetime(pd.Series(cells), errors="coerce", utc=True, format="ISO8601")
-    # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
-    first, last = (stamp.tz_localize("UTC") for stamp in (pd.Timestamp.min, pd.Timestamp.max))
-    for at in np.flatnonzero(~parsed.between(first, last)):
+    times, bad = iso_times(cells)
+    for at in bad[:1]:
         raise DataError(
             f"{source}: row {at + 2}, column {name!r}: {cells[at]!r} is not an ISO date between "
-            "1678 and 2261"
+            "1678 and 2261; write 2016-12-19"
         )
-    return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
+    return times
 
 
 def quotes_by_expiry(
