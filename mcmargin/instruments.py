@@ -156,8 +156,11 @@ class Perpetual:
         return self.contract_size * market.price(self.price_asset or self.underlying, self.currency)
 
     def exposure(self, market: Market) -> float:
-        """The notional."""
-        return self.notional(market)
+        """The notional; of an inverse contract, what it gains a relative move of spot."""
+        if not self.inverse:
+            return self.notional(market)
+        own = market.price(self.price_asset or self.underlying, self.currency)
+        return self.contract_size * market.price(self.underlying, self.currency) / own
 
 
 @dataclass(frozen=True)
@@ -259,8 +262,12 @@ class Future:
         return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
-        """The notional."""
-        return self.notional(market)
+        """The notional; of an inverse contract, what it gains a relative move of spot."""
+        if not self.inverse:
+            return self.notional(market)
+        return (
+            self.contract_size * market.price(self.underlying, self.currency) / self.price(market)
+        )
 
 
 @dataclass(frozen=True)

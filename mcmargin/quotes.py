@@ -9,33 +9,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mcmargin.bars import years_between
 from mcmargin.checks import plain_time
 from mcmargin.errors import DataError
 from mcmargin.tables import is_parquet, iso_times, parse_number, read_cells, read_frame
 
 PLACES = ("strike", "log_moneyness")
 """Columns of which one says where on the smile a quote stands."""
-
-NANOSECONDS_A_YEAR = 365 * 86_400 * 10**9
-"""ACT/365."""
-
-
-def years_between(start: np.datetime64, end: Any) -> Any:
-    """Years from one time to another or to several, ACT/365, both UTC.
-
-    Examples
-    --------
-    >>> float(years_between(np.datetime64("2021-01-01"), np.datetime64("2022-01-01T12:00")))
-    1.00136986...
-    """
-    elapsed = np.asarray(end, "datetime64[ns]") - start.astype("datetime64[ns]")
-    return elapsed.astype(np.int64) / NANOSECONDS_A_YEAR
 
 
 @dataclass(frozen=True, eq=False)
