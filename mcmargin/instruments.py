@@ -438,7 +438,7 @@ def assets_of(instrument: Instrument) -> tuple[str, ...]:
 
 
 def _years_left(instrument: Future | Option, market: Market) -> float:
-    years = years_between(market.as_of, instrument.expiry)
+    years: float = years_between(market.as_of, instrument.expiry)
     if years <= 0.0:
         raise DataError(
             f"instrument {instrument.name!r} expired at {instrument.expiry.astype('M8[s]')}, and "
