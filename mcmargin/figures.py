@@ -194,13 +194,13 @@ def _gains(
 def _converted(gains: Any, start: Any, code: str, block: PathBlock, valuation: Valuation) -> Any:
     """Gains in a currency, of what is worth `start` today in the market's."""
     rate = valuation.market.price(code)
-    if _counts_at_spot(code, valuation):
+    if counts_at_spot(code, valuation):
         return gains / rate
     moved = block.at(max(valuation.horizons.values())).currency(code)
     return (start + gains) / moved - start / rate
 
 
-def _counts_at_spot(code: str, valuation: Valuation) -> bool:
+def counts_at_spot(code: str, valuation: Valuation) -> bool:
     """Whether a currency is a coin: a tail is never taken in a simulated one."""
     market: Market = valuation.market
     return code in valuation.scenarios.assets and code not in (*market.fx, *market.fx_asset)
@@ -265,7 +265,7 @@ def _rates(codes: tuple[str, ...], block: PathBlock, valuation: Valuation) -> di
     return {
         code: block.at(horizon).currency(code)
         for code in dict.fromkeys(codes)
-        if code != own and not _counts_at_spot(code, valuation)
+        if code != own and not counts_at_spot(code, valuation)
     }
 
 

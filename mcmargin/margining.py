@@ -19,6 +19,7 @@ from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import MarginReport, previous_of, report_of
 from mcmargin.requirement import Run, requirement
 from mcmargin.simulation import Scenarios, thread_count
+from mcmargin.stressing import stress_values
 from mcmargin.tail import tail_count
 from mcmargin.units import units_of
 from mcmargin.valuation import Valuation, default_memory_limit
@@ -68,8 +69,8 @@ def margin(
         For an asset that the scenarios or the market lack, an expired instrument, a currency
         without rate or risk, or a model older than the policy allows.
     PolicyError
-        For a horizon, floor or stressed period that was not simulated, or too few paths for the
-        level.
+        For a horizon, floor or stressed period that was not simulated, stress scenarios that model
+        or market cannot give, or too few paths for the level.
     """
     policy = MarginPolicy() if policy is None else policy
     market = scenarios.market() if market is None else market
@@ -105,7 +106,8 @@ def run_of(
     Raises
     ------
     PolicyError
-        For a horizon, floor or stressed period that was not simulated.
+        For a horizon, floor or stressed period that was not simulated, and for stress scenarios
+        that model or market cannot give.
     """
     longest = scenarios.plan.horizons[-1]
     initial, maintenance = (
@@ -134,10 +136,13 @@ def run_of(
     floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
     first = valued(scenarios, initial)
     companions = {name: valued(each, initial) for name, each in floors.items()}
+    stress = None
+    if policy.stress is not None and policy.stress.scenario_weight:
+        stress = stress_values(policy.stress, first)
     if maintenance == initial:
-        return Run(first, first, companions, companions)
+        return Run(first, first, companions, companions, stress)
     lower = {name: valued(each, maintenance) for name, each in floors.items()}
-    return Run(first, valued(scenarios, maintenance), companions, lower)
+    return Run(first, valued(scenarios, maintenance), companions, lower, stress)
 
 
 def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:
