@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from mcmargin.bars import years_between
 from mcmargin.instruments import Future, Instrument
 from mcmargin.market import Market
-from mcmargin.smile import SmileSlice
 from mcmargin.surface import VolatilitySurface
 
 Moves: TypeAlias = NDArray[np.float64]
@@ -91,9 +90,8 @@ class ShockedMarket:
         level = self.market.level_of(underlying)
         if not isinstance(level, VolatilitySurface):
             return level
-        if (underlying, years) not in self._slices:
-            self._slices[underlying, years] = level.slice(years)
-        return self._slices[underlying, years].volatility(np.log(moneyness))
+        # So few scenarios are worth no table: the surface itself.
+        return level.volatility(years, np.log(moneyness))
 
     def volatility_ratio(self, underlying: str, years: float) -> Any:
         """Implied volatility over today's, for `years` to expiry; float64 [count], or 1."""
@@ -112,10 +110,6 @@ class ShockedMarket:
     @cached_property
     def _still(self) -> Moves:
         return np.zeros(self.count)
-
-    @cached_property
-    def _slices(self) -> dict[tuple[str, float], SmileSlice]:
-        return {}
 
 
 def basis_walks(
