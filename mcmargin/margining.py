@@ -132,7 +132,7 @@ def run_of(
         return Valuation(instruments, source, market, horizons, memory_limit, threads)
 
     if "stressed" in wanted and part is not None:
-        scenarios = scenarios.mixed(scenarios.companions["stressed"], part.stressed_weight)
+        scenarios = scenarios.stressed(part.stressed_weight)
     floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
     first = valued(scenarios, initial)
     companions = {name: valued(each, initial) for name, each in floors.items()}

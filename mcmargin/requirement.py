@@ -32,7 +32,7 @@ class Run:
     initial, maintenance : Valuation
         The same where maintenance margin has no horizon of its own.
     initial_companions, maintenance_companions : mapping of str to Valuation
-    stress : tuple of StressValues, optional
+    stress : StressValues, optional
         Where the policy charges stress scenarios.
     """
 
@@ -40,7 +40,7 @@ class Run:
     maintenance: Valuation
     initial_companions: Mapping[str, Valuation]
     maintenance_companions: Mapping[str, Valuation]
-    stress: tuple[StressValues, ...] | None
+    stress: StressValues | None
 
 
 @dataclass(frozen=True, eq=False)

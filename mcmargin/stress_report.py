@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ class StressSession:
 
     book: Book
     valuation: Valuation
-    values: tuple[StressValues, ...]
+    values: StressValues
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +85,7 @@ class StressReport:
     @property
     def scenarios(self) -> int:
         """How many scenarios there are."""
-        return sum(each.set.shocked.count for each in self.session.values)
+        return int(self.session.values.changes.shape[1])
 
     def to_frame(self) -> pd.DataFrame:
         """One row an account and set of scenarios: account, scenario (its worst), loss.
@@ -115,12 +114,9 @@ class StressReport:
             raise DataError(f"the stress report has no account {account!r}")
         row, session = int(rows[0]), self.session
         held, code = session.book.quantities[[row]], session.book.accounts[row].currency
-        losses = all_losses(held, code, session.values, session.valuation)
-        parts = [
-            pd.DataFrame({"set": each.set.name, "scenario": each.set.scenarios, "loss": own})
-            for each, own in zip(session.values, losses, strict=True)
-        ]
-        return pd.concat(parts, ignore_index=True)
+        losses = all_losses(held, [code], session.values, session.valuation)[0]
+        names = [(own.name, each) for own in session.values.sets for each in own.scenarios]
+        return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.stress/1, every figure exact; written whole where asked."""
@@ -156,7 +152,7 @@ class StressReport:
         from rich.markup import escape
         from rich.table import Table
 
-        sets = len(self.session.values)
+        sets = len(self.session.values.sets)
         table = Table(title=f"Stress: worst of {self.scenarios:,} scenarios in {sets:,} sets")
         table.add_column("account")
         table.add_column("worst scenario")
@@ -218,7 +214,7 @@ def stress(
         book.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
     )
     values = stress_values(part, valuation)
-    if not values:
+    if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
     table = stress_losses(book.quantities, currencies, values, valuation)
@@ -248,7 +244,7 @@ def stress(
     )
 
 
-def _owners(book: Book, values: Sequence[StressValues], valuation: Valuation) -> pd.DataFrame:
+def _owners(book: Book, values: StressValues, valuation: Valuation) -> pd.DataFrame:
     """One row an owner, in its accounts' currency or, where they have several, the market's."""
     market = valuation.market
     names = sorted({account.owner for account in book.accounts})

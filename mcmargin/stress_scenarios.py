@@ -54,12 +54,9 @@ class StressSet:
     listed: int
     shocked: ShockedMarket
 
-    def touches(self, instrument: Instrument) -> bool:
-        """Whether any scenario changes the value of an instrument."""
-        if self.shocked.horizon:
-            return True
-        names = (*assets_of(instrument), instrument.currency)
-        return any(map(self.shocked.moves, names))
+    def touches(self, names: Iterable[str]) -> bool:
+        """Whether any scenario changes what hangs on some assets and currencies."""
+        return self.shocked.horizon > 0 or any(map(self.shocked.moves, names))
 
 
 def stress_sets(

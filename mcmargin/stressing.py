@@ -1,8 +1,8 @@
 """Losses under stress: of each margin unit, in the worst scenario of every set.
 
 In: sets of scenarios and a book's instruments, valued once in each; then units, whose losses are
-one sparse product a set. Out: a `StressTable`. Arrays are numpy's, wherever the paths lie: a set
-has tens of scenarios.
+one sparse product. Out: a `StressTable`. Arrays are numpy's, wherever the paths lie: scenarios are
+few.
 """
 
 from __future__ import annotations
@@ -14,31 +14,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.checks import parallel
 from mcmargin.figures import counts_at_spot
+from mcmargin.instruments import assets_of
 from mcmargin.policy_parts import Stress
 from mcmargin.stress_scenarios import StressSet, stress_sets
 from mcmargin.valuation import Valuation, value_change
 
 BLOCK_BYTES = 16 * 2**20
-"""Losses of one block of units in one set."""
+"""Losses of one block of units."""
 
 
 @dataclass(frozen=True, eq=False)
 class StressValues:
-    """What one unit of each instrument gains in a set's scenarios.
+    """What one unit of each instrument gains in every scenario.
 
     Attributes
     ----------
-    set : StressSet
-    columns : ndarray of shape (touched,), int64
-        Instruments that the set touches.
-    changes : ndarray of shape (touched, scenarios), float64
-        Gains in the market's currency; a gain is positive.
+    sets : tuple of StressSet
+    changes : ndarray of shape (instruments, scenarios), float64
+        Gains in the market's currency, set by set; a gain is positive.
     """
 
-    set: StressSet
-    columns: NDArray[np.int64]
+    sets: tuple[StressSet, ...]
     changes: NDArray[np.float64]
+
+    @property
+    def places(self) -> list[slice]:
+        """Where each set's scenarios are among all."""
+        ends = np.cumsum([each.shocked.count for each in self.sets]).tolist()
+        return [
+            slice(end - own.shocked.count, end) for end, own in zip(ends, self.sets, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +87,7 @@ class StressTable:
         return np.asarray(self.names()[rows, self.losses.argmax(axis=1)])
 
 
-def stress_values(part: Stress, valuation: Valuation) -> tuple[StressValues, ...]:
+def stress_values(part: Stress, valuation: Valuation) -> StressValues:
     """Value a book's instruments in all scenarios of a policy.
 
     Raises
@@ -88,23 +95,21 @@ def stress_values(part: Stress, valuation: Valuation) -> tuple[StressValues, ...
     PolicyError
         As `mcmargin.stress_scenarios.stress_sets`.
     """
-    sets = stress_sets(part, valuation.instruments, valuation.scenarios, valuation.market)
-    return tuple(_valued(each, valuation) for each in sets)
-
-
-def _valued(own: StressSet, valuation: Valuation) -> StressValues:
-    touched = [at for at, item in enumerate(valuation.instruments) if own.touches(item)]
-    changes = np.empty((len(touched), own.shocked.count))
-    for row, at in enumerate(touched):
-        changes[row] = value_change(valuation.instruments[at], own.shocked)
-    return StressValues(own, np.array(touched, np.int64), changes)
+    items = valuation.instruments
+    sets = stress_sets(part, items, valuation.scenarios, valuation.market)
+    changes = np.zeros((len(items), sum(each.shocked.count for each in sets)))
+    values = StressValues(sets, changes)
+    names = [(*assets_of(item), item.currency) for item in items]
+    for own, place in zip(sets, values.places, strict=True):
+        for row, item in enumerate(items):
+            # What a scenario does not touch is worth what it is, to the last bit.
+            if own.touches(names[row]):
+                changes[row, place] = value_change(item, own.shocked)
+    return values
 
 
 def stress_losses(
-    quantities: Any,
-    currencies: Sequence[str],
-    values: Sequence[StressValues],
-    valuation: Valuation,
+    quantities: Any, currencies: Sequence[str], values: StressValues, valuation: Valuation
 ) -> StressTable:
     """Worst losses of units in each set.
 
@@ -113,70 +118,60 @@ def stress_losses(
     quantities : scipy.sparse.csr_array of shape (units, instruments), float64
     currencies : sequence of str
         One a unit.
-    values : sequence of StressValues
+    values : StressValues
         Of the same instruments.
     valuation : Valuation
         Gives the market, and what a unit of each instrument is worth today.
     """
     count = quantities.shape[0]
-    columns = [each for each in values for _ in range(each.set.listed)]
-    losses = np.zeros((count, len(columns)))
-    members = np.zeros((count, len(columns)), np.int64)
-    at = 0
-    for each in values:
-        here = slice(at, at + each.set.listed)
-        at = here.stop
-        own = quantities[:, each.columns]
-        size = max(1, BLOCK_BYTES // (8 * each.set.shocked.count))
-        for low in range(0, count, size):
-            rows = slice(low, low + size)
-            gains = _converted(
-                own[rows] @ each.changes, quantities, currencies, rows, each.set, valuation
-            )
-            found = _worst(-gains * each.set.weights, each.set.listed)
-            members[rows, here], losses[rows, here] = found
-    return StressTable(tuple(each.set for each in columns), losses, members)
+    size = max(1, BLOCK_BYTES // (8 * max(1, values.changes.shape[1])))
+
+    def work(low: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        rows = slice(low, low + size)
+        losses = all_losses(quantities[rows], currencies[rows], values, valuation)
+        found = [
+            _worst(losses[:, place], own.listed)
+            for own, place in zip(values.sets, values.places, strict=True)
+        ]
+        columns = sum(own.listed for own in values.sets)
+        members = np.zeros((len(losses), columns), np.int64)
+        worst = np.zeros((len(losses), columns))
+        if found:
+            np.concatenate([each[0] for each in found], axis=1, out=members)
+            np.concatenate([each[1] for each in found], axis=1, out=worst)
+        return members, worst
+
+    parts = list(parallel(work, range(0, count, size), valuation.threads))
+    members, losses = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return StressTable(
+        tuple(own for own in values.sets for _ in range(own.listed)), losses, members
+    )
 
 
 def all_losses(
-    quantities: Any, currency: str, values: Sequence[StressValues], valuation: Valuation
-) -> list[NDArray[np.float64]]:
-    """Losses of one unit in every scenario, set by set; weighted, float64 [scenarios] each."""
-    whole = slice(0, 1)
-    return [
-        -each.set.weights
-        * _converted(
-            quantities[:, each.columns] @ each.changes,
-            quantities,
-            (currency,),
-            whole,
-            each.set,
-            valuation,
-        )[0]
-        for each in values
-    ]
-
-
-def _converted(
-    gains: NDArray[np.float64],
-    quantities: Any,
-    currencies: Sequence[str],
-    rows: slice,
-    own: StressSet,
-    valuation: Valuation,
+    quantities: Any, currencies: Sequence[str], values: StressValues, valuation: Valuation
 ) -> NDArray[np.float64]:
-    """Gains of a block of units, each in its currency, as `figures` converts those on paths."""
-    market, codes = valuation.market, currencies[rows]
-    for code in dict.fromkeys(codes):
+    """Weighted losses of units in every scenario, each in its currency; [units, scenarios].
+
+    Parameters are those of `stress_losses`.
+    """
+    gains = np.asarray(quantities @ values.changes)
+    market = valuation.market
+    for code in dict.fromkeys(currencies):
         if code == market.currency:
             continue
-        held = np.array([each == code for each in codes])
-        rate, moved = market.price(code), own.shocked.currency(code)
-        if counts_at_spot(code, valuation) or not own.shocked.moves(code):
-            gains[held] /= rate
-        else:
-            start = (quantities[rows][held] @ valuation.units.value)[:, None]
-            gains[held] = (start + gains[held]) / moved - start / rate
+        held = np.array([each == code for each in currencies])
+        rate = market.price(code)
+        start = (quantities[held] @ valuation.units.value)[:, None]
+        for own, place in zip(values.sets, values.places, strict=True):
+            part = gains[held, place]
+            # As `figures` converts what is gained on paths.
+            if counts_at_spot(code, valuation) or not own.shocked.moves(code):
+                gains[held, place] = part / rate
+            else:
+                gains[held, place] = (start + part) / own.shocked.currency(code) - start / rate
+    if values.sets:
+        gains *= -np.concatenate([own.weights for own in values.sets])
     return gains
 
 
