@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mcmargin.black import black76, black76_greeks
     from mcmargin.book import Account, Book, read_positions
+    from mcmargin.book_files import read_accounts
     from mcmargin.calibration import calibrate
     from mcmargin.default_fund import ResourcesToRisk, resources
     from mcmargin.errors import (
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
         ModelFileError,
         PolicyError,
     )
+    from mcmargin.greeks import greeks_frame
     from mcmargin.implied import implied_volatility
+    from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margining import margin
     from mcmargin.market import Depeg, Market
+    from mcmargin.market_files import read_market
     from mcmargin.model import MarketModel
     from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
@@ -69,9 +73,13 @@ __all__ = [
     "calibrate",
     "estimate_tail",
     "expected_shortfall",
+    "greeks_frame",
     "implied_volatility",
     "load_model",
     "margin",
+    "read_accounts",
+    "read_instruments",
+    "read_market",
     "read_positions",
     "read_prices",
     "read_quotes",
@@ -93,8 +101,12 @@ _CONTENTS = {
     "quotes": ("read_quotes",),
     "surface": ("VolatilitySurface",),
     "market": ("Depeg", "Market"),
+    "market_files": ("read_market",),
     "instruments": ("Future", "Option", "Perpetual", "Spot"),
+    "instrument_files": ("read_instruments",),
     "book": ("Account", "Book", "read_positions"),
+    "book_files": ("read_accounts",),
+    "greeks": ("greeks_frame",),
     "policy": ("MarginPolicy",),
     "margining": ("margin",),
     "reporting": ("MarginReport",),

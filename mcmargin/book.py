@@ -21,7 +21,7 @@ from scipy import sparse
 from mcmargin.audit import fingerprint as digest
 from mcmargin.errors import DataError
 from mcmargin.instruments import Instrument, Spot
-from mcmargin.tables import is_parquet, parse_number, read_cells, read_frame
+from mcmargin.tables import parse_number
 
 COLUMNS = ("account", "instrument", "quantity")
 MODES = ("cross", "isolated")
@@ -315,19 +315,17 @@ def read_positions(
     orders: str | os.PathLike[str] | None = None,
     currency: str = "USD",
 ) -> Book:
-    """Read positions, and open orders, from CSV or Parquet; see `Book.from_frame`."""
+    """Read positions, and open orders, from CSV or Parquet; see `Book.from_frame`.
+
+    The columns are in docs/files.md.
+    """
+    from mcmargin.book_files import position_frame
+
     return Book.from_frame(
-        _read(path),
+        position_frame(path),
         instruments=instruments,
         accounts=accounts,
-        orders=None if orders is None else _read(orders),
+        orders=None if orders is None else position_frame(orders),
         currency=currency,
         source=str(path),
     )
-
-
-def _read(path: str | os.PathLike[str]) -> pd.DataFrame:
-    if is_parquet(path):
-        return read_frame(path)
-    header, rows = read_cells(path)
-    return pd.DataFrame(rows, columns=header, dtype=object)

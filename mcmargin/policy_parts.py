@@ -170,8 +170,11 @@ class Stress:
         plain_numbers(self, scenario_weight=(0.0, 1.0, True), dependence_weight=(0.0, 1.0, True))
         for underlying, grid in self.grids.items():
             one_of(f"stress: grid of {underlying!r}", grid, GRIDS)
-        for code, loss in self.depegs.items():
-            number(f"stress: depeg of {code!r}", loss, 0.0, 1.0)
+        depegs = {
+            code: number(f"stress: depeg of {code!r}", loss, 0.0, 1.0)
+            for code, loss in self.depegs.items()
+        }
+        object.__setattr__(self, "depegs", depegs)
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,7 @@ class Liquidity:
         plain_numbers(
             self,
             impact=(0.0, 100.0, True),
-            participation=(0.0, 1.0, False),
+            participation=(0.0, 1.0, True),
             spread=(0.0, 1.0, True),
         )
         if self.participation == 0.0:
@@ -283,8 +286,7 @@ class LeverageTier:
     max_leverage: float
 
     def __post_init__(self) -> None:
-        number("leverage: up_to", self.up_to, 0.0, float("inf"))
-        number("leverage: max_leverage", self.max_leverage, 1.0, 10_000.0)
+        plain_numbers(self, up_to=(0.0, float("inf"), True), max_leverage=(1.0, 10_000.0, True))
 
 
 @dataclass(frozen=True)
@@ -315,6 +317,10 @@ class Leverage:
         allowed = [tier.max_leverage for tier in self.tiers]
         if allowed != sorted(allowed, reverse=True):
             raise PolicyError(f"leverage: larger brackets cannot allow more leverage: {allowed}")
+        ends_of_interest = (0.0, float("inf"), True)
+        plain_numbers(
+            self, open_interest_lower=ends_of_interest, open_interest_upper=ends_of_interest
+        )
         lower, upper = self.open_interest_lower, self.open_interest_upper
         if not (0 <= lower <= upper) or (lower == upper != float("inf")):
             raise PolicyError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def report_from_json(text: str, source: str) -> MarginReport:
                 if name not in ("accounts", "owners")
             },
         )
-        report.market_used()
+        _check_market(report)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{source}: not a margin report: {error}") from None
     except McMarginError as error:
@@ -81,13 +81,21 @@ def report_from_json(text: str, source: str) -> MarginReport:
     return report
 
 
+def _check_market(report: MarginReport) -> None:
+    """Refuse terms that make no market; a surface, which is only named, `verify` asks for."""
+    terms, levels = report.market, report.market.get("volatility")
+    if isinstance(levels, dict):
+        numbers = {name: level for name, level in levels.items() if not isinstance(level, str)}
+        terms = terms | {"volatility": numbers}
+    replace(report, market=terms).market_used()
+
+
 def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Write accounts to PATH and positions beside it, each whole; see `MarginReport.to_parquet`."""
     import pyarrow
     from pyarrow import parquet
 
-    target = Path(path)
-    beside = target.with_name(f"{target.stem}.positions{target.suffix}")
+    target, beside = Path(path), positions_beside(path)
     header = json.dumps(_header(report), sort_keys=True, allow_nan=False).encode()
     for place, frame in ((target, report.figures), (beside, report.positions)):
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
@@ -96,6 +104,18 @@ def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tup
         parquet.write_table(table.replace_schema_metadata(metadata), buffer)
         write_atomically(place, buffer.getvalue())
     return target, beside
+
+
+def positions_beside(path: str | os.PathLike[str]) -> Path:
+    """Where the positions of a report in Parquet lie.
+
+    Examples
+    --------
+    >>> positions_beside("margins.parquet").name
+    'margins.positions.parquet'
+    """
+    target = Path(path)
+    return target.with_name(f"{target.stem}.positions{target.suffix}")
 
 
 def _header(report: MarginReport) -> dict[str, Any]:

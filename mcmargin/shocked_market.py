@@ -6,6 +6,7 @@ a scenario instead of one a path, so that every instrument's `gain` runs on it a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,23 +60,37 @@ class ShockedMarket:
     @property
     def years(self) -> float:
         """Time that has passed."""
-        return max(0.0, years_between(self.market.as_of, self.time))
+        return years_between(self.market.as_of, self.time)
 
-    def price(self, name: str) -> Moves:
-        """Price of an asset, or value of a currency; float64 [count]."""
-        return self.market.price(name) + self.gain(name)
+    def price(self, name: str, currency: str) -> Moves:
+        """Price of an asset, or value of a currency, in a currency; float64 [count]."""
+        market = self.market
+        if name not in market.spot:
+            return self.currency(name) / self.currency(currency)
+        price = market.price(name) * (1.0 + self._move(name, name))
+        quoted = market.quoted.get(name, market.currency)
+        if quoted != currency:
+            price = price * self.currency(quoted) / self.currency(currency)
+        return np.asarray(price)
 
-    def gain(self, name: str) -> Moves:
-        """Change of an asset's price, or a currency's value; float64 [count]."""
-        return self.market.price(name) * self._move(name)
+    def gain(self, name: str, currency: str) -> Moves:
+        """Price change of an asset: where nothing else moves, its price x its move."""
+        market = self.market
+        start = market.price(name, currency)
+        if name in market.spot and market.quoted.get(name, market.currency) == currency:
+            return start * self._move(name, name)
+        return self.price(name, currency) - start
 
-    def currency(self, code: str) -> Any:
-        """Value of one unit of a currency, in the market's; float64 [count], or a number."""
-        return self.price(code) if self.moves(code) else self.market.price(code)
+    def currency(self, code: str) -> Moves:
+        """Value of one unit of a currency, in the market's; float64 [count]."""
+        asset = self.market.fx_asset.get(code, code)
+        return self.market.price(code) * (1.0 + self._move(asset, code))
 
     def moves(self, name: str) -> bool:
-        """Whether any scenario moves an asset or a currency."""
-        return self._asset(name) in self.prices or name in self.currencies
+        """Whether any scenario moves an asset's price, or a currency's value."""
+        return not {name, self.market.fx_asset.get(name, name)}.isdisjoint(
+            {*self.prices, *self.currencies}
+        )
 
     def walk(self, name: str) -> Moves:
         """What a named thing's volatility is multiplied by; float64 [count]."""
@@ -98,14 +113,13 @@ class ShockedMarket:
         ratio = self.volatilities.get(underlying)
         return 1.0 if ratio is None else ratio(years)
 
-    def _asset(self, name: str) -> str:
-        return name if name in self.prices else self.market.fx_asset.get(name, name)
-
-    def _move(self, name: str) -> Moves:
-        asset, own = self.prices.get(self._asset(name)), self.currencies.get(name)
-        if asset is None or own is None:
-            return next((move for move in (asset, own) if move is not None), self._still)
-        return asset + own + asset * own
+    def _move(self, asset: str, name: str) -> Moves:
+        """Move of an asset, and the own move of what it is the price or the rate of."""
+        price, own = (
+            moves.get(each, self._still)
+            for moves, each in ((self.prices, asset), (self.currencies, name))
+        )
+        return price + own + price * own
 
     @cached_property
     def _still(self) -> Moves:
@@ -113,31 +127,43 @@ class ShockedMarket:
 
 
 def basis_walks(
-    instruments: Iterable[Instrument], moves: Mapping[str, Moves], time: np.datetime64
+    instruments: Iterable[Instrument],
+    moves: Mapping[str, Moves],
+    start: np.datetime64,
+    time: np.datetime64,
 ) -> dict[str, Moves]:
-    """Walks under which the price of each future is exp(m T) times what it would be.
+    """Walks under which each contract's price over its spot price is exp(m T) times today's.
 
     Parameters
     ----------
     instruments : iterable of Instrument
-        Of the futures among them, and those that options are on; one that declares no basis
-        volatility, or has prices of its own, has no basis to move.
+        Of the perpetuals and futures among them, and the futures that options are on; one that
+        declares no basis volatility has no basis to move.
     moves : mapping of str to ndarray of shape (scenarios,), float64
-        m by underlying, a year of the time to expiry T.
-    time : numpy.datetime64
-        Of the market, which the moves are instantaneous at.
+        m by underlying, a year of the time T to expiry, which is 0 for perpetuals.
+    start, time : numpy.datetime64
+        Of the market, and of the scenarios.
 
     Examples
     --------
     >>> future = Future("F", "btc", "2022-01-01", basis_volatility=0.05)
     >>> now = np.datetime64("2021-01-01")
-    >>> basis_walks([future], {"btc": np.array([0.1])}, now)["F"].round(4).tolist()
-    [2.1034]
+    >>> basis_walks([future], {"btc": np.array([0.1])}, now, now)["F"].tolist()
+    [2.0]
     """
-    futures = [getattr(item, "future", None) or item for item in instruments]
-    walks = {}
-    for item in futures:
-        if isinstance(item, Future) and item.underlying in moves and item.basis_volatility:
-            years = years_between(time, item.expiry)
-            walks[item.name] = np.expm1(moves[item.underlying] * years) / item.basis_volatility
+    passed, walks = years_between(start, time), {}
+    for item in instruments:
+        contract = getattr(item, "future", None) or item
+        volatility = getattr(contract, "basis_volatility", 0.0)
+        if not volatility or contract.underlying not in moves:
+            continue
+        left = 0.0
+        if isinstance(contract, Future):
+            left = max(0.0, years_between(time, contract.expiry))
+            # A future's basis fades towards its expiry; one that has settled has none.
+            volatility *= math.sqrt(left / (left + passed)) if left else 0.0
+        if volatility:
+            # Half the variance is what keeps a simulated basis at a mean of 1.
+            wanted = moves[contract.underlying] * left + 0.5 * passed * volatility**2
+            walks[contract.name] = wanted / volatility
     return walks

@@ -91,7 +91,7 @@ def stress_sets(
             raise PolicyError(f"stress: {what} of {name!r}: neither model nor market has it")
     least = scenarios.plan.price_floor - 1.0
     return (
-        *(_window(window, scenarios, market) for window in part.windows),
+        *(_window(window, instruments, scenarios, market) for window in part.windows),
         *_grids(part, instruments, market, least),
         *(
             _hypothetical(
@@ -114,7 +114,9 @@ def stress_sets(
     )
 
 
-def _window(window: StressWindow, scenarios: Scenarios, market: Market) -> StressSet:
+def _window(
+    window: StressWindow, instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
+) -> StressSet:
     """Every bar of the history within a window, lived once more from today's state."""
     model, history = scenarios.model, scenarios.model.history
     first, end = np.datetime64(window.first), np.datetime64(window.last) + 1
@@ -139,14 +141,15 @@ def _window(window: StressWindow, scenarios: Scenarios, market: Market) -> Stres
         for at, name in enumerate(model.assets)
     }
     dates = tuple(str(time)[:19].removesuffix("T00:00:00") for time in history.times[chosen])
+    time = scenarios.closes_after(market.as_of)[0]
+    still = {item.underlying: np.zeros(len(dates)) for item in instruments}
+    walks = basis_walks(instruments, still, market.as_of, time)
     return StressSet(
         name=window.name,
         scenarios=dates,
         weights=np.ones(len(dates)),
         listed=min(window.worst, len(dates)),
-        shocked=ShockedMarket(
-            market, scenarios.bar_closes[0], 1, len(dates), prices, {}, ratios, {}
-        ),
+        shocked=ShockedMarket(market, time, 1, len(dates), prices, {}, ratios, walks),
     )
 
 
@@ -225,7 +228,7 @@ def _grid_set(
             underlying: partial(_scaled, columns[underlying]["volatility"], grid)
             for underlying, grid in grids.items()
         },
-        walks=basis_walks(instruments, basis, market.as_of),
+        walks=basis_walks(instruments, basis, market.as_of, market.as_of),
         # Grids of one exchange weigh points of the same number alike.
         weights=columns[next(iter(grids))]["weight"],
         least=least,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import parallel
-from mcmargin.figures import counts_at_spot
-from mcmargin.instruments import assets_of
+from mcmargin.instruments import Instrument, assets_of
+from mcmargin.market import Market
 from mcmargin.policy_parts import Stress
 from mcmargin.stress_scenarios import StressSet, stress_sets
 from mcmargin.valuation import Valuation, value_change
@@ -99,13 +99,18 @@ def stress_values(part: Stress, valuation: Valuation) -> StressValues:
     sets = stress_sets(part, items, valuation.scenarios, valuation.market)
     changes = np.zeros((len(items), sum(each.shocked.count for each in sets)))
     values = StressValues(sets, changes)
-    names = [(*assets_of(item), item.currency) for item in items]
+    names = [(*assets_of(item), *_currencies_of(item, valuation.market)) for item in items]
     for own, place in zip(sets, values.places, strict=True):
         for row, item in enumerate(items):
             # What a scenario does not touch is worth what it is, to the last bit.
             if own.touches(names[row]):
                 changes[row, place] = value_change(item, own.shocked)
     return values
+
+
+def _currencies_of(item: Instrument, market: Market) -> set[str]:
+    quoted = {market.quoted.get(asset, market.currency) for asset in assets_of(item)}
+    return {item.currency, *quoted}
 
 
 def stress_losses(
@@ -166,7 +171,7 @@ def all_losses(
         for own, place in zip(values.sets, values.places, strict=True):
             part = gains[held, place]
             # As `figures` converts what is gained on paths.
-            if counts_at_spot(code, valuation) or not own.shocked.moves(code):
+            if code in market.coins or not own.shocked.moves(code):
                 gains[held, place] = part / rate
             else:
                 gains[held, place] = (start + part) / own.shocked.currency(code) - start / rate

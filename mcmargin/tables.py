@@ -10,6 +10,7 @@ import csv
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -95,8 +96,53 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from None
 
 
-def parse_number(cell: str, *, where: str) -> float:
-    """Read a number, NaN for a missing cell; DataError, with `where`, for any other text."""
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read CSV, as text, or Parquet.
+
+    Raises
+    ------
+    DataError
+        As `read_cells` and `read_frame`, and for a column given twice.
+    """
+    if is_parquet(path):
+        return read_frame(path)
+    header, rows = read_cells(path)
+    for at, name in enumerate(header):
+        if name in header[:at]:
+            raise DataError(f"{path}: row 1: column {name!r} is given twice; give it once")
+    return pd.DataFrame(rows, columns=header, dtype=object)
+
+
+def read_records(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns of a CSV or Parquet file, and of each row the cells that are not empty.
+
+    Raises
+    ------
+    DataError
+        As `read_table`.
+    """
+    frame = read_table(path)
+    records: list[dict[str, Any]] = [{} for _ in range(len(frame))]
+    for name, column in frame.items():
+        for record, cell in zip(records, column.tolist(), strict=True):
+            empty = not cell.strip() if isinstance(cell, str) else cell is None or _missing(cell)
+            if not empty:
+                record[str(name)] = cell
+    return [str(name) for name in frame.columns], records
+
+
+def _missing(cell: Any) -> bool:
+    return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
+
+
+def number_of(cell: str) -> float:
+    """Read a number, NaN for a missing cell; ValueError for any other text.
+
+    Examples
+    --------
+    >>> number_of("-1.5e3")
+    -1500.0
+    """
     if cell.lower() in MISSING:
         return float("nan")
     try:
@@ -105,4 +151,12 @@ def parse_number(cell: str, *, where: str) -> float:
         return float(cell)
     except ValueError:
         hint = "; write decimals with a point, and no separator of thousands"
-        raise DataError(f"{where}: {cell!r} is not a number{hint if ',' in cell else ''}") from None
+        raise ValueError(f"{cell!r} is not a number{hint if ',' in cell else ''}") from None
+
+
+def parse_number(cell: str, *, where: str) -> float:
+    """Read a number, NaN for a missing cell; DataError, with `where`, for any other text."""
+    try:
+        return number_of(cell)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None

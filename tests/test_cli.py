@@ -15,20 +15,10 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.cli import main
 from mcmargin.engines import cupy_engine
+from tests.commands import called, run
 
 M, P, B, R, S = "model.npz", "newer.csv", "positions.csv", "r.json", "scenarios.npz"
-
-
-def run(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "mcmargin.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-    )
 
 
 def contents(folder):
@@ -188,14 +178,6 @@ WRONG = {
     ("margin", M, B, "--nope"): "No such option",
     ("info", "more"): "unexpected extra argument",
 }
-
-
-def called(arguments, monkeypatch, capsys):
-    """Status, stdout and stderr of the command, in this process: it starts in no time."""
-    monkeypatch.setattr(sys, "argv", ["mcmargin", *arguments])
-    with pytest.raises(SystemExit) as status:
-        main()
-    return status.value.code, *capsys.readouterr()
 
 
 @pytest.mark.parametrize("arguments", list(WRONG), ids=" ".join)
@@ -385,8 +367,12 @@ def test_help_teaches_by_example(monkeypatch, capsys):
         ("calibrate", ("--jobs", "one a processor core", "default: gjr")),
         ("update", ("--provisional", "running bar")),
         ("margin", ("BARS", "0.99 is 99 %", "default: 100000", "account,instrument,quantity")),
+        ("margin", ("--instruments", "--market", "--accounts", "--orders", "option=5")),
         ("simulate", ("BARS", "default: (2)", "default: 7")),
-        ("verify", ("REPORT", "default: auto")),
+        ("verify", ("REPORT", "default: auto", "the report's prices")),
+        ("what-if", ("BTC-PERP=+3", "--account", "required")),
+        ("max-order", ("buy or sell", "--equity", "required")),
+        ("greeks", ("--instruments", "required", "one unit of each instrument")),
         ("info", ()),
         ("demo", ()),
     ],

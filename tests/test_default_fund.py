@@ -17,6 +17,7 @@ MARKET = mm.Market(
     spot={"a0": 100.0, "a1": 50.0},
     fx={"EUR": 1.2},
     fx_volatility={"EUR": 0.1},
+    quoted={"a1": "EUR"},
 )
 ROWS = [
     *(("a", "S", 10.0), ("b", "S", -4.0), ("b2", "S", -1.0)),

@@ -10,7 +10,18 @@ import pytest
 
 import mcmargin as mm
 
-HEAVY = ("numpy", "pandas", "scipy", "pyarrow", "arch", "cupy", "typer", "rich", "sklearn")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "arch",
+    "cupy",
+    "typer",
+    "rich",
+    "sklearn",
+    "pydantic",
+)
 
 
 def loaded(statement):
@@ -26,7 +37,7 @@ def test_importing_the_command_line_loads_only_its_own():
 
 def test_simulating_from_a_saved_model_needs_neither_arch_nor_the_command_line():
     assert set(loaded("from mcmargin import load_model, simulate")).isdisjoint(
-        {"arch", "cupy", "typer", "rich", "sklearn"}
+        {"arch", "cupy", "typer", "rich", "sklearn", "pydantic"}
     )
 
 

@@ -106,14 +106,18 @@ def test_an_option_by_quantlib():
 
 
 def test_a_currency_moves_with_its_asset_and_beyond_it():
-    """EUR is a2: 1.2 x 0.9 x 0.95; a euro asset is worth that much less."""
+    """EUR is a2: 1.2 x 0.9 x 0.95; what is quoted in euro is worth that much less."""
     given = market_of(
         prices={"a2": np.array([0.0, -0.1, -0.1])}, currencies={"EUR": np.array([0.0, 0.0, -0.05])}
     )
     expected = 1.2 * np.array([1.0, 0.9, 0.9 * 0.95])
     np.testing.assert_allclose(given.currency("EUR"), expected, rtol=1e-15)
-    np.testing.assert_allclose(value_change(ITEMS[1], given), 50.0 * (expected - 1.2), rtol=1e-12)
-    assert given.currency("USDT") == 1.0
+    np.testing.assert_allclose(given.price("USDT", "EUR"), 1.0 / expected, rtol=1e-15)
+    quoted = replace(given, market=replace(MARKET, quoted={"a1": "EUR"}))
+    np.testing.assert_allclose(value_change(ITEMS[1], quoted), 50.0 * (expected - 1.2), rtol=1e-12)
+    # Quoted in dollars and held in euro, it is worth the same dollars.
+    np.testing.assert_allclose(value_change(ITEMS[1], given), np.zeros(3), atol=1e-14)
+    assert given.currency("USDT").tolist() == [1.0, 1.0, 1.0]
     assert (given.moves("EUR"), given.moves("USDT"), given.moves("a0")) == (True, False, False)
 
 
@@ -122,8 +126,8 @@ def test_a_basis_of_futures_grows_with_their_time_to_expiry():
     near = replace(FUTURE, name="N", expiry=np.datetime64("2020-01-30", "ns"))
     still = replace(FUTURE, name="Q", basis_volatility=0.0)
     moves = {"a0": np.array([0.05, 0.0, -0.05])}
-    option = replace(ITEMS[10], future=near)
-    walks = basis_walks([FUTURE, option, still, ITEMS[3]], moves, AS_OF)
+    option = replace(ITEMS[10], expiry=near.expiry, future=near)
+    walks = basis_walks([FUTURE, option, still, ITEMS[3]], moves, AS_OF, AS_OF)
     given = market_of(walks=walks)
     for item, days in ((FUTURE, 60), (near, 29)):
         start = 100.0 * np.exp(0.1 * days / 365)

@@ -16,7 +16,8 @@ AS_OF = np.datetime64("2020-01-01", "ns")
 BARS = 300
 ITEMS = [
     mm.Spot("S", "a0"),
-    mm.Perpetual("P", "a1", basis_volatility=0.0),
+    mm.Perpetual("P", "a1"),
+    mm.Future("F", "a1", "2020-03-01", carry=0.1),
     mm.Option("C", "a0", "call", 105.0, "2020-02-01"),
     mm.Spot("E", "a1", "EUR"),
     mm.Spot("U", "USDT"),
@@ -28,7 +29,11 @@ MARKET = mm.Market(
     fx={"EUR": 1.2, "USDT": 1.0},
     fx_volatility={"EUR": 0.1},
     depeg={"USDT": mm.Depeg(0.01, 0.3)},
+    coins=("a0",),
 )
+
+
+IN_EURO = replace(MARKET, quoted={"a1": "EUR"})
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +67,20 @@ def within(scenarios, first="2019-06-01", last="2019-12-31"):
 
 @pytest.mark.parametrize("replay", ["raw", "filtered"])
 def test_linear_books_live_the_bars_of_a_window_again(scenarios, replay):
-    """Raw: that bar's returns. Filtered: return / the bar's own deviation x today's, 3 %."""
+    """Raw: that bar's returns. Filtered: return / the bar's own deviation x today's, 3 %.
+
+    A basis stays as it is: the future is 59 days from expiry then, and 60 today.
+    """
     history = scenarios.model.history
     chosen = within(scenarios)
     moves = history.returns[chosen]
     if replay == "filtered":
         moves = moves / np.sqrt(history.variances[chosen]) * 0.03
-    expected = -(3.0 * 100.0 * moves[:, 0] - 7.0 * 50.0 * moves[:, 1])
-    report = stressed([("x", "S", 3.0), ("x", "P", -7.0)], scenarios, windows=(window(replay),))
+    today, then = (50.0 * np.exp(0.1 * days / 365) for days in (60, 59))
+    futures = 2.0 * (then * (1 + moves[:, 1]) - today)
+    expected = -(3.0 * 100.0 * moves[:, 0] - 7.0 * 50.0 * moves[:, 1] + futures)
+    rows = [("x", "S", 3.0), ("x", "P", -7.0), ("x", "F", 2.0)]
+    report = stressed(rows, scenarios, windows=(window(replay),))
     found = report.scenarios_of("x")
     assert found["scenario"].tolist() == [str(time)[:10] for time in history.times[chosen]]
     np.testing.assert_allclose(found["loss"], expected, rtol=1e-12, atol=1e-12)
@@ -151,6 +162,7 @@ def test_gaps_and_depegs_move_what_they_name(scenarios):
     report = stressed(
         rows,
         scenarios,
+        IN_EURO,
         gaps=(Gap("a1", -0.3), Gap("a1", 0.5)),
         depegs={"USDT": 0.2, "EUR": 0.1},
     )
@@ -201,6 +213,7 @@ def test_an_owner_loses_with_all_accounts_in_one_scenario(scenarios):
     report = stressed(
         [("a", "S", 2.0), ("b", "S", -3.0), ("c", "E", 1.0)],
         scenarios,
+        IN_EURO,
         accounts=accounts,
         gaps=(Gap("a0", -0.5), Gap("a0", 0.5), Gap("a1", -0.1)),
     )

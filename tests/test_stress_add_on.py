@@ -344,5 +344,4 @@ def test_a_report_verifies(report, scenarios):
     assert mm.verify(again, model, book).verdict == "equal"
     forged = replace(again, figures=again.figures.assign(stress_add_on=0.0))
     found = mm.verify(forged, model, book)
-    assert found.verdict == "different"
-    assert "stress_add_on of account 'x' differs" in found.reasons[0]
+    assert (found.verdict, len(found.reasons)) == ("different", 1)

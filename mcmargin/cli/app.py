@@ -1,0 +1,121 @@
+"""The application that commands are added to: options in common, progress, messages, statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcmargin.checks import Progress
+from mcmargin.errors import McMarginError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Expected-shortfall margins from GARCH-calibrated Monte Carlo, reproducible to the seed.",
+    epilog="""A typical sequence:
+
+1. mcmargin calibrate prices.csv -o model.npz
+
+2. mcmargin update model.npz newer.csv -o model.npz
+
+3. mcmargin margin model.npz positions.csv --format json -o report.json
+
+4. mcmargin verify report.json model.npz positions.csv
+
+'mcmargin demo' shows it on real prices; 'mcmargin margin --help' explains a step.""",
+)
+
+INTERRUPTED = 130
+"""Status that typer gives Ctrl-C."""
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Model file that 'calibrate' or 'update' wrote.")
+]
+Paths = Annotated[int, typer.Option(metavar="COUNT", help="Simulated paths.")]
+Seed = Annotated[
+    int, typer.Option(metavar="NUMBER", help="Seed of the stream: the same seed, the same figures.")
+]
+Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy.")]
+Precision = Annotated[
+    str, typer.Option(metavar="NAME", help="single (float32) or double (float64).")
+]
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+@contextmanager
+def bar(step: str) -> Iterator[Progress | None]:
+    """Show a progress bar on stderr where a person watches, and none elsewhere."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(*Bar.get_default_columns(), "left", console=console, transient=True) as shown:
+        task = shown.add_task(step, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def say(text: str) -> None:
+    """Print a message to stderr."""
+    # Where stderr is closed, print would turn to stdout, which is the machine's.
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mcmargin import __version__
+
+        print(f"mcmargin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main() -> None:
+    """Entry point: errors become one line on stderr and an exit status."""
+    try:
+        app()
+    except McMarginError as error:
+        say(f"mcmargin: {error}")
+        sys.exit(2)
+    except MemoryError as error:
+        say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
+        sys.exit(2)
+    except SystemExit as status:
+        if status.code != INTERRUPTED:
+            raise
+        say("mcmargin: interrupted")
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("MCMARGIN_DEBUG"):
+            raise
+        say(f"mcmargin: {type(error).__name__}: {error} (MCMARGIN_DEBUG=1 shows where)")
+        sys.exit(1)

@@ -1,0 +1,128 @@
+"""Commands that make and move models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcmargin.checks import plain_time
+from mcmargin.cli.app import Model, app, bar, say
+from mcmargin.files import check_destination
+
+Prices = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PRICES", help="CSV or Parquet: ISO dates, then a column of closes an asset."
+    ),
+]
+ModelOutput = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write, .npz.")
+]
+
+
+@app.command()
+def calibrate(
+    prices: Prices,
+    output: ModelOutput,
+    volatility: Annotated[
+        str, typer.Option(metavar="NAME", help="garch, gjr, egarch, ewma or constant.")
+    ] = "gjr",
+    innovations: Annotated[
+        str, typer.Option(metavar="NAME", help="normal, t, skewt, ged or empirical.")
+    ] = "skewt",
+    dependence: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="gaussian, t or historical (with empirical only)."),
+    ] = "t",
+    own_history: Annotated[
+        bool, typer.Option(help="Fit each asset on all of its own closes, not the common ones.")
+    ] = False,
+    factors: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            help="Common factors in place of a full correlation, for many assets.",
+            show_default="none",
+        ),
+    ] = None,
+    correlation_lookback: Annotated[
+        int | None,
+        typer.Option(metavar="BARS", help="Newest bars that count.", show_default="all"),
+    ] = None,
+    correlation_half_life: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BARS",
+            help="Bars that halve a date's weight; 'update' then moves the correlation.",
+            show_default="equal weights",
+        ),
+    ] = None,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Earlier model whose parameters the fits start from."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="COUNT", help="Fits at a time.", show_default="one a processor core"
+        ),
+    ] = None,
+) -> None:
+    """Fit a model to closes.
+
+    At least 101 dates on which every asset has a close. The report of the fits goes to stderr.
+
+    Example: mcmargin calibrate prices.csv -o model.npz
+    """
+    from mcmargin import calibrate, load_model, read_prices
+
+    check_destination(output, inputs=(prices,))
+    history = read_prices(prices)
+    earlier = None if warm_start is None else load_model(warm_start)
+    with bar("Fitting") as progress:
+        model = calibrate(
+            history,
+            volatility=volatility,
+            innovations=innovations,
+            dependence=dependence,
+            own_history=own_history,
+            factors=factors,
+            correlation_lookback=correlation_lookback,
+            correlation_half_life=correlation_half_life,
+            warm_start=earlier,
+            jobs=jobs,
+            progress=progress,
+        )
+    model.save(output)
+    say(f"{model.fit_report()}\nWrote {output}, as of {plain_time(model.as_of)}.")
+
+
+@app.command()
+def update(
+    model: Model,
+    prices: Prices,
+    output: ModelOutput,
+    provisional: Annotated[
+        bool,
+        typer.Option(
+            "--provisional", help="The last row is within the running bar and commits nothing."
+        ),
+    ] = False,
+) -> None:
+    """Filter a model's variances forward to newer closes, without a refit.
+
+    Rows that the model has seen already are passed over.
+
+    Example: mcmargin update model.npz newer.csv -o model.npz
+    """
+    from mcmargin import load_model, read_prices
+
+    check_destination(output, inputs=(prices,))
+    moved = load_model(model).update(read_prices(prices), provisional=provisional)
+    moved.save(output)
+    if provisional:
+        say(f"Wrote {output}, as of {plain_time(moved.as_of)} (provisional).")
+    else:
+        say(f"{moved.update_report()}\nWrote {output}, as of {plain_time(moved.as_of)}.")

@@ -1,0 +1,183 @@
+"""What several commands read: a book with its market, a policy, and scenarios for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcmargin.cli.app import bar, say
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.files import check_destination
+
+if TYPE_CHECKING:
+    from mcmargin.book import Book
+    from mcmargin.market import Market
+    from mcmargin.model import MarketModel
+    from mcmargin.policy import MarginPolicy
+    from mcmargin.simulation import Scenarios
+
+Positions = Annotated[
+    Path,
+    typer.Argument(
+        metavar="POSITIONS", help="CSV or Parquet: account,instrument,quantity; negative is short."
+    ),
+]
+InstrumentFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--instruments",
+        metavar="FILE",
+        help="TOML, CSV or Parquet: what the positions' instruments are.",
+        show_default="spot of the model's assets",
+    ),
+]
+MarketFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--market",
+        metavar="FILE",
+        help="TOML: prices, rates and volatilities.",
+        show_default="the model's prices",
+    ),
+]
+AccountFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--accounts",
+        metavar="FILE",
+        help="CSV or Parquet: account,owner,currency,mode,netting.",
+        show_default="cross accounts in the market's currency",
+    ),
+]
+OrderFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--orders",
+        metavar="FILE",
+        help="CSV or Parquet: open orders, in the positions' columns.",
+        show_default="none",
+    ),
+]
+Horizon = Annotated[
+    int, typer.Option(metavar="BARS", help="Margin period of risk, in bars of the prices.")
+]
+ProductHorizon = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PRODUCT=BARS",
+        help="Its own for spot, perpetual, future or option, such as option=5; give it again for "
+        "more.",
+        show_default="the horizon",
+    ),
+]
+Level = Annotated[float, typer.Option(metavar="SHARE", help="Confidence level: 0.99 is 99 %.")]
+
+
+@dataclass(frozen=True)
+class BookFiles:
+    """Files that make up a book and its market."""
+
+    positions: Path
+    instruments: Path | None
+    market: Path | None
+    accounts: Path | None
+    orders: Path | None
+
+    def check_output(self, output: Path, *others: Path) -> None:
+        """Refuse an output that cannot be written, or that is one of these files or others."""
+        given = (self.positions, self.instruments, self.market, self.accounts, self.orders)
+        check_destination(output, inputs=(*others, *(path for path in given if path is not None)))
+        if self.market is not None:
+            from mcmargin.market_files import quote_files
+
+            check_destination(output, inputs=quote_files(self.market))
+
+    def read(self, *, currency: str | None = None) -> tuple[Book, Market | None]:
+        """Read all of them, telling what a repair of quotes changed.
+
+        Without a file, accounts and instruments are in `currency`, or else the market's.
+        """
+        from mcmargin.book import read_positions
+
+        instruments = accounts = market = None
+        if self.market is not None:
+            market = read_market_aloud(self.market)
+        if self.instruments is not None:
+            from mcmargin.instrument_files import read_instruments
+
+            instruments = read_instruments(self.instruments)
+        if self.accounts is not None:
+            from mcmargin.book_files import read_accounts
+
+            accounts = read_accounts(self.accounts)
+        if currency is None:
+            currency = "USD" if market is None else market.currency
+        book = read_positions(
+            self.positions,
+            instruments=instruments,
+            accounts=accounts,
+            orders=self.orders,
+            currency=currency,
+        )
+        return book, market
+
+
+def read_market_aloud(path: Path) -> Market:
+    """Read a market, telling on stderr which quotes were repaired."""
+    from mcmargin.market_files import read_market, repair_notes
+
+    market = read_market(path)
+    for note in repair_notes(market):
+        say(f"{path}: {note}")
+    return market
+
+
+def pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE texts of an option by name, each once."""
+    out: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, value = (part.strip() for part in text.rpartition("="))
+        if not (name and equals and value):
+            raise DataError(f"{option} {text!r}: a name and a value are needed, such as {example}")
+        if name in out:
+            raise DataError(f"{option}: {name!r} is given twice; give it once")
+        out[name] = value
+    return out
+
+
+def margin_policy(level: float, horizon: int, product_horizon: list[str] | None) -> MarginPolicy:
+    """Policy of the options."""
+    from mcmargin.policy import MarginPolicy
+
+    horizons = {}
+    for product, bars in pairs("--product-horizon", "option=5", product_horizon).items():
+        if not (bars.isascii() and bars.isdigit()):
+            raise PolicyError(f"--product-horizon {product}: {bars!r} is no whole number of bars")
+        horizons[product] = int(bars)
+    return MarginPolicy(level=level, horizon=horizon, horizons=horizons)
+
+
+def scenarios_of(
+    model: MarketModel,
+    horizons: tuple[int, ...],
+    paths: int,
+    seed: int,
+    engine: str,
+    precision: str,
+) -> Scenarios:
+    """Simulate with a progress bar, for every command that needs scenarios."""
+    from mcmargin.simulation import simulate
+
+    with bar("Simulating") as progress:
+        return simulate(
+            model,
+            horizons=horizons,
+            paths=paths,
+            seed=seed,
+            engine=engine,
+            precision=precision,
+            progress=progress,
+        )

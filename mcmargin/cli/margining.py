@@ -1,0 +1,184 @@
+"""Commands that simulate, margin and verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, say
+from mcmargin.cli.inputs import (
+    AccountFile,
+    BookFiles,
+    Horizon,
+    InstrumentFile,
+    Level,
+    MarketFile,
+    OrderFile,
+    Positions,
+    ProductHorizon,
+    margin_policy,
+    scenarios_of,
+)
+from mcmargin.errors import ModelFileError
+from mcmargin.files import check_destination, write_atomically
+
+
+@app.command()
+def margin(
+    model: Model,
+    positions: Positions,
+    instruments: InstrumentFile = None,
+    market: MarketFile = None,
+    accounts: AccountFile = None,
+    orders: OrderFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; .parquet writes accounts, and .positions.parquet beside them.",
+            show_default="print it",
+        ),
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="How the report reads, unless it is Parquet.")
+    ] = Format.table,
+    horizon: Horizon = 2,
+    product_horizon: ProductHorizon = None,
+    level: Level = 0.99,
+    paths: Paths = 100_000,
+    seed: Seed = 7,
+    engine: Engine = "auto",
+    precision: Precision = "single",
+) -> None:
+    """Margin every account: expected shortfall over the margin period of risk.
+
+    Amounts are in the account's currency; 'verify' reads the json. The bars at which options and
+    futures settle inside the horizon are simulated, too. docs/files.md describes the files.
+
+    Example: mcmargin margin model.npz positions.csv --format json -o report.json
+    """
+    from mcmargin import load_model, margin
+    from mcmargin.settlement import horizons_needed
+    from mcmargin.tables import is_parquet
+
+    files = BookFiles(positions, instruments, market, accounts, orders)
+    written = () if output is None else _written(output)
+    for path in written:
+        files.check_output(path, model)
+    policy = margin_policy(level, horizon, product_horizon)
+    (book, priced), fitted = files.read(), load_model(model)
+    horizons = horizons_needed(
+        book.instruments, fitted, policy, None if priced is None else priced.as_of
+    )
+    scenarios = scenarios_of(fitted, horizons, paths, seed, engine, precision)
+    with bar("Margining") as progress:
+        report = margin(book, scenarios, priced, policy, progress=progress)
+    if output is not None and is_parquet(output):
+        report.to_parquet(output)
+    else:
+        if form is Format.json:
+            text = f"{report.to_json()}\n"
+        elif form is Format.csv:
+            text = report.to_frame().to_csv(index=False)
+        else:
+            text = f"{report}\n"
+        if output is None:
+            print(text, end="")
+        else:
+            write_atomically(output, text.encode())
+    for path in written:
+        say(f"Wrote {path}.")
+
+
+def _written(output: Path) -> tuple[Path, ...]:
+    """Files that an output stands for."""
+    from mcmargin.report_file import positions_beside
+    from mcmargin.tables import is_parquet
+
+    return (output, positions_beside(output)) if is_parquet(output) else (output,)
+
+
+@app.command()
+def simulate(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Scenario file to write, .npz.")
+    ],
+    horizon: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="BARS",
+            help="Bars ahead; give it again for more, increasing.",
+            show_default="2",
+        ),
+    ] = None,
+    paths: Paths = 100_000,
+    seed: Seed = 7,
+    engine: Engine = "auto",
+    precision: Precision = "single",
+) -> None:
+    """Write simulated returns of every asset, as fractions, and the variance after each horizon.
+
+    Example: mcmargin simulate model.npz -o scenarios.npz --horizon 1 --horizon 5
+    """
+    from mcmargin import load_model
+
+    check_destination(output, inputs=(model,))
+    horizons = tuple(horizon or [2])
+    scenarios = scenarios_of(load_model(model), horizons, paths, seed, engine, precision)
+    scenarios.save(output)
+    say(f"Wrote {output}: {scenarios.returns.shape} returns (horizons, assets, paths).")
+
+
+@app.command()
+def verify(
+    report: Annotated[
+        Path,
+        typer.Argument(metavar="REPORT", help="JSON that 'margin --format json' wrote."),
+    ],
+    model: Model,
+    positions: Positions,
+    instruments: InstrumentFile = None,
+    market: Annotated[
+        Path | None,
+        typer.Option(
+            "--market",
+            metavar="FILE",
+            help="TOML; needed where the report's had a volatility surface.",
+            show_default="the report's prices",
+        ),
+    ] = None,
+    accounts: AccountFile = None,
+    orders: OrderFile = None,
+    engine: Engine = "auto",
+) -> None:
+    """Recompute a report from its seed: equal, within the engine bound, or different.
+
+    Give the files that 'margin' was given.
+    The verdict goes to stdout, its reasons to stderr; the status is 1 where it is different.
+
+    Example: mcmargin verify report.json model.npz positions.csv
+    """
+    from mcmargin import MarginReport, load_model, verify
+
+    try:
+        text = report.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelFileError(f"{report}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ModelFileError(f"{report}: not a margin report: it is not text") from None
+    filed = MarginReport.from_json(text, source=str(report))
+    files = BookFiles(positions, instruments, market, accounts, orders)
+    fitted = load_model(model)
+    book, priced = files.read(currency=filed.market["currency"] if market is None else None)
+    with bar("Simulating") as progress:
+        outcome = verify(filed, fitted, book, priced, engine=engine, progress=progress)
+    print(outcome.verdict)
+    for reason in outcome.reasons:
+        say(reason)
+    if outcome.verdict == "different":
+        raise typer.Exit(1)

@@ -1,0 +1,214 @@
+"""Commands that answer before a trade: what-ifs, the largest order, greeks."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar
+from mcmargin.cli.inputs import (
+    AccountFile,
+    BookFiles,
+    Horizon,
+    InstrumentFile,
+    Level,
+    MarketFile,
+    OrderFile,
+    Positions,
+    ProductHorizon,
+    margin_policy,
+    pairs,
+    read_market_aloud,
+    scenarios_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mcmargin.policy import MarginPolicy
+    from mcmargin.reporting import AccountMargin, MarginReport
+
+AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
+ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]
+
+
+@app.command()
+def what_if(
+    model: Model,
+    positions: Positions,
+    account: AccountName,
+    trade: Annotated[
+        list[str],
+        typer.Option(
+            metavar="INSTRUMENT=UNITS",
+            help="Bought, or negative sold, such as BTC-PERP=+3; give it again for more.",
+        ),
+    ],
+    instruments: InstrumentFile = None,
+    market: MarketFile = None,
+    accounts: AccountFile = None,
+    orders: OrderFile = None,
+    form: ResultFormat = Format.table,
+    horizon: Horizon = 2,
+    product_horizon: ProductHorizon = None,
+    level: Level = 0.99,
+    paths: Paths = 100_000,
+    seed: Seed = 7,
+    engine: Engine = "auto",
+    precision: Precision = "single",
+) -> None:
+    """Print an account's figures before and after trades, on the same scenarios.
+
+    Amounts are in the account's currency.
+
+    Example: mcmargin what-if model.npz positions.csv --account desk --trade sp500=-2
+    """
+    from mcmargin.tables import parse_number
+
+    asked = pairs("--trade", "BTC-PERP=+3", trade)
+    trades = {name: parse_number(size, where=f"--trade {name}") for name, size in asked.items()}
+    report = _report(
+        BookFiles(positions, instruments, market, accounts, orders),
+        model,
+        margin_policy(level, horizon, product_horizon),
+        (paths, seed, engine, precision),
+    )
+    before, after = report.account(account), report.what_if(account, trades)
+    if form is Format.json:
+        print(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
+        return
+    _print(_compared(before, after), form, decimals=2)
+
+
+@app.command()
+def max_order(
+    model: Model,
+    positions: Positions,
+    account: AccountName,
+    instrument: Annotated[
+        str, typer.Option("--instrument", metavar="NAME", help="What is ordered.")
+    ],
+    side: Annotated[str, typer.Option(metavar="SIDE", help="buy or sell.")],
+    equity: Annotated[
+        float, typer.Option(metavar="AMOUNT", help="What margin may take, in its currency.")
+    ],
+    instruments: InstrumentFile = None,
+    market: MarketFile = None,
+    accounts: AccountFile = None,
+    orders: OrderFile = None,
+    horizon: Horizon = 2,
+    product_horizon: ProductHorizon = None,
+    level: Level = 0.99,
+    paths: Paths = 100_000,
+    seed: Seed = 7,
+    engine: Engine = "auto",
+    precision: Precision = "single",
+) -> None:
+    """Print the largest order, in units, that an account's equity permits; inf for any.
+
+    An order that does not raise the margin is always permitted.
+
+    Example: mcmargin max-order model.npz positions.csv --account desk --instrument sp500
+    --side buy --equity 1000
+    """
+    report = _report(
+        BookFiles(positions, instruments, market, accounts, orders),
+        model,
+        margin_policy(level, horizon, product_horizon),
+        (paths, seed, engine, precision),
+    )
+    print(repr(report.max_order(account, instrument, side=side, equity=equity)))
+
+
+@app.command()
+def greeks(
+    instruments: Annotated[
+        Path,
+        typer.Option("--instruments", metavar="FILE", help="TOML, CSV or Parquet."),
+    ],
+    market: Annotated[
+        Path,
+        typer.Option("--market", metavar="FILE", help="TOML: prices, rates and volatilities."),
+    ],
+    positions: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[POSITIONS]",
+            help="CSV or Parquet: account,instrument,quantity; negative is short.",
+            show_default="one unit of each instrument",
+        ),
+    ] = None,
+    accounts: AccountFile = None,
+    form: ResultFormat = Format.table,
+) -> None:
+    """Print delta, gamma, vega and theta: of one unit of each instrument, or of positions.
+
+    Of a unit, delta and gamma are by the spot price, in the instrument's currency. Of positions and
+    accounts they are by its relative move (1 is 100 %), in the account's, so that they add up.
+    Vega is per 1.00 of volatility, theta per calendar day.
+
+    Example: mcmargin greeks --instruments instruments.toml --market market.toml positions.csv
+    """
+    from mcmargin.greeks import greeks_frame, instrument_greeks
+
+    if positions is None:
+        from mcmargin.instrument_files import read_instruments
+
+        frame = instrument_greeks(read_instruments(instruments), read_market_aloud(market))
+    else:
+        book, priced = BookFiles(positions, instruments, market, accounts, None).read()
+        assert priced is not None
+        frame = greeks_frame(book, priced)
+    if form is Format.json:
+        rows = frame.to_dict("records")
+        print(_json([{name: _plain(cell) for name, cell in row.items()} for row in rows]))
+        return
+    _print(frame, form, decimals=6 if positions is None else 2)
+
+
+def _report(
+    files: BookFiles, model: Path, policy: MarginPolicy, plan: tuple[int, int, str, str]
+) -> MarginReport:
+    """Margins on fresh scenarios, which serve every instrument that a trade may be in."""
+    from mcmargin import load_model, margin
+    from mcmargin.settlement import horizons_needed
+
+    (book, market), fitted = files.read(), load_model(model)
+    horizons = horizons_needed(
+        book.known.values(), fitted, policy, None if market is None else market.as_of
+    )
+    scenarios = scenarios_of(fitted, horizons, *plan)
+    with bar("Margining") as progress:
+        return margin(book, scenarios, market, policy, progress=progress)
+
+
+def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
+    """Figures that are single numbers, before and after."""
+    import pandas as pd
+
+    numbers = [each.name for each in fields(before) if each.type == "float"]
+    rows = [(name, getattr(before, name), getattr(after, name)) for name in numbers]
+    frame = pd.DataFrame(rows, columns=["figure", "before", "after"])
+    return frame.assign(change=frame["after"] - frame["before"])
+
+
+def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
+    if form is Format.csv:
+        print(frame.to_csv(index=False), end="")
+    else:
+        form_of = f"{{:,.{decimals}f}}".format
+        print(frame.to_string(index=False, na_rep="", float_format=form_of))
+
+
+def _plain(cell: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False)

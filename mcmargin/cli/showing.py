@@ -1,0 +1,58 @@
+"""Commands that show: what is installed here, and the main job on real prices."""
+
+from __future__ import annotations
+
+from mcmargin.checks import Progress
+from mcmargin.cli.app import app, bar, say
+
+
+@app.command()
+def info() -> None:
+    """Print versions, the engines found, and the threads used.
+
+    Example: mcmargin info
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from mcmargin.engines import cupy_engine
+    from mcmargin.simulation import choose_engine, thread_count
+
+    chosen, threads = choose_engine("auto"), thread_count(None)
+    for name in ("mcmargin", "numpy", "scipy", "pandas", "arch"):
+        try:
+            print(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            print(f"{name} not installed")
+    reason = cupy_engine.missing()
+    print("engines numpy" if reason else "engines numpy cupy")
+    if reason:
+        print(f"device none: {reason}")
+    for number, name in enumerate(cupy_engine.device_names()):
+        print(f"device {number} {name}")
+    print(f"engine {chosen}")
+    print(f"threads {threads}")
+
+
+@app.command()
+def demo() -> None:
+    """Run the main job on real prices that ship with arch: fit, simulate, margin.
+
+    Example: mcmargin demo
+    """
+    from contextlib import ExitStack
+
+    from mcmargin.demo import run_demo
+
+    with ExitStack() as bars:
+
+        def progress(step: str) -> Progress | None:
+            bars.close()
+            return bars.enter_context(bar(step))
+
+        def tell(text: str) -> None:
+            bars.close()
+            say(text)
+
+        report = run_demo(tell, progress)
+    print(report)
+    print(report.contributions_frame().round(2).to_string(index=False))

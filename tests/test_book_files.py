@@ -1,0 +1,148 @@
+"""Files of accounts, positions and orders: every form reads alike, every fault has its place."""
+
+import re
+from dataclasses import MISSING, fields
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcmargin as mm
+from mcmargin.book_files import AccountRow, PositionTable
+
+ACCOUNTS = """account,owner,currency,mode,netting
+desk,fund,EUR,cross,net
+hedge,fund,EUR,,net
+retail,,,isolated,
+"""
+EXPECTED = (
+    mm.Account("desk", "EUR", "fund", "cross", "net"),
+    mm.Account("hedge", "EUR", "fund", "cross", "net"),
+    mm.Account("retail", "USD", "retail", "isolated", "gross"),
+)
+
+
+def write(folder, text, name="accounts.csv"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_accounts_of_csv_and_parquet(tmp_path):
+    path = write(tmp_path, ACCOUNTS)
+    assert mm.read_accounts(path) == EXPECTED
+    pd.read_csv(path).to_parquet(tmp_path / "accounts.parquet")
+    assert mm.read_accounts(tmp_path / "accounts.parquet") == EXPECTED
+    assert mm.read_accounts(write(tmp_path, "account\n7\n")) == (mm.Account("7"),)
+
+
+def test_a_file_says_all_that_an_account_has_with_its_defaults():
+    names = {
+        each.name: "account" if each.name == "name" else each.name for each in fields(EXPECTED[0])
+    }
+    assert set(AccountRow.model_fields) == set(names.values())
+    for each in fields(EXPECTED[0]):
+        declared = AccountRow.model_fields[names[each.name]]
+        assert declared.is_required() == (each.default is MISSING)
+        assert declared.is_required() or (declared.default or "") == each.default
+
+
+BAD_ACCOUNTS = {
+    "unknown column": ("account,ccy\na,EUR\n", "row 1: column 'ccy' is unknown; give of account"),
+    "column twice": ("account,account\na,b\n", "row 1: column 'account' is given twice"),
+    "no account": ("account,owner\n,x\n", "row 2, column 'account': is missing; give it"),
+    "no column": ("owner\nx\n", "row 2, column 'account': is missing; give it"),
+    "unknown mode": ("account,mode\na,crossed\n", "row 2, column 'mode': 'crossed' is unknown;"),
+    "unknown netting": ("account,netting\na,\nb,Net\n", "row 3, column 'netting': 'Net' is unkno"),
+    "twice": ("account\na\nb\na\n", "row 4, column 'account': 'a' repeats row 2; give each"),
+    "isolated and net": (
+        "account,mode,netting\na,isolated,net\n",
+        "row 2: account 'a': isolated positions cannot be netted",
+    ),
+    "none": ("account\n", "no accounts; give at least one"),
+    "ragged": ("account,owner\na\n", "row 2 has 1 cells and the header has 2"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD_ACCOUNTS))
+def test_bad_accounts(case, tmp_path):
+    text, message = BAD_ACCOUNTS[case]
+    path = write(tmp_path, text)
+    with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
+        mm.read_accounts(path)
+    assert message in str(error.value)
+
+
+def test_an_account_in_no_file_of_accounts(tmp_path):
+    positions = write(tmp_path, "account,instrument,quantity\ndesk,x,1\nnew,x,1\n", "p.csv")
+    with pytest.raises(mm.DataError, match=r"p\.csv: row 3: account 'new' is unknown; add it"):
+        mm.read_positions(positions, accounts=EXPECTED)
+
+
+def test_owners_accounts_agree(tmp_path):
+    text = ACCOUNTS.replace("hedge,fund,EUR", "hedge,fund,USD")
+    positions = write(tmp_path, "account,instrument,quantity\ndesk,x,1\nhedge,x,1\n", "p.csv")
+    accounts = mm.read_accounts(write(tmp_path, text))
+    with pytest.raises(mm.DataError, match=r"netted accounts are in one currency"):
+        mm.read_positions(positions, accounts=accounts)
+
+
+HEADER = "account,instrument,quantity"
+BAD_POSITIONS = {
+    "no account": ("a,x,1\n ,x,1", "row 3, column 'account': is empty; give a name"),
+    "no instrument": ("a,,1", "row 2, column 'instrument': is empty; give a name"),
+    "no quantity": ("a,x,1\nb,x,", "row 3, column 'quantity': nan is not finite; give a number"),
+    "quantity as text": ("a,x,one", "row 2, column 'quantity': 'one' is not a number"),
+    "decimal comma": ('a,x,"1,5"', "write decimals with a point"),
+    "underscore": ("a,x,1_000", "'1_000' is not a number"),
+    "infinite": ("a,x,-inf", "row 2, column 'quantity': -inf is not finite"),
+    "too large": ("a,x,1e16", "row 2, column 'quantity': must be 1e+15 or less, not '1e16'"),
+    "too small": ("a,x,-2e15", "row 2, column 'quantity': must be -1e+15 or more, not '-2e15'"),
+    "twice": ("a,x,1\nb,x,1\na,x,2", "row 4 repeats account 'a' and instrument 'x' of row 2"),
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("case", list(BAD_POSITIONS))
+def test_bad_positions(case, form, tmp_path):
+    rows, message = BAD_POSITIONS[case]
+    path = write(tmp_path, f"{HEADER}\n{rows}\n", "p.csv")
+    if form == "parquet":
+        frame = pd.read_csv(path, dtype=str)
+        path = tmp_path / "p.parquet"
+        frame.to_parquet(path)
+    with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
+        mm.read_positions(path)
+    assert message in str(error.value)
+
+
+def test_columns_of_positions_and_orders(tmp_path):
+    good = write(tmp_path, f"{HEADER}\na,x,1\n", "p.csv")
+    for header in ("account,instrument", "account,instrument,qty", f"{HEADER},price"):
+        bad = write(tmp_path, f"{header}\n", "bad.csv")
+        with pytest.raises(mm.DataError, match=r"bad\.csv: columns .* exactly account"):
+            mm.read_positions(bad)
+        with pytest.raises(mm.DataError, match=r"bad\.csv: columns .* exactly account"):
+            mm.read_positions(good, orders=bad)
+    assert list(PositionTable.model_fields) == HEADER.split(",")
+
+
+def test_orders_are_read_as_positions_are(tmp_path):
+    """A pair may have several; they add up by side."""
+    positions = write(tmp_path, f"{HEADER}\na,x,1\n", "p.csv")
+    orders = write(tmp_path, f"{HEADER}\na,x,2\na,x,3.5\na,y,-4\nb,x,-1\n", "o.csv")
+    book = mm.read_positions(positions, orders=orders)
+    assert [account.name for account in book.accounts] == ["a", "b"]
+    np.testing.assert_array_equal(book.buys.toarray(), [[5.5, 0], [0, 0]])
+    np.testing.assert_array_equal(book.sells.toarray(), [[0, -4], [-1, 0]])
+
+
+def test_quantities_of_parquet_are_numbers_or_text(tmp_path):
+    frame = pd.DataFrame({"account": [1, 2], "instrument": ["x", "x"], "quantity": ["1e3", "-2"]})
+    frame.to_parquet(tmp_path / "p.parquet")
+    book = mm.read_positions(tmp_path / "p.parquet")
+    assert [account.name for account in book.accounts] == ["1", "2"]
+    np.testing.assert_array_equal(book.quantities.toarray(), [[1000.0], [-2.0]])
+    frame["quantity"] = np.array([1, 2], np.int8)
+    frame.to_parquet(tmp_path / "p.parquet")
+    assert mm.read_positions(tmp_path / "p.parquet").quantities.sum() == 3.0

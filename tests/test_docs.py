@@ -1,0 +1,95 @@
+"""docs/files.md: its tables are those of the models that read files, and its examples are read."""
+
+import re
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mcmargin as mm
+from mcmargin.quotes import read_quotes
+from tests.commands import called
+from tests.models import make_model
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return runpy.run_path(str(ROOT / "tools" / "schema_tables.py"))
+
+
+def test_tables_are_those_of_the_models(tables):
+    """`python tools/schema_tables.py` mends it."""
+    assert tables["written"](DOCUMENT) == DOCUMENT
+    for name in tables["MODELS"]:
+        assert DOCUMENT.count(f"<!-- table: {name} -->") == 1
+
+
+def test_every_field_is_described_with_its_default(tables):
+    from mcmargin.instrument_files import ROWS
+    from mcmargin.market_files import MarketFile
+
+    for model, section in (
+        *((row, "## Instruments") for row, _ in ROWS.values()),
+        (MarketFile, "## Market"),
+    ):
+        part = DOCUMENT[DOCUMENT.index(section) :]
+        for name, field in model.model_fields.items():
+            needed = "needed" if field.is_required() else ""
+            assert re.search(rf"\| `{name}` \| [\w ]+ \| {needed}[^|]* \| \S", part), name
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    assert len(blocks) == len(dict(blocks)) == 8
+    for name, text in blocks:
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_examples_are_read_and_belong_together(folder):
+    assert mm.read_prices(folder / "prices.csv").assets == ("btc", "eth")
+    instruments = mm.read_instruments(folder / "instruments.toml")
+    assert mm.read_instruments(folder / "instruments.csv") == instruments
+    market = mm.read_market(folder / "market.toml")
+    book = mm.read_positions(
+        folder / "positions.csv",
+        instruments=instruments,
+        accounts=mm.read_accounts(folder / "accounts.csv"),
+        orders=folder / "orders.csv",
+    )
+    assert book.instruments == tuple(sorted(instruments, key=lambda item: item.name))
+    totals = mm.greeks_frame(book, market).query("instrument == ''")
+    assert totals["currency"].tolist() == ["EUR", "USD"]
+
+
+def test_the_command_of_the_examples(folder, monkeypatch, capsys):
+    """On a model of any parameters, whose assets and time are the examples'."""
+    model = make_model(("gjr", "gjr"), "t", "t", variance=1e-3)
+    state = replace(model.state, as_of=np.datetime64("2021-01-03", "ns"))
+    model = replace(model, assets=("btc", "eth"), committed=state, state=state)
+    model.save(folder / "model.npz")
+    (command,) = re.findall(r"`mcmargin (margin model.npz .*?)`", DOCUMENT, flags=re.DOTALL)
+    monkeypatch.chdir(folder)
+    arguments = (*command.split(), "--paths", "2000")
+    status, text, message = called(arguments, monkeypatch, capsys)
+    assert (status, message) == (0, "")
+    assert "market maker (USD)" in text
+    assert "fund (EUR)" in text
+
+
+def test_columns_of_quotes(folder):
+    part = DOCUMENT[DOCUMENT.index("## Quotes") :]
+    columns = re.findall(r"^\| `(\w+)` \|", part, flags=re.MULTILINE)
+    assert columns == ["expiry", "strike", "log_moneyness", "volatility", "forward"]
+    frame = read_quotes(folder / "quotes.csv")
+    assert list(frame.columns) == [name for name in columns if name != "log_moneyness"]
+    moved = frame.rename(columns={"strike": "log_moneyness"}).assign(log_moneyness=[0, 1, 2] * 2)
+    moved.to_parquet(folder / "quotes.parquet")
+    assert list(read_quotes(folder / "quotes.parquet").columns)[1] == "log_moneyness"

@@ -1,0 +1,93 @@
+"""Whatever stands in whatever field of a file, it is read or refused, and refused in one line."""
+
+import datetime
+import decimal
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+import mcmargin as mm
+from mcmargin.book_files import AccountRow, PositionTable
+from mcmargin.instrument_files import COLUMNS, ROWS
+from mcmargin.market_files import MarketFile
+
+TERMS = {
+    "spot": {},
+    "perpetual": {},
+    "future": {"expiry": "2021-06-25"},
+    "option": {"kind": "call", "strike": "1", "expiry": "2021-06-25"},
+}
+TOML = (
+    *('"x"', '""', "1", "-1", "0", "1e-320", "1e308", "nan", "-inf", "true", "[]", "[[1]]", "{}"),
+    *("{a = 1}", '{"{x}" = "{y}"}', "2021-06-25", "2021-06-25T08:00:00Z", "08:00:00", "0001-01-01"),
+    *(
+        "9999-12-31T23:59:59-14:00",
+        "1" + "0" * 400,
+        '"\\u0000"',
+        '"2021-06-25"',
+        '"{input}"',
+        '"%s"',
+    ),
+    *('"call"', '"spot"', "{quotes = 1}", '{quotes = "\\u0000"}', f'{{quotes = "{"a/" * 3000}"}}'),
+)
+CELLS = (
+    *(1, 1.5, None, True, "x", b"x", np.nan, [1], {"a": 1}, decimal.Decimal("1.5")),
+    *(datetime.date(2021, 6, 25), datetime.datetime(9999, 1, 1), datetime.timedelta(1)),
+)
+
+
+def outcome(read, path):
+    """1 where a file is read, 0 where it is refused."""
+    try:
+        read(path)
+    except mm.DataError as error:
+        assert str(error).startswith(str(path.parent))
+        assert "\n" not in str(error)
+        return 0
+    return 1
+
+
+@pytest.mark.parametrize("product", list(ROWS))
+def test_instruments_of_toml(product, tmp_path):
+    path, read = tmp_path / "i.toml", 0
+    terms = {
+        name: text if name == "strike" else f'"{text}"' for name, text in TERMS[product].items()
+    }
+    for field in (*COLUMNS, "odd", '"{x}"'):
+        for value in TOML:
+            table = {"name": '"A"', "product": f'"{product}"', "underlying": '"a"'} | terms
+            lines = [f"{name} = {each}" for name, each in (table | {field: value}).items()]
+            path.write_text("\n".join(["[[instrument]]", *lines]))
+            read += outcome(mm.read_instruments, path)
+    assert 0 < read < len(COLUMNS) * len(TOML)
+
+
+def test_markets(tmp_path):
+    path, read = tmp_path / "m.toml", 0
+    forms = ("{}", "{{btc = {}}}", "{{USDT = {{probability = {}, loss = 0}}}}", '{{"{{x}}" = {}}}')
+    for field in (*MarketFile.model_fields, "odd"):
+        for value in (form.format(value) for form in forms for value in TOML):
+            table = {"as_of": "2021-01-01", "spot": "{btc = 1}"} | {field: value}
+            path.write_text("\n".join(f"{name} = {each}" for name, each in table.items()))
+            read += outcome(mm.read_market, path)
+    assert read > 0
+
+
+@pytest.mark.parametrize("kind", [*ROWS, "account", "position"])
+def test_parquet(kind, tmp_path):
+    path, read = tmp_path / "t.parquet", 0
+    row = {"name": "A", "product": kind, "underlying": "a"} | TERMS.get(kind, {})
+    reader, fields = mm.read_instruments, COLUMNS
+    if kind == "account":
+        reader, fields, row = mm.read_accounts, AccountRow.model_fields, {"account": "a"}
+    if kind == "position":
+        reader, fields = mm.read_positions, PositionTable.model_fields
+        row = {"account": "a", "instrument": "x", "quantity": 1.0}
+    for field in fields:
+        for value in CELLS:
+            table = pyarrow.table({name: [each] for name, each in (row | {field: value}).items()})
+            pyarrow.parquet.write_table(table, path)
+            read += outcome(reader, path)
+    assert 0 < read < len(fields) * len(CELLS)
