@@ -67,6 +67,7 @@ class AccountMargin:
     base: float
     short_option_minimum: float
     floor: float
+    stress_add_on: float
     stressed: float
     calm: float
     liquidity: float
@@ -447,8 +448,8 @@ def account_margin(book: Book, required: Requirement, run: Run) -> AccountMargin
 _COLUMNS = (
     *("margin", "maintenance", "expected_shortfall", "expected_shortfall_error"),
     *("value_at_risk", "value_at_risk_error", "open_orders", "base", "short_option_minimum"),
-    *("floor", "stressed", "calm", "liquidity", "concentration", "stressed_funding", "total"),
-    *("leverage_minimum", "maintenance_calm"),
+    *("floor", "stress_add_on", "stressed", "calm", "liquidity", "concentration"),
+    *("stressed_funding", "total", "leverage_minimum", "maintenance_calm"),
     *("gross_exposure", "net_exposure", "expected_shortfall_low", "expected_shortfall_high"),
     *("value_at_risk_low", "value_at_risk_high"),
 )
