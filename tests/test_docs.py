@@ -31,11 +31,14 @@ def test_tables_are_those_of_the_models(tables):
 
 def test_every_field_is_described_with_its_default(tables):
     from mcmargin.instrument_files import ROWS
-    from mcmargin.market_files import MarketFile
+    from mcmargin.levels import LevelRow
+    from mcmargin.market_files import LiquidityTable, MarketFile
 
     for model, section in (
         *((row, "## Instruments") for row, _ in ROWS.values()),
         (MarketFile, "## Market"),
+        (LiquidityTable, "In `[liquidity]`"),
+        (LevelRow, "## Levels"),
     ):
         part = DOCUMENT[DOCUMENT.index(section) :]
         for name, field in model.model_fields.items():
@@ -47,7 +50,7 @@ def test_every_field_is_described_with_its_default(tables):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    assert len(blocks) == len(dict(blocks)) == 8
+    assert len(blocks) == len(dict(blocks)) == 9
     for name, text in blocks:
         (folder / name).write_text(text)
     return folder
@@ -65,6 +68,7 @@ def test_examples_are_read_and_belong_together(folder):
         orders=folder / "orders.csv",
     )
     assert book.instruments == tuple(sorted(instruments, key=lambda item: item.name))
+    assert market.liquidity["BTC-PERP"].middle == 32_782.0
     totals = mm.greeks_frame(book, market).query("instrument == ''")
     assert totals["currency"].tolist() == ["EUR", "USD"]
 
@@ -85,7 +89,7 @@ def test_the_command_of_the_examples(folder, monkeypatch, capsys):
 
 
 def test_columns_of_quotes(folder):
-    part = DOCUMENT[DOCUMENT.index("## Quotes") :]
+    part = DOCUMENT[DOCUMENT.index("## Quotes") : DOCUMENT.index("## Levels")]
     columns = re.findall(r"^\| `(\w+)` \|", part, flags=re.MULTILINE)
     assert columns == ["expiry", "strike", "log_moneyness", "volatility", "forward"]
     frame = read_quotes(folder / "quotes.csv")

@@ -14,7 +14,8 @@ import numpy as np
 
 from mcmargin.book_files import AccountRow, PositionTable
 from mcmargin.instrument_files import ROWS, NamedRow
-from mcmargin.market_files import DepegTable, MarketFile, QuotesTable
+from mcmargin.levels import LevelRow
+from mcmargin.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
 
@@ -33,6 +34,8 @@ MODELS = {
     "market": MarketFile.model_fields,
     "volatility": QuotesTable.model_fields,
     "depeg": DepegTable.model_fields,
+    "liquidity": LiquidityTable.model_fields,
+    "levels": LevelRow.model_fields,
 }
 KINDS = {str: "text", float: "number", bool: "true or false", np.datetime64: "time"}
 

@@ -91,9 +91,9 @@ class BookFiles:
         given = (self.positions, self.instruments, self.market, self.accounts, self.orders)
         check_destination(output, inputs=(*others, *(path for path in given if path is not None)))
         if self.market is not None:
-            from mcmargin.market_files import quote_files
+            from mcmargin.market_files import files_beside
 
-            check_destination(output, inputs=quote_files(self.market))
+            check_destination(output, inputs=files_beside(self.market))
 
     def read(self, *, currency: str | None = None) -> tuple[Book, Market | None]:
         """Read all of them, telling what a repair of quotes changed.
