@@ -2,13 +2,15 @@
 
 import re
 import runpy
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mcmargin as mm
+from mcmargin import policy_parts
 from mcmargin.quotes import read_quotes
 from tests.commands import called
 from tests.models import make_model
@@ -25,7 +27,7 @@ def tables():
 def test_tables_are_those_of_the_models(tables):
     """`python tools/schema_tables.py` mends it."""
     assert tables["written"](DOCUMENT) == DOCUMENT
-    for name in tables["MODELS"]:
+    for name in (*tables["MODELS"], *tables["POLICY"]):
         assert DOCUMENT.count(f"<!-- table: {name} -->") == 1
 
 
@@ -50,7 +52,7 @@ def test_every_field_is_described_with_its_default(tables):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    assert len(blocks) == len(dict(blocks)) == 9
+    assert len(blocks) == len(dict(blocks)) == 10
     for name, text in blocks:
         (folder / name).write_text(text)
     return folder
@@ -86,6 +88,29 @@ def test_the_command_of_the_examples(folder, monkeypatch, capsys):
     assert (status, message) == (0, "")
     assert "market maker (USD)" in text
     assert "fund (EUR)" in text
+
+
+def test_every_part_of_a_policy_has_its_table(tables):
+    """A field without a description has no place in the table, and would fail there."""
+    declared = {each for each in vars(policy_parts).values() if is_dataclass(each)}
+    assert set(tables["POLICY"].values()) == declared | {mm.MarginPolicy}
+    for part in tables["POLICY"].values():
+        assert all(tables["meanings"](part)[each.name] for each in fields(part)), part
+
+
+def test_the_policy_to_start_from(folder, tables):
+    """It shows every field of every part, and works with and without what is commented out."""
+    template = files("mcmargin.templates") / "policy.toml"
+    text = (folder / "policy.toml").read_text()
+    assert template.read_text(encoding="utf-8") == text
+    assert mm.MarginPolicy.from_toml(folder / "policy.toml").name == "house"
+    (folder / "whole.toml").write_text(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE))
+    whole = mm.MarginPolicy.from_toml(folder / "whole.toml")
+    for part in tables["POLICY"].values():
+        for each in fields(part):
+            assert re.search(rf"\b{each.name}\b( =|\])", text), (part, each.name)
+            if part is mm.MarginPolicy:
+                assert getattr(whole, each.name) is not None, each.name
 
 
 def test_columns_of_quotes(folder):
