@@ -19,6 +19,7 @@ from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import MarginReport, previous_of, report_of
 from mcmargin.requirement import Run, requirement
 from mcmargin.simulation import Scenarios, thread_count
+from mcmargin.surface import VolatilitySurface
 from mcmargin.tail import tail_count
 from mcmargin.units import units_of
 from mcmargin.valuation import Valuation, default_memory_limit
@@ -165,20 +166,25 @@ def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:
                 raise DataError(f"{where}: the market has no price of {asset!r}")
             if asset not in scenarios.assets:
                 _check_currency(asset, _named(holders), instrument.name, scenarios, market)
+        foreign = {market.quoted.get(asset, market.currency) for asset in assets_of(instrument)}
+        for code in foreign - {instrument.currency}:
+            for each in (code, instrument.currency):
+                _check_currency(each, _named(holders), instrument.name, scenarios, market)
         for holder in {holder.currency: holder for holder in holders}.values():
             if instrument.currency != holder.currency:
                 for code in (instrument.currency, holder.currency):
-                    _check_currency(code, _named([holder]), instrument.name, scenarios, market)
+                    if code not in market.coins:
+                        _check_currency(code, _named([holder]), instrument.name, scenarios, market)
 
 
 def _check_currency(
     code: str, holder: str, instrument: str, scenarios: Scenarios, market: Market
 ) -> None:
     where = f"{holder}, instrument {instrument!r}"
-    if code not in (market.currency, *market.fx, *market.spot):
+    if code not in (market.currency, *market.fx):
+        way = "name it in coins" if code in market.spot else "give it in fx"
         raise DataError(
-            f"{where}: the market has no rate of currency {code!r} in {market.currency}; give it "
-            "in fx"
+            f"{where}: the market has no rate of currency {code!r} in {market.currency}; {way}"
         )
     risky = market.fx_asset.get(code, code) in scenarios.assets
     if not (risky or code == market.currency or code in {*market.fx_volatility, *market.depeg}):
@@ -198,9 +204,23 @@ def _named(holders: list[Account]) -> str:
 
 
 def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:
-    age = (market.as_of - scenarios.as_of) / np.timedelta64(1, "D")
-    if policy.max_age_days is not None and age > policy.max_age_days:
+    if policy.max_age_days is None:
+        return
+    age = float((market.as_of - scenarios.as_of) / np.timedelta64(1, "D"))
+    if abs(age) > policy.max_age_days:
+        older = "older than" if age > 0 else "newer than"
         raise DataError(
-            f"the model's state of {scenarios.as_of} is {age:.1f} days older than the market; "
-            f"the policy allows {policy.max_age_days}; update the model"
+            f"the model's state of {scenarios.as_of} is {abs(age):.1f} days {older} the market; "
+            f"the policy allows {policy.max_age_days}; "
+            f"{'update the model' if age > 0 else 'give prices of today'}"
         )
+    for name, level in market.volatility.items():
+        if not isinstance(level, VolatilitySurface):
+            continue
+        age = float((market.as_of - level.as_of) / np.timedelta64(1, "D"))
+        if abs(age) > policy.max_age_days:
+            raise DataError(
+                f"the volatility surface of {name!r}, of {level.as_of.astype('M8[s]')}, is "
+                f"{abs(age):.1f} days from the market; the policy allows {policy.max_age_days}; "
+                "give quotes of today"
+            )

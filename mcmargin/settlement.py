@@ -16,7 +16,10 @@ from mcmargin.policy import MarginPolicy
 
 
 def horizons_needed(
-    instruments: Iterable[Instrument], model: MarketModel, policy: MarginPolicy
+    instruments: Iterable[Instrument],
+    model: MarketModel,
+    policy: MarginPolicy,
+    as_of: np.datetime64 | None = None,
 ) -> tuple[int, ...]:
     """Horizons that `margin` takes under a policy, settlements included; bars, increasing.
 
@@ -26,6 +29,8 @@ def horizons_needed(
     model : MarketModel
     policy : MarginPolicy
         Where it names no `horizon`, that is the longest that it names, and 1 where it names none.
+    as_of : numpy.datetime64, optional
+        Of the market; the model's own by default.
     """
     named, part = {1, *policy.horizons.values()}, policy.maintenance
     if part is not None:
@@ -33,8 +38,8 @@ def horizons_needed(
     initial = policy.horizons_from(max(named))
     maintenance = policy.maintenance_horizons_from(max(named))
     needed = {*initial.values(), *maintenance.values()}
-    start = model.committed.as_of
-    closes = model.calendar.closes_after(start, max(needed))
+    start = model.as_of if as_of is None else as_of
+    closes = model.calendar.closes_after(model.committed.as_of, max(needed), after=start)
     for item in instruments:
         own = closes[: max(initial[item.product], maintenance[item.product])]
         for dated in (item, getattr(item, "future", None)):

@@ -69,7 +69,7 @@ def kind(annotation):
     """What a field takes, in a word."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is tuple:
-        return "list of tables"
+        return "list of tables" if is_dataclass(inner[0]) else "list"
     if is_dataclass(annotation):
         return "table"
     if origin in (Annotated, list, Union, types.UnionType):

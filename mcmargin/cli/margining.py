@@ -93,7 +93,9 @@ def margin(
     charged = margin_policy(policy, level, horizon, product_horizon)
     last = None if previous is None else read_report(previous)
     (book, priced), fitted = files.read(), load_model(model)
-    horizons = horizons_needed(book.instruments, fitted, charged)
+    horizons = horizons_needed(
+        book.instruments, fitted, charged, None if priced is None else priced.as_of
+    )
     scenarios = scenarios_of(fitted, horizons, paths, seed, engine, precision, charged)
     with bar("Margining") as progress:
         report = margin(book, scenarios, priced, charged, previous=last, progress=progress)
@@ -201,7 +203,7 @@ def verify(
     last = None if previous is None else read_report(previous)
     files = BookFiles(positions, instruments, market, accounts, orders)
     fitted = load_model(model)
-    book, priced = files.read(currency=filed.market["currency"] if market is None else None)
+    book, priced = files.read(currency=filed.market.get("currency") if market is None else None)
     with bar("Simulating") as progress:
         outcome = verify(filed, fitted, book, priced, last, engine=engine, progress=progress)
     print(outcome.verdict)

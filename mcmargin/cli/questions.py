@@ -193,7 +193,9 @@ def _report(
 
     last = None if previous is None else read_report(previous)
     (book, market), fitted = files.read(), load_model(model)
-    horizons = horizons_needed(book.known.values(), fitted, policy)
+    horizons = horizons_needed(
+        book.known.values(), fitted, policy, None if market is None else market.as_of
+    )
     scenarios = scenarios_of(fitted, horizons, *plan, policy)
     with bar("Margining") as progress:
         return margin(book, scenarios, market, policy, previous=last, progress=progress)
