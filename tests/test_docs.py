@@ -1,5 +1,6 @@
 """docs/files.md: its tables are those of the models that read files, and its examples are read."""
 
+import math
 import re
 import runpy
 from dataclasses import fields, is_dataclass, replace
@@ -111,6 +112,14 @@ def test_the_policy_to_start_from(folder, tables):
             assert re.search(rf"\b{each.name}\b( =|\])", text), (part, each.name)
             if part is mm.MarginPolicy:
                 assert getattr(whole, each.name) is not None, each.name
+
+
+def test_the_policy_of_the_readme(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+    (tmp_path / "policy.toml").write_text(text)
+    policy = mm.MarginPolicy.from_toml(tmp_path / "policy.toml")
+    assert policy.leverage.tiers[-1] == mm.LeverageTier(math.inf, 10.0)
 
 
 def test_columns_of_quotes(folder):
