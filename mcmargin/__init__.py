@@ -26,12 +26,26 @@ if TYPE_CHECKING:
     from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margining import margin
-    from mcmargin.market import Depeg, Market
+    from mcmargin.market import Depeg, InstrumentLiquidity, Market
     from mcmargin.market_files import read_market
     from mcmargin.model import MarketModel
     from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
+    from mcmargin.policy_parts import (
+        Collateral,
+        Concentration,
+        Gap,
+        Leverage,
+        LeverageTier,
+        Liquidity,
+        Maintenance,
+        Procyclicality,
+        Resources,
+        Stress,
+        StressWindow,
+    )
     from mcmargin.prices import PriceHistory, read_prices
+    from mcmargin.procyclicality import ProcyclicalityMeasures, procyclicality_measures
     from mcmargin.quotes import read_quotes
     from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios, SimulationPlan, simulate
@@ -46,10 +60,18 @@ __all__ = [
     "Account",
     "Book",
     "CalibrationError",
+    "Collateral",
+    "Concentration",
     "DataError",
     "Depeg",
     "EngineError",
     "Future",
+    "Gap",
+    "InstrumentLiquidity",
+    "Leverage",
+    "LeverageTier",
+    "Liquidity",
+    "Maintenance",
     "MarginPolicy",
     "MarginReport",
     "Market",
@@ -60,11 +82,16 @@ __all__ = [
     "Perpetual",
     "PolicyError",
     "PriceHistory",
+    "Procyclicality",
+    "ProcyclicalityMeasures",
+    "Resources",
     "ResourcesToRisk",
     "Scenarios",
     "SimulationPlan",
     "Spot",
+    "Stress",
     "StressReport",
+    "StressWindow",
     "TailEstimate",
     "Verification",
     "VolatilitySurface",
@@ -77,6 +104,7 @@ __all__ = [
     "implied_volatility",
     "load_model",
     "margin",
+    "procyclicality_measures",
     "read_accounts",
     "read_instruments",
     "read_market",
@@ -100,7 +128,7 @@ _CONTENTS = {
     "implied": ("implied_volatility",),
     "quotes": ("read_quotes",),
     "surface": ("VolatilitySurface",),
-    "market": ("Depeg", "Market"),
+    "market": ("Depeg", "InstrumentLiquidity", "Market"),
     "market_files": ("read_market",),
     "instruments": ("Future", "Option", "Perpetual", "Spot"),
     "instrument_files": ("read_instruments",),
@@ -108,10 +136,24 @@ _CONTENTS = {
     "book_files": ("read_accounts",),
     "greeks": ("greeks_frame",),
     "policy": ("MarginPolicy",),
+    "policy_parts": (
+        "Collateral",
+        "Concentration",
+        "Gap",
+        "Leverage",
+        "LeverageTier",
+        "Liquidity",
+        "Maintenance",
+        "Procyclicality",
+        "Resources",
+        "Stress",
+        "StressWindow",
+    ),
     "margining": ("margin",),
     "reporting": ("MarginReport",),
     "stress_report": ("StressReport", "stress"),
     "default_fund": ("ResourcesToRisk", "resources"),
+    "procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
     "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "verification": ("Verification", "verify"),
     "errors": (
