@@ -230,7 +230,9 @@ class _Rows:
             where = f"{source}: row {row + 2}, column 'quantity'"
             quantity[row] = parse_number(str(cell), where=where)
             if not np.isfinite(quantity[row]):
-                raise DataError(f"{where}: {cell!r} is not finite")
+                empty = pd.isna(cell) or not str(cell).strip()
+                what = "empty; give a number" if empty else f"{cell!r} is not finite"
+                raise DataError(f"{where}: {what}")
         for row in np.flatnonzero(np.abs(quantity) > LARGEST_QUANTITY)[:1]:
             raise DataError(
                 f"{source}: row {row + 2}, column 'quantity': {quantity[row]:g} is beyond "
