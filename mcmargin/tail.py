@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -252,6 +253,7 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
     )
 
 
+@lru_cache(maxsize=64)
 def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, int]:
     tail = (1 - confidence) / 2
     lowest = int(stats.binom.ppf(tail, count, 1 - level))
