@@ -58,10 +58,13 @@ def calibrate(
     factors : int, optional
         Common factors in place of a full correlation matrix, for many assets.
     correlation_lookback : int, optional
-        Newest common bars that the dependence is fitted on; all by default.
+        Newest common bars that the dependence is fitted on; all by default. With `historical`
+        dependence `MarketModel.update` keeps as many dates, and lets the oldest go.
     correlation_half_life : float, optional
-        Bars in which a date loses half its weight in the correlation. With it,
-        `MarketModel.update` moves the correlation too; without, the correlation stays.
+        Bars in which a date loses half its weight in the correlation, which is then that of
+        normal scores, so that no single bar turns it about (`fit_dependence`). With it
+        `MarketModel.update` moves the correlation too, to what a calibration at that bar would
+        find with the model's degrees of freedom; without, the correlation stays.
     warm_start : MarketModel, optional
         An earlier model: its parameters start the optimiser where asset and kinds agree.
     jobs : int, optional
@@ -123,7 +126,13 @@ def calibrate(
     mean, std = window.mean(axis=0), window.std(axis=0)
     if dependence == "historical":
         window = (window - mean) / std
-    law = fit_dependence(window, dependence, factors=factors, half_life=correlation_half_life)
+    law = fit_dependence(
+        window,
+        dependence,
+        factors=factors,
+        half_life=correlation_half_life,
+        lookback=correlation_lookback,
+    )
     marginals = tuple(fit.innovations for fit in fits)
     return MarketModel(
         assets=joint.assets,

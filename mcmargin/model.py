@@ -18,7 +18,6 @@ from mcmargin.bars import BarCalendar
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError
 from mcmargin.innovations import Innovations
-from mcmargin.marginals import copula_variables
 from mcmargin.prices import PriceHistory, joint_returns
 from mcmargin.updates import record_update, update_summary
 from mcmargin.volatility import Volatility
@@ -94,8 +93,8 @@ class MarketModel:
         After the last closed bar; every update starts here.
     state : FilterState
         What simulation starts from: `committed`, or a provisional state within a bar.
-    tables : ndarray of shape (assets, 4099) or (0, 0), float64
-        Marginal transforms (`mcmargin.dependence.marginal_table`); empty for `historical`.
+    tables : ndarray of shape (assets, 4163) or (0, 0), float64
+        Marginal transforms (`mcmargin.marginals.marginal_table`); empty for `historical`.
     calendar : BarCalendar
         When bars close.
     history : History
@@ -175,11 +174,9 @@ class MarketModel:
         state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
         dependence = self.dependence
         if dependence.kind == "historical":
-            dates = np.vstack([dependence.residuals, self._standardised(np.array(residuals))])
-            dependence = replace(dependence, residuals=dates)
+            dependence = dependence.with_dates(self._standardised(np.array(residuals)))
         elif np.isfinite(dependence.half_life):
-            bars = np.array(residuals)
-            dependence = dependence.moved(copula_variables(bars, self.innovations, dependence.nu))
+            dependence = dependence.moved(np.vstack([self.history.residuals, residuals]))
         record = record_update(
             self.facts.get("update"),
             self.assets,
