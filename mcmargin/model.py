@@ -20,7 +20,7 @@ from mcmargin.errors import DataError
 from mcmargin.innovations import Innovations
 from mcmargin.prices import PriceHistory, joint_returns
 from mcmargin.updates import record_update, update_summary
-from mcmargin.volatility import Volatility
+from mcmargin.volatility import VARIANCE_FLOOR, Volatility
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,14 +221,24 @@ class MarketModel:
         return update_summary(self.facts["update"]) if "update" in self.facts else ""
 
     def fit_report(self) -> str:
-        """Text for people: the dates joined, updates since, each asset's fit and fallbacks."""
+        """Text for people: the dates joined, updates since, each asset's fit and fallbacks.
+
+        And on how many of the bars since its history began a variance was held at its floor.
+        """
         lines = [str(self.facts.get("join", "")), self.update_report()]
+        variances = self.history.variances
+        held = dict(zip(self.assets, (variances <= self.volatility.floor).sum(axis=0), strict=True))
         for asset, fit in self.facts.get("fits", {}).items():
             lines.append(
                 f"{asset}: {fit['volatility']}, {fit['innovations']}, "
                 f"persistence {fit['persistence']:.4f}"
                 + (f" (fell back: {'; '.join(fit['refused'])})" if fit["refused"] else "")
             )
+            if held[asset]:
+                lines[-1] += (
+                    f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
+                    f"{len(variances)} bars"
+                )
         return "\n".join(line for line in lines if line)
 
     @cached_property
