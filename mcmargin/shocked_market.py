@@ -60,7 +60,7 @@ class ShockedMarket:
     @property
     def years(self) -> float:
         """Time that has passed."""
-        return years_between(self.market.as_of, self.time)
+        return float(years_between(self.market.as_of, self.time))
 
     def price(self, name: str, currency: str) -> Moves:
         """Price of an asset, or value of a currency, in a currency; float64 [count]."""
