@@ -252,9 +252,16 @@ def _facts(
                 "innovations": fit.innovations.kind,
                 "persistence": fit.persistence,
                 "refused": list(fit.refused),
+                "largest_move": _largest_move(joint, at),
                 "weekdays": list(calendar_of(own_returns(prices, asset).times).weekdays),
             }
             | {name: float(values[at]) for name, values in by_asset.items()}
             for at, (asset, fit) in enumerate(zip(joint.assets, fits, strict=True))
         },
     }
+
+
+def _largest_move(joint: ReturnHistory, at: int) -> dict[str, Any]:
+    """An asset's largest return: where a misplaced digit shows."""
+    row = int(np.argmax(np.abs(joint.returns[:, at])))
+    return {"return": float(joint.returns[row, at]), "at": str(joint.times[row])}

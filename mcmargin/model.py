@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.bars import BarCalendar
+from mcmargin.checks import plain_time
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError
 from mcmargin.innovations import Innovations
 from mcmargin.prices import PriceHistory, joint_returns
 from mcmargin.updates import record_update, update_summary
 from mcmargin.volatility import VARIANCE_FLOOR, Volatility
+
+REVISED = 1e-3
+"""Relative difference from which a close of the same date counts as revised, and not as rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +149,8 @@ class MarketModel:
         Raises
         ------
         DataError
-            If an asset is missing, nothing is newer than the model, or a `historical` model was
-            not made by `calibrate`.
+            If an asset is missing, nothing is newer than the model, a close of the model's own
+            date is another by 0.1 % or more, or a `historical` model was not made by `calibrate`.
         """
         places = {asset: at for at, asset in enumerate(prices.assets)}
         lacking = [asset for asset in self.assets if asset not in places]
@@ -162,6 +166,7 @@ class MarketModel:
                 f"{prices.source}: no row newer than the model's {self.committed.as_of} has a "
                 "close of every asset; give prices after that time"
             )
+        self._refuse_revised(prices, rows)
         if provisional:
             return replace(self, state=self._tick(prices.times[newer][-1], rows[newer][-1]))
         ordered = replace(prices, assets=self.assets, prices=rows)
@@ -183,6 +188,7 @@ class MarketModel:
             self.committed.as_of,
             prices.times,
             np.isfinite(rows),
+            self.calendar.mean_days,
         )
         return replace(
             self,
@@ -192,6 +198,18 @@ class MarketModel:
             history=self.history.extended(joint.times, joint.returns, np.array(variances)),
             facts=self.facts | {"update": record},
         )
+
+    def _refuse_revised(self, prices: PriceHistory, rows: NDArray[np.float64]) -> None:
+        """Refuse prices whose row at the model's last close says something else than it does."""
+        last = self.committed
+        for row in rows[prices.times == last.as_of]:
+            off = np.abs(row / last.prices - 1.0) > REVISED
+            for at in np.flatnonzero(off)[:1].tolist():
+                raise DataError(
+                    f"{prices.source}: {self.assets[at]!r} closed at {row[at]:.6g} on "
+                    f"{plain_time(last.as_of)}, and the model has {last.prices[at]:.6g}; prices "
+                    "that were revised, or adjusted as for a split, need a new calibration"
+                )
 
     def _standardised(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
@@ -221,7 +239,7 @@ class MarketModel:
         return update_summary(self.facts["update"]) if "update" in self.facts else ""
 
     def fit_report(self) -> str:
-        """Text for people: the dates joined, updates since, each asset's fit and fallbacks.
+        """Text for people: dates joined, updates since, each asset's fit, fallbacks, largest move.
 
         And on how many of the bars since its history began a variance was held at its floor.
         """
@@ -234,6 +252,9 @@ class MarketModel:
                 f"persistence {fit['persistence']:.4f}"
                 + (f" (fell back: {'; '.join(fit['refused'])})" if fit["refused"] else "")
             )
+            if "largest_move" in fit:
+                move = fit["largest_move"]
+                lines[-1] += f"; largest move {move['return']:+.1%} to {plain_time(move['at'])}"
             if held[asset]:
                 lines[-1] += (
                     f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "

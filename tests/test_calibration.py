@@ -6,6 +6,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.bars import calendar_of
+from mcmargin.demo import demo_prices
 from mcmargin.fitting import AssetFit, arch_model_of, fit_asset, refilter
 from mcmargin.innovations import Innovations
 
@@ -170,3 +171,12 @@ def test_a_price_that_never_moves_is_not_fitted_but_updates(closes, tmp_path):
     last = frame.iloc[-2:].copy()
     last.iloc[1, 0] = last.iloc[0, 0]
     assert model.update(mm.PriceHistory.from_frame(last)).state.residuals[0] == 0.0
+
+
+def test_a_misplaced_digit_shows_in_the_report():
+    """One close ten times too high: its return stands in the report with its date."""
+    prices = demo_prices().to_frame().iloc[-400:, :1].copy()
+    prices.iloc[200] *= 10
+    report = mm.calibrate(mm.PriceHistory.from_frame(prices), volatility="ewma").fit_report()
+    move = prices.iloc[200, 0] / prices.iloc[199, 0] - 1
+    assert f"largest move {move:+.1%} to {prices.index[200].date()}" in report

@@ -91,6 +91,9 @@ def test_one_update_is_as_good_as_many(closes, historical, cut):
         "missing": {"sp500": 3, "nasdaq": 1},
         "waiting": 1,
         "waiting_for": ["nasdaq"],
+        # Labor Day's weekend: four calendar days of 1.45 a bar.
+        "longest": 3,
+        "longest_to": "2000-09-05T00:00:00.000000000",
     }
 
 
@@ -125,3 +128,34 @@ def test_dates_are_not_added_to_those_of_unknown_moments():
     prices = mm.PriceHistory.from_frame(pd.DataFrame({"a0": [101.0, 99.0]}, index=index))
     with pytest.raises(mm.DataError, match="calibrate it again"):
         model.update(prices)
+
+
+def model_of_today():
+    """As of 2020-01-01, all week, a0 at 100."""
+    return make_model(("garch",))
+
+
+def prices_of(rows):
+    frame = pd.DataFrame({"a0": list(rows.values())}, index=pd.to_datetime(list(rows)))
+    return mm.PriceHistory.from_frame(frame)
+
+
+@pytest.mark.parametrize("provisional", [False, True])
+def test_prices_on_another_basis_are_refused(provisional):
+    """After a split of two for one the model's own date says so; a rounded close does not."""
+    halved = prices_of({"2019-12-31": 49.0, "2020-01-01": 50.0, "2020-01-02": 51.0})
+    with pytest.raises(mm.DataError, match=r"'a0' closed at 50 on 2020-01-01.*has 100.*split"):
+        model_of_today().update(halved, provisional=provisional)
+    rounded = prices_of({"2020-01-01": 100.04, "2020-01-02": 101.0})
+    model_of_today().update(rounded, provisional=provisional)
+
+
+def test_a_month_without_prices_is_told():
+    whole = prices_of({"2020-01-02": 101.0, "2020-01-05": 99.0})
+    assert "spans" not in model_of_today().update(whole).update_report()
+    gap = model_of_today().update(prices_of({"2020-01-02": 101.0, "2020-02-01": 99.0}))
+    report = gap.update_report()
+    assert "one return spans 30 bars of the calendar, to 2020-02-01" in report
+    # It stays told, whatever comes after.
+    later = gap.update(prices_of({"2020-02-02": 98.0}))
+    assert "spans 30 bars of the calendar, to 2020-02-01" in later.update_report()
