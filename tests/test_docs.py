@@ -47,7 +47,7 @@ def test_every_field_is_described_with_its_default(tables):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    assert len(blocks) == len(dict(blocks)) == 8
+    assert len(blocks) == len(dict(blocks)) == 9
     for name, text in blocks:
         (folder / name).write_text(text)
     return folder
@@ -63,7 +63,9 @@ def test_examples_are_read_and_belong_together(folder):
         instruments=instruments,
         accounts=mm.read_accounts(folder / "accounts.csv"),
         orders=folder / "orders.csv",
+        balances=folder / "balances.csv",
     )
+    assert book.assets == ("EUR", "USD", "btc")
     assert book.instruments == tuple(sorted(instruments, key=lambda item: item.name))
     totals = mm.greeks_frame(book, market).query("instrument == ''")
     assert totals["currency"].tolist() == ["EUR", "USD"]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 
 import numpy as np
 
-from mcmargin.book_files import AccountRow, PositionTable
+from mcmargin.book_files import AccountRow, BalanceTable, PositionTable
 from mcmargin.instrument_files import ROWS, NamedRow
 from mcmargin.market_files import DepegTable, MarketFile, QuotesTable
 
@@ -27,6 +27,7 @@ OWN = {
 }
 MODELS = {
     "positions": PositionTable.model_fields,
+    "balances": BalanceTable.model_fields,
     "accounts": AccountRow.model_fields,
     "every instrument": NamedRow.model_fields,
     **OWN,
