@@ -71,6 +71,22 @@ class Spot:
 
 
 @dataclass(frozen=True)
+class Balance(Spot):
+    """One unit of an asset or a currency, posted as collateral.
+
+    It moves as spot does, and is no position: with no notional, nothing is charged by its size.
+    """
+
+    def notional(self, market: Market) -> float:
+        """Nothing: it is no position."""
+        return 0.0
+
+    def exposure(self, market: Market) -> float:
+        """Nothing: it is no position."""
+        return 0.0
+
+
+@dataclass(frozen=True)
 class Perpetual:
     """A perpetual future, settled by variation margin.
 
@@ -119,9 +135,13 @@ class Perpetual:
         """Nothing: gains are paid out as they come."""
         return 0.0
 
+    def price(self, market: Market) -> float:
+        """Price today: the contract's own where it has one, else spot."""
+        return market.price(self.price_asset or self.underlying)
+
     def gain(self, paths: ScenarioMarket) -> Any:
         """Price gain less expected funding, on every path."""
-        start = paths.market.price(self.price_asset or self.underlying)
+        start = self.price(paths.market)
         if self.inverse:
             coin = paths.price(self.underlying)
             price = paths.price(self.price_asset) if self.price_asset else coin * self._basis(paths)
@@ -142,9 +162,7 @@ class Perpetual:
 
     def notional(self, market: Market) -> float:
         """Size x price; of an inverse contract, its size."""
-        if self.inverse:
-            return self.contract_size
-        return self.contract_size * market.price(self.price_asset or self.underlying)
+        return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
         """The notional."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mcmargin.components_context import Amounts, UnitContext
 from mcmargin.engines.arrays import to_host
+from mcmargin.instruments import Balance
 from mcmargin.market import InstrumentLiquidity
 from mcmargin.tail import estimate_tails
 from mcmargin.valuation import Valuation
@@ -35,7 +36,7 @@ def liquidity(context: UnitContext) -> Amounts:
     costs = np.zeros(len(units))
     for at, item in enumerate(valuation.instruments):
         here = columns == at
-        if not here.any():
+        if isinstance(item, Balance) or not here.any():
             continue
         known = valuation.market.liquidity.get(item.name, InstrumentLiquidity())
         spread = part.spread if known.spread is None else known.spread

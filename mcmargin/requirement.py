@@ -117,7 +117,8 @@ def requirement(
         columns["maintenance"] = maintenance["margin"]
         columns["maintenance_calm"] = maintenance["calm"]
         # A shorter horizon can cost more: of a hedge that converges at expiry.
-        columns["margin"] = np.maximum(columns["margin"], columns["maintenance"])
+        for name in ("margin", "unrounded"):
+            columns[name] = np.maximum(columns[name], maintenance[name])
     return Requirement(columns, figures)
 
 
@@ -132,6 +133,7 @@ def _unit_columns(context: UnitContext) -> dict[str, Amounts]:
         "value_at_risk": figures.value_at_risk,
         "value_at_risk_error": figures.value_at_risk_error,
         "open_orders": figures.open_orders,
+        "wrong_way": figures.expected_shortfall - figures.positions_alone,
         "gross_exposure": abs(quantities) @ values.notional / rates,
         "net_exposure": quantities @ values.exposure / rates,
         "expected_shortfall_low": shortfall[0],
@@ -162,6 +164,7 @@ def _require(
     extras = columns["liquidity"] + columns["concentration"] + columns["stressed_funding"]
     columns["total"] = columns["calm"] + extras
     least = np.maximum(columns["total"], columns["leverage_minimum"])
+    columns["unrounded"] = least
     columns["margin"] = rounded_up(least, policy.tick)
 
 

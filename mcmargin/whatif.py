@@ -27,7 +27,7 @@ from mcmargin.reporting import (
     account_margin,
     previous_of,
 )
-from mcmargin.requirement import Requirement, Run, requirement
+from mcmargin.requirement import Requirement, requirement
 from mcmargin.units import units_of
 
 SMALLEST_STEP = 1e-9
@@ -42,15 +42,16 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
     for name, size in trades.items():
         if not np.isfinite(size):
             raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
-    book, run = _after(report, session, _row(session.book, account), trades)
-    return account_margin(book, _required(report, session, book, run), run)
+    row = _row(session.book, account)
+    after = _after(report, session, row, trades)
+    return account_margin(after, _required(report, after), report.figures.iloc[row].to_dict())
 
 
-def _required(report: MarginReport, session: Session, book: Book, run: Run) -> Requirement:
+def _required(report: MarginReport, session: Session) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
-    units = units_of(book)
-    last = previous_of(book, units, session.previous, run)
-    return requirement(units, 1, run, report.policy, last)
+    units = units_of(session.book, session.held)
+    last = previous_of(session.book, units, session.previous, session.run)
+    return requirement(units, 1, session.run, report.policy, last)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -58,7 +59,8 @@ def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     session = _session(report)
     row = _row(session.book, account)
     codes = (session.book.accounts[row].currency,)
-    gains = to_host(gains_of(session.book.quantities[[row]], codes, session.valuation))
+    held = session.held.of(row).beside(session.book.quantities[[row]])
+    gains = to_host(gains_of(held, codes, session.valuation))
     return np.asarray(gains[0])
 
 
@@ -68,7 +70,7 @@ def max_order(
     instrument: str,
     *,
     side: str,
-    equity: float,
+    equity: float | None = None,
     lot: float | None = None,
 ) -> float:
     """Largest order of one instrument; see `MarginReport.max_order`.
@@ -78,6 +80,8 @@ def max_order(
     holds at 0 form one interval from 0, and bisection finds its end; where the margin is above
     the equity to begin with, the bound is the margin itself.
     """
+    if equity is None:
+        equity = own_equity(report, account)
     if side not in ("buy", "sell"):
         raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
     if not np.isfinite(equity) or (lot is not None and not lot > 0):
@@ -86,8 +90,8 @@ def max_order(
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
     def margin(size: float) -> float:
-        book, run = _after(report, session, row, {instrument: sign * size})
-        return float(_required(report, session, book, run).columns["margin"][0])
+        after = _after(report, session, row, {instrument: sign * size})
+        return float(_required(report, after).columns["margin"][0])
 
     bound = max(equity, margin(0.0))
     # Rounding alone may lift a margin above a bound that it started at.
@@ -124,11 +128,27 @@ def _row(book: Book, account: str) -> int:
     raise DataError(f"the report has no account {account!r}")
 
 
+def own_equity(report: MarginReport, account: str) -> float:
+    """Equity of an account.
+
+    Raises
+    ------
+    DataError
+        If the report has no such account, or was given no balances.
+    """
+    equity = report.account(account).equity
+    if equity is None:
+        raise DataError(
+            f"account {account!r}: no equity is known without balances; give the book balances"
+        )
+    return equity
+
+
 def _after(
     report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
-) -> tuple[Book, Run]:
+) -> Session:
     """One account's book after trades, and how to value its instruments."""
-    book, valuation = session.book, session.valuation
+    book, valuation, posted = session.book, session.valuation, session.held.of(row)
     account: Account = replace(book.accounts[row], netting="gross")
     names = [item.name for item in book.instruments]
     if all(name in names for name in trades):
@@ -137,7 +157,8 @@ def _after(
             bought[names.index(name)] += size
         held = _matrix(book.quantities[[row]].toarray()[0] + bought)
         orders = book.buys[[row]], book.sells[[row]]
-        return Book((account,), book.instruments, held, *orders, book.known), session.run
+        after = Book((account,), book.instruments, held, *orders, book.known)
+        return replace(session, book=after, held=posted)
     unknown = [name for name in trades if name not in book.known]
     if unknown:
         raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
@@ -154,9 +175,10 @@ def _after(
     held, buys, sells = (_matrix(line) for line in dense)
     small = Book((account,), items, held, buys, sells, book.known)
     check_book(small, valuation.scenarios, valuation.market)
-    scenarios = session.scenarios
     limits = {"memory_limit": valuation.memory_limit, "threads": valuation.threads}
-    return small, run_of(items, scenarios, valuation.market, report.policy, **limits)
+    everything = (*items, *posted.items)
+    run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
+    return replace(session, book=small, held=posted, run=run)
 
 
 def _matrix(line: Any) -> sparse.csr_array:
