@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PolicyError,
     )
     from mcmargin.greeks import greeks_frame
+    from mcmargin.health import AccountLeverage, AccountStatus
     from mcmargin.implied import implied_volatility
     from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
@@ -42,6 +43,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Account",
+    "AccountLeverage",
+    "AccountStatus",
     "Book",
     "CalibrationError",
     "DataError",
@@ -103,6 +106,7 @@ _CONTENTS = {
     "greeks": ("greeks_frame",),
     "policy": ("MarginPolicy",),
     "margining": ("margin",),
+    "health": ("AccountLeverage", "AccountStatus"),
     "reporting": ("MarginReport",),
     "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "verification": ("Verification", "verify"),

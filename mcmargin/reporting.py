@@ -27,6 +27,7 @@ from mcmargin.equity import Equity
 from mcmargin.errors import DataError
 from mcmargin.files import write_atomically
 from mcmargin.haircuts import Haircut
+from mcmargin.health import AccountLeverage, AccountStatus, account_status, account_statuses
 from mcmargin.instruments import Balance
 from mcmargin.market import Market, market_of, market_terms
 from mcmargin.policy import MarginPolicy
@@ -286,6 +287,39 @@ class MarginReport:
         from mcmargin.whatif import max_order
 
         return max_order(self, account, instrument, side=side, equity=equity, lot=lot)
+
+    def status(self, account: str) -> AccountStatus:
+        """Whether an account covers its margins, and by how much.
+
+        Raises
+        ------
+        DataError
+            For an unknown account, or a report of a book without balances.
+        """
+        return account_status(self, account)
+
+    def statuses(self) -> pd.DataFrame:
+        """One row an account, the fields of `AccountStatus`.
+
+        Raises
+        ------
+        DataError
+            For a report of a book without balances.
+        """
+        return account_statuses(self)
+
+    def max_leverage(self, account: str) -> AccountLeverage:
+        """Leverage of an account, and the most that its equity permits.
+
+        Raises
+        ------
+        DataError
+            For an unknown account, one without positions, a report of a book without balances,
+            or one that was read from a file.
+        """
+        from mcmargin.whatif import max_leverage
+
+        return max_leverage(self, account)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""

@@ -60,7 +60,7 @@ class Rows:
         number = _numbers(frame[counted], counted, source)
         for row in np.flatnonzero(~np.isfinite(number))[:1]:
             where = f"{source}: row {row + 2}, column {counted!r}"
-            raise DataError(f"{where}: {frame[counted].iloc[row]!r} is not finite")
+            raise DataError(f"{where}: {frame[counted].iloc[row]} is not finite")
         for row in np.flatnonzero(np.abs(number) > LARGEST_QUANTITY)[:1]:
             raise DataError(
                 f"{source}: row {row + 2}, column {counted!r}: {number[row]:g} is beyond "

@@ -1,4 +1,4 @@
-"""What-ifs: an account after a proposed trade, and the largest order that its equity permits.
+"""What-ifs: an account after a proposed trade, and the most that its equity permits.
 
 In: a report that this process made, and a trade. Out: figures on the report's own scenarios:
 nothing is simulated again, and instruments that the book holds are not valued again.
@@ -18,6 +18,7 @@ from mcmargin.book import Account, Book
 from mcmargin.engines.arrays import to_host
 from mcmargin.errors import DataError
 from mcmargin.figures import gains_of
+from mcmargin.health import AccountLeverage, own_equity
 from mcmargin.instruments import Instrument
 from mcmargin.margining import check_book, run_of
 from mcmargin.reporting import (
@@ -34,6 +35,9 @@ SMALLEST_STEP = 1e-9
 """Relative width at which the search for the largest order ends."""
 
 LARGEST_DOUBLINGS = 200
+
+MOST_LEVERAGE = 2.0**100
+"""Factor on all positions beyond which any is taken to be permitted."""
 
 
 def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
@@ -113,6 +117,37 @@ def max_order(
     return float(whole if margin(whole) <= bound else max(0.0, whole - lot))
 
 
+def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
+    """Leverage of an account, and the most that it can take; see `MarginReport.max_leverage`."""
+    equity, session = own_equity(report, account), _session(report)
+    row = _row(session.book, account)
+    held = session.book.quantities[[row]]
+    figures = report.figures.iloc[row]
+    gross = float(figures["gross_exposure"])
+    if gross == 0.0:
+        raise DataError(f"account {account!r} has no positions, and so no leverage that could grow")
+    names = [session.book.instruments[column].name for column in held.indices]
+
+    def permitted(factor: float) -> bool:
+        trades = dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True))
+        after = _after(report, session, row, trades)
+        return float(_required(report, after).columns["margin"][0]) <= equity
+
+    low, high = 0.0, 1.0
+    if figures["margin"] <= equity:
+        low, high = 1.0, 2.0
+        while high < MOST_LEVERAGE and permitted(high):
+            low, high = high, 2.0 * high
+    elif not permitted(0.0):
+        high = 0.0
+    while high - low > SMALLEST_STEP * high and high < MOST_LEVERAGE:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if permitted(middle) else (low, middle)
+    factor = low if high < MOST_LEVERAGE else float("inf")
+    now, most = (gross / equity, gross / equity * factor) if equity > 0 else (float("inf"), 0.0)
+    return AccountLeverage(account, str(figures["currency"]), gross, equity, now, most)
+
+
 def _session(report: MarginReport) -> Session:
     if report.session is None:
         raise DataError(
@@ -126,22 +161,6 @@ def _row(book: Book, account: str) -> int:
         if each.name == account:
             return row
     raise DataError(f"the report has no account {account!r}")
-
-
-def own_equity(report: MarginReport, account: str) -> float:
-    """Equity of an account.
-
-    Raises
-    ------
-    DataError
-        If the report has no such account, or was given no balances.
-    """
-    equity = report.account(account).equity
-    if equity is None:
-        raise DataError(
-            f"account {account!r}: no equity is known without balances; give the book balances"
-        )
-    return equity
 
 
 def _after(
