@@ -32,20 +32,36 @@ class BarCalendar:
         Median length of a bar.
     weekdays : tuple of int
         Weekdays on which bars end, Monday 0.
+    slots : tuple of int
+        Of bars shorter than a day: minutes after midnight UTC at which they end.
+    mean : float, optional
+        Calendar days a bar on average, as the prices had them; by the weekdays where none is given.
     """
 
     days: float = 1.0
     weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    slots: tuple[int, ...] = ()
+    mean: float | None = None
 
     @property
     def mean_days(self) -> float:
-        """Calendar days a bar on average, days without a bar included."""
+        """Calendar days a bar on average, days and nights without a bar included."""
+        if self.mean is not None:
+            return self.mean
         return self.days * (7.0 / len(self.weekdays) if 0.0 < self.days < 1.9 else 1.0)
 
-    def closes_after(self, as_of: np.datetime64, count: int) -> NDArray[np.datetime64]:
-        """The next bar closes after one; datetime64[ns] [count].
+    def closes_after(
+        self, close: np.datetime64, count: int, *, after: np.datetime64 | None = None
+    ) -> NDArray[np.datetime64]:
+        """The next bar closes; datetime64[ns] [count].
 
-        Bars of a day or less end on the calendar's weekdays, at the hour that `as_of` has.
+        Parameters
+        ----------
+        close : numpy.datetime64
+            A bar's close: bars of a day or more end at its hour.
+        count : int
+        after : numpy.datetime64, optional
+            Closes at or before it do not count; `close` itself by default.
 
         Examples
         --------
@@ -53,14 +69,34 @@ class BarCalendar:
         >>> BarCalendar(1.0, (0, 1, 2, 3, 4)).closes_after(friday, 2).astype("datetime64[D]")
         array(['2021-06-28', '2021-06-29'], dtype='datetime64[D]')
         """
-        start = as_of.astype("datetime64[ns]")
-        step = DAY if 0.9 < self.days < 1.9 else np.timedelta64(round(self.days * int(DAY)), "ns")
-        if step > DAY:
-            return np.asarray(start + step * np.arange(1, count + 1))
-        # Weeks hold at least one of the weekdays, and so many bars reach `count` of them.
-        reach = int(np.ceil(7 * DAY / step)) * (count // max(1, len(self.weekdays)) + 2)
-        ahead = start + step * np.arange(1, reach + 1)
-        return np.asarray(ahead[np.isin(weekday(ahead), self.weekdays)][:count])
+        first = close.astype("datetime64[ns]")
+        bound = first if after is None else max(first, after.astype("datetime64[ns]"))
+        passed = max(0, int((bound - first) / DAY))
+        if self.slots:
+            # A week holds at least one bar on each of its weekdays.
+            week = len(self.slots) * len(self.weekdays)
+            days = np.arange(passed + 7 * (count // week + 2))
+            midnights = first.astype("datetime64[D]").astype("datetime64[ns]") + DAY * days
+            minutes = np.array(self.slots) * np.timedelta64(60 * 10**9, "ns")
+            ahead = (midnights[:, None] + minutes).ravel()
+            ahead = ahead[np.isin(weekday(ahead), self.weekdays)]
+        elif self.days < 1.9:
+            reach = passed + 7 * (count // len(self.weekdays) + 2)
+            ahead = first + DAY * np.arange(1, reach + 1)
+            ahead = ahead[np.isin(weekday(ahead), self.weekdays)]
+        else:
+            step = np.timedelta64(round(self.days * int(DAY)), "ns")
+            ahead = first + step * np.arange(1, int(passed / self.days) + count + 2)
+            ahead = self._moved_to_weekdays(ahead)
+        return np.asarray(ahead[ahead > bound][:count])
+
+    def _moved_to_weekdays(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+        """Each time, or the next that falls on a weekday on which bars end."""
+        moved = times.copy()
+        for _ in range(6):
+            off = ~np.isin(weekday(moved), self.weekdays)
+            moved[off] += DAY
+        return moved
 
 
 def weekday(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
@@ -76,7 +112,10 @@ def weekday(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
 
 
 def calendar_of(times: NDArray[np.datetime64]) -> BarCalendar:
-    """Calendar that times of bars follow: weekdays with at least a tenth of an even share.
+    """Calendar that times of bars follow.
+
+    Weekdays count that have at least a tenth of an even share of the bars; of bars shorter than a
+    day, minutes that a tenth of the dates have.
 
     Examples
     --------
@@ -84,9 +123,16 @@ def calendar_of(times: NDArray[np.datetime64]) -> BarCalendar:
     (0, 1, 2, 3, 4, 5, 6)
     """
     days = float(np.median(np.diff(times)) / np.timedelta64(1, "D"))
+    mean = float((times[-1] - times[0]) / np.timedelta64(1, "D")) / (len(times) - 1)
     counts = np.bincount(weekday(times), minlength=7)
     often = np.flatnonzero(counts > 0.1 * len(times) / 7)
-    return BarCalendar(days, tuple(int(day) for day in often))
+    slots: tuple[int, ...] = ()
+    if days < 0.9:
+        minutes = (times - times.astype("datetime64[D]")) // np.timedelta64(1, "m")
+        values, held = np.unique(minutes.astype(np.int64), return_counts=True)
+        dates = len(np.unique(times.astype("datetime64[D]")))
+        slots = tuple(int(minute) for minute in values[held > 0.1 * dates])
+    return BarCalendar(days, tuple(int(day) for day in often), slots, mean)
 
 
 def years_between(start: np.datetime64, end: np.datetime64) -> float:

@@ -11,7 +11,6 @@ haircut; a coin does, even as an account's currency, since gains are counted in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,39 +84,34 @@ def kinds_of(book: Book) -> tuple[list[Kind], NDArray[np.int64]]:
     return kinds, kind.astype(np.int64)
 
 
-def is_own_cash(kind: Kind, market: Market, assets: Sequence[str]) -> bool:
-    """Whether it is cash in the account's own currency, and that no coin of the model."""
-    coin = kind.asset in assets and kind.asset not in (*market.fx, *market.fx_asset)
-    return kind.asset == kind.currency and not coin
+def is_own_cash(kind: Kind, market: Market) -> bool:
+    """Whether it is cash in the account's own currency, and that no coin."""
+    return kind.asset == kind.currency and kind.asset not in market.coins
 
 
-def held_of(book: Book, market: Market, assets: Sequence[str], policy: MarginPolicy) -> Held:
-    """Balances that move with the positions: none but in joint mode.
+def balance_of(asset: str, market: Market) -> Balance:
+    """One unit of an asset, in the currency of its price."""
+    return Balance(asset, asset, market.quoted.get(asset, market.currency))
 
-    Parameters
-    ----------
-    book : Book
-    market : Market
-    assets : sequence of str
-        Of the model.
-    policy : MarginPolicy
-    """
+
+def held_of(book: Book, market: Market, policy: MarginPolicy) -> Held:
+    """Balances that move with the positions: none but in joint mode."""
     accounts = len(book.accounts)
     if book.balances is None or collateral_mode(policy) != "joint":
         return Held((), sparse.csr_array((accounts, 0)))
     kinds, kind = kinds_of(book)
-    moving = np.array([not is_own_cash(each, market, assets) for each in kinds], bool)[kind]
+    moving = np.array([not is_own_cash(each, market) for each in kinds], bool)[kind]
     rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))[moving]
     used, column = np.unique(book.balances.indices[moving], return_inverse=True)
     amounts = (book.balances.data[moving], (rows, column))
     held = sparse.csr_array(amounts, shape=(accounts, len(used)))
     held.sort_indices()
-    names = [book.assets[at] for at in used]
-    return Held(tuple(Balance(name, name, market.currency) for name in names), held)
+    return Held(tuple(balance_of(book.assets[at], market) for at in used), held)
 
 
 def unit_value(kind: Kind, market: Market) -> float:
     """What one unit is worth, in the account's currency."""
     if kind.asset == kind.currency:
         return 1.0
-    return market.price(kind.asset) / market.price(kind.currency)
+    base = market.currency
+    return market.price(kind.asset, base) / market.price(kind.currency, base)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
+from scipy import sparse
 
 from mcmargin.components_context import Amounts, UnitContext
 from mcmargin.figures import unit_figures
@@ -18,6 +19,7 @@ from mcmargin.instruments import Perpetual
 from mcmargin.leverage import concentration, leverage_minimum
 from mcmargin.liquidity import liquidity
 from mcmargin.policy import MarginPolicy
+from mcmargin.scenario_market import elapsed_years
 
 Component: TypeAlias = Callable[[UnitContext], Amounts]
 
@@ -29,10 +31,11 @@ def base(context: UnitContext) -> Amounts:
 
 
 def short_option_minimum(context: UnitContext) -> Amounts:
-    """A share of the notional of every short option."""
-    instruments = context.valuation.instruments
+    """A share of the notional of every option that is short, or would be if sold as ordered."""
+    instruments, units = context.valuation.instruments, context.units
     options = np.array([item.product == "option" for item in instruments], float)
-    short = -context.units.quantities.minimum(0) @ (context.valuation.units.notional * options)
+    sold = (units.quantities + units.sells).minimum(0)
+    short = -sold @ (context.valuation.units.notional * options)
     return np.asarray(context.policy.short_option_minimum * short / context.rates)
 
 
@@ -45,24 +48,33 @@ def floor(context: UnitContext) -> Amounts:
 
 
 def stressed_funding(context: UnitContext) -> Amounts:
-    """What stressed funding costs over the horizon beyond the expected."""
+    """What stressed funding costs over the horizon beyond the expected, on the worst fills."""
     units, valuation = context.units, context.valuation
     market, scenarios = valuation.market, valuation.scenarios
     stressed, expected = np.zeros((2, len(valuation.instruments)))
     for at, item in enumerate(valuation.instruments):
         if isinstance(item, Perpetual) and item.stressed_funding_rate:
-            closes = scenarios.bar_closes[valuation.horizons[item.product] - 1]
-            years = max(0.0, float((closes - market.as_of) / np.timedelta64(365, "D")))
+            years = elapsed_years(scenarios, market, valuation.horizons[item.product])
             rate = market.price(item.currency)
             stressed[at] = rate * item.funding(market, years, stressed=True)
             expected[at] = rate * item.funding(market, years)
     if not stressed.any():
         return np.zeros(len(units.currencies))
-    beyond = units.quantities.copy()
+    bought, sold = (
+        _funding_beyond(units.quantities + fills, stressed, expected)
+        for fills in (units.buys, units.sells)
+    )
+    return np.asarray(bought.maximum(sold).sum(axis=1) / context.rates)
+
+
+def _funding_beyond(
+    quantities: sparse.csr_array, stressed: Amounts, expected: Amounts
+) -> sparse.csr_array:
+    beyond = sparse.csr_array(quantities, copy=True)
     column = beyond.indices
     costs = np.abs(beyond.data) * stressed[column] - beyond.data * expected[column]
     beyond.data = np.where(stressed[column] > 0, np.maximum(costs, 0.0), 0.0)
-    return np.asarray(beyond.sum(axis=1) / context.rates)
+    return beyond
 
 
 COMPONENTS: Mapping[str, Component] = {

@@ -46,7 +46,7 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> 
     """Equity of all accounts, with these haircuts; see `haircuts_of`."""
     market = valuation.market
     accounts = len(book.accounts)
-    rates = np.array([market.price(account.currency) for account in book.accounts])
+    rates = np.array([market.price(each.currency, market.currency) for each in book.accounts])
     values = valuation.units.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
     unrealised = _since_entry(book, market) / rates
@@ -78,7 +78,7 @@ def _since_entry(book: Book, market: Market) -> NDArray[np.float64]:
         if isinstance(item, (Perpetual, Future)):
             size[at] = item.contract_size * market.price(item.currency)
             price[at] = item.price(market)
-            coin[at] = market.price(item.underlying) if item.inverse else 0.0
+            coin[at] = market.price(item.underlying, item.currency) if item.inverse else 0.0
     columns, entry = book.quantities.indices, book.entry_prices
     known = np.isfinite(entry) & (price[columns] > 0)
     column, entry = columns[known], entry[known]

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, parallel
 from mcmargin.engines.arrays import array_module, device_matrix, to_host
-from mcmargin.market import Market
 from mcmargin.orders import worst_fills
 from mcmargin.scenario_market import PathBlock
 from mcmargin.tail import Tails, estimate_tails, shortfalls
@@ -118,10 +117,11 @@ def _by_blocks(
     work: Callable[[range], T], count: int, valuation: Valuation
 ) -> Iterator[tuple[range, T]]:
     """Work on blocks of units whose profit and loss fits, in their order."""
-    row_bytes = 8 * valuation.scenarios.plan.paths
-    # Where instruments are valued anew for every block of units, the fewer blocks the better.
-    most = BLOCK_BYTES if valuation.fits else valuation.memory_limit
-    size = max(1, most // row_bytes)
+    paths = valuation.scenarios.plan.paths
+    # Where instruments are valued anew for every block of units, the fewer blocks the better; the
+    # gains of their tails are kept too, which are at most as many as those of all paths.
+    most = BLOCK_BYTES if valuation.fits else valuation.memory_limit // 2
+    size = max(1, most // (8 * paths))
     starts = range(0, count, size)
     device = array_module(valuation.scenarios.returns) is not np
     if valuation.fits:
@@ -212,24 +212,31 @@ def _gains(
         if code == valuation.market.currency:
             continue
         rows = [row for row, own in enumerate(codes) if own == code]
-        start = block.xp.asarray(quantities[rows] @ valuation.units.value)[:, None]
-        gains[rows] = _converted(gains[rows], start, code, block, valuation)
+        if code in valuation.market.coins:
+            gains[rows] /= valuation.market.price(code)
+        else:
+            gains[rows] = _converted_sums(quantities[rows], changes, code, block, valuation)
     return gains
 
 
-def _converted(gains: Any, start: Any, code: str, block: PathBlock, valuation: Valuation) -> Any:
-    """Gains in a currency, of what is worth `start` today in the market's."""
-    rate = valuation.market.price(code)
-    if _counts_at_spot(code, valuation):
-        return gains / rate
-    moved = block.at(max(valuation.horizons.values())).currency(code)
-    return (start + gains) / moved - start / rate
+def _converted_sums(
+    quantities: Any, changes: Any, code: str, block: PathBlock, valuation: Valuation
+) -> Any:
+    """Gains of some units in a currency, those of each horizon at that horizon's rate."""
+    total: Any = 0.0
+    for horizon in sorted(set(valuation.item_horizons.tolist())):
+        chosen = np.flatnonzero(valuation.item_horizons == horizon)
+        part = quantities[:, chosen]
+        matrix = part if block.xp is np else device_matrix(part)
+        gains = matrix @ (changes if len(chosen) == changes.shape[0] else changes[chosen])
+        start = block.xp.asarray(part @ valuation.units.value[chosen])[:, None]
+        total = total + _converted(gains, start, code, block.at(horizon).currency(code), valuation)
+    return total
 
 
-def _counts_at_spot(code: str, valuation: Valuation) -> bool:
-    """Whether a currency is a coin: a tail is never taken in a simulated one."""
-    market: Market = valuation.market
-    return code in valuation.scenarios.assets and code not in (*market.fx, *market.fx_asset)
+def _converted(gains: Any, start: Any, code: str, moved: Any, valuation: Valuation) -> Any:
+    """Gains in a currency that moves, of what is worth `start` today in the market's."""
+    return (start + gains) / moved - start / valuation.market.price(code)
 
 
 def _open_orders(
@@ -261,9 +268,18 @@ def _unit_gains(columns: NDArray[np.int64], code: str, valuation: Valuation) -> 
     chosen = [valuation.instruments[column] for column in columns]
     for block, changes in valuation.blocks():
         own = changes[columns] if valuation.fits else valuation.changes(block, chosen)
-        if code != valuation.market.currency:
-            start = block.xp.asarray(valuation.units.value[columns])[:, None]
-            own = _converted(own, start, code, block, valuation)
+        if code in valuation.market.coins:
+            own = own / valuation.market.price(code)
+        elif code != valuation.market.currency:
+            start = valuation.units.value[columns]
+            own = block.xp.stack(
+                [
+                    _converted(gain, value, code, block.at(horizon).currency(code), valuation)
+                    for gain, value, horizon in zip(
+                        own, start, valuation.item_horizons[columns].tolist(), strict=True
+                    )
+                ]
+            )
         parts.append(own)
     return array_module(parts[0]).concatenate(parts, axis=1)
 
@@ -271,67 +287,66 @@ def _unit_gains(columns: NDArray[np.int64], code: str, valuation: Valuation) -> 
 def _contributions(
     quantities: Any, codes: tuple[str, ...], tails: Tails, valuation: Valuation
 ) -> NDArray[np.float64]:
-    """Each position's share of its unit's expected shortfall: the tail's weights on its losses."""
+    """Each position's share of its unit's expected shortfall: the tail's weights on its losses.
+
+    The same fractional weights that make the expected shortfall, summed in float64 and in one
+    order whatever the blocks of paths.
+    """
     rows = np.repeat(np.arange(quantities.shape[0]), np.diff(quantities.indptr))
+    parts = [slice(low, low + GATHERED) for low in range(0, quantities.nnz, GATHERED)]
     shares = np.zeros(quantities.nnz)
+
+    def share(part: slice, gained: Any) -> None:
+        weights = array_module(gained).asarray(tails.weights)
+        shares[part] = -quantities.data[part] * to_host((gained * weights).sum(axis=1))
+
+    gathered: Any = None
     for block, changes in valuation.blocks():
-        rates = _rates(codes, block, valuation)
-        for low in range(0, quantities.nnz, GATHERED):
-            part = slice(low, low + GATHERED)
+        whole = changes.shape[1] == valuation.scenarios.plan.paths
+        for part in parts:
             columns, held = quantities.indices[part], rows[part]
-            losses = _tail_losses(columns, held, codes, tails, changes, rates, block, valuation)
-            shares[part] += -quantities.data[part] * losses
+            paths = tails.paths[block.xp.asarray(held)] - block.paths.start
+            inside = (paths >= 0) & (paths < changes.shape[1])
+            gained = _tail_gains(
+                columns, held, codes, block.xp.where(inside, paths, 0), changes, block, valuation
+            )
+            if whole:
+                share(part, gained)
+                continue
+            if gathered is None:
+                gathered = block.xp.zeros((quantities.nnz, tails.paths.shape[1]))
+            gathered[part] = block.xp.where(inside, gained, gathered[part])
+    if gathered is not None:
+        for part in parts:
+            share(part, gathered[part])
     return shares
 
 
-def _rates(codes: tuple[str, ...], block: PathBlock, valuation: Valuation) -> dict[str, Any]:
-    """Simulated rates of the units' currencies that move; float64 [paths of the block] each."""
-    own = valuation.market.currency
-    horizon = max(valuation.horizons.values())
-    return {
-        code: block.at(horizon).currency(code)
-        for code in dict.fromkeys(codes)
-        if code != own and not _counts_at_spot(code, valuation)
-    }
-
-
-def _tail_losses(
+def _tail_gains(
     columns: NDArray[np.int64],
     rows: NDArray[np.int64],
     codes: tuple[str, ...],
-    tails: Tails,
+    paths: Any,
     changes: Any,
-    rates: dict[str, Any],
     block: PathBlock,
     valuation: Valuation,
-) -> NDArray[np.float64]:
-    """Weighted gains of one unit over its holder's tail paths in this block; float64 [positions].
-
-    The same fractional weights that make the expected shortfall, summed in float64.
-    """
-    xp = block.xp
-    paths = tails.paths[xp.asarray(rows)] - block.paths.start
-    whole = changes.shape[1] == valuation.scenarios.plan.paths
-    inside = None if whole else (paths >= 0) & (paths < changes.shape[1])
-    if inside is not None:
-        paths = xp.where(inside, paths, 0)
+) -> Any:
+    """Gains of one unit on its holder's tail paths; float64 [positions, tail's paths]."""
+    xp, market = block.xp, valuation.market
     gained = changes[xp.asarray(columns)[:, None], paths]
-    own = valuation.market.currency
     for code in dict.fromkeys(codes):
-        if code == own:
+        if code == market.currency:
             continue
-        mine = np.array([codes[row] == code for row in rows])
-        if not mine.any():
+        mine = np.array([codes[row] == code for row in rows], bool)
+        if code in market.coins:
+            gained[xp.asarray(np.flatnonzero(mine))] /= market.price(code)
             continue
-        at = xp.asarray(np.flatnonzero(mine))
-        start = xp.asarray(valuation.units.value[columns[mine]])[:, None]
-        rate = valuation.market.price(code)
-        if code in rates:
-            moved = rates[code][paths[at]] if getattr(rates[code], "ndim", 0) else rates[code]
-            gained[at] = (start + gained[at]) / moved - start / rate
-        else:
-            gained[at] = gained[at] / rate
-    weights = xp.asarray(tails.weights)
-    if inside is not None:
-        gained = xp.where(inside, gained, 0.0)
-    return to_host((gained * weights).sum(axis=1))
+        horizons = valuation.item_horizons[columns]
+        for horizon in sorted(set(horizons[mine].tolist())):
+            here = np.flatnonzero(mine & (horizons == horizon))
+            at = xp.asarray(here)
+            moved = block.at(horizon).currency(code)
+            moved = moved[paths[at]] if getattr(moved, "ndim", 0) else moved
+            start = xp.asarray(valuation.units.value[columns[here]])[:, None]
+            gained[at] = _converted(gained[at], start, code, moved, valuation)
+    return gained

@@ -45,7 +45,7 @@ def greeks_of(instrument: Instrument, market: Market) -> dict[str, float]:
     """
     if isinstance(instrument, Option):
         return instrument.greeks(market)
-    spot = market.price(instrument.underlying)
+    spot = market.price(instrument.underlying, instrument.currency)
     slope, theta = 1.0, 0.0
     if isinstance(instrument, (Perpetual, Future)):
         price = instrument.price(market)
@@ -54,9 +54,7 @@ def greeks_of(instrument: Instrument, market: Market) -> dict[str, float]:
             theta = -instrument.funding(market, DAY)
         elif instrument.price_asset is None:
             # The futures price moves to the spot price as time passes.
-            carry = market.carry.get(instrument.underlying, 0.0)
-            carry = carry if instrument.carry is None else instrument.carry
-            theta = -slope * spot * carry * DAY
+            theta = -slope * spot * instrument.carry_rate(market) * DAY
     value = instrument.value(market)
     return {"value": value, "delta": slope, "gamma": 0.0, "vega": 0.0, "theta": theta}
 
@@ -147,7 +145,8 @@ def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
 
 def _relative(instrument: Instrument, market: Market) -> list[float]:
     """Greeks of one unit by relative moves of the spot price, in the market's currency."""
-    greeks, spot = greeks_of(instrument, market), market.price(instrument.underlying)
+    greeks = greeks_of(instrument, market)
+    spot = market.price(instrument.underlying, instrument.currency)
     rate = market.price(instrument.currency)
     own = (greeks["delta"] * spot, greeks["gamma"] * spot**2, greeks["vega"], greeks["theta"])
     return [rate * greek for greek in own]

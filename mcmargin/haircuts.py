@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.book import Book
-from mcmargin.collateral import Kind, is_own_cash, kinds_of, unit_value
+from mcmargin.collateral import Kind, balance_of, is_own_cash, kinds_of, unit_value
 from mcmargin.figures import unit_shortfalls
-from mcmargin.instruments import Balance
 from mcmargin.policy import MarginPolicy
 from mcmargin.units import Units
 from mcmargin.valuation import Valuation
@@ -56,8 +55,8 @@ def haircuts_of(book: Book, valuation: Valuation, policy: MarginPolicy) -> list[
     kinds, _ = kinds_of(book)
     if part is None or part.mode != "haircut" or not kinds:
         return []
-    market, assets = valuation.market, valuation.scenarios.assets
-    moving = [kind for kind in kinds if not is_own_cash(kind, market, assets)]
+    market = valuation.market
+    moving = [kind for kind in kinds if not is_own_cash(kind, market)]
     lost = dict(zip(moving, _unit_losses(moving, valuation, part.level).tolist(), strict=True))
     found = []
     for kind in kinds:
@@ -73,7 +72,7 @@ def _unit_losses(kinds: list[Kind], valuation: Valuation, level: float) -> NDArr
     if not kinds:
         return np.zeros(0)
     names = list(dict.fromkeys(kind.asset for kind in kinds))
-    items = tuple(Balance(name, name, valuation.market.currency) for name in names)
+    items = tuple(balance_of(name, valuation.market) for name in names)
     sides = [-1.0 if kind.debit else 1.0 for kind in kinds]
     places = np.arange(len(kinds)), [names.index(kind.asset) for kind in kinds]
     held = sparse.csr_array((sides, places), shape=(len(kinds), len(names)))

@@ -19,6 +19,7 @@ import numpy as np
 
 from mcmargin.bars import utc_time, years_between
 from mcmargin.black import black76_greeks, black76_point, black76_values
+from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,19 +56,19 @@ class Spot:
         >>> Spot("btc", "btc").value(market)
         30000.0
         """
-        return market.price(self.underlying)
+        return market.price(self.underlying, self.currency)
 
     def gain(self, paths: ScenarioMarket) -> Any:
         """Spot price x simple return."""
-        return paths.gain(self.underlying)
+        return paths.gain(self.underlying, self.currency)
 
     def notional(self, market: Market) -> float:
         """Price of the underlying."""
-        return market.price(self.underlying)
+        return market.price(self.underlying, self.currency)
 
     def exposure(self, market: Market) -> float:
         """Price of the underlying."""
-        return market.price(self.underlying)
+        return market.price(self.underlying, self.currency)
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class Perpetual:
         _require_positive(self, "contract_size", "funding_hours")
         _require_not_negative(self, "basis_volatility", "stressed_funding_rate")
         _require_finite(self, "funding_rate")
+        _refuse_coin(self)
 
     def value(self, market: Market) -> float:
         """Nothing: gains are paid out as they come."""
@@ -137,19 +139,21 @@ class Perpetual:
 
     def price(self, market: Market) -> float:
         """Price today: the contract's own where it has one, else spot."""
-        return market.price(self.price_asset or self.underlying)
+        return market.price(self.price_asset or self.underlying, self.currency)
 
     def gain(self, paths: ScenarioMarket) -> Any:
         """Price gain less expected funding, on every path."""
+        code = self.currency
         start = self.price(paths.market)
         if self.inverse:
-            coin = paths.price(self.underlying)
-            price = paths.price(self.price_asset) if self.price_asset else coin * self._basis(paths)
+            coin = paths.price(self.underlying, code)
+            own = self.price_asset
+            price = paths.price(own, code) if own else coin * self._basis(paths)
             gain = coin / start - coin / price
         elif self.price_asset:
-            gain = paths.gain(self.price_asset)
+            gain = paths.gain(self.price_asset, code)
         else:
-            gain = paths.price(self.underlying) * self._basis(paths) - start
+            gain = paths.price(self.underlying, code) * self._basis(paths) - start
         return self.contract_size * gain - self.funding(paths.market, paths.years)
 
     def funding(self, market: Market, years: float, *, stressed: bool = False) -> float:
@@ -158,7 +162,12 @@ class Perpetual:
         return rate * self.notional(market) * years * HOURS_A_YEAR / self.funding_hours
 
     def _basis(self, paths: ScenarioMarket) -> Any:
-        return 1.0 + self.basis_volatility * paths.walk(self.name) if self.basis_volatility else 1.0
+        """P'/S' over P/S: lognormal, of mean 1."""
+        if not self.basis_volatility:
+            return 1.0
+        return _lognormal(
+            self.basis_volatility * paths.walk(self.name), paths.years * self.basis_volatility**2
+        )
 
     def notional(self, market: Market) -> float:
         """Size x price; of an inverse contract, its size."""
@@ -210,6 +219,7 @@ class Future:
         _require_not_negative(self, "basis_volatility")
         if self.carry is not None:
             _require_finite(self, "carry")
+        _refuse_coin(self)
 
     def value(self, market: Market) -> float:
         """Nothing: gains are paid out as they come."""
@@ -232,30 +242,34 @@ class Future:
         """
         years = _years_left(self, market)
         if self.price_asset:
-            return market.price(self.price_asset)
-        return market.price(self.underlying) * float(np.exp(self._carry(market) * years))
+            return market.price(self.price_asset, self.currency)
+        spot = market.price(self.underlying, self.currency)
+        return spot * math.exp(self.carry_rate(market) * years)
 
     def price_on(self, paths: ScenarioMarket) -> Any:
         """Futures price on every path; after expiry, the spot price that it settled at."""
         years = years_between(paths.time, self.expiry)
         if years <= 0.0:
-            return paths.settled(self.expiry).price(self.underlying)
+            return paths.settled(self.expiry).price(self.underlying, self.currency)
         if self.price_asset:
-            return paths.price(self.price_asset)
-        spot = paths.price(self.underlying) * float(np.exp(self._carry(paths.market) * years))
+            return paths.price(self.price_asset, self.currency)
+        spot = paths.price(self.underlying, self.currency)
+        spot = spot * math.exp(self.carry_rate(paths.market) * years)
         if not self.basis_volatility:
             return spot
-        fading = float(np.sqrt(years / (years + paths.years)))
-        return spot * (1.0 + self.basis_volatility * fading * paths.walk(self.name))
+        volatility = self.basis_volatility * math.sqrt(years / (years + paths.years))
+        return spot * _lognormal(volatility * paths.walk(self.name), paths.years * volatility**2)
 
     def gain(self, paths: ScenarioMarket) -> Any:
         """Price gain on every path; coins of an inverse contract are kept to the horizon."""
         start, price = self.price(paths.market), self.price_on(paths)
         if self.inverse:
-            return self.contract_size * paths.price(self.underlying) * (1.0 / start - 1.0 / price)
+            coin = paths.price(self.underlying, self.currency)
+            return self.contract_size * coin * (1.0 / start - 1.0 / price)
         return self.contract_size * (price - start)
 
-    def _carry(self, market: Market) -> float:
+    def carry_rate(self, market: Market) -> float:
+        """Its own carry, or the market's for the underlying."""
         return market.carry.get(self.underlying, 0.0) if self.carry is None else self.carry
 
     def notional(self, market: Market) -> float:
@@ -335,7 +349,8 @@ class Option:
     def greeks(self, market: Market) -> dict[str, float]:
         """Value, delta, gamma, vega and theta of one unit.
 
-        delta and gamma are by the spot price, vega per 1.00 of volatility, theta per calendar day.
+        delta and gamma are by the spot price at a volatility that stays, vega per 1.00 of
+        volatility, theta per calendar day.
 
         Examples
         --------
@@ -349,10 +364,14 @@ class Option:
         """
         forward, years, volatility = self._today(market)
         black = black76_greeks(forward, self.strike, volatility, years, self.kind)
-        spot = market.price(self.underlying)
+        spot = market.price(self.underlying, self.currency)
         discount, rate = market.discount(self.currency, years), market.rate(self.currency)
         slope = forward / spot
-        carry = float(np.log(slope)) / years if years > 0 else 0.0
+        if self.future is None:
+            carry = market.carry.get(self.underlying, 0.0)
+        else:
+            own = self.future.price_asset is None
+            carry = self.future.carry_rate(market) if own else 0.0
         size = self.contract_size * discount
         value = float(black.value)
         # The forward moves to the spot price, and the discount to 1, as time passes.
@@ -386,14 +405,15 @@ class Option:
         if self.future is not None:
             return self.future.price_on(paths)
         carry = paths.market.carry.get(self.underlying, 0.0)
-        return paths.price(self.underlying) * float(np.exp(carry * years))
+        return paths.price(self.underlying, self.currency) * math.exp(carry * years)
 
     def _pay_off(self, paths: ScenarioMarket) -> Any:
         at_expiry = paths.settled(self.expiry)
         price = self._forward_on(at_expiry, 0.0)
         paid = self.contract_size * (self._sign * (price - self.strike)).clip(0.0, None)
         if self.settlement == "coin":
-            paid *= paths.price(self.underlying) / at_expiry.price(self.underlying)
+            code = self.currency
+            paid *= paths.price(self.underlying, code) / at_expiry.price(self.underlying, code)
         return paid
 
     def _today(self, market: Market) -> tuple[float, float, float]:
@@ -403,12 +423,12 @@ class Option:
             forward = self.future.price(market)
         else:
             carry = market.carry.get(self.underlying, 0.0)
-            forward = market.price(self.underlying) * math.exp(carry * years)
+            forward = market.price(self.underlying, self.currency) * math.exp(carry * years)
         return forward, years, market.volatility_at(self.underlying, years, self.strike / forward)
 
     def notional(self, market: Market) -> float:
         """Size x price of the underlying."""
-        return self.contract_size * market.price(self.underlying)
+        return self.contract_size * market.price(self.underlying, self.currency)
 
     def exposure(self, market: Market) -> float:
         """Delta x price of the underlying."""
@@ -445,6 +465,19 @@ def _time(name: str, expiry: Any) -> np.datetime64:
         raise DataError(
             f"instrument {name!r}: expiry {expiry!r} is not an ISO time between 1678 and 2261"
         ) from None
+
+
+def _lognormal(deviation: Any, variance: float) -> Any:
+    """exp(deviation - variance / 2), of mean 1 for a normal deviation of that variance."""
+    return array_module(deviation).exp(deviation - 0.5 * variance)
+
+
+def _refuse_coin(instrument: Perpetual | Future) -> None:
+    if instrument.inverse and instrument.currency == instrument.underlying:
+        raise DataError(
+            f"instrument {instrument.name!r}: an inverse contract's currency is the one it is "
+            f"quoted in, as USD, not its coin {instrument.currency!r}"
+        )
 
 
 def _number(instrument: Any, field: str) -> float:

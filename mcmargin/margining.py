@@ -12,16 +12,17 @@ import numpy as np
 
 from mcmargin.book import Account, Book
 from mcmargin.checks import Progress, whole_number
-from mcmargin.collateral import held_of, is_own_cash, kinds_of
+from mcmargin.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.equity import equity_of
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.haircuts import haircuts_of
-from mcmargin.instruments import Balance, Instrument, assets_of
+from mcmargin.instruments import Instrument, assets_of
 from mcmargin.market import Market
 from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import MarginReport, Session, previous_of, report_of
 from mcmargin.requirement import Run, requirement
 from mcmargin.simulation import Scenarios, thread_count
+from mcmargin.surface import VolatilitySurface
 from mcmargin.tail import tail_count
 from mcmargin.units import units_of
 from mcmargin.valuation import Valuation, default_memory_limit
@@ -81,7 +82,7 @@ def margin(
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
     _check_age(scenarios, market, policy)
-    held = held_of(book, market, scenarios.assets, policy)
+    held = held_of(book, market, policy)
     run = run_of(
         (*book.instruments, *held.items),
         scenarios,
@@ -183,13 +184,11 @@ def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:
                 f"{_named(holders)}, {what}: a debit is in cash; give what is borrowed else as a "
                 "short position"
             )
-        if not is_own_cash(each, market, scenarios.assets):
-            item = Balance(each.asset, each.asset, market.currency)
-            _check_held(item, what, holders, scenarios, market)
+        if not is_own_cash(each, market):
+            _check_held(balance_of(each.asset, market), what, holders, scenarios, market)
         elif each.asset not in (market.currency, *market.fx):
-            raise DataError(
-                f"{_named(holders)}, {what}: the market has no rate of it; give it in fx"
-            )
+            way = "name it in coins" if each.asset in market.spot else "give it in fx"
+            raise DataError(f"{_named(holders)}, {what}: the market has no rate of it; {way}")
 
 
 def _check_held(
@@ -206,17 +205,22 @@ def _check_held(
             raise DataError(f"{where}: the market has no price of {asset!r}")
         if asset not in scenarios.assets:
             _check_currency(asset, where, scenarios, market)
+    foreign = {market.quoted.get(asset, market.currency) for asset in assets_of(item)}
+    for code in foreign - {item.currency}:
+        for each in (code, item.currency):
+            _check_currency(each, where, scenarios, market)
     for holder in {holder.currency: holder for holder in holders}.values():
         if item.currency != holder.currency:
             for code in (item.currency, holder.currency):
-                _check_currency(code, f"{_named([holder])}, {what}", scenarios, market)
+                if code not in market.coins:
+                    _check_currency(code, f"{_named([holder])}, {what}", scenarios, market)
 
 
 def _check_currency(code: str, where: str, scenarios: Scenarios, market: Market) -> None:
-    if code not in (market.currency, *market.fx, *market.spot):
+    if code not in (market.currency, *market.fx):
+        way = "name it in coins" if code in market.spot else "give it in fx"
         raise DataError(
-            f"{where}: the market has no rate of currency {code!r} in {market.currency}; give it "
-            "in fx"
+            f"{where}: the market has no rate of currency {code!r} in {market.currency}; {way}"
         )
     risky = market.fx_asset.get(code, code) in scenarios.assets
     if not (risky or code == market.currency or code in {*market.fx_volatility, *market.depeg}):
@@ -236,9 +240,23 @@ def _named(holders: list[Account]) -> str:
 
 
 def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:
-    age = (market.as_of - scenarios.as_of) / np.timedelta64(1, "D")
-    if policy.max_age_days is not None and age > policy.max_age_days:
+    if policy.max_age_days is None:
+        return
+    age = float((market.as_of - scenarios.as_of) / np.timedelta64(1, "D"))
+    if abs(age) > policy.max_age_days:
+        older = "older than" if age > 0 else "newer than"
         raise DataError(
-            f"the model's state of {scenarios.as_of} is {age:.1f} days older than the market; "
-            f"the policy allows {policy.max_age_days}; update the model"
+            f"the model's state of {scenarios.as_of} is {abs(age):.1f} days {older} the market; "
+            f"the policy allows {policy.max_age_days}; "
+            f"{'update the model' if age > 0 else 'give prices of today'}"
         )
+    for name, level in market.volatility.items():
+        if not isinstance(level, VolatilitySurface):
+            continue
+        age = float((market.as_of - level.as_of) / np.timedelta64(1, "D"))
+        if abs(age) > policy.max_age_days:
+            raise DataError(
+                f"the volatility surface of {name!r}, of {level.as_of.astype('M8[s]')}, is "
+                f"{abs(age):.1f} days from the market; the policy allows {policy.max_age_days}; "
+                "give quotes of today"
+            )

@@ -29,7 +29,7 @@ class Depeg:
     probability : float
         Of the jump in one bar, in [0, 1].
     loss : float
-        Share of its value that the coin loses, in [0, 1].
+        Share of its value that the coin loses, in [0, 1).
     """
 
     probability: float
@@ -40,6 +40,8 @@ class Depeg:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0 <= value <= 1):
                 raise DataError(f"depeg: {name} must lie between 0 and 1, not {value!r}")
+        if self.loss == 1:
+            raise DataError("depeg: a loss of 1 leaves no rate to convert at; give less, as 0.999")
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,18 @@ class Market:
     ----------
     as_of : numpy.datetime64
     spot : mapping of str to float
-        Price of one unit of each asset, above 0, in `currency`.
+        Price of one unit of each asset, above 0.
     volatility : mapping of str to float or VolatilitySurface
         Implied volatility of each underlying of options, a year.
     fx : mapping of str to float
         Value of one unit of each other currency, in `currency`.
     currency : str
-        What prices are counted in.
+        What fx, and prices that `quoted` does not name, are counted in.
+    quoted : mapping of str to str
+        Currency of an asset's price, where it is another.
+    coins : tuple of str
+        Currencies of accounts that are coins: their margin is taken in `currency` and converted at
+        today's price, never on a path.
     rates : mapping of str to float
         Continuously compounded interest of each currency, a year; 0 where none is given.
     carry : mapping of str to float
@@ -147,6 +154,8 @@ class Market:
     volatility: Mapping[str, float | VolatilitySurface] = field(default_factory=dict)
     fx: Mapping[str, float] = field(default_factory=dict)
     currency: str = "USD"
+    quoted: Mapping[str, str] = field(default_factory=dict)
+    coins: tuple[str, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
     carry: Mapping[str, float] = field(default_factory=dict)
     vol_of_vol: Mapping[str, float] = field(default_factory=dict)
@@ -164,6 +173,25 @@ class Market:
             _check(f"the price of {asset!r}", price, above=0.0)
         for code, rate in self.fx.items():
             _check(f"the fx rate of {code!r}", rate, above=0.0)
+            if code in self.spot:
+                raise DataError(
+                    f"market: {code!r} stands in spot and in fx; give it in one of them"
+                )
+        for asset, code in self.quoted.items():
+            if asset not in self.spot or code not in (self.currency, *self.fx):
+                raise DataError(
+                    f"market: {asset!r} quoted in {code!r}: the asset belongs in spot, and the "
+                    "currency in fx"
+                )
+        for name in self.depeg:
+            if name == self.currency or name not in (*self.fx, *self.spot):
+                raise DataError(
+                    f"market: depeg of {name!r}: give its price in fx or spot; what prices are "
+                    "counted in cannot lose its peg"
+                )
+        for code in self.coins:
+            if code not in (*self.fx, *self.spot):
+                raise DataError(f"market: the coin {code!r} has no price; give it in spot or fx")
         for what, numbers in (("rate", self.rates), ("carry", self.carry)):
             for name, number in numbers.items():
                 _check(f"the {what} of {name!r}", number)
@@ -175,20 +203,32 @@ class Market:
             for name, number in numbers.items():
                 _check(f"the {what} of {name!r}", number, least=0.0)
 
-    def price(self, name: str) -> float:
+    def price(self, name: str, currency: str | None = None) -> float:
         """Price of an asset, or value of a currency.
+
+        Parameters
+        ----------
+        name : str
+        currency : str, optional
+            What it is counted in; an asset's own quote currency, or else the market's, by default.
 
         Raises
         ------
         DataError
-            If the market has neither.
+            If the market has neither, or no rate between the currencies.
         """
+        quoted = self.quoted.get(name, self.currency)
         if name == self.currency:
-            return 1.0
-        for prices in (self.spot, self.fx):
-            if name in prices:
-                return float(prices[name])
-        raise DataError(f"the market has no price of {name!r}; give it in spot or fx")
+            price = 1.0
+        elif name in self.spot:
+            price = float(self.spot[name])
+        elif name in self.fx:
+            price = float(self.fx[name])
+        else:
+            raise DataError(f"the market has no price of {name!r}; give it in spot or fx")
+        if currency is None or currency == quoted:
+            return price
+        return price * self.price(quoted) / self.price(currency)
 
     def rate(self, currency: str) -> float:
         """Interest of a currency; 0 where none is given."""
@@ -230,6 +270,8 @@ class Market:
                 parts.append((each.name, tuple(map(_plain, sorted(content.items())))))
         if self.currency != "USD":
             parts.append(("currency", self.currency))
+        if self.coins:
+            parts.append(("coins", tuple(sorted(self.coins))))
         return digest(*parts)
 
 
@@ -252,7 +294,7 @@ def _check(what: str, number: Any, *, above: float = -np.inf, least: float = -np
 
 def market_terms(market: Market) -> dict[str, Any]:
     """Plain values of all that a market gives; of a surface its fingerprint."""
-    terms: dict[str, Any] = {"currency": market.currency}
+    terms: dict[str, Any] = {"currency": market.currency, "coins": list(market.coins)}
     for each in fields(market):
         content = getattr(market, each.name)
         if isinstance(content, Mapping) and (content or each.name == "spot"):
@@ -271,16 +313,18 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     known = {each.name for each in fields(Market)} - {"as_of"}
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        if name not in known or not isinstance(content, str if name == "currency" else Mapping):
+        sort = {"currency": str, "coins": list}.get(name, Mapping)
+        if name not in known or not isinstance(content, sort):
             raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
-        given[name] = content
+        given[name] = tuple(content) if name == "coins" else content
     for name, level in given.get("volatility", {}).items():
         if isinstance(level, str):
             raise DataError(
                 f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
                 "is filed; give the market itself"
             )
-    for term, kind in (("depeg", Depeg), ("liquidity", InstrumentLiquidity)):
+    kinds: tuple[tuple[str, Any], ...] = (("depeg", Depeg), ("liquidity", InstrumentLiquidity))
+    for term, kind in kinds:
         given[term] = {
             name: read_dataclass(kind, entry, DataError, where=f"market.{term}.{name}.")
             for name, entry in given.get(term, {}).items()

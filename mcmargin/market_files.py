@@ -51,7 +51,7 @@ class DepegTable(Row):
     """A stablecoin's jump."""
 
     probability: Share = Field(description="Of the jump in one bar, 0 to 1.")
-    loss: Share = Field(description="Share of its value that the coin loses, 0 to 1.")
+    loss: Share = Field(description="Share of its value that the coin loses, 0 to below 1.")
 
 
 def _kind_of_level(value: Any) -> str:
@@ -73,10 +73,20 @@ class MarketFile(Row):
     )
     currency: Text = Field(Market.currency, description="The market's own, in which fx is counted.")
     spot: dict[Text, Above0] = Field(
-        description="Price of each asset, in the currency of the instruments on it. Above 0."
+        description="Price of each asset, in the market's currency or the one in quoted. Above 0."
     )
     fx: dict[Text, Above0] = Field(
         {}, description="Value of one unit of each other currency, in currency. Above 0."
+    )
+    quoted: dict[Text, Text] = Field(
+        {},
+        description="Currency of an asset's price in spot, where it is not the market's; it needs "
+        "a rate in fx.",
+    )
+    coins: tuple[Text, ...] = Field(
+        (),
+        description="Currencies of accounts that are coins: margins in them are taken in the "
+        "market's currency and converted at today's price.",
     )
     rates: dict[Text, Number] = Field(
         {},

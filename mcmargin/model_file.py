@@ -12,7 +12,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from dataclasses import fields
+from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
         "innovations": [innovation.kind for innovation in model.innovations],
         "dependence": model.dependence.kind,
         "as_of": {name: str(state.as_of) for name, state in states.items()},
-        "calendar": {"days": model.calendar.days, "weekdays": model.calendar.weekdays},
+        "calendar": asdict(model.calendar),
         "facts": model.facts,
     }
     arrays: dict[str, NDArray[Any]] = {
@@ -184,7 +184,10 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Marke
         committed=states["committed"],
         state=states.get("state", states["committed"]),
         tables=arrays["tables"],
-        calendar=BarCalendar(meta["calendar"]["days"], tuple(meta["calendar"]["weekdays"])),
+        calendar=BarCalendar(
+            **meta["calendar"]
+            | {name: tuple(meta["calendar"][name]) for name in ("weekdays", "slots")}
+        ),
         history=History(*(arrays[f"history.{name}"] for name in _HISTORY_FIELDS)),
         facts=meta["facts"],
     )

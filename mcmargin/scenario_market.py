@@ -6,7 +6,9 @@ draws of named things at any simulated horizon, float64, on the device where the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -44,17 +46,31 @@ class PathBlock:
         self.paths = slice(first, first + scenarios.plan.paths_in(tiles))
         self.xp = array_module(scenarios.returns)
         self._drawn: dict[str, Any] = {}
+        self._rates: dict[tuple[str, int], Any] = {}
+        # Accounts are margined by several threads, which ask for rates of their currencies.
+        self._lock = RLock()
 
     def at(self, horizon: int) -> ScenarioMarket:
         """The market at a horizon."""
         return ScenarioMarket(self, horizon)
 
+    def rate(self, code: str, horizon: int, make: Callable[[], Any]) -> Any:
+        """Value of a currency at a horizon, made once for all that ask."""
+        with self._lock:
+            if (code, horizon) not in self._rates:
+                self._rates[code, horizon] = make()
+            return self._rates[code, horizon]
+
+    @cached_property
+    def closes(self) -> Any:
+        """Times at which the simulated bars close; datetime64[ns] [steps], on the host."""
+        return self.scenarios.closes_after(self.market.as_of)
+
     @cached_property
     def bar_years(self) -> Any:
         """Length of each simulated bar from the market's time on; float64 [steps], on the host."""
-        closes = self.scenarios.bar_closes
-        ends = (closes - self.market.as_of.astype("datetime64[ns]")) / YEAR
-        return np.diff(np.maximum(ends, 0.0), prepend=0.0)
+        ends = (self.closes - self.market.as_of.astype("datetime64[ns]")) / YEAR
+        return np.diff(ends, prepend=0.0)
 
     def walk(self, name: str) -> Any:
         """Brownian motion of a named thing, years as its clock; float64 [steps, paths]."""
@@ -87,20 +103,29 @@ class ScenarioMarket:
         self._block, self.horizon = block, horizon
         self._at = block.scenarios.horizon_index(horizon)
         self.market = block.market
-        self.time = block.scenarios.bar_closes[horizon - 1]
+        self.time = block.closes[horizon - 1]
         self.years = float(block.bar_years[:horizon].sum())
         self._memo: dict[tuple[str, Any], Any] = {}
 
-    def price(self, name: str) -> Any:
-        """Price of an asset, or value of a currency; float64 [paths]."""
-        return self._once("price", name, lambda: self.market.price(name) * self._relative(name))
+    def price(self, name: str, currency: str) -> Any:
+        """Price of an asset, or value of a currency, in a currency; float64 [paths]."""
+        market = self.market
+        if name not in self._block.scenarios.assets:
+            return self.currency(name) / self.currency(currency)
+        price = market.price(name) * (1.0 + self._return(name)) * self._peg(name)
+        quoted = market.quoted.get(name, market.currency)
+        if quoted != currency:
+            price = price * self.currency(quoted) / self.currency(currency)
+        return price
 
-    def gain(self, name: str) -> Any:
-        """Price change of an asset: its price x its simple return, without cancellation."""
-        assets = self._block.scenarios.assets
-        if name in assets:
-            return self.market.price(name) * self._return(name)
-        return self.price(name) - self.market.price(name)
+    def gain(self, name: str, currency: str) -> Any:
+        """Price change of an asset: where nothing else moves, its price x its simple return."""
+        start = self.market.price(name, currency)
+        quoted = self.market.quoted.get(name, self.market.currency)
+        plain = name in self._block.scenarios.assets and name not in self.market.depeg
+        if plain and quoted == currency:
+            return start * self._return(name)
+        return self.price(name, currency) - start
 
     def walk(self, name: str) -> Any:
         """Brownian motion of a named thing at this horizon; float64 [paths]."""
@@ -114,7 +139,7 @@ class ScenarioMarket:
         PolicyError
             If that close was not simulated as a horizon.
         """
-        closes = self._block.scenarios.bar_closes
+        closes = self._block.closes
         bar = int(np.searchsorted(closes, expiry)) + 1
         if bar not in self._block.scenarios.plan.horizons:
             raise PolicyError(
@@ -136,7 +161,8 @@ class ScenarioMarket:
 
         The squared ratio is the expected average variance from the horizon to expiry on the path
         over that of today, so that its mean is 1; with an implied-volatility asset, that asset's
-        squared ratio, its excess over 1 fading with time to expiry at the model's rate.
+        squared ratio over its mean, its excess over 1 fading with time to expiry at the model's
+        rate, and held above 0.01.
 
         Raises
         ------
@@ -151,7 +177,7 @@ class ScenarioMarket:
         One whose risk nobody declares holds still: margin() takes it only where nothing is
         converted.
         """
-        return self._once("currency", code, lambda: self._currency(code))
+        return self._block.rate(code, self.horizon, lambda: self._currency(code))
 
     def _once(self, what: str, key: Any, make: Any) -> Any:
         if (what, key) not in self._memo:
@@ -163,11 +189,13 @@ class ScenarioMarket:
         at = scenarios.assets.index(asset)
         return scenarios.returns[self._at, at, self._block.paths].astype(np.float64)
 
-    def _relative(self, name: str) -> Any:
-        """Price on each path over today's."""
-        if name in self._block.scenarios.assets:
-            return 1.0 + self._return(name)
-        return self.currency(name) / self.market.price(name)
+    def _peg(self, name: str) -> Any:
+        """What is left of a stablecoin's value; 1 where it has no jump, or did not."""
+        jump = self.market.depeg.get(name)
+        if jump is None:
+            return 1.0
+        jumped = self._block.jumped(f"depeg {name}", jump.probability)[self.horizon - 1]
+        return 1.0 - jump.loss * jumped
 
     def _currency(self, code: str) -> Any:
         market = self.market
@@ -182,11 +210,7 @@ class ScenarioMarket:
             volatility = float(market.fx_volatility[code])
             walk = self.walk(f"fx {code}")
             ratio = self._block.xp.exp(volatility * walk - 0.5 * volatility**2 * self.years)
-        if code in market.depeg:
-            jump = market.depeg[code]
-            jumped = self._block.jumped(f"depeg {code}", jump.probability)[self.horizon - 1]
-            ratio = ratio * (1.0 - jump.loss * jumped)
-        return start * ratio
+        return start * ratio * self._peg(code)
 
     def _ratio(self, underlying: str, years: float) -> Any:
         scenarios, xp = self._block.scenarios, self._block.xp
@@ -199,7 +223,8 @@ class ScenarioMarket:
                     f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
                 )
             fading = outlook.fading(bars) / outlook.fading(_bars(scenarios, INDEX_YEARS))
-            squared = 1.0 + fading * ((1.0 + self._return(driver)) ** 2 - 1.0)
+            mean = scenarios.mean_square(driver, self.horizon)
+            squared = 1.0 + fading * ((1.0 + self._return(driver)) ** 2 / mean - 1.0)
             return xp.sqrt(xp.maximum(squared, LEAST_SQUARED_SHOCK))
         if outlook.kind == "constant":
             if underlying not in self.market.vol_of_vol:
@@ -229,4 +254,4 @@ def _bars(scenarios: Scenarios, years: float) -> float:
 
 def elapsed_years(scenarios: Scenarios, market: Market, horizon: int) -> float:
     """Years from the market's time to a horizon's close."""
-    return max(0.0, years_between(market.as_of, scenarios.bar_closes[horizon - 1]))
+    return years_between(market.as_of, scenarios.closes_after(market.as_of)[horizon - 1])

@@ -16,7 +16,10 @@ from mcmargin.policy import MarginPolicy
 
 
 def horizons_needed(
-    instruments: Iterable[Instrument], model: MarketModel, policy: MarginPolicy
+    instruments: Iterable[Instrument],
+    model: MarketModel,
+    policy: MarginPolicy,
+    as_of: np.datetime64 | None = None,
 ) -> tuple[int, ...]:
     """Horizons that `margin` takes under a policy, settlements included; bars, increasing.
 
@@ -26,11 +29,13 @@ def horizons_needed(
     model : MarketModel
     policy : MarginPolicy
         Its `horizon` is 1 where it names none.
+    as_of : numpy.datetime64, optional
+        Of the market; the model's own by default.
     """
     by_product = policy.horizons_from(1)
     needed = {1 if policy.horizon is None else policy.horizon, *policy.horizons.values()}
-    start = model.committed.as_of
-    closes = model.calendar.closes_after(start, max(needed))
+    start = model.as_of if as_of is None else as_of
+    closes = model.calendar.closes_after(model.committed.as_of, max(needed), after=start)
     for item in instruments:
         own = closes[: by_product[item.product]]
         for dated in (item, getattr(item, "future", None)):

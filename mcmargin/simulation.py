@@ -147,10 +147,30 @@ class Scenarios:
         """Time of the state that the simulation started from."""
         return self.model.as_of
 
+    def closes_after(self, time: np.datetime64) -> NDArray[np.datetime64]:
+        """Times at which the simulated bars close; datetime64[ns] [longest horizon].
+
+        Parameters
+        ----------
+        time : numpy.datetime64
+            Of the market: the first simulated bar is the one that closes next after it, and after
+            the model's last close. Within a bar, as after a tick, a whole bar's variance is thus
+            charged for what is left of it.
+        """
+        close, count = self.model.committed.as_of, self.plan.horizons[-1]
+        return self.model.calendar.closes_after(close, count, after=time)
+
+    def mean_square(self, asset: str, horizon: int) -> float:
+        """Mean of (1 + return)**2 of an asset over all paths."""
+        key = (asset, horizon)
+        if key not in self._mean_squares:
+            moves = self.returns[self.horizon_index(horizon), self.assets.index(asset)]
+            self._mean_squares[key] = float(((1.0 + moves.astype(np.float64)) ** 2).mean())
+        return self._mean_squares[key]
+
     @cached_property
-    def bar_closes(self) -> NDArray[np.datetime64]:
-        """Times at which the simulated bars close; datetime64[ns] [longest horizon]."""
-        return self.model.calendar.closes_after(self.model.committed.as_of, self.plan.horizons[-1])
+    def _mean_squares(self) -> dict[tuple[str, int], float]:
+        return {}
 
     def outlook(self, asset: str, bars: int) -> VarianceOutlook:
         """What the model expects of an asset's variance, as far as `bars` bars at least."""
@@ -177,7 +197,11 @@ class Scenarios:
             engine, steps = self._engine, range(self.plan.horizons[-1])
             drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
             drawn = drawn[:, : self.plan.paths_in(tiles)]
-            if sum(each.nbytes for each in self._named.values()) + drawn.nbytes > NAMED_BYTES:
+            # A copy: other threads may add theirs meanwhile.
+            if (
+                sum(each.nbytes for each in tuple(self._named.values())) + drawn.nbytes
+                > NAMED_BYTES
+            ):
                 return drawn
             self._named[key] = drawn
         return self._named[key]

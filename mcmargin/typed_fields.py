@@ -49,8 +49,8 @@ def read_dataclass(
     --------
     >>> from mcmargin.errors import PolicyError
     >>> from mcmargin.market import Depeg
-    >>> read_dataclass(Depeg, {"probability": 0.01, "loss": 1}, PolicyError)
-    Depeg(probability=0.01, loss=1.0)
+    >>> read_dataclass(Depeg, {"probability": 0.01, "loss": 0.5}, PolicyError)
+    Depeg(probability=0.01, loss=0.5)
     """
     declared = _type_hints(kind)
     own = {each.name: each for each in fields(kind) if each.init}

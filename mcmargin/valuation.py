@@ -76,6 +76,12 @@ class Valuation:
         columns = np.array(rows, np.float64).reshape(-1, 3).T * np.array(rates)
         return UnitValues(*np.ascontiguousarray(columns))
 
+    @cached_property
+    def item_horizons(self) -> NDArray[np.int64]:
+        """Close-out horizon of each instrument; int64 [instruments]."""
+        horizons = [self.horizons[item.product] for item in self.instruments]
+        return np.array(horizons, np.int64)
+
     @property
     def fits(self) -> bool:
         """Whether the changes on all paths fit the memory limit, and so are kept."""

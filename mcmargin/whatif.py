@@ -108,7 +108,9 @@ def max_order(
     else:
         return float("inf")
     low = 0.0
-    while high - low > SMALLEST_STEP * high and (lot is None or high - low > 0.5 * lot):
+    # Where no order is permitted at all, only an absolute width ends the search.
+    width = SMALLEST_STEP * SMALLEST_STEP if lot is None else 0.5 * lot
+    while high - low > max(SMALLEST_STEP * high, width):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if margin(middle) <= bound else (low, middle)
     if lot is None:

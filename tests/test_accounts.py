@@ -81,7 +81,7 @@ def test_what_is_settled_by_variation_margin_has_no_rate_risk_on_its_notional(sc
 
 def test_an_instrument_in_another_currency_moves_with_it(scenarios):
     """Declared: 10 % a year; lognormal of mean 1, and the euro asset's gain on top."""
-    market = market_of(fx={"EUR": 1.2}, fx_volatility={"EUR": 0.1})
+    market = market_of(fx={"EUR": 1.2}, fx_volatility={"EUR": 0.1}, quoted={"a1": "EUR"})
     report = mm.margin(book_of([("x", "E", 2.0)]), scenarios, market)
     moved = 1 + move(scenarios, 5, 1).astype(float)
     rate = (report.profit_and_loss("x") + 2 * 50 * 1.2) / (2 * 50 * moved) / 1.2
@@ -104,7 +104,7 @@ def test_a_stablecoin_breaks_its_peg(scenarios):
 
 
 def test_euro_in_a_euro_book_needs_no_rate_risk(scenarios):
-    market = market_of(fx={"EUR": 1.2})
+    market = market_of(fx={"EUR": 1.2}, quoted={"a1": "EUR"})
     book = book_of([("x", "E", 2.0)], accounts=[mm.Account("x", "EUR")])
     gains = 2 * 50 * move(scenarios, 5, 1).astype(float)
     np.testing.assert_allclose(

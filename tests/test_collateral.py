@@ -100,10 +100,20 @@ def test_cash_in_the_accounts_currency_neither_moves_nor_is_held():
 def test_a_coin_margined_accounts_own_coin_moves():
     """In coin at 100: long 1 and 2 coins lose 144 dollars, which is 1.44 coins at today's spot."""
     book = book_of([("x", "PERP", 1)], [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
-    account = one(mm.margin(book, EVEN, policy=FIVE_WORST))
+    market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 100.0}, coins=("a0",))
+    account = one(mm.margin(book, EVEN, market, FIVE_WORST))
     assert account.margin == pytest.approx(1.44)
     assert account.equity == 2.0
     assert account.wrong_way == pytest.approx(0.96)
+    policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
+    report = mm.margin(book, EVEN, market, policy)
+    assert report.haircuts["haircut"].tolist() == [pytest.approx(0.48)]
+    assert one(report).equity == pytest.approx(2 * 0.52)
+    with pytest.raises(mm.DataError, match="'a0'.*name it in coins"):
+        mm.margin(book, EVEN, policy=FIVE_WORST)
+    cash = book_of([], [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
+    with pytest.raises(mm.DataError, match="'x', balance 'a0': the market has no rate.* in coins"):
+        mm.margin(cash, EVEN, policy=FIVE_WORST)
 
 
 def test_an_isolated_accounts_balances_stand_alone():
@@ -330,8 +340,8 @@ def test_equity_of_a_mixed_account_in_euro(scenarios):
 
 
 def test_unrealised_gains_of_futures_and_of_contracts_in_other_currencies(scenarios):
-    """The future stands at 50 exp(0.05 x 366/365); short 2 from 60. In euro, 1 contract of 3 coins
-    from 70 gained 90 euro, which are 112.5 dollars."""
+    """The future stands at 50 exp(0.05 x 366/365); short 2 from 60. A coin is 80 euro:
+    1 contract of 3 coins from 70 gained 30 euro, which are 37.5 dollars."""
     items = [*ITEMS, mm.Perpetual("E", "a0", "EUR", contract_size=3.0)]
     frame = pd.DataFrame(
         [("x", "FUT", -2, 60.0), ("x", "E", 1, 70.0)], columns=[*POSITIONS, "entry_price"]
@@ -339,7 +349,7 @@ def test_unrealised_gains_of_futures_and_of_contracts_in_other_currencies(scenar
     book = mm.Book.from_frame(frame, instruments=items)
     price = 50 * np.exp(0.05 * 366 / 365)
     account = one(mm.margin(book, scenarios, market_of()))
-    assert account.unrealised == pytest.approx(-2 * (price - 60) + 112.5)
+    assert account.unrealised == pytest.approx(-2 * (price - 60) + 37.5)
     assert account.equity is None
     again = mm.Book.from_frame(book.to_frame(), instruments=items)
     assert again.fingerprint() == book.fingerprint()
@@ -413,12 +423,18 @@ def test_balances_that_cannot_be_valued(scenarios, balance, currency, terms, mes
 
 
 def test_own_cash_needs_a_rate_and_no_risk(scenarios):
-    """A book in pounds alone: cash in pounds is worth itself."""
-    market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 50.0}, fx={"GBP": 1.3})
+    """A book in pounds alone: cash in pounds is worth itself, and a coin what it is in pounds."""
+    market = mm.Market(
+        as_of=AS_OF, spot={"a0": 100.0, "a1": 50.0}, fx={"GBP": 1.3}, quoted={"a0": "GBP"}
+    )
     items = [mm.Spot("P", "a0", "GBP")]
     accounts = [mm.Account("x", "GBP")]
     book = book_of([("x", "P", 1)], [("x", "GBP", 0.3)], items, accounts=accounts)
     assert one(mm.margin(book, scenarios, market)).collateral == 0.3
+    book = book_of([("x", "P", 1)], [("x", "a0", 2)], items, accounts=accounts)
+    account = one(mm.margin(book, scenarios, market))
+    assert account.collateral == pytest.approx(200.0)
+    assert account.wrong_way == pytest.approx(2 / 3 * account.margin)
 
 
 def test_a_level_of_haircuts_beyond_the_paths():

@@ -238,6 +238,7 @@ def test_derivative_margins_are_the_same(cupy):
     market = mm.Market(
         as_of=model.as_of,
         spot={"a0": 100.0, "a1": 50.0, "a2": 100.0},
+        coins=("a0",),
         volatility={"a0": 0.5, "a1": 0.6, "a2": 0.4},
         fx={"EUR": 1.2, "USDT": 1.0},
         fx_volatility={"EUR": 0.1},

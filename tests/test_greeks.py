@@ -158,7 +158,7 @@ def test_of_units_in_their_own_currency():
     found = instrument_greeks([mm.Spot("S", "a0", "EUR"), OPTIONS[1]], MARKET)
     assert found["product"].tolist() == ["spot", "option"]
     assert found["currency"].tolist() == ["EUR", "USD"]
-    assert found.iloc[0][["value", *GREEKS]].tolist() == [100.0, 1.0, 0.0, 0.0, 0.0]
+    assert found.iloc[0][["value", *GREEKS]].tolist() == [80.0, 1.0, 0.0, 0.0, 0.0]
     assert dict(found.iloc[1][["value", *GREEKS]]) == OPTIONS[1].greeks(MARKET)
 
 

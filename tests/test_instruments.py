@@ -88,7 +88,7 @@ def test_a_futures_basis_is_a_bridge(scenarios):
         expiry = AS_OF + np.timedelta64(days, "D")
         future = mm.Future("F", "a0", expiry, basis_volatility=0.5)
         at = paths_of(scenarios, horizon)
-        basis = future.price_on(at) / at.price("a0") - 1.0
+        basis = future.price_on(at) / at.price("a0", "USD") - 1.0
         t, full = horizon / 365, days / 365
         expected = 0.5 * np.sqrt(t * (full - t) / full)
         # 20,000 paths: a standard deviation errs by 1/sqrt(2n) = 0.5 %.
@@ -273,7 +273,10 @@ def test_an_index_of_volatility_drives_a_surface(scenarios):
     market = market_of(volatility_asset={"a0": "a1"})
     at = paths_of(scenarios, 2, market)
     month = at.volatility_ratio("a0", 30 / 365)
-    np.testing.assert_allclose(month, 1 + returns(scenarios, 2, 1), rtol=1e-9)
+    moves = 1 + returns(scenarios, 2, 1)
+    np.testing.assert_allclose(month, moves / np.sqrt((moves**2).mean()), rtol=1e-9)
+    # Implied variance is worth today what it is expected to be: no drift is charged or given.
+    assert (month**2).mean() == pytest.approx(1.0, rel=1e-9)
     year = at.volatility_ratio("a0", 1.0)
     # Longer options are moved less, and each in the same direction.
     assert (np.abs(year - 1) <= np.abs(month - 1) + 1e-12).all()
@@ -373,7 +376,7 @@ def test_the_tail_of_a_long_inverse_perpetual_is_taken_in_quote_currency():
     """In a simulated coin the price floor would set it: 30 to 154 times notional by seed."""
     model = make_model(("gjr",), "t", "t", variance=4e-3)
     perpetual = mm.Perpetual("P", "a0", inverse=True, contract_size=100.0, basis_volatility=0.0)
-    market = mm.Market(as_of=AS_OF, spot={"a0": 100.0})
+    market = mm.Market(as_of=AS_OF, spot={"a0": 100.0}, coins=("a0",))
     margins = []
     for seed in range(8):
         scenarios = mm.simulate(model, horizon=2, paths=20_000, seed=seed)

@@ -43,14 +43,14 @@ def kind(annotation):
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Annotated, list, Union, types.UnionType):
         return kind(inner[0])
-    return {Literal: "text", dict: "table"}.get(origin) or KINDS[annotation]
+    return {Literal: "text", dict: "table", tuple: "list"}.get(origin) or KINDS[annotation]
 
 
 def default(field):
     """What stands in for a field that is not given."""
     if field.is_required():
         return "needed"
-    if field.default is None or field.default == {}:
+    if field.default in (None, {}, ()):
         return "none"
     if isinstance(field.default, bool):
         return str(field.default).lower()

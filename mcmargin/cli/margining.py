@@ -71,7 +71,9 @@ def margin(
         files.check_output(path, model)
     policy = margin_policy(level, horizon, product_horizon)
     (book, priced), fitted = files.read(), load_model(model)
-    horizons = horizons_needed(book.instruments, fitted, policy)
+    horizons = horizons_needed(
+        book.instruments, fitted, policy, None if priced is None else priced.as_of
+    )
     scenarios = scenarios_of(fitted, horizons, paths, seed, engine, precision)
     with bar("Margining") as progress:
         report = margin(book, scenarios, priced, policy, progress=progress)

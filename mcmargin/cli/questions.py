@@ -179,7 +179,9 @@ def _report(
     from mcmargin.settlement import horizons_needed
 
     (book, market), fitted = files.read(), load_model(model)
-    horizons = horizons_needed(book.known.values(), fitted, policy)
+    horizons = horizons_needed(
+        book.known.values(), fitted, policy, None if market is None else market.as_of
+    )
     scenarios = scenarios_of(fitted, horizons, *plan)
     with bar("Margining") as progress:
         return margin(book, scenarios, market, policy, progress=progress)
