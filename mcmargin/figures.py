@@ -172,12 +172,15 @@ def _leave_collateral_out(
     level: float,
 ) -> None:
     """Put the positions' own expected shortfall where a unit has collateral."""
+    xp = array_module(gains)
     posted = quantities[:, -len(valuation.collateral.instruments) :]
-    rows = np.flatnonzero(np.diff(posted.indptr))
-    if len(rows):
+    size = max(1, BLOCK_BYTES // (8 * gains.shape[1]))
+    holders = np.flatnonzero(np.diff(posted.indptr))
+    for rows in (holders[low : low + size] for low in range(0, len(holders), size)):
         own = tuple(codes[row] for row in rows)
-        moved = gains_of(posted[rows], own, valuation.collateral)
-        alone[rows] = shortfalls(moved - gains[array_module(gains).asarray(rows)], level=level)
+        losses = gains_of(posted[rows], own, valuation.collateral)
+        losses -= gains if len(rows) == len(gains) else gains[xp.asarray(rows)]
+        alone[rows] = shortfalls(losses, level=level)
 
 
 def gains_of(quantities: Any, codes: tuple[str, ...], valuation: Valuation) -> Any:

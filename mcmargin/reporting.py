@@ -591,7 +591,7 @@ def _owners(book: Book, units: Units, required: Requirement, market: Market) -> 
             else float(required.columns[name][own] @ weights)
             for name in _OWNER_COLUMNS
         }
-        table.append(asdict(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
+        table.append(vars(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
     return pd.DataFrame(table)
 
 

@@ -279,9 +279,9 @@ def shortfalls(losses: Any, *, level: float) -> NDArray[np.float64]:
     xp = array_module(losses)
     engine = importlib.import_module(f"mcmargin.engines.{xp.__name__}_engine")
     k = tail_count(losses.shape[1], level)
-    var = engine.kth_worst(losses, math.ceil(k))
-    excess = xp.maximum(losses - var[:, None], 0.0).sum(axis=1)
-    return to_host(var + excess / float(k))
+    worst = engine.worst_losses(losses, math.ceil(k))
+    var = worst[:, 0]
+    return to_host(var + (worst - var[:, None]).sum(axis=1) / float(k))
 
 
 def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, int]:

@@ -109,10 +109,10 @@ def test_a_coin_margined_accounts_own_coin_moves():
     report = mm.margin(book, EVEN, market, policy)
     assert report.haircuts["haircut"].tolist() == [pytest.approx(0.48)]
     assert one(report).equity == pytest.approx(2 * 0.52)
-    with pytest.raises(mm.DataError, match="'a0'.*name it in coins"):
+    with pytest.raises(mm.DataError, match=r"'a0'.*name it in coins"):
         mm.margin(book, EVEN, policy=FIVE_WORST)
     cash = book_of([], [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
-    with pytest.raises(mm.DataError, match="'x', balance 'a0': the market has no rate.* in coins"):
+    with pytest.raises(mm.DataError, match=r"'x', balance 'a0': the market has no rate.* in coins"):
         mm.margin(cash, EVEN, policy=FIVE_WORST)
 
 
