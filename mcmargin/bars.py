@@ -135,15 +135,16 @@ def calendar_of(times: NDArray[np.datetime64]) -> BarCalendar:
     return BarCalendar(days, tuple(int(day) for day in often), slots, mean)
 
 
-def years_between(start: np.datetime64, end: np.datetime64) -> float:
-    """ACT/365 in UTC.
+def years_between(start: np.datetime64, end: Any) -> Any:
+    """Years from one time to another, a number, or to several, an array; ACT/365, both UTC.
 
     Examples
     --------
     >>> years_between(np.datetime64("2021-01-01"), np.datetime64("2022-01-01"))
     1.0
     """
-    return float((end - start) / YEAR)
+    years = (np.asarray(end, "datetime64[ns]") - start) / YEAR
+    return years if years.ndim else float(years)
 
 
 def utc_time(time: Any) -> np.datetime64:

@@ -174,8 +174,11 @@ class Perpetual:
         return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
-        """The notional."""
-        return self.notional(market)
+        """The notional; of an inverse contract, what it gains a relative move of spot."""
+        if not self.inverse:
+            return self.notional(market)
+        own = market.price(self.price_asset or self.underlying, self.currency)
+        return self.contract_size * market.price(self.underlying, self.currency) / own
 
 
 @dataclass(frozen=True)
@@ -277,8 +280,12 @@ class Future:
         return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
-        """The notional."""
-        return self.notional(market)
+        """The notional; of an inverse contract, what it gains a relative move of spot."""
+        if not self.inverse:
+            return self.notional(market)
+        return (
+            self.contract_size * market.price(self.underlying, self.currency) / self.price(market)
+        )
 
 
 @dataclass(frozen=True)
@@ -449,7 +456,7 @@ def assets_of(instrument: Instrument) -> tuple[str, ...]:
 
 
 def _years_left(instrument: Future | Option, market: Market) -> float:
-    years = years_between(market.as_of, instrument.expiry)
+    years: float = years_between(market.as_of, instrument.expiry)
     if years <= 0.0:
         raise DataError(
             f"instrument {instrument.name!r} expired at {instrument.expiry.astype('M8[s]')}, and "

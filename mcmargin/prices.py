@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.errors import DataError
-from mcmargin.tables import MISSING, is_parquet, parse_number, read_cells, read_frame
+from mcmargin.tables import MISSING, is_parquet, iso_times, parse_number, read_cells, read_frame
 
 Times = NDArray[np.datetime64]
 
@@ -58,7 +58,7 @@ class PriceHistory:
         ------
         DataError
             For dates missing, repeated or unsorted; prices at or below 0, infinite or not
-            numbers; a repeated asset; fewer than two rows.
+            numbers; a repeated asset; no rows.
 
         Examples
         --------
@@ -138,8 +138,8 @@ def _numbers(column: pd.Series, asset: str, source: str) -> NDArray[np.float64]:
 def _checked(
     assets: list[str], stamps: list[str], prices: NDArray[np.float64], source: str
 ) -> PriceHistory:
-    if len(stamps) < 2:
-        raise DataError(f"{source}: {len(stamps)} rows of prices; at least 2 are needed")
+    if not stamps:
+        raise DataError(f"{source}: no rows of prices; at least one is needed")
     for asset in assets:
         if not asset:
             raise DataError(f"{source}: a column has no name; name each by its asset")
@@ -149,7 +149,7 @@ def _checked(
     for row, at in np.argwhere(np.isinf(prices) | (prices <= 0)):
         raise DataError(
             f"{source}: row {row + 2}, column {assets[at]!r}: {prices[row, at]} is not a price; "
-            "prices at or below 0 and infinite ones are out of scope"
+            "empty the cell where there was no close; what can reach 0 is out of scope"
         )
     for at, asset in enumerate(assets):
         closes = prices[np.isfinite(prices[:, at]), at]
@@ -159,18 +159,14 @@ def _checked(
 
 
 def _parse_times(stamps: list[str], source: str) -> Times:
-    parsed = pd.to_datetime(pd.Series(stamps), errors="coerce", utc=True, format="ISO8601")
-    # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
-    first_time, last_time = (t.tz_localize("UTC") for t in (pd.Timestamp.min, pd.Timestamp.max))
-    bad = np.flatnonzero(~parsed.between(first_time, last_time))
+    times, bad = iso_times(stamps)
     if len(bad):
         first = int(bad[0])
         cell = stamps[first]
-        what = f"{cell!r} is not an ISO date between 1678 and 2261"
+        what = f"{cell!r} is not an ISO date between 1678 and 2261; write 2016-12-19"
         if cell.lower() in MISSING | {"nat"}:
-            what = "no date"
+            what = "no date; give every row its own"
         raise DataError(f"{source}: row {first + 2}, first column: {what}")
-    times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     step = np.diff(times)
     for row in np.flatnonzero(step <= np.timedelta64(0, "ns")).tolist():
         what = "repeats" if step[row] == np.timedelta64(0, "ns") else "is earlier than"
@@ -178,7 +174,7 @@ def _parse_times(stamps: list[str], source: str) -> Times:
             f"{source}: row {row + 3} ({stamps[row + 1]}) {what} the date of row {row + 2}; "
             "give each date once, oldest first"
         )
-    return np.asarray(times)
+    return times
 
 
 @dataclass(frozen=True)

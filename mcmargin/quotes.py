@@ -9,33 +9,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mcmargin.bars import years_between
 from mcmargin.checks import plain_time
 from mcmargin.errors import DataError
-from mcmargin.tables import is_parquet, parse_number, read_cells, read_frame
+from mcmargin.tables import is_parquet, iso_times, parse_number, read_cells, read_frame
 
 PLACES = ("strike", "log_moneyness")
 """Columns of which one says where on the smile a quote stands."""
-
-NANOSECONDS_A_YEAR = 365 * 86_400 * 10**9
-"""ACT/365."""
-
-
-def years_between(start: np.datetime64, end: Any) -> Any:
-    """Years from one time to another or to several, ACT/365, both UTC.
-
-    Examples
-    --------
-    >>> float(years_between(np.datetime64("2021-01-01"), np.datetime64("2022-01-01T12:00")))
-    1.00136986...
-    """
-    elapsed = np.asarray(end, "datetime64[ns]") - start.astype("datetime64[ns]")
-    return elapsed.astype(np.int64) / NANOSECONDS_A_YEAR
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +126,13 @@ def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
 
 def _expiries(column: pd.Series, name: str, source: str) -> NDArray[np.datetime64]:
     cells = [str(cell).strip() for cell in column]
-    parsed = pd.to_datetime(pd.Series(cells), errors="coerce", utc=True, format="ISO8601")
-    # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
-    first, last = (stamp.tz_localize("UTC") for stamp in (pd.Timestamp.min, pd.Timestamp.max))
-    for at in np.flatnonzero(~parsed.between(first, last)):
+    times, bad = iso_times(cells)
+    for at in bad[:1]:
         raise DataError(
             f"{source}: row {at + 2}, column {name!r}: {cells[at]!r} is not an ISO date between "
-            "1678 and 2261"
+            "1678 and 2261; write 2016-12-19"
         )
-    return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
+    return times
 
 
 def quotes_by_expiry(

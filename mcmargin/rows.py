@@ -59,8 +59,10 @@ class Rows:
         owner, named, counted = columns
         number = _numbers(frame[counted], counted, source)
         for row in np.flatnonzero(~np.isfinite(number))[:1]:
-            where = f"{source}: row {row + 2}, column {counted!r}"
-            raise DataError(f"{where}: {frame[counted].iloc[row]} is not finite")
+            cell = frame[counted].iloc[row]
+            empty = pd.isna(cell) or not str(cell).strip()
+            what = "empty; give a number" if empty else f"{cell} is not finite"
+            raise DataError(f"{source}: row {row + 2}, column {counted!r}: {what}")
         for row in np.flatnonzero(np.abs(number) > LARGEST_QUANTITY)[:1]:
             raise DataError(
                 f"{source}: row {row + 2}, column {counted!r}: {number[row]:g} is beyond "

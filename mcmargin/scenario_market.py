@@ -254,4 +254,5 @@ def _bars(scenarios: Scenarios, years: float) -> float:
 
 def elapsed_years(scenarios: Scenarios, market: Market, horizon: int) -> float:
     """Years from the market's time to a horizon's close."""
-    return years_between(market.as_of, scenarios.closes_after(market.as_of)[horizon - 1])
+    close = scenarios.closes_after(market.as_of)[horizon - 1]
+    return float(years_between(market.as_of, close))

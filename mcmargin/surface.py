@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from mcmargin.arbitrage import repaired, require_no_arbitrage
 from mcmargin.audit import fingerprint as digest
+from mcmargin.bars import years_between
 from mcmargin.checks import plain_time
 from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError
-from mcmargin.quotes import ExpiryQuotes, quotes_by_expiry, years_between
+from mcmargin.quotes import ExpiryQuotes, quotes_by_expiry
 from mcmargin.smile import Floats, Smile, SmileSlice, samples
 
 SLICE_NODES = 1025

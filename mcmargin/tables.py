@@ -12,11 +12,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mcmargin.errors import DataError
 
-MISSING = frozenset({"", "na", "nan", "n/a", "null", "none"})
+MISSING = frozenset({"", "na", "nan", "n/a", "#n/a", "null", "none"})
 """Cells, in lower case, that mean a missing value."""
 
 SEPARATORS = frozenset(";\t|")
@@ -49,12 +51,16 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if not content.strip():
         raise DataError(f"{path}: the file is empty; a header and rows are needed")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path}: UTF-16 text; save it as CSV in UTF-8")
     if b"\0" in content:
         raise DataError(f"{path}: a binary file; give CSV text in UTF-8, or Parquet named .parquet")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from None
+        raise DataError(
+            f"{path}: not UTF-8 text at byte {error.start}; save it as CSV in UTF-8"
+        ) from None
     if text.lstrip()[:1] in ("{", "["):
         raise DataError(f"{path}: JSON, such as a report; give CSV text, or Parquet named .parquet")
     try:
@@ -70,6 +76,8 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
             "decimals with a point"
         )
     for number, row in enumerate(rows[1:], 2):
+        if not any(cell.strip() for cell in row) and len(header) > 1:
+            raise DataError(f"{path}: row {number} is blank; take it out")
         if len(row) != len(header):
             raise DataError(
                 f"{path}: row {number} has {len(row)} cells and the header has {len(header)}; "
@@ -135,6 +143,29 @@ def _missing(cell: Any) -> bool:
     return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
 
 
+def iso_times(cells: list[str]) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
+    """ISO dates and timestamps as UTC times, and the rows that are none.
+
+    Returns
+    -------
+    ndarray of shape (cells,), datetime64[ns]
+        Not a time in rows that are none.
+    ndarray of int64
+
+    Examples
+    --------
+    >>> times, bad = iso_times(["2021-01-04", "2021-01-04T21:00+02:00", "4/1/2021"])
+    >>> times[:2].astype("datetime64[h]").tolist(), bad.tolist()
+    ([datetime.datetime(2021, 1, 4, 0, 0), datetime.datetime(2021, 1, 4, 19, 0)], [2])
+    """
+    parsed = pd.to_datetime(pd.Series(cells), errors="coerce", utc=True, format="ISO8601")
+    # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
+    first, last = (stamp.tz_localize("UTC") for stamp in (pd.Timestamp.min, pd.Timestamp.max))
+    good = parsed.between(first, last)
+    times = parsed.where(good).dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
+    return times, np.flatnonzero(~good)
+
+
 def number_of(cell: str) -> float:
     """Read a number, NaN for a missing cell; ValueError for any other text.
 
@@ -150,8 +181,10 @@ def number_of(cell: str) -> float:
             raise ValueError
         return float(cell)
     except ValueError:
-        hint = "; write decimals with a point, and no separator of thousands"
-        raise ValueError(f"{cell!r} is not a number{hint if ',' in cell else ''}") from None
+        hint = "; leave a missing one empty, and write digits alone, without a sign of currency"
+        if "," in cell:
+            hint = "; write decimals with a point, and no separator of thousands"
+        raise ValueError(f"{cell!r} is not a number{hint}") from None
 
 
 def parse_number(cell: str, *, where: str) -> float:

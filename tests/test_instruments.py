@@ -390,3 +390,31 @@ def test_the_tail_of_a_long_inverse_perpetual_is_taken_in_quote_currency():
     linear = mm.Perpetual("P", "a0", basis_volatility=0.0)
     peer = margin_of([("x", "P", 1.0)], scenarios, [linear], market).accounts[0].margin
     assert figures[-1] == pytest.approx(peer / 100.0, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        mm.Spot("X", "a0"),
+        mm.Perpetual("X", "a0", contract_size=3.0, basis_volatility=0.0),
+        mm.Perpetual("X", "a0", inverse=True, contract_size=100.0, basis_volatility=0.0),
+        mm.Future("X", "a0", "2020-06-01", carry=0.4, basis_volatility=0.0),
+        mm.Future(
+            "X",
+            "a0",
+            "2020-06-01",
+            carry=0.4,
+            inverse=True,
+            contract_size=9.0,
+            basis_volatility=0.0,
+        ),
+    ],
+    ids=str,
+)
+def test_exposure_is_the_gain_of_a_relative_move(item, scenarios):
+    """Straight in the spot price, so by two paths: gain up less gain down over the move."""
+    at = paths_of(scenarios, 2)
+    gains, moves = item.gain(at), returns(scenarios, 2)
+    slope = (gains.max() - gains.min()) / (moves.max() - moves.min())
+    # A future's slope is that of the horizon: two days of carry of 0.4 less.
+    assert item.exposure(MARKET) == pytest.approx(slope, rel=np.expm1(0.4 * 2 / 365) + 1e-9)

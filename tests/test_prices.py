@@ -8,6 +8,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.prices import joint_returns
+from tests.models import make_model
 
 BAD = {
     "missing date": ("date,a\n2021-01-01,1\n,2\n", "row 3, first column: no date"),
@@ -26,9 +27,12 @@ BAD = {
     "date for a header": ("2021-01-01,a\n2021-01-02,2\n2021-01-03,3\n", "row 1 begins with"),
     "underscore": ("date,a\n2021-01-01,1\n2021-01-02,1_0\n", "'1_0' is not a number"),
     "ragged": ("date,a\n2021-01-01,1\n2021-01-02\n", "row 3 has 1 cells and the header has 2"),
+    "blank row": ("date,a\n2021-01-01,1\n,\n2021-01-02,2\n", "row 3 is blank; take it out"),
+    "a currency's sign": ("date,a\n2021-01-01,$1\n", r"'\$1' is not a number; leave a missing"),
+    "date of a country": ("date,a\n04/01/2021,1\n", "write 2016-12-19"),
     "binary": ("date,a\n\0\1\n", "binary"),
     "repeated asset": ("date,a,a\n2021-01-01,1,2\n2021-01-02,2,3\n", "'a' stands in more than"),
-    "one row": ("date,a\n2021-01-01,1\n", "1 rows"),
+    "no row": ("date,a\n", "no rows of prices"),
     "one column": ("date\n2021-01-01\n", "one column"),
     "no name": ("date,a,\n2021-01-01,1,2\n2021-01-02,2,3\n", "row 1 has an empty cell; a header"),
     "row number first": ("0,a\n1,1\n2,2\n", "row 1 begins with '0'.*header row"),
@@ -204,3 +208,27 @@ def test_jobs_are_one_or_more():
     history = mm.PriceHistory.from_frame(pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=index))
     with pytest.raises(mm.PolicyError, match="jobs"):
         mm.calibrate(history, jobs=0)
+
+
+def test_one_row_is_a_nights_work(tmp_path):
+    """What a daily job has: yesterday's close, in a file of its own."""
+    path = tmp_path / "newer.csv"
+    path.write_text("date,a0\n2020-01-02,110\n")
+    for provisional in (True, False):
+        updated = make_model().update(mm.read_prices(path), provisional=provisional)
+        assert updated.state.prices.tolist() == [110.0]
+        # omega + alpha r**2 + beta h, of a0 as tests/models.py has it.
+        assert updated.state.variance[0] == pytest.approx(2e-6 + 0.08 * 0.1**2 + 0.9 * 1e-4)
+    with pytest.raises(mm.DataError, match="too few dates in common"):
+        mm.calibrate(mm.read_prices(path))
+
+
+def test_text_in_another_encoding(tmp_path):
+    path = tmp_path / "prices.csv"
+    for encoding, message in (
+        ("utf-16", "UTF-16 text; save it as CSV in UTF-8"),
+        ("latin-1", "UTF-8"),
+    ):
+        path.write_bytes("date,\u00e9\n2021-01-01,1\n".encode(encoding))
+        with pytest.raises(mm.DataError, match=message):
+            mm.read_prices(path)

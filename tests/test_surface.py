@@ -13,9 +13,10 @@ import QuantLib as ql
 from scipy.interpolate import PchipInterpolator
 
 from mcmargin.arbitrage import require_no_arbitrage
+from mcmargin.bars import years_between
 from mcmargin.black import black76
 from mcmargin.errors import DataError
-from mcmargin.quotes import quotes_by_expiry, years_between
+from mcmargin.quotes import quotes_by_expiry
 from mcmargin.smile import butterfly, samples
 from mcmargin.surface import VolatilitySurface
 

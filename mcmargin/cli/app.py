@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -102,20 +102,42 @@ def start(
 def main() -> None:
     """Entry point: errors become one line on stderr and an exit status."""
     try:
-        app()
-    except McMarginError as error:
-        say(f"mcmargin: {error}")
-        sys.exit(2)
-    except MemoryError as error:
-        say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
-        sys.exit(2)
-    except SystemExit as status:
-        if status.code != INTERRUPTED:
-            raise
-        say("mcmargin: interrupted")
-        sys.exit(1)
+        status = _status_of_command()
+        if sys.stdout is not None:
+            # Here, since the interpreter would tell of a full disk or a reader gone in its own way.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        status = 1
     except Exception as error:
+        _discard_output()
         if os.environ.get("MCMARGIN_DEBUG"):
             raise
         say(f"mcmargin: {type(error).__name__}: {error} (MCMARGIN_DEBUG=1 shows where)")
-        sys.exit(1)
+        status = 1
+    sys.exit(status)
+
+
+def _status_of_command() -> int:
+    try:
+        app()
+    except McMarginError as error:
+        say(f"mcmargin: {error}")
+        return 2
+    except MemoryError as error:
+        say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
+        return 2
+    except SystemExit as status:
+        if status.code == INTERRUPTED:
+            say("mcmargin: interrupted")
+            return 1
+        return status.code if isinstance(status.code, int) else 0
+    return 0
+
+
+def _discard_output() -> None:
+    """Let what waits in stdout go nowhere, where it cannot go where it should."""
+    with suppress(OSError, AttributeError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, AttributeError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -174,7 +174,7 @@ def verify(
     filed = MarginReport.from_json(text, source=str(report))
     files = BookFiles(positions, instruments, market, accounts, orders)
     fitted = load_model(model)
-    book, priced = files.read(currency=filed.market["currency"] if market is None else None)
+    book, priced = files.read(currency=filed.market.get("currency") if market is None else None)
     with bar("Simulating") as progress:
         outcome = verify(filed, fitted, book, priced, engine=engine, progress=progress)
     print(outcome.verdict)

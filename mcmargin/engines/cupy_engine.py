@@ -66,7 +66,7 @@ EGARCH, TABLED = 1, 2
 def missing() -> str | None:
     """Why this engine cannot run here, or None where it can."""
     if importlib.util.find_spec("cupy") is None:
-        return "cupy is not installed (pip install 'mcmargin[cuda13]' or 'mcmargin[cuda12]')"
+        return "cupy is not installed; install mcmargin with its extra cuda13 or cuda12 (README)"
     import cupy
 
     try:
