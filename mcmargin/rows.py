@@ -61,7 +61,7 @@ class Rows:
         for row in np.flatnonzero(~np.isfinite(number))[:1]:
             cell = frame[counted].iloc[row]
             empty = pd.isna(cell) or not str(cell).strip()
-            what = "empty; give a number" if empty else f"{cell} is not finite"
+            what = "empty; give a finite number" if empty else f"{cell} is not finite"
             raise DataError(f"{source}: row {row + 2}, column {counted!r}: {what}")
         for row in np.flatnonzero(np.abs(number) > LARGEST_QUANTITY)[:1]:
             raise DataError(

@@ -368,7 +368,7 @@ BAD_BALANCES = {
         "row 3, column 'amount': inf is not fin",
     ),
     "text": ([("x", "USD", "many")], "row 2, column 'amount': 'many' is not a number"),
-    "empty": ([("x", "USD", None)], "row 2, column 'amount': empty; give a number"),
+    "empty": ([("x", "USD", None)], "row 2, column 'amount': empty; give a finite number"),
     "too large": ([("x", "USD", 2e15)], "row 2, column 'amount': 2e\\+15 is beyond 1e\\+15 units"),
     "no asset": ([("x", "", 1)], "row 2, column 'asset': empty"),
     "repeated": (
