@@ -96,7 +96,7 @@ def margin(
     units = units_of(book, held)
     last = previous_of(book, units, previous, run)
     required = requirement(units, len(book.accounts), run, policy, last, progress=progress)
-    session = Session(book, held, scenarios, run, previous)
+    session = Session(book, held, scenarios, run, required.context, previous)
     return report_of(session, units, required, policy, equity, haircuts)
 
 

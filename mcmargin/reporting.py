@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mcmargin.bars import DAY
 from mcmargin.book import Book
 from mcmargin.collateral import Held
+from mcmargin.components_context import UnitContext
 from mcmargin.equity import Equity
 from mcmargin.errors import DataError
 from mcmargin.files import write_atomically
@@ -120,12 +121,13 @@ class OwnerMargin:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a report was made of, kept for what-ifs on the same scenarios."""
+    """What a report was made of, kept for what-ifs on the same scenarios and for attribution."""
 
     book: Book
     held: Held
     scenarios: Scenarios
     run: Run
+    context: UnitContext
     previous: MarginReport | None
 
     @property
@@ -320,6 +322,29 @@ class MarginReport:
         from mcmargin.whatif import max_leverage
 
         return max_leverage(self, account)
+
+    def attribution(self, by: str | None = None) -> pd.DataFrame:
+        """What each account's margin is made of, before it is rounded to a tick.
+
+        Parameters
+        ----------
+        by : str, optional
+            Add up by `position`, `underlying` or `component` within an account.
+
+        Returns
+        -------
+        DataFrame
+            Columns account, component, kind, instrument, underlying, amount, or those that are
+            added up by; see `mcmargin.attribution`. An account's amounts add up to `unrounded`.
+
+        Raises
+        ------
+        DataError
+            For another `by`, or a report that was read from a file.
+        """
+        from mcmargin.attribution import attribution
+
+        return attribution(self, by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""

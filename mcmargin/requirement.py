@@ -58,17 +58,23 @@ class Previous:
 
 @dataclass(frozen=True, eq=False)
 class Requirement:
-    """Columns of all rows, and the figures of the units of initial margin.
+    """Columns of all rows, and what initial margin was computed from.
 
     Attributes
     ----------
     columns : mapping of str to ndarray of shape (rows,), float64
         In each row's currency.
-    figures : UnitFigures
+    context : UnitContext
+        Of initial margin.
     """
 
     columns: dict[str, Amounts]
-    figures: UnitFigures
+    context: UnitContext
+
+    @property
+    def figures(self) -> UnitFigures:
+        """Of the units of initial margin."""
+        return self.context.figures
 
 
 def requirement(
@@ -97,7 +103,7 @@ def requirement(
         units, run.initial, policy.level, confidence=policy.confidence, progress=progress
     )
     context = UnitContext(units, run.initial, run.initial_companions, policy, policy.level, figures)
-    columns = _gathered(_unit_columns(context), units, accounts)
+    columns, initial = _gathered(_unit_columns(context), units, accounts), context
     calm = None if previous is None else previous.calm
     bars = 1 if previous is None else previous.bars
     _require(columns, policy, calm, bars)
@@ -119,7 +125,7 @@ def requirement(
         # A shorter horizon can cost more: of a hedge that converges at expiry.
         for name in ("margin", "unrounded"):
             columns[name] = np.maximum(columns[name], maintenance[name])
-    return Requirement(columns, figures)
+    return Requirement(columns, initial)
 
 
 def _unit_columns(context: UnitContext) -> dict[str, Amounts]:
