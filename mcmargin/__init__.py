@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mcmargin.surface import VolatilitySurface
     from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
     from mcmargin.verification import Verification, verify
+    from mcmargin.waterfall import MarginChange, attribute
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ __all__ = [
     "Depeg",
     "EngineError",
     "Future",
+    "MarginChange",
     "MarginPolicy",
     "MarginReport",
     "Market",
@@ -67,6 +69,7 @@ __all__ = [
     "TailEstimate",
     "Verification",
     "VolatilitySurface",
+    "attribute",
     "black76",
     "black76_greeks",
     "calibrate",
@@ -110,6 +113,7 @@ _CONTENTS = {
     "reporting": ("MarginReport",),
     "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "verification": ("Verification", "verify"),
+    "waterfall": ("MarginChange", "attribute"),
     "errors": (
         "CalibrationError",
         "DataError",

@@ -8,6 +8,8 @@ and each account's margin is the expected shortfall of its losses, shared out ov
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mcmargin.book import Account, Book
@@ -94,9 +96,11 @@ def margin(
     haircuts = haircuts_of(book, run.initial, policy)
     equity = equity_of(book, run.initial, haircuts)
     units = units_of(book, held)
-    last = previous_of(book, units, previous, run)
-    required = requirement(units, len(book.accounts), run, policy, last, progress=progress)
-    session = Session(book, held, scenarios, run, required.context, previous)
+    before = previous_of(book, units, previous, run)
+    required = requirement(units, len(book.accounts), run, policy, before, progress=progress)
+    # Without its own session: reports that follow one another would keep all of their scenarios.
+    last = None if previous is None else replace(previous, session=None)
+    session = Session(book, held, scenarios, run, required.context, last)
     return report_of(session, units, required, policy, equity, haircuts)
 
 
