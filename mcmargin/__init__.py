@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mcmargin.book import Account, Book, read_positions
     from mcmargin.book_files import read_accounts
     from mcmargin.calibration import calibrate
+    from mcmargin.default_fund import ResourcesToRisk, resources
     from mcmargin.errors import (
         CalibrationError,
         DataError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mcmargin.quotes import read_quotes
     from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios, SimulationPlan, simulate
+    from mcmargin.stress_report import StressReport, stress
     from mcmargin.surface import VolatilitySurface
     from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
     from mcmargin.verification import Verification, verify
@@ -63,9 +65,11 @@ __all__ = [
     "Perpetual",
     "PolicyError",
     "PriceHistory",
+    "ResourcesToRisk",
     "Scenarios",
     "SimulationPlan",
     "Spot",
+    "StressReport",
     "TailEstimate",
     "Verification",
     "VolatilitySurface",
@@ -85,7 +89,9 @@ __all__ = [
     "read_positions",
     "read_prices",
     "read_quotes",
+    "resources",
     "simulate",
+    "stress",
     "value_at_risk",
     "verify",
 ]
@@ -111,6 +117,8 @@ _CONTENTS = {
     "margining": ("margin",),
     "health": ("AccountLeverage", "AccountStatus"),
     "reporting": ("MarginReport",),
+    "stress_report": ("StressReport", "stress"),
+    "default_fund": ("ResourcesToRisk", "resources"),
     "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "verification": ("Verification", "verify"),
     "waterfall": ("MarginChange", "attribute"),

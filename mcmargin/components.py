@@ -20,6 +20,7 @@ from mcmargin.leverage import concentration, leverage_minimum
 from mcmargin.liquidity import liquidity
 from mcmargin.policy import MarginPolicy
 from mcmargin.scenario_market import elapsed_years
+from mcmargin.stress_add_on import add_on
 
 Component: TypeAlias = Callable[[UnitContext], Amounts]
 
@@ -45,6 +46,11 @@ def floor(context: UnitContext) -> Amounts:
         return np.zeros(len(context.units.currencies))
     figures = unit_figures(context.units, context.companions["floor"], context.level, shares=False)
     return np.maximum(figures.expected_shortfall + figures.open_orders, 0.0)
+
+
+def stress_add_on(context: UnitContext) -> Amounts:
+    """Shares of what the worst scenario, and the worse of two tests, exceed base by."""
+    return add_on(context, base(context))
 
 
 def stressed_funding(context: UnitContext) -> Amounts:
@@ -86,6 +92,7 @@ COMPONENTS: Mapping[str, Component] = {
     "base": base,
     "short_option_minimum": short_option_minimum,
     "floor": floor,
+    "stress_add_on": stress_add_on,
     "liquidity": liquidity,
     "concentration": concentration,
     "stressed_funding": stressed_funding,
@@ -96,11 +103,14 @@ COMPONENTS: Mapping[str, Component] = {
 
 def reason_of(name: str, policy: MarginPolicy) -> str:
     """Why a component is charged, for people."""
-    calm = policy.procyclicality
+    calm, stress = policy.procyclicality, policy.stress
+    worst, tests = (stress.scenario_weight, stress.dependence_weight) if stress else (0.0, 0.0)
     return {
         "base": f"expected shortfall at {policy.level:.4g}, worst fills of open orders",
         "short_option_minimum": f"{policy.short_option_minimum:.4g} of notional a short option",
         "floor": f"the same at the volatility of {calm.floor_years if calm else 0:.4g} years",
+        "stress_add_on": f"{worst:.4g} of what the worst stress scenario exceeds base by, and "
+        f"{tests:.4g} of what the worse of concentration and perfect dependence does",
         "liquidity": "spread, order book, impact, and longer close-outs of large positions",
         "concentration": "delta-equivalent amounts of one underlying beyond the free one",
         "leverage_minimum": "notional over the largest leverage of its bracket",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mcmargin.figures import UnitFigures
 from mcmargin.policy import MarginPolicy
+from mcmargin.stressing import StressTable
 from mcmargin.units import Units
 from mcmargin.valuation import Valuation
 
@@ -34,6 +35,8 @@ class UnitContext:
         Of initial or of maintenance margin.
     figures : UnitFigures
         Of the units at this valuation and level.
+    stress : StressTable, optional
+        Of the units, where the policy charges stress scenarios.
     """
 
     units: Units
@@ -42,6 +45,7 @@ class UnitContext:
     policy: MarginPolicy
     level: float
     figures: UnitFigures
+    stress: StressTable | None
 
     @property
     def rates(self) -> Amounts:

@@ -25,6 +25,9 @@ from mcmargin.errors import DataError
 if TYPE_CHECKING:
     from mcmargin.market import Market
     from mcmargin.scenario_market import ScenarioMarket
+    from mcmargin.shocked_market import ShockedMarket
+
+    Paths: TypeAlias = ScenarioMarket | ShockedMarket
 
 HOURS_A_YEAR = 365 * 24.0
 KINDS = ("call", "put")
@@ -58,7 +61,7 @@ class Spot:
         """
         return market.price(self.underlying, self.currency)
 
-    def gain(self, paths: ScenarioMarket) -> Any:
+    def gain(self, paths: Paths) -> Any:
         """Spot price x simple return."""
         return paths.gain(self.underlying, self.currency)
 
@@ -141,7 +144,7 @@ class Perpetual:
         """Price today: the contract's own where it has one, else spot."""
         return market.price(self.price_asset or self.underlying, self.currency)
 
-    def gain(self, paths: ScenarioMarket) -> Any:
+    def gain(self, paths: Paths) -> Any:
         """Price gain less expected funding, on every path."""
         code = self.currency
         start = self.price(paths.market)
@@ -161,7 +164,7 @@ class Perpetual:
         rate = self.stressed_funding_rate if stressed else self.funding_rate
         return rate * self.notional(market) * years * HOURS_A_YEAR / self.funding_hours
 
-    def _basis(self, paths: ScenarioMarket) -> Any:
+    def _basis(self, paths: Paths) -> Any:
         """P'/S' over P/S: lognormal, of mean 1."""
         if not self.basis_volatility:
             return 1.0
@@ -249,7 +252,7 @@ class Future:
         spot = market.price(self.underlying, self.currency)
         return spot * math.exp(self.carry_rate(market) * years)
 
-    def price_on(self, paths: ScenarioMarket) -> Any:
+    def price_on(self, paths: Paths) -> Any:
         """Futures price on every path; after expiry, the spot price that it settled at."""
         years = years_between(paths.time, self.expiry)
         if years <= 0.0:
@@ -263,7 +266,7 @@ class Future:
         volatility = self.basis_volatility * math.sqrt(years / (years + paths.years))
         return spot * _lognormal(volatility * paths.walk(self.name), paths.years * volatility**2)
 
-    def gain(self, paths: ScenarioMarket) -> Any:
+    def gain(self, paths: Paths) -> Any:
         """Price gain on every path; coins of an inverse contract are kept to the horizon."""
         start, price = self.price(paths.market), self.price_on(paths)
         if self.inverse:
@@ -391,7 +394,7 @@ class Option:
             "theta": size * (theta + rate * value / 365.0),
         }
 
-    def gain(self, paths: ScenarioMarket) -> Any:
+    def gain(self, paths: Paths) -> Any:
         """Value change on every path, or pay-off less today's value, kept to the horizon."""
         years = years_between(paths.time, self.expiry)
         if years <= 0.0:
@@ -402,19 +405,19 @@ class Option:
         value -= self.value(paths.market)
         return value
 
-    def _black(self, paths: ScenarioMarket, years: float) -> Any:
+    def _black(self, paths: Paths, years: float) -> Any:
         forward = self._forward_on(paths, years)
         volatility = paths.smile(self.underlying, years, self.strike / forward)
         volatility = volatility * paths.volatility_ratio(self.underlying, years)
         return black76_values(forward, self.strike, volatility, years**0.5, self._sign)
 
-    def _forward_on(self, paths: ScenarioMarket, years: float) -> Any:
+    def _forward_on(self, paths: Paths, years: float) -> Any:
         if self.future is not None:
             return self.future.price_on(paths)
         carry = paths.market.carry.get(self.underlying, 0.0)
         return paths.price(self.underlying, self.currency) * math.exp(carry * years)
 
-    def _pay_off(self, paths: ScenarioMarket) -> Any:
+    def _pay_off(self, paths: Paths) -> Any:
         at_expiry = paths.settled(self.expiry)
         price = self._forward_on(at_expiry, 0.0)
         paid = self.contract_size * (self._sign * (price - self.strike)).clip(0.0, None)

@@ -24,6 +24,7 @@ from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import MarginReport, Session, previous_of, report_of
 from mcmargin.requirement import Run, requirement
 from mcmargin.simulation import Scenarios, thread_count
+from mcmargin.stressing import stress_values
 from mcmargin.surface import VolatilitySurface
 from mcmargin.tail import tail_count
 from mcmargin.units import units_of
@@ -74,8 +75,8 @@ def margin(
         For an asset that the scenarios or the market lack, an expired instrument, a currency
         without rate or risk, or a model older than the policy allows.
     PolicyError
-        For a horizon, floor or stressed period that was not simulated, or too few paths for the
-        level.
+        For a horizon, floor or stressed period that was not simulated, stress scenarios that model
+        or market cannot give, or too few paths for the level.
     """
     policy = MarginPolicy() if policy is None else policy
     market = scenarios.market() if market is None else market
@@ -118,7 +119,8 @@ def run_of(
     Raises
     ------
     PolicyError
-        For a horizon, floor or stressed period that was not simulated.
+        For a horizon, floor or stressed period that was not simulated, and for stress scenarios
+        that model or market cannot give.
     """
     longest = scenarios.plan.horizons[-1]
     initial, maintenance = (
@@ -143,14 +145,17 @@ def run_of(
         return Valuation(instruments, source, market, horizons, memory_limit, threads)
 
     if "stressed" in wanted and part is not None:
-        scenarios = scenarios.mixed(scenarios.companions["stressed"], part.stressed_weight)
+        scenarios = scenarios.stressed(part.stressed_weight)
     floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
     first = valued(scenarios, initial)
     companions = {name: valued(each, initial) for name, each in floors.items()}
+    stress = None
+    if policy.stress is not None and policy.stress.scenario_weight:
+        stress = stress_values(policy.stress, first)
     if maintenance == initial:
-        return Run(first, first, companions, companions)
+        return Run(first, first, companions, companions, stress)
     lower = {name: valued(each, maintenance) for name, each in floors.items()}
-    return Run(first, valued(scenarios, maintenance), companions, lower)
+    return Run(first, valued(scenarios, maintenance), companions, lower, stress)
 
 
 def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:

@@ -18,7 +18,7 @@ from mcmargin.errors import PolicyError
 PRODUCTS = ("spot", "perpetual", "future", "option")
 """Product classes of instruments."""
 
-GRIDS = ("deribit", "okx-major", "okx-other", "paradex")
+GRIDS = ("deribit", "okx-major", "okx-mid", "okx-other", "paradex")
 """Scenario grids that exchanges publish; see `mcmargin.stress_grids`."""
 
 REPLAYS = ("filtered", "raw")
@@ -57,7 +57,7 @@ class StressWindow:
     first, last : str
         ISO dates, both included.
     worst : int
-        How many of the dates worst for an account count; the worst one is its loss.
+        How many of the dates that are worst for an account are listed; the worst is its loss.
     replay : str
         `filtered`: that date's standardised residuals at today's volatility; `raw`: its returns.
     """
@@ -102,6 +102,43 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class GridTerms:
+    """What our source of the exchanges' grids does not give; the defaults are ours.
+
+    Attributes
+    ----------
+    volatility_up, volatility_down : float
+        Relative moves of the implied volatility of an option of 30 days. The default is that of
+        Deribit's former grid, either way.
+    power, floor_days : float
+        A move of an option of n days is (30 / max(floor_days, n))**power times as large; the
+        power is that of Deribit's former grid.
+    extended_weight : float, optional
+        Share of the loss in a move beyond a grid's edge that counts. Where none is given, edge
+        over move, so that a linear position loses as much in each of them as at the edge.
+    """
+
+    volatility_up: float = 0.38
+    volatility_down: float = 0.38
+    power: float = 0.30
+    floor_days: float = 1.0
+    extended_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        plain_numbers(
+            self,
+            volatility_up=(0.0, 100.0, True),
+            volatility_down=(0.0, 1.0, True),
+            power=(0.0, 1.0, True),
+            floor_days=(0.0, 365.0, True),
+        )
+        if self.floor_days == 0.0:
+            raise PolicyError("gridterms: floor_days must be above 0")
+        if self.extended_weight is not None:
+            plain_numbers(self, extended_weight=(0.0, 1.0, True))
+
+
+@dataclass(frozen=True)
 class Stress:
     """Stress scenarios, and the add-on that they make.
 
@@ -110,6 +147,7 @@ class Stress:
     windows : tuple of StressWindow
     grids : mapping of str to str
         Underlying, or `*` for all others, to the name of a published grid, one of `GRIDS`.
+    grid_terms : GridTerms
     gaps : tuple of Gap
     depegs : mapping of str to float
         Currency to the share of its value that it loses.
@@ -122,6 +160,7 @@ class Stress:
 
     windows: tuple[StressWindow, ...] = ()
     grids: Mapping[str, str] = field(default_factory=dict)
+    grid_terms: GridTerms = field(default_factory=GridTerms)
     gaps: tuple[Gap, ...] = ()
     depegs: Mapping[str, float] = field(default_factory=dict)
     scenario_weight: float = 0.0

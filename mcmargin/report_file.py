@@ -53,7 +53,6 @@ def report_to_json(report: MarginReport) -> str:
     fields = _header(report) | {
         "accounts": [asdict(account) for account in report.accounts],
         "owners": report.owners.to_dict("records"),
-        "haircuts": report.haircuts.to_dict("records"),
     }
     return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
 
@@ -129,6 +128,7 @@ def _header(report: MarginReport) -> dict[str, Any]:
         name for name in ReportFile.__dataclass_fields__ if name not in (*TABLES, "policy", "plan")
     ]
     values = {name: asdict(getattr(report, name)) for name in ("policy", "plan")}
-    return {"schema": SCHEMA, **without_infinity(values)} | {
+    haircuts = report.haircuts.to_dict("records")
+    return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
         name: getattr(report, name) for name in others
     }

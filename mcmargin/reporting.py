@@ -86,6 +86,7 @@ class AccountMargin:
     base: float
     short_option_minimum: float
     floor: float
+    stress_add_on: float
     stressed: float
     calm: float
     liquidity: float
@@ -586,8 +587,8 @@ def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]
 _COLUMNS = (
     *("margin", "maintenance", "expected_shortfall", "expected_shortfall_error"),
     *("value_at_risk", "value_at_risk_error", "open_orders", "base", "short_option_minimum"),
-    *("floor", "stressed", "calm", "liquidity", "concentration", "stressed_funding", "total"),
-    *("leverage_minimum", "maintenance_calm"),
+    *("floor", "stress_add_on", "stressed", "calm", "liquidity", "concentration"),
+    *("stressed_funding", "total", "leverage_minimum", "maintenance_calm"),
     *("gross_exposure", "net_exposure", "unrounded", "wrong_way"),
 )
 """Columns of a report, in their order; equity's follow, then the intervals' bounds."""

@@ -18,6 +18,7 @@ from mcmargin.components_context import Amounts, UnitContext
 from mcmargin.figures import UnitFigures, unit_figures
 from mcmargin.policy import MarginPolicy
 from mcmargin.policy_parts import Procyclicality
+from mcmargin.stressing import StressValues, stress_losses
 from mcmargin.units import Units
 from mcmargin.valuation import Valuation
 
@@ -31,12 +32,15 @@ class Run:
     initial, maintenance : Valuation
         The same where maintenance margin has no horizon of its own.
     initial_companions, maintenance_companions : mapping of str to Valuation
+    stress : StressValues, optional
+        Where the policy charges stress scenarios.
     """
 
     initial: Valuation
     maintenance: Valuation
     initial_companions: Mapping[str, Valuation]
     maintenance_companions: Mapping[str, Valuation]
+    stress: StressValues | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,12 @@ def requirement(
     figures = unit_figures(
         units, run.initial, policy.level, confidence=policy.confidence, progress=progress
     )
-    context = UnitContext(units, run.initial, run.initial_companions, policy, policy.level, figures)
+    stress = None
+    if run.stress is not None:
+        stress = stress_losses(units.quantities, units.currencies, run.stress, run.initial)
+    context = UnitContext(
+        units, run.initial, run.initial_companions, policy, policy.level, figures, stress
+    )
     columns, initial = _gathered(_unit_columns(context), units, accounts), context
     calm = None if previous is None else previous.calm
     bars = 1 if previous is None else previous.bars
@@ -115,7 +124,7 @@ def requirement(
             units, run.maintenance, own.level, confidence=policy.confidence, shares=False
         )
         context = UnitContext(
-            units, run.maintenance, run.maintenance_companions, policy, own.level, lower
+            units, run.maintenance, run.maintenance_companions, policy, own.level, lower, stress
         )
         maintenance = _gathered(_unit_columns(context), units, accounts)
         calm = None if previous is None else previous.maintenance_calm
@@ -163,7 +172,7 @@ def _require(
     columns: dict[str, Amounts], policy: MarginPolicy, previous: Amounts | None, bars: int
 ) -> None:
     """Add `stressed`, `calm`, `total` and `margin` to the columns of components."""
-    columns["stressed"] = np.maximum(columns["base"], columns["floor"])
+    columns["stressed"] = np.maximum(columns["base"], columns["floor"]) + columns["stress_add_on"]
     columns["calm"] = calmed(
         columns["stressed"], columns["base"], policy.procyclicality, previous, bars
     )

@@ -215,14 +215,14 @@ class ScenarioMarket:
     def _ratio(self, underlying: str, years: float) -> Any:
         scenarios, xp = self._block.scenarios, self._block.xp
         outlook = self._outlook(underlying, years)
-        bars = _bars(scenarios, years)
+        bars = bars_in(scenarios, years)
         driver = self.market.volatility_asset.get(underlying)
         if driver is not None:
             if driver not in scenarios.assets:
                 raise DataError(
                     f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
                 )
-            fading = outlook.fading(bars) / outlook.fading(_bars(scenarios, INDEX_YEARS))
+            fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
             mean = scenarios.mean_square(driver, self.horizon)
             squared = 1.0 + fading * ((1.0 + self._return(driver)) ** 2 / mean - 1.0)
             return xp.sqrt(xp.maximum(squared, LEAST_SQUARED_SHOCK))
@@ -243,11 +243,11 @@ class ScenarioMarket:
         scenarios = self._block.scenarios
         if underlying not in scenarios.assets:
             raise DataError(f"the model has no asset {underlying!r}, and options on it need one")
-        reach = self.horizon + int(_bars(scenarios, max(years, INDEX_YEARS))) + 1
+        reach = self.horizon + int(bars_in(scenarios, max(years, INDEX_YEARS))) + 1
         return scenarios.outlook(underlying, reach)
 
 
-def _bars(scenarios: Scenarios, years: float) -> float:
+def bars_in(scenarios: Scenarios, years: float) -> float:
     """Bars in some years, at least the next one."""
     return max(1.0, years * 365.0 / scenarios.model.calendar.mean_days)
 

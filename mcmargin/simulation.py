@@ -241,16 +241,23 @@ class Scenarios:
         others = {name: each.to_host() for name, each in self.companions.items()}
         return replace(self, returns=returns, next_variance=next_variance, companions=others)
 
-    def mixed(self, stressed: Scenarios, weight: float) -> Scenarios:
-        """Scenarios whose last paths, a share of all, are another's.
+    def stressed(self, weight: float) -> Scenarios:
+        """Scenarios whose last paths, a share of all, are those of the companion `stressed`.
 
-        Each path is drawn alike in both, so that a share of the observations is stressed.
+        Each path is drawn alike in both, so that a share of the observations is stressed. They are
+        kept, so that a market that moves is valued again on the same.
         """
-        calm = round((1.0 - weight) * self.plan.paths)
-        returns, next_variance = self.returns.copy(), self.next_variance.copy()
-        returns[:, :, calm:] = stressed.returns[:, :, calm:]
-        next_variance[:, :, calm:] = stressed.next_variance[:, :, calm:]
-        return replace(self, returns=returns, next_variance=next_variance)
+        if weight not in self._mixtures:
+            other, calm = self.companions["stressed"], round((1.0 - weight) * self.plan.paths)
+            returns, next_variance = self.returns.copy(), self.next_variance.copy()
+            returns[:, :, calm:] = other.returns[:, :, calm:]
+            next_variance[:, :, calm:] = other.next_variance[:, :, calm:]
+            self._mixtures[weight] = replace(self, returns=returns, next_variance=next_variance)
+        return self._mixtures[weight]
+
+    @cached_property
+    def _mixtures(self) -> dict[float, Scenarios]:
+        return {}
 
     def market(self) -> Market:
         """The model's own latest prices, as a market."""

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from mcmargin.instruments import Balance, Instrument
 from mcmargin.market import Market
 from mcmargin.random_stream import TILE_PATHS
-from mcmargin.scenario_market import PathBlock
+from mcmargin.scenario_market import PathBlock, ScenarioMarket
+from mcmargin.shocked_market import ShockedMarket
 from mcmargin.simulation import Scenarios
 
 SHARE_OF_MACHINE = 4
@@ -120,15 +121,18 @@ class Valuation:
         out = block.xp.empty((len(instruments), block.paths.stop - block.paths.start))
         # No threads: array operations on one instrument's paths are too short to share out.
         for row, item in enumerate(instruments):
-            paths = at[self.horizons[item.product]]
-            gain = item.gain(paths)
-            if item.currency != self.market.currency:
-                # What is owned moves with its currency too: (v + gain) c' - v c.
-                start = item.value(self.market)
-                rate = paths.currency(item.currency)
-                gain = (start + gain) * rate - start * self.market.price(item.currency)
-            out[row] = gain
+            out[row] = value_change(item, at[self.horizons[item.product]])
         return out
+
+
+def value_change(item: Instrument, paths: ScenarioMarket | ShockedMarket) -> Any:
+    """Value change of one unit in every scenario, in the market's currency; float64 [scenarios]."""
+    gain, market = item.gain(paths), paths.market
+    if item.currency == market.currency:
+        return gain
+    # What is owned moves with its currency too: (v + gain) c' - v c.
+    start = item.value(market)
+    return (start + gain) * paths.currency(item.currency) - start * market.price(item.currency)
 
 
 def default_memory_limit() -> int:

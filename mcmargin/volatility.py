@@ -55,7 +55,7 @@ class Volatility:
     def next_variance(
         self, variance: NDArray[np.float64], returns: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Variance of the bar after one whose variance and return are given; [assets]."""
+        """Variance of the bar after one whose variance and return are given; [..., assets]."""
         square = returns * returns
         linear = (
             self.omega + (self.alpha + self.gamma * (returns < 0)) * square + self.beta * variance

@@ -80,9 +80,12 @@ def max_order(
     """Largest order of one instrument; see `MarginReport.max_order`.
 
     A margin is convex in the size of an order: expected shortfall, the worst of several, and
-    amounts proportional to |position| are. So the sizes that leave it at or below a bound that
+    amounts proportional to |position| are, and so is base + w max(stressed - base, 0), which is
+    (1 - w) base + w max(base, stressed). So the sizes that leave it at or below a bound that
     holds at 0 form one interval from 0, and bisection finds its end; where the margin is above
-    the equity to begin with, the bound is the margin itself.
+    the equity to begin with, the bound is the margin itself. Where a floor is above base, or both
+    stress weights add up to more than 1, the interval may not be one: the end that is found is
+    then one beyond which the margin is above the bound.
     """
     if equity is None:
         equity = own_equity(report, account)

@@ -1,5 +1,7 @@
 """Models of known parameters for tests, built without a fit."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mcmargin.bars import BarCalendar
@@ -62,3 +64,10 @@ def make_model(
         history=History(np.empty(0, "datetime64[ns]"), np.empty((0, count)), np.empty((0, count))),
         facts={},
     )
+
+
+def with_history(model, returns, variances):
+    """The model having seen daily bars before its state: returns and variances [bars, assets]."""
+    days = np.arange(len(returns)) + 1 - len(returns)
+    times = model.as_of + days * np.timedelta64(1, "D")
+    return replace(model, history=History(times, np.array(returns), np.array(variances)))

@@ -13,11 +13,13 @@ from mcmargin.market import InstrumentLiquidity
 from mcmargin.policy_parts import (
     Collateral,
     Concentration,
+    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
+    Stress,
 )
 from tests.models import make_model
 from tests.test_collateral import (
@@ -136,6 +138,7 @@ def test_amounts_add_up(scenarios, held, mode, counted, tick, orders):
         concentration=Concentration(free_notional=200.0, rate=0.1),
         leverage=Leverage((LeverageTier(300.0, 20.0), LeverageTier(float("inf"), 4.0))),
         collateral=Collateral(counted),
+        stress=Stress(gaps=(Gap("a0", -0.4), Gap("a0", 0.4)), scenario_weight=0.3),
         tick=tick,
     )
     items = [replace(ITEMS[0], stressed_funding_rate=1e-3), *ITEMS[1:]]

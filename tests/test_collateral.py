@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.policy_parts import Collateral, Leverage, LeverageTier, Liquidity, Maintenance
+from mcmargin.policy_parts import (
+    Collateral,
+    Gap,
+    Leverage,
+    LeverageTier,
+    Liquidity,
+    Maintenance,
+    Stress,
+)
 from mcmargin.simulation import Scenarios, SimulationPlan
 from mcmargin.tail import estimate_tails, expected_shortfall, shortfalls
 from tests.models import make_model
@@ -251,6 +259,35 @@ def test_shortfalls_are_those_of_the_tail(seed):
     for level in (0.9, 0.99, 0.9873):
         expected = estimate_tails(losses, level=level).expected_shortfall
         np.testing.assert_allclose(shortfalls(losses, level=level), expected, rtol=1e-12)
+
+
+def test_stress_is_of_positions_and_collateral_together(scenarios):
+    """A coin falls 30 %: 30 for long 1, 60 with a coin, nothing for short 1 with a coin, of which
+    half is added beyond base. A grid of all others moves coins, and leaves posted cash alone."""
+    rows = [("l", "PERP", 1), ("s", "PERP", -1)]
+    part = Stress(gaps=(Gap("a0", -0.3),), scenario_weight=0.5, dependence_weight=0.0)
+    policy = replace(FIVE_WORST, level=0.9, stress=part)
+    coins = [("l", "a0", 1), ("s", "a0", 1)]
+    book = book_of(rows, coins)
+    report = mm.stress(book, EVEN, policy=policy)
+    assert report.accounts["loss"].tolist() == pytest.approx([60.0, 0.0])
+    assert report.owners["loss"].tolist() == pytest.approx([60.0, 0.0])
+    assert report.scenarios_of("l")["loss"].tolist() == pytest.approx([60.0])
+    margin = mm.margin(book, EVEN, policy=policy)
+    assert margin.figures["stress_add_on"].tolist() == pytest.approx([0.0, 0.0])
+    assert one(margin, "s").margin == pytest.approx(0.0, abs=1e-12)
+    deep = replace(policy, stress=replace(part, gaps=(Gap("a0", -0.9),)))
+    added = mm.margin(book, EVEN, policy=deep).figures["stress_add_on"]
+    assert added.tolist() == pytest.approx([0.5 * (180 - 91.0), 0.0])
+    haircut = replace(policy, collateral=Collateral("haircut"))
+    assert mm.stress(book, EVEN, policy=haircut).accounts["loss"].tolist() == [30.0, -30.0]
+    grid = mm.MarginPolicy(stress=Stress(grids={"*": "okx-major"}))
+    cash = [("l", "EUR", 500), ("l", "USD", 500)]
+    losses = [
+        mm.stress(book_of(rows, [*coins, *more]), scenarios, market_of(), grid).accounts["loss"]
+        for more in ([], cash)
+    ]
+    assert losses[0].tolist() == losses[1].tolist()
 
 
 # With haircuts

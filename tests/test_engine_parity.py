@@ -17,10 +17,11 @@ from mcmargin.engines import cupy_engine, numpy_engine
 from mcmargin.engines.arrays import to_host
 from mcmargin.engines.execution import Execution
 from mcmargin.innovations import empirical_innovations
+from mcmargin.policy_parts import Gap, Maintenance, Stress, StressWindow
 from mcmargin.random_stream import JUMPS, NAMED, lane_of, stream_key
 from mcmargin.simulation import simulate
 from mcmargin.tail import estimate_tails
-from tests.models import MARGINALS, RECURSIONS, make_model
+from tests.models import MARGINALS, RECURSIONS, make_model, with_history
 
 BOUND = {"single": 2e-5, "double": 1e-11}
 KINDS = tuple(RECURSIONS)
@@ -258,3 +259,41 @@ def test_derivative_margins_are_the_same(cupy):
         np.testing.assert_allclose(again.figures["margin"], reports[0].figures["margin"], rtol=1e-9)
     moved = [report.what_if("x", {"F": 3.0}).margin for report in reports]
     assert abs(moved[0] - moved[1]) <= 2e-5 * gross[0]
+
+
+def test_stressed_margins_are_the_same(cupy):
+    """Scenarios are valued on the host; the tails of each underlying alone where the paths lie."""
+    rng = np.random.default_rng(79)
+    model = make_model(("gjr", "garch", "egarch"), "t", "t", variance=4e-4)
+    model = with_history(model, rng.normal(0, 0.03, (50, 3)), np.full((50, 3), 9e-4))
+    ours, peer = both(model, horizon=2, paths=10_000)
+    items = [
+        mm.Spot("S", "a0"),
+        mm.Perpetual("P", "a1"),
+        mm.Perpetual("Q", "a2"),
+        mm.Option("C", "a0", "call", 105.0, "2020-02-01"),
+    ]
+    rows = [(a, item.name, rng.normal(0, 10)) for a in "xyz" for item in items]
+    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
+    book = mm.Book.from_frame(frame, instruments=items)
+    market = mm.Market(model.as_of, dict.fromkeys(model.assets, 100.0), {"a0": 0.5})
+    policy = mm.MarginPolicy(
+        stress=Stress(
+            windows=(StressWindow("then", "2019-12-01", "2019-12-31"),),
+            grids={"*": "deribit"},
+            gaps=(Gap("a1", -0.4),),
+            scenario_weight=0.5,
+        ),
+        maintenance=Maintenance(level=0.95),
+    )
+    reports = [mm.margin(book, scenarios, market, policy) for scenarios in (ours, peer)]
+    gross = reports[1].figures["gross_exposure"].to_numpy()
+    assert (reports[1].figures["stress_add_on"] > 0).all()
+    for name in ("stress_add_on", "stressed", "maintenance", "margin"):
+        a, b = (report.figures[name].to_numpy() for report in reports)
+        assert (np.abs(a - b) <= 2e-5 * gross).all(), name
+    losses = [mm.stress(book, each, market, policy).table.losses for each in (ours, peer)]
+    np.testing.assert_array_equal(*losses)
+    again = mm.MarginReport.from_json(reports[0].to_json())
+    assert mm.verify(again, model, book, engine="numpy").verdict == "within the engine bound"
+    assert mm.verify(again, model, book, engine="cupy").verdict == "equal"

@@ -242,8 +242,8 @@ def test_horizons_that_settlements_add_are_no_change():
 
 
 def test_the_buffer_follows_the_last_report():
-    """Calm times, then a rise that the buffer covers: the charge stays, and the variance's rise is
-    taken back by what the report that follows takes over from the first."""
+    """A rise of variance that the buffer covers: a quarter is charged on top of it, and taken back
+    where the second report follows the first, since it charges what that did."""
     history = History(
         MODEL.as_of - np.arange(9, -1, -1) * DAY, np.full((10, 2), 0.02), np.full((10, 2), 4e-4)
     )
