@@ -68,7 +68,8 @@ def units_of(book: Book, held: Held | None = None) -> Units:
     # Which instruments each account touches, so that an isolated one has a unit for each.
     touched = abs(matrices[0]) + abs(matrices[1]) + abs(matrices[2])
     touched.sort_indices()
-    counts = np.where(isolated, np.diff(touched.indptr), 1)
+    # One that touches none has a unit all the same.
+    counts = np.where(isolated, np.maximum(np.diff(touched.indptr), 1), 1)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     keys = np.repeat(accounts, np.diff(touched.indptr)) * touched.shape[1] + touched.indices
     members = _members(netted, len(accounts))

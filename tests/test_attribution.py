@@ -152,7 +152,9 @@ def test_amounts_add_up(scenarios, held, mode, counted, tick, orders):
     scale = report.figures["gross_exposure"].to_numpy() + 100.0
     for by in (None, "position", "underlying", "component"):
         total = report.attribution(by).groupby("account")["amount"].sum()
-        apart = total.reindex(names).to_numpy() - report.figures["unrounded"].to_numpy()
+        apart = (
+            total.reindex(names, fill_value=0.0).to_numpy() - report.figures["unrounded"].to_numpy()
+        )
         assert (np.abs(apart) <= 1e-12 * scale).all(), by
     margins = report.figures[["unrounded", "margin"]].to_numpy()
     assert (margins[:, 1] >= margins[:, 0] * (1 - 1e-12)).all()

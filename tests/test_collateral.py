@@ -134,6 +134,13 @@ def test_an_isolated_accounts_balances_stand_alone():
     assert account.wrong_way == pytest.approx(48.0)
 
 
+def test_an_isolated_account_of_cash_alone():
+    book = book_of([], [("x", "USD", 5)], accounts=[mm.Account("x", mode="isolated")])
+    report = mm.margin(book, EVEN, policy=FIVE_WORST)
+    assert (one(report).margin, one(report).equity) == (0.0, 5.0)
+    assert len(report.attribution()) == 0
+
+
 def test_an_owner_who_nets_nets_collateral_too():
     """a is short 1, b has the coin: netted nothing is left."""
     accounts = [mm.Account(name, owner="o", netting="net") for name in "ab"]
