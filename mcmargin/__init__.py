@@ -27,12 +27,26 @@ if TYPE_CHECKING:
     from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margining import margin
-    from mcmargin.market import Depeg, Market
+    from mcmargin.market import Depeg, InstrumentLiquidity, Market
     from mcmargin.market_files import read_market
     from mcmargin.model import MarketModel
     from mcmargin.model_file import load_model
     from mcmargin.policy import MarginPolicy
+    from mcmargin.policy_parts import (
+        Collateral,
+        Concentration,
+        Gap,
+        Leverage,
+        LeverageTier,
+        Liquidity,
+        Maintenance,
+        Procyclicality,
+        Resources,
+        Stress,
+        StressWindow,
+    )
     from mcmargin.prices import PriceHistory, read_prices
+    from mcmargin.procyclicality import ProcyclicalityMeasures, procyclicality_measures
     from mcmargin.quotes import read_quotes
     from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios, SimulationPlan, simulate
@@ -50,10 +64,18 @@ __all__ = [
     "AccountStatus",
     "Book",
     "CalibrationError",
+    "Collateral",
+    "Concentration",
     "DataError",
     "Depeg",
     "EngineError",
     "Future",
+    "Gap",
+    "InstrumentLiquidity",
+    "Leverage",
+    "LeverageTier",
+    "Liquidity",
+    "Maintenance",
     "MarginChange",
     "MarginPolicy",
     "MarginReport",
@@ -65,11 +87,16 @@ __all__ = [
     "Perpetual",
     "PolicyError",
     "PriceHistory",
+    "Procyclicality",
+    "ProcyclicalityMeasures",
+    "Resources",
     "ResourcesToRisk",
     "Scenarios",
     "SimulationPlan",
     "Spot",
+    "Stress",
     "StressReport",
+    "StressWindow",
     "TailEstimate",
     "Verification",
     "VolatilitySurface",
@@ -83,6 +110,7 @@ __all__ = [
     "implied_volatility",
     "load_model",
     "margin",
+    "procyclicality_measures",
     "read_accounts",
     "read_instruments",
     "read_market",
@@ -106,7 +134,7 @@ _CONTENTS = {
     "implied": ("implied_volatility",),
     "quotes": ("read_quotes",),
     "surface": ("VolatilitySurface",),
-    "market": ("Depeg", "Market"),
+    "market": ("Depeg", "InstrumentLiquidity", "Market"),
     "market_files": ("read_market",),
     "instruments": ("Future", "Option", "Perpetual", "Spot"),
     "instrument_files": ("read_instruments",),
@@ -114,11 +142,25 @@ _CONTENTS = {
     "book_files": ("read_accounts",),
     "greeks": ("greeks_frame",),
     "policy": ("MarginPolicy",),
+    "policy_parts": (
+        "Collateral",
+        "Concentration",
+        "Gap",
+        "Leverage",
+        "LeverageTier",
+        "Liquidity",
+        "Maintenance",
+        "Procyclicality",
+        "Resources",
+        "Stress",
+        "StressWindow",
+    ),
     "margining": ("margin",),
     "health": ("AccountLeverage", "AccountStatus"),
     "reporting": ("MarginReport",),
     "stress_report": ("StressReport", "stress"),
     "default_fund": ("ResourcesToRisk", "resources"),
+    "procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
     "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "verification": ("Verification", "verify"),
     "waterfall": ("MarginChange", "attribute"),

@@ -42,9 +42,11 @@ def liquidity_costs(context: UnitContext) -> sparse.csr_array:
     columns, units = quantities.indices, quantities.data
     notional = np.abs(units) * valuation.units.notional[columns]
     costs = np.zeros(len(units))
+    order = np.argsort(columns, kind="stable")
+    ends = np.searchsorted(columns[order], np.arange(len(valuation.instruments) + 1))
     for at, item in enumerate(valuation.instruments):
-        here = columns == at
-        if isinstance(item, Balance) or not here.any():
+        here = order[ends[at] : ends[at + 1]]
+        if isinstance(item, Balance) or len(here) == 0:
             continue
         known = valuation.market.liquidity.get(item.name, InstrumentLiquidity())
         spread = part.spread if known.spread is None else known.spread

@@ -1,8 +1,9 @@
-"""Market files: TOML, and the quotes of implied volatility beside it, into a `Market`.
+"""Market files: TOML, and the quotes and order books beside it, into a `Market`.
 
 In: a file whose tables are the market's attributes; a volatility is a number, or names a file of
-quotes in the same folder or below. Out: a `Market`, or a `DataError` that names the file, the table
-and the entry (of quotes, row and column), and the way out.
+quotes in the same folder or below, as an instrument's liquidity names one of levels. Out: a
+`Market`, or a `DataError` that names the file, the table and the entry (of quotes and levels, row
+and column), and the way out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pydantic import Discriminator, Field, Tag, ValidationError
 
 from mcmargin.bars import years_between
 from mcmargin.errors import DataError
-from mcmargin.market import Depeg, Market
+from mcmargin.levels import read_levels
+from mcmargin.market import Depeg, InstrumentLiquidity, Market
 from mcmargin.quotes import read_quotes
 from mcmargin.surface import VolatilitySurface
 from mcmargin.validation import (
@@ -52,6 +54,24 @@ class DepegTable(Row):
 
     probability: Share = Field(description="Of the jump in one bar, 0 to 1.")
     loss: Share = Field(description="Share of its value that the coin loses, 0 to below 1.")
+
+
+class LiquidityTable(Row):
+    """How much of an instrument can be traded, and at what cost."""
+
+    daily_volume: Above0 | None = Field(
+        None,
+        description="Units traded a day, above 0; without it there is no impact beyond levels.",
+    )
+    spread: Least0 | None = Field(
+        None,
+        description="Share of price between best bid and ask (0.001 is 10 bp); none: the policy's.",
+    )
+    levels: Text | None = Field(
+        None,
+        description="Path of the order book, CSV or Parquet, relative to the market file's folder "
+        "and inside it.",
+    )
 
 
 def _kind_of_level(value: Any) -> str:
@@ -120,6 +140,14 @@ class MarketFile(Row):
     depeg: dict[Text, DepegTable] = Field(
         {}, description="Jumps of stablecoins, a table a currency, below."
     )
+    liquidity: dict[Text, LiquidityTable] = Field(
+        {}, description="What closing out costs, a table an instrument, below."
+    )
+    open_interest: dict[Text, Least0] = Field(
+        {},
+        description="Notional of all that is open in each underlying, in currency, for leverage "
+        "that it tightens.",
+    )
 
 
 def read_market(path: str | os.PathLike[str]) -> Market:
@@ -136,7 +164,7 @@ def read_market(path: str | os.PathLike[str]) -> Market:
     ------
     DataError
         For a table or entry that is unknown, missing, of another type or out of its range; for
-        quotes that cannot be used, or that do not lie in the market file's folder.
+        quotes or levels that cannot be used, or that do not lie in the market file's folder.
 
     Examples
     --------
@@ -153,25 +181,41 @@ def read_market(path: str | os.PathLike[str]) -> Market:
         for name, level in file.volatility.items()
     }
     depeg = {code: Depeg(jump.probability, jump.loss) for code, jump in file.depeg.items()}
+    liquidity = {
+        name: InstrumentLiquidity(
+            table.daily_volume,
+            table.spread,
+            **(
+                {} if table.levels is None else read_levels(_levels(Path(path), name, table.levels))
+            ),
+        )
+        for name, table in file.liquidity.items()
+    }
     others = {
         name: getattr(file, name)
         for name in MarketFile.model_fields
-        if name not in ("volatility", "depeg")
+        if name not in ("volatility", "depeg", "liquidity")
     }
     try:
-        return Market(volatility=volatility, depeg=depeg, **others)
+        return Market(volatility=volatility, depeg=depeg, liquidity=liquidity, **others)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def quote_files(path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Files of quotes that a market file names; errors as `read_market`."""
-    levels = _read(path).volatility.items()
-    return tuple(
-        _inside(Path(path), name, level.quotes)
-        for name, level in levels
+def files_beside(path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Files of quotes and levels that a market file names; errors as `read_market`."""
+    file = _read(path)
+    quotes = (
+        _quotes(Path(path), name, level.quotes)
+        for name, level in file.volatility.items()
         if isinstance(level, QuotesTable)
     )
+    levels = (
+        _levels(Path(path), name, table.levels)
+        for name, table in file.liquidity.items()
+        if table.levels is not None
+    )
+    return (*quotes, *levels)
 
 
 def repair_notes(market: Market) -> tuple[str, ...]:
@@ -196,7 +240,11 @@ def _read(path: str | os.PathLike[str]) -> MarketFile:
     except ValidationError as error:
         place, kind, words = first_fault(error)
         if kind == "extra_forbidden":
-            tables: dict[str, type[Row]] = {"depeg": DepegTable, "volatility": QuotesTable}
+            tables: dict[str, type[Row]] = {
+                "depeg": DepegTable,
+                "volatility": QuotesTable,
+                "liquidity": LiquidityTable,
+            }
             known: type[Row] = MarketFile if len(place) == 1 else tables[str(place[0])]
             words += f"; give of {', '.join(known.model_fields)}"
         raise DataError(f"{path}: {_named(place)}: {words}") from None
@@ -212,7 +260,7 @@ def _named(place: tuple[int | str, ...]) -> str:
 
 
 def _surface(path: Path, file: MarketFile, name: str, table: QuotesTable) -> VolatilitySurface:
-    source = _inside(path, name, table.quotes)
+    source = _quotes(path, name, table.quotes)
     frame = read_quotes(source)
     if "strike" in frame and "forward" not in frame:
         if name not in file.spot:
@@ -227,16 +275,26 @@ def _surface(path: Path, file: MarketFile, name: str, table: QuotesTable) -> Vol
     )
 
 
-def _inside(path: Path, name: str, quotes: str) -> Path:
-    """Path of quotes; a market file that comes from elsewhere must not open what is not its own."""
-    where = f"{path}: [volatility] {name}.quotes"
+def _quotes(path: Path, name: str, quotes: str) -> Path:
+    return _inside(path, f"[volatility] {name}.quotes", quotes)
+
+
+def _levels(path: Path, name: str, levels: str) -> Path:
+    return _inside(path, f"[liquidity] {name}.levels", levels)
+
+
+def _inside(path: Path, entry: str, named: str) -> Path:
+    """Path of a file named; a market file that comes from elsewhere must not open what is not its
+    own.
+    """
+    where = f"{path}: {entry}"
     try:
-        folder, target = path.parent.resolve(), (path.parent / quotes).resolve()
+        folder, target = path.parent.resolve(), (path.parent / named).resolve()
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{where}: {quotes!r:.60} is no path ({error})") from None
-    if Path(quotes).is_absolute() or not target.is_relative_to(folder):
+        raise DataError(f"{where}: {named!r:.60} is no path ({error})") from None
+    if Path(named).is_absolute() or not target.is_relative_to(folder):
         raise DataError(
-            f"{where}: {quotes!r} leads out of the market file's folder; put the quotes beside it, "
-            "and name them relative to it"
+            f"{where}: {named!r} leads out of the market file's folder; put the file beside it, "
+            "and name it relative to it"
         )
-    return path.parent / quotes
+    return path.parent / named

@@ -61,7 +61,7 @@ class MarginPolicy:
     max_age_days : float, optional
         How much older than the market the model's state may be.
     name : str
-        For people.
+        What reports call it.
     maintenance, stress, procyclicality, liquidity, concentration, leverage, resources, collateral
         Parts, each of the class of its name; None for none. Without `collateral`, balances count
         jointly.

@@ -32,10 +32,11 @@ class Maintenance:
     Attributes
     ----------
     level : float
+        Confidence level of its expected shortfall, between 0.5 and 1.
     horizon : int, optional
-        Bars; the initial margin's where none is given.
+        Its margin period of risk in bars; the initial margin's where none is given.
     horizons : mapping of str to int
-        Of single product classes.
+        Of single product classes, in bars; `horizon` for the others.
     """
 
     level: float = 0.975
@@ -54,8 +55,9 @@ class StressWindow:
     Attributes
     ----------
     name : str
+        What results call it.
     first, last : str
-        ISO dates, both included.
+        ISO dates in quotes, both included.
     worst : int
         How many of the dates that are worst for an account are listed; the worst is its loss.
     replay : str
@@ -90,6 +92,7 @@ class Gap:
     Attributes
     ----------
     underlying : str
+        Whose price jumps.
     move : float
         As a fraction; -0.3 is a fall of 30 %.
     """
@@ -103,7 +106,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class GridTerms:
-    """What our source of the exchanges' grids does not give; the defaults are ours.
+    """What the sources of the exchanges' grids leave open; the defaults are ours.
 
     Attributes
     ----------
@@ -145,10 +148,14 @@ class Stress:
     Attributes
     ----------
     windows : tuple of StressWindow
+        Times of the history that are lived again.
     grids : mapping of str to str
-        Underlying, or `*` for all others, to the name of a published grid, one of `GRIDS`.
+        Underlying, or `*` for all others, to the name of a published grid: `deribit`, `okx-major`,
+        `okx-mid`, `okx-other` or `paradex`.
     grid_terms : GridTerms
+        What the grids need beside the published moves.
     gaps : tuple of Gap
+        Jumps of one underlying alone.
     depegs : mapping of str to float
         Currency to the share of its value that it loses.
     scenario_weight : float
@@ -191,7 +198,8 @@ class Procyclicality:
     stressed_weight : float
         Share of the lookback's observations that are stressed: at least 0.25 for (b).
     stressed_first, stressed_last : str, optional
-        ISO dates of the stressed period; the worst 250 bars of the history where none are given.
+        ISO dates in quotes, the stressed period; the worst 250 bars of the history where none are
+        given.
     floor_years : float
         Years of volatility under which margin does not fall: 10 for (c).
     speed_limit : float, optional
@@ -280,6 +288,7 @@ class LeverageTier:
         Notional in one underlying that the bracket ends at, in the market's currency; infinite
         for the last.
     max_leverage : float
+        Notional over margin that it allows, 1 to 10,000.
     """
 
     up_to: float

@@ -365,6 +365,24 @@ class MarginReport:
 
         return report_to_parquet(self, path)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """One page for a browser, with tables and charts; written whole where asked.
+
+        Nothing is loaded from elsewhere, and no script runs. Histograms of profit and loss, and
+        what buffer and speed limit did, are on it in the process that made the report.
+
+        Raises
+        ------
+        McMarginError
+            Where jinja2 or matplotlib is not installed (`pip install 'mcmargin[report]'`).
+        """
+        from mcmargin.html_report import report_to_html
+
+        text = report_to_html(self)
+        if path is not None:
+            write_atomically(Path(path), text.encode())
+        return text
+
     @classmethod
     def from_json(cls, text: str, *, source: str = "report") -> MarginReport:
         """Read a report.

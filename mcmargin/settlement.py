@@ -28,16 +28,20 @@ def horizons_needed(
     instruments : iterable of Instrument
     model : MarketModel
     policy : MarginPolicy
-        Its `horizon` is 1 where it names none.
+        Where it names no `horizon`, that is the longest that it names, and 1 where it names none.
     as_of : numpy.datetime64, optional
         Of the market; the model's own by default.
     """
-    by_product = policy.horizons_from(1)
-    needed = {1 if policy.horizon is None else policy.horizon, *policy.horizons.values()}
+    named, part = {1, *policy.horizons.values()}, policy.maintenance
+    if part is not None:
+        named |= {part.horizon or 1, *part.horizons.values()}
+    initial = policy.horizons_from(max(named))
+    maintenance = policy.maintenance_horizons_from(max(named))
+    needed = {*initial.values(), *maintenance.values()}
     start = model.as_of if as_of is None else as_of
     closes = model.calendar.closes_after(model.committed.as_of, max(needed), after=start)
     for item in instruments:
-        own = closes[: by_product[item.product]]
+        own = closes[: max(initial[item.product], maintenance[item.product])]
         for dated in (item, getattr(item, "future", None)):
             if isinstance(dated, (Option, Future)) and start < dated.expiry <= own[-1]:
                 needed.add(int(np.searchsorted(own, dated.expiry)) + 1)

@@ -86,11 +86,11 @@ class ShockedMarket:
         asset = self.market.fx_asset.get(code, code)
         return self.market.price(code) * (1.0 + self._move(asset, code))
 
-    def moves(self, name: str) -> bool:
-        """Whether any scenario moves an asset's price, or a currency's value."""
-        return not {name, self.market.fx_asset.get(name, name)}.isdisjoint(
-            {*self.prices, *self.currencies}
-        )
+    @cached_property
+    def moved(self) -> frozenset[str]:
+        """Assets and currencies whose price or value some scenario moves."""
+        rates = {code for code, asset in self.market.fx_asset.items() if asset in self.prices}
+        return frozenset({*self.prices, *self.currencies, *rates})
 
     def walk(self, name: str) -> Moves:
         """What a named thing's volatility is multiplied by; float64 [count]."""

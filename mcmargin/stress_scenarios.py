@@ -54,9 +54,9 @@ class StressSet:
     listed: int
     shocked: ShockedMarket
 
-    def touches(self, names: Iterable[str]) -> bool:
+    def touches(self, names: frozenset[str]) -> bool:
         """Whether any scenario changes what hangs on some assets and currencies."""
-        return self.shocked.horizon > 0 or any(map(self.shocked.moves, names))
+        return self.shocked.horizon > 0 or not self.shocked.moved.isdisjoint(names)
 
 
 def stress_sets(

@@ -99,7 +99,7 @@ def stress_values(part: Stress, valuation: Valuation) -> StressValues:
     sets = stress_sets(part, items, valuation.scenarios, valuation.market)
     changes = np.zeros((len(items), sum(each.shocked.count for each in sets)))
     values = StressValues(sets, changes)
-    names = [(*assets_of(item), *_currencies_of(item, valuation.market)) for item in items]
+    names = [_names_of(item, valuation.market) for item in items]
     for own, place in zip(sets, values.places, strict=True):
         for row, item in enumerate(items):
             # What a scenario does not touch is worth what it is, to the last bit.
@@ -108,9 +108,11 @@ def stress_values(part: Stress, valuation: Valuation) -> StressValues:
     return values
 
 
-def _currencies_of(item: Instrument, market: Market) -> set[str]:
-    quoted = {market.quoted.get(asset, market.currency) for asset in assets_of(item)}
-    return {item.currency, *quoted}
+def _names_of(item: Instrument, market: Market) -> frozenset[str]:
+    """Assets and currencies that an instrument's value hangs on."""
+    assets = assets_of(item)
+    quoted = (market.quoted.get(asset, market.currency) for asset in assets)
+    return frozenset({*assets, item.currency, *quoted})
 
 
 def stress_losses(
@@ -146,7 +148,8 @@ def stress_losses(
             np.concatenate([each[1] for each in found], axis=1, out=worst)
         return members, worst
 
-    parts = list(parallel(work, range(0, count, size), valuation.threads))
+    blocks = range(0, count, size)
+    parts = list(parallel(work, blocks, min(valuation.threads, len(blocks))))
     members, losses = (np.concatenate(each) for each in zip(*parts, strict=True))
     return StressTable(
         tuple(own for own in values.sets for _ in range(own.listed)), losses, members
@@ -171,7 +174,7 @@ def all_losses(
         for own, place in zip(values.sets, values.places, strict=True):
             part = gains[held, place]
             # As `figures` converts what is gained on paths.
-            if code in market.coins or not own.shocked.moves(code):
+            if code in market.coins or code not in own.shocked.moved:
                 gains[held, place] = part / rate
             else:
                 gains[held, place] = (start + part) / own.shocked.currency(code) - start / rate

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -284,6 +285,7 @@ def shortfalls(losses: Any, *, level: float) -> NDArray[np.float64]:
     return to_host(var + (worst - var[:, None]).sum(axis=1) / float(k))
 
 
+@lru_cache(maxsize=64)
 def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, int]:
     tail = (1 - confidence) / 2
     lowest = int(stats.binom.ppf(tail, count, 1 - level))

@@ -1,14 +1,17 @@
 """docs/files.md: its tables are those of the models that read files, and its examples are read."""
 
+import math
 import re
 import runpy
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mcmargin as mm
+from mcmargin import policy_parts
 from mcmargin.quotes import read_quotes
 from tests.commands import called
 from tests.models import make_model
@@ -25,17 +28,20 @@ def tables():
 def test_tables_are_those_of_the_models(tables):
     """`python tools/schema_tables.py` mends it."""
     assert tables["written"](DOCUMENT) == DOCUMENT
-    for name in tables["MODELS"]:
+    for name in (*tables["MODELS"], *tables["POLICY"]):
         assert DOCUMENT.count(f"<!-- table: {name} -->") == 1
 
 
 def test_every_field_is_described_with_its_default(tables):
     from mcmargin.instrument_files import ROWS
-    from mcmargin.market_files import MarketFile
+    from mcmargin.levels import LevelRow
+    from mcmargin.market_files import LiquidityTable, MarketFile
 
     for model, section in (
         *((row, "## Instruments") for row, _ in ROWS.values()),
         (MarketFile, "## Market"),
+        (LiquidityTable, "In `[liquidity]`"),
+        (LevelRow, "## Levels"),
     ):
         part = DOCUMENT[DOCUMENT.index(section) :]
         for name, field in model.model_fields.items():
@@ -47,7 +53,7 @@ def test_every_field_is_described_with_its_default(tables):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    assert len(blocks) == len(dict(blocks)) == 9
+    assert len(blocks) == len(dict(blocks)) == 11
     for name, text in blocks:
         (folder / name).write_text(text)
     return folder
@@ -67,6 +73,7 @@ def test_examples_are_read_and_belong_together(folder):
     )
     assert book.assets == ("EUR", "USD", "btc")
     assert book.instruments == tuple(sorted(instruments, key=lambda item: item.name))
+    assert market.liquidity["BTC-PERP"].middle == 32_782.0
     totals = mm.greeks_frame(book, market).query("instrument == ''")
     assert totals["currency"].tolist() == ["EUR", "USD"]
 
@@ -86,8 +93,39 @@ def test_the_command_of_the_examples(folder, monkeypatch, capsys):
     assert "fund (EUR)" in text
 
 
+def test_every_part_of_a_policy_has_its_table(tables):
+    """A field without a description has no place in the table, and would fail there."""
+    declared = {each for each in vars(policy_parts).values() if is_dataclass(each)}
+    assert set(tables["POLICY"].values()) == declared | {mm.MarginPolicy}
+    for part in tables["POLICY"].values():
+        assert all(tables["meanings"](part)[each.name] for each in fields(part)), part
+
+
+def test_the_policy_to_start_from(folder, tables):
+    """It shows every field of every part, and works with and without what is commented out."""
+    template = files("mcmargin.templates") / "policy.toml"
+    text = (folder / "policy.toml").read_text()
+    assert template.read_text(encoding="utf-8") == text
+    assert mm.MarginPolicy.from_toml(folder / "policy.toml").name == "house"
+    (folder / "whole.toml").write_text(re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE))
+    whole = mm.MarginPolicy.from_toml(folder / "whole.toml")
+    for part in tables["POLICY"].values():
+        for each in fields(part):
+            assert re.search(rf"\b{each.name}\b( =|\])", text), (part, each.name)
+            if part is mm.MarginPolicy:
+                assert getattr(whole, each.name) is not None, each.name
+
+
+def test_the_policy_of_the_readme(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", readme, flags=re.DOTALL)
+    (tmp_path / "policy.toml").write_text(text)
+    policy = mm.MarginPolicy.from_toml(tmp_path / "policy.toml")
+    assert policy.leverage.tiers[-1] == mm.LeverageTier(math.inf, 10.0)
+
+
 def test_columns_of_quotes(folder):
-    part = DOCUMENT[DOCUMENT.index("## Quotes") :]
+    part = DOCUMENT[DOCUMENT.index("## Quotes") : DOCUMENT.index("## Levels")]
     columns = re.findall(r"^\| `(\w+)` \|", part, flags=re.MULTILINE)
     assert columns == ["expiry", "strike", "log_moneyness", "volatility", "forward"]
     frame = read_quotes(folder / "quotes.csv")

@@ -21,6 +21,8 @@ HEAVY = (
     "rich",
     "sklearn",
     "pydantic",
+    "jinja2",
+    "matplotlib",
 )
 
 
@@ -37,7 +39,7 @@ def test_importing_the_command_line_loads_only_its_own():
 
 def test_simulating_from_a_saved_model_needs_neither_arch_nor_the_command_line():
     assert set(loaded("from mcmargin import load_model, simulate")).isdisjoint(
-        {"arch", "cupy", "typer", "rich", "sklearn", "pydantic"}
+        {"arch", "cupy", "typer", "rich", "sklearn", "pydantic", "jinja2", "matplotlib"}
     )
 
 

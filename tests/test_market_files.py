@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.market_files import DepegTable, MarketFile, quote_files, repair_notes
+from mcmargin.levels import read_levels
+from mcmargin.market import InstrumentLiquidity
+from mcmargin.market_files import (
+    DepegTable,
+    LiquidityTable,
+    MarketFile,
+    files_beside,
+    repair_notes,
+)
 
 TOML = """
 as_of = 2021-01-04T10:00:00+02:00
@@ -42,6 +50,17 @@ USDT = 0.01
 [depeg.USDT]
 probability = 0.001
 loss = 0.4
+
+[liquidity.BTC-PERP]
+daily_volume = 25_000
+spread = 0.0002
+levels = "levels.csv"
+
+[liquidity.ETH]
+spread = 0
+
+[open_interest]
+btc = 2e9
 """
 QUOTES = """expiry,strike,volatility,forward
 2021-01-29,30000,0.9,32200
@@ -52,11 +71,18 @@ QUOTES = """expiry,strike,volatility,forward
 2021-03-26T08:00,34000,0.84,32600
 2021-03-26T08:00,38000,0.82,32600
 """
+LEVELS = """side,price,size
+ask,101,4
+bid,99,5
+bid,98,9
+ask,102.5,1
+"""
 
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "quotes").mkdir()
+    (tmp_path / "levels.csv").write_text(LEVELS)
     (tmp_path / "quotes" / "btc.csv").write_text(QUOTES)
     return tmp_path
 
@@ -75,6 +101,8 @@ def test_a_file_says_all_that_a_market_has_with_its_defaults():
         assert declared.is_required() == (each.name in ("as_of", "spot"))
         assert declared.is_required() or declared.default == default
     assert set(DepegTable.model_fields) == {each.name for each in fields(mm.Depeg)}
+    own = {each.name for each in fields(InstrumentLiquidity)} - {"bids", "asks"}
+    assert set(LiquidityTable.model_fields) == own | {"levels"}
 
 
 def test_a_market_as_it_is_built_by_hand(folder):
@@ -95,10 +123,18 @@ def test_a_market_as_it_is_built_by_hand(folder):
         fx_asset={"USD": "usdeur"},
         fx_volatility={"USDT": 0.01},
         depeg={"USDT": mm.Depeg(0.001, 0.4)},
+        liquidity={
+            "BTC-PERP": InstrumentLiquidity(
+                25_000.0, 0.0002, ((99.0, 5.0), (98.0, 9.0)), ((101.0, 4.0), (102.5, 1.0))
+            ),
+            "ETH": InstrumentLiquidity(spread=0.0),
+        },
+        open_interest={"btc": 2e9},
     )
     market = mm.read_market(write(folder, TOML))
     assert market.fingerprint() == expected.fingerprint()
-    assert quote_files(folder / "market.toml") == (folder / "quotes" / "btc.csv",)
+    beside = (folder / "quotes" / "btc.csv", folder / "levels.csv")
+    assert files_beside(folder / "market.toml") == beside
     assert repair_notes(market) == ()
 
 
@@ -153,6 +189,8 @@ def test_quotes_lie_in_the_market_files_folder(folder, way):
     }
     with pytest.raises(mm.DataError, match=r"\[volatility\] btc\.quotes: .* leads out of the"):
         mm.read_market(write(folder, TOML.replace("quotes/btc.csv", ways[way])))
+    with pytest.raises(mm.DataError, match=r"\[liquidity\] BTC-PERP\.levels: .* leads out of the"):
+        mm.read_market(write(folder, TOML.replace('"levels.csv"', f'"{ways[way]}"')))
     # Absolute paths are refused even of files in the folder: it could move.
     inside = str(folder / "quotes" / "btc.csv")
     with pytest.raises(mm.DataError, match="leads out of"):
@@ -234,6 +272,31 @@ BAD = {
         'as_of = "2021-02-01"\n' + SPOT + '[volatility]\nbtc = {quotes = "quotes/good.csv"}\n',
         "good.csv: row 2: expiry 2021-01-29 is not after 2021-02-01",
     ),
+    "liquidity no table": (
+        SHORT + SPOT + "[liquidity]\nA = 1\n",
+        "[liquidity] A: 1 is not a table",
+    ),
+    "unknown entry of liquidity": (
+        SHORT + SPOT + "[liquidity.A]\nvolume = 1\n",
+        "[liquidity] A.volume: is unknown; give of daily_volume, spread, levels",
+    ),
+    "no volume": (
+        SHORT + SPOT + "[liquidity.A]\ndaily_volume = 0\n",
+        "[liquidity] A.daily_volume: must be above 0, not 0",
+    ),
+    "negative spread": (
+        SHORT + SPOT + "[liquidity.A]\nspread = -0.1\n",
+        "[liquidity] A.spread: must be 0 or more, not -0.1",
+    ),
+    "no levels": (SHORT + SPOT + '[liquidity.A]\nlevels = "none.csv"\n', "none.csv: cannot be rea"),
+    "levels wrong": (
+        SHORT + SPOT + '[liquidity.A]\nlevels = "quotes/good.csv"\n',
+        "good.csv: columns expiry, strike, volatility, forward; exactly side, price, size are need",
+    ),
+    "negative open interest": (
+        SHORT + SPOT + "[open_interest]\nbtc = -1\n",
+        "[open_interest] btc: must be 0 or more, not -1",
+    ),
     "given twice": (SHORT + SPOT + SPOT, "not TOML (Cannot declare ('spot',) twice"),
 }
 
@@ -252,3 +315,38 @@ def test_bad_markets(folder, case):
 def test_files_that_are_not_there(tmp_path):
     with pytest.raises(mm.DataError, match=r"none\.toml: cannot be read \(No such file"):
         mm.read_market(tmp_path / "none.toml")
+
+
+BAD_LEVELS = {
+    "negative price": ("ask,101,4", "ask,-101,4", "row 2, column 'price': must be above 0, not"),
+    "no size": ("bid,98,9", "bid,98,0", "row 4, column 'size': must be above 0, not"),
+    "empty size": ("bid,98,9", "bid,98,", "row 4, column 'size': is missing; give it"),
+    "text": ("bid,98,9", "bid,98,many", "row 4, column 'size': 'many' is not a number"),
+    "side": ("bid,98,9", "buy,98,9", "row 4, column 'side': 'buy' is unknown; give 'bid' or 'ask'"),
+    "bids out of order": ("bid,98,9", "bid,99.5,9", "row 4, column 'price': bid 99.5 is not below"),
+    "a price twice": ("bid,98,9", "bid,99,9", "row 4, column 'price': bid 99 is not below the 99"),
+    "asks out of order": (
+        "ask,102.5,1",
+        "ask,100,1",
+        "row 5, column 'price': ask 100 is not above",
+    ),
+    "crossed": ("bid,99,5", "bid,101,5", "row 3: the order book is crossed: bid 101 of row 3, ask"),
+    "column": ("side,price,size", "side,price,units", "columns side, price, units; exactly side"),
+    "empty": (LEVELS, "side,price,size\n", "no levels; give at least one"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD_LEVELS))
+def test_bad_levels(folder, case):
+    before, after, message = BAD_LEVELS[case]
+    path = folder / "levels.csv"
+    path.write_text(LEVELS.replace(before, after))
+    with pytest.raises(mm.DataError, match=rf"levels\.csv: {re.escape(message)}"):
+        mm.read_market(write(folder, TOML))
+
+
+def test_levels_of_one_side_and_as_parquet(folder):
+    path = folder / "levels.parquet"
+    rows = {"side": ["ask", "ask"], "price": [101, 102], "size": [4.0, 1.0]}
+    pd.DataFrame(rows).to_parquet(path)
+    assert read_levels(path) == {"bids": (), "asks": ((101.0, 4.0), (102.0, 1.0))}

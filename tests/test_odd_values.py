@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+from typing import get_type_hints
 
 import numpy as np
 import pyarrow
@@ -11,7 +12,9 @@ import pytest
 import mcmargin as mm
 from mcmargin.book_files import AccountRow, PositionTable
 from mcmargin.instrument_files import COLUMNS, ROWS
+from mcmargin.levels import LevelRow, read_levels
 from mcmargin.market_files import MarketFile
+from mcmargin.policy_words import policy_in_words
 
 TERMS = {
     "spot": {},
@@ -42,7 +45,7 @@ def outcome(read, path):
     """1 where a file is read, 0 where it is refused."""
     try:
         read(path)
-    except mm.DataError as error:
+    except (mm.DataError, mm.PolicyError) as error:
         assert str(error).startswith(str(path.parent))
         assert "\n" not in str(error)
         return 0
@@ -66,7 +69,10 @@ def test_instruments_of_toml(product, tmp_path):
 
 def test_markets(tmp_path):
     path, read = tmp_path / "m.toml", 0
-    forms = ("{}", "{{btc = {}}}", "{{USDT = {{probability = {}, loss = 0}}}}", '{{"{{x}}" = {}}}')
+    forms = (
+        *("{}", "{{btc = {}}}", "{{USDT = {{probability = {}, loss = 0}}}}", '{{"{{x}}" = {}}}'),
+        *("{{btc = {{spread = {}}}}}", "{{btc = {{levels = {}}}}}"),
+    )
     for field in (*MarketFile.model_fields, "odd"):
         for value in (form.format(value) for form in forms for value in TOML):
             table = {"as_of": "2021-01-01", "spot": "{btc = 1}"} | {field: value}
@@ -75,7 +81,55 @@ def test_markets(tmp_path):
     assert read > 0
 
 
-@pytest.mark.parametrize("kind", [*ROWS, "account", "position"])
+TABLES = {
+    "maintenance": {},
+    "stress": {},
+    "procyclicality": {},
+    "liquidity": {},
+    "concentration": {"free_notional": "1", "rate": "0"},
+    "leverage": {"tiers": "[{up_to = inf, max_leverage = 5}]"},
+    "resources": {},
+    "collateral": {},
+}
+
+
+def read_policy(path):
+    policy = mm.MarginPolicy.from_toml(path)
+    assert all(step.sentences for step in policy_in_words(policy))
+    policy.to_toml(path.with_name("again.toml"))
+    assert mm.MarginPolicy.from_toml(path.with_name("again.toml")) == policy
+
+
+def test_policies(tmp_path):
+    path, read = tmp_path / "p.toml", 0
+    for field in (*mm.MarginPolicy.__dataclass_fields__, "version", "odd"):
+        for value in (form.format(value) for form in ("{}", "{{spot = {}}}") for value in TOML):
+            path.write_text(
+                ("" if field == "version" else "version = 1\n") + f"{field} = {value}\n"
+            )
+            read += outcome(read_policy, path)
+    assert read > 0
+
+
+@pytest.mark.parametrize("part", list(TABLES))
+def test_parts_of_policies(part, tmp_path):
+    path, read = tmp_path / "p.toml", 0
+    fields = get_type_hints(mm.MarginPolicy)[part].__args__[0].__dataclass_fields__
+    forms = (
+        *("{}", "{{btc = {}}}", "[{{up_to = {}, max_leverage = 2}}]"),
+        *("[{{up_to = inf, max_leverage = {}}}]", "[{{underlying = {}, move = 0}}]"),
+        *('[{{underlying = "a", move = {}}}]', '[{{name = "w", first = "2008-01-01", last = {}}}]'),
+    )
+    for field in (*fields, "odd", '"{x}"'):
+        for value in (form.format(value) for form in forms for value in (*TOML, "0.9")):
+            table = {name: text for name, text in TABLES[part].items() if name != field}
+            lines = [f"{name} = {each}" for name, each in (table | {field: value}).items()]
+            path.write_text("\n".join(["version = 1", f"[{part}]", *lines]))
+            read += outcome(read_policy, path)
+    assert read > 0
+
+
+@pytest.mark.parametrize("kind", [*ROWS, "account", "position", "level"])
 def test_parquet(kind, tmp_path):
     path, read = tmp_path / "t.parquet", 0
     row = {"name": "A", "product": kind, "underlying": "a"} | TERMS.get(kind, {})
@@ -85,6 +139,9 @@ def test_parquet(kind, tmp_path):
     if kind == "position":
         reader, fields = mm.read_positions, PositionTable.model_fields
         row = {"account": "a", "instrument": "x", "quantity": 1.0}
+    if kind == "level":
+        reader, fields = read_levels, LevelRow.model_fields
+        row = {"side": "bid", "price": 1.0, "size": 1.0}
     for field in fields:
         for value in CELLS:
             table = pyarrow.table({name: [each] for name, each in (row | {field: value}).items()})

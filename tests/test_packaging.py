@@ -1,4 +1,4 @@
-"""A built wheel holds every module of the package, and the kernels, which lie at top level."""
+"""A built wheel holds every module and template, and the kernels, which lie at top level."""
 
 import shutil
 import subprocess
@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TEMPLATES = ROOT / "mcmargin" / "templates"
 
 
 def test_a_wheel_holds_modules_and_kernels(tmp_path):
@@ -23,7 +24,8 @@ def test_a_wheel_holds_modules_and_kernels(tmp_path):
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "mcmargin").rglob("*.py")}
     kernels = {f"mcmargin/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.*")}
-    assert found == modules | kernels | {"mcmargin/py.typed"}
+    templates = {f"mcmargin/templates/{path.name}" for path in TEMPLATES.iterdir()}
+    assert found == modules | kernels | templates | {"mcmargin/py.typed"}
 
 
 def test_kernels_are_found_where_this_runs():

@@ -8,6 +8,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.bars import BarCalendar
+from mcmargin.policy_parts import Maintenance
 from mcmargin.settlement import horizons_needed
 from tests.models import make_model
 
@@ -63,3 +64,34 @@ def test_what_has_expired_settles_nowhere():
 
 def test_a_policy_without_a_horizon_has_one_bar():
     assert horizons_needed([option("2020-06-26")], WORKDAYS, mm.MarginPolicy()) == (1,)
+
+
+LONGEST = {
+    "of the product classes": (mm.MarginPolicy(horizons={"option": 5}), (5,)),
+    "of maintenance": (mm.MarginPolicy(maintenance=Maintenance(horizon=3)), (3,)),
+    "beside a shorter one of maintenance": (
+        mm.MarginPolicy(horizons={"option": 4}, maintenance=Maintenance(horizon=1)),
+        (1, 4),
+    ),
+    "its own": (
+        mm.MarginPolicy(horizon=2, maintenance=Maintenance(horizons={"option": 5})),
+        (2, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(LONGEST))
+def test_every_horizon_of_a_policy_is_simulated_and_no_other(case):
+    """margin() takes the longest simulated for what a policy leaves open, and so does this."""
+    policy, expected = LONGEST[case]
+    item = option("2020-06-26")
+    assert horizons_needed([item], WORKDAYS, policy) == expected
+    rows = pd.DataFrame({"account": ["x"], "instrument": ["C"], "quantity": [-1.0]})
+    book = mm.Book.from_frame(rows, instruments=[item])
+    scenarios = mm.simulate(WORKDAYS, horizons=expected, paths=2000, seed=1)
+    assert mm.margin(book, scenarios, MARKET, policy).accounts[0].margin > 0
+
+
+def test_settlements_inside_the_longer_horizon_of_maintenance():
+    policy = mm.MarginPolicy(horizon=1, maintenance=Maintenance(horizon=5))
+    assert horizons_needed([option("2020-01-04T12:00")], WORKDAYS, policy) == (1, 3, 5)

@@ -118,7 +118,7 @@ def test_a_currency_moves_with_its_asset_and_beyond_it():
     # Quoted in dollars and held in euro, it is worth the same dollars.
     np.testing.assert_allclose(value_change(ITEMS[1], given), np.zeros(3), atol=1e-14)
     assert given.currency("USDT").tolist() == [1.0, 1.0, 1.0]
-    assert (given.moves("EUR"), given.moves("USDT"), given.moves("a0")) == (True, False, False)
+    assert given.moved == {"a2", "EUR"}
 
 
 def test_a_basis_of_futures_grows_with_their_time_to_expiry():

@@ -1,20 +1,26 @@
-"""Write the tables of docs/files.md from the models that files are read with.
+"""Write the tables of docs/files.md from the models and dataclasses that files are read with.
 
     python tools/schema_tables.py
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and a test holds them up to date.
 """
 
+import inspect
 import re
 import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from mcmargin import policy_parts as parts
 from mcmargin.book_files import AccountRow, BalanceTable, PositionTable
 from mcmargin.instrument_files import ROWS, NamedRow
-from mcmargin.market_files import DepegTable, MarketFile, QuotesTable
+from mcmargin.levels import LevelRow
+from mcmargin.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
+from mcmargin.policy import MarginPolicy
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
 
@@ -34,35 +40,103 @@ MODELS = {
     "market": MarketFile.model_fields,
     "volatility": QuotesTable.model_fields,
     "depeg": DepegTable.model_fields,
+    "liquidity": LiquidityTable.model_fields,
+    "levels": LevelRow.model_fields,
 }
-KINDS = {str: "text", float: "number", bool: "true or false", np.datetime64: "time"}
+POLICY = {
+    "policy": MarginPolicy,
+    "policy maintenance": parts.Maintenance,
+    "policy procyclicality": parts.Procyclicality,
+    "policy stress": parts.Stress,
+    "policy stress window": parts.StressWindow,
+    "policy grid terms": parts.GridTerms,
+    "policy gap": parts.Gap,
+    "policy liquidity": parts.Liquidity,
+    "policy concentration": parts.Concentration,
+    "policy leverage": parts.Leverage,
+    "policy leverage tier": parts.LeverageTier,
+    "policy resources": parts.Resources,
+    "policy collateral": parts.Collateral,
+}
+KINDS = {
+    str: "text",
+    float: "number",
+    int: "whole number",
+    bool: "true or false",
+    np.datetime64: "time",
+}
 
 
 def kind(annotation):
     """What a field takes, in a word."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is tuple:
+        return "list of tables" if is_dataclass(inner[0]) else "list"
+    if is_dataclass(annotation):
+        return "table"
     if origin in (Annotated, list, Union, types.UnionType):
         return kind(inner[0])
-    return {Literal: "text", dict: "table", tuple: "list"}.get(origin) or KINDS[annotation]
+    return {Literal: "text", dict: "table", Mapping: "table"}.get(origin) or KINDS[annotation]
 
 
-def default(field):
+def default(value):
     """What stands in for a field that is not given."""
-    if field.is_required():
-        return "needed"
-    if field.default in (None, {}, ()):
+    if is_dataclass(value):
+        return "as below"
+    if value is None or value in ({}, (), ""):
         return "none"
-    if isinstance(field.default, bool):
-        return str(field.default).lower()
-    return f"{field.default:g}" if isinstance(field.default, float) else field.default
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, (int, float)) else value
+
+
+def model_rows(model):
+    """Cells of each field of a pydantic model."""
+    for name, field in model.items():
+        own = "needed" if field.is_required() else default(field.default)
+        yield name, kind(field.annotation), own, field.description
+
+
+def dataclass_rows(part):
+    """Cells of each field of a dataclass, its meaning from the docstring."""
+    types, told = get_type_hints(part), meanings(part)
+    for field in fields(part):
+        value = field.default if field.default_factory is MISSING else field.default_factory()
+        meaning = told[field.name]
+        if (inner := part_of(types[field.name])) is not None:
+            meaning = f"{inspect.getdoc(inner).partition(chr(10))[0].rstrip('.')}; below."
+        own = "needed" if value is MISSING else default(value)
+        yield field.name, kind(types[field.name]), own, meaning
+
+
+def part_of(annotation):
+    """The dataclass that a field is, if it is one; not that of which it lists several."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return part_of(get_args(annotation)[0])
+    return annotation if is_dataclass(annotation) else None
+
+
+def meanings(part):
+    """Descriptions of a numpydoc section Attributes, by field."""
+    _, _, section = inspect.getdoc(part).partition("Attributes\n----------\n")
+    told, names = {}, ()
+    for line in section.splitlines():
+        if not line.strip():
+            break
+        if line.startswith(" "):
+            told |= {name: f"{told[name]} {line.strip()}".strip() for name in names}
+        else:
+            names = tuple(name.strip() for name in line.partition(" : ")[0].split(","))
+            told |= dict.fromkeys(names, "")
+    # In Markdown a bar would end the cell.
+    return {name: meaning.replace("|", "\\|") for name, meaning in told.items()}
 
 
 def table(name):
     """A model's table in Markdown, its description with every field."""
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
-    for field, declared in MODELS[name].items():
-        cells = (f"`{field}`", kind(declared.annotation), default(declared), declared.description)
-        lines.append(f"| {' | '.join(cells)} |")
+    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows(POLICY[name])
+    lines += [f"| `{field}` | {' | '.join(cells)} |" for field, *cells in rows]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcmargin.cli.app import bar, say
-from mcmargin.errors import DataError, PolicyError
+from mcmargin.errors import DataError, ModelFileError, PolicyError
 from mcmargin.files import check_destination
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mcmargin.market import Market
     from mcmargin.model import MarketModel
     from mcmargin.policy import MarginPolicy
+    from mcmargin.reporting import MarginReport
     from mcmargin.simulation import Scenarios
 
 Positions = Annotated[
@@ -61,8 +62,30 @@ OrderFile = Annotated[
         show_default="none",
     ),
 ]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="TOML: what is charged, in place of --level, --horizon and --product-horizon; "
+        "'policy init' writes one.",
+        show_default="the expected shortfall",
+    ),
+]
+PreviousFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--previous",
+        metavar="REPORT",
+        help="The last report's JSON, which a policy's buffer and speed limit go by.",
+        show_default="none",
+    ),
+]
 Horizon = Annotated[
-    int, typer.Option(metavar="BARS", help="Margin period of risk, in bars of the prices.")
+    int | None,
+    typer.Option(
+        metavar="BARS", help="Margin period of risk, in bars of the prices.", show_default="2"
+    ),
 ]
 ProductHorizon = Annotated[
     list[str] | None,
@@ -73,7 +96,10 @@ ProductHorizon = Annotated[
         show_default="the horizon",
     ),
 ]
-Level = Annotated[float, typer.Option(metavar="SHARE", help="Confidence level: 0.99 is 99 %.")]
+Level = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="Confidence level: 0.99 is 99 %.", show_default="0.99"),
+]
 
 
 @dataclass(frozen=True)
@@ -91,9 +117,9 @@ class BookFiles:
         given = (self.positions, self.instruments, self.market, self.accounts, self.orders)
         check_destination(output, inputs=(*others, *(path for path in given if path is not None)))
         if self.market is not None:
-            from mcmargin.market_files import quote_files
+            from mcmargin.market_files import files_beside
 
-            check_destination(output, inputs=quote_files(self.market))
+            check_destination(output, inputs=files_beside(self.market))
 
     def read(self, *, currency: str | None = None) -> tuple[Book, Market | None]:
         """Read all of them, telling what a repair of quotes changed.
@@ -148,16 +174,60 @@ def pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:
     return out
 
 
-def margin_policy(level: float, horizon: int, product_horizon: list[str] | None) -> MarginPolicy:
-    """Policy of the options."""
+def margin_policy(
+    file: Path | None,
+    level: float | None,
+    horizon: int | None,
+    product_horizon: list[str] | None,
+) -> MarginPolicy:
+    """Policy of the file, or else of the options.
+
+    Raises
+    ------
+    PolicyError
+        For options beside a file, whose fingerprint would not be that of what was charged, and a
+        file without a horizon, which nothing else here gives.
+    """
     from mcmargin.policy import MarginPolicy
 
+    if file is not None:
+        options = {"--level": level, "--horizon": horizon, "--product-horizon": product_horizon}
+        for name, given in options.items():
+            if given not in (None, []):
+                raise PolicyError(f"{name} and --policy: give one of them, or set it in {file}")
+        policy = MarginPolicy.from_toml(file)
+        if policy.horizon is None:
+            raise PolicyError(f"{file}: horizon is missing; give it in bars, such as horizon = 2")
+        return policy
     horizons = {}
     for product, bars in pairs("--product-horizon", "option=5", product_horizon).items():
         if not (bars.isascii() and bars.isdigit()):
             raise PolicyError(f"--product-horizon {product}: {bars!r} is no whole number of bars")
         horizons[product] = int(bars)
-    return MarginPolicy(level=level, horizon=horizon, horizons=horizons)
+    return MarginPolicy(
+        level=0.99 if level is None else level,
+        horizon=2 if horizon is None else horizon,
+        horizons=horizons,
+    )
+
+
+def read_report(path: Path) -> MarginReport:
+    """Read a report's JSON.
+
+    Raises
+    ------
+    ModelFileError
+        Where there is none.
+    """
+    from mcmargin.reporting import MarginReport
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ModelFileError(f"{path}: not a margin report: it is not text") from None
+    return MarginReport.from_json(text, source=str(path))
 
 
 def scenarios_of(
@@ -167,6 +237,7 @@ def scenarios_of(
     seed: int,
     engine: str,
     precision: str,
+    policy: MarginPolicy | None = None,
 ) -> Scenarios:
     """Simulate with a progress bar, for every command that needs scenarios."""
     from mcmargin.simulation import simulate
@@ -177,6 +248,7 @@ def scenarios_of(
             horizons=horizons,
             paths=paths,
             seed=seed,
+            policy=policy,
             engine=engine,
             precision=precision,
             progress=progress,

@@ -16,12 +16,15 @@ from mcmargin.cli.inputs import (
     Level,
     MarketFile,
     OrderFile,
+    PolicyFile,
     Positions,
+    PreviousFile,
     ProductHorizon,
     margin_policy,
+    read_report,
     scenarios_of,
 )
-from mcmargin.errors import ModelFileError
+from mcmargin.errors import DataError
 from mcmargin.files import check_destination, write_atomically
 
 
@@ -33,6 +36,8 @@ def margin(
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -46,18 +51,27 @@ def margin(
     form: Annotated[
         Format, typer.Option("--format", help="How the report reads, unless it is Parquet.")
     ] = Format.table,
-    horizon: Horizon = 2,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Page to write besides, with charts, in one file for a browser.",
+            show_default="none",
+        ),
+    ] = None,
+    horizon: Horizon = None,
     product_horizon: ProductHorizon = None,
-    level: Level = 0.99,
+    level: Level = None,
     paths: Paths = 100_000,
     seed: Seed = 7,
     engine: Engine = "auto",
     precision: Precision = "single",
 ) -> None:
-    """Margin every account: expected shortfall over the margin period of risk.
+    """Margin every account: expected shortfall over the margin period of risk, or by a policy.
 
     Amounts are in the account's currency; 'verify' reads the json. The bars at which options and
-    futures settle inside the horizon are simulated, too. docs/files.md describes the files.
+    futures settle inside the horizon are simulated, too, and the volatility of other times, where
+    a policy asks for it. docs/files.md describes the files.
 
     Example: mcmargin margin model.npz positions.csv --format json -o report.json
     """
@@ -67,16 +81,24 @@ def margin(
 
     files = BookFiles(positions, instruments, market, accounts, orders)
     written = () if output is None else _written(output)
-    for path in written:
-        files.check_output(path, model)
-    policy = margin_policy(level, horizon, product_horizon)
+    others = [path for path in (policy, previous) if path is not None]
+    for path in (*written, *(() if html is None else (html,))):
+        files.check_output(path, model, *others)
+    if html is not None:
+        from mcmargin.html_report import check_installed
+
+        check_installed()
+        if html.resolve() in [path.resolve() for path in written]:
+            raise DataError(f"{html}: --html and --output are one file; name two")
+    charged = margin_policy(policy, level, horizon, product_horizon)
+    last = None if previous is None else read_report(previous)
     (book, priced), fitted = files.read(), load_model(model)
     horizons = horizons_needed(
-        book.instruments, fitted, policy, None if priced is None else priced.as_of
+        book.instruments, fitted, charged, None if priced is None else priced.as_of
     )
-    scenarios = scenarios_of(fitted, horizons, paths, seed, engine, precision)
+    scenarios = scenarios_of(fitted, horizons, paths, seed, engine, precision, charged)
     with bar("Margining") as progress:
-        report = margin(book, scenarios, priced, policy, progress=progress)
+        report = margin(book, scenarios, priced, charged, previous=last, progress=progress)
     if output is not None and is_parquet(output):
         report.to_parquet(output)
     else:
@@ -90,6 +112,9 @@ def margin(
             print(text, end="")
         else:
             write_atomically(output, text.encode())
+    if html is not None:
+        report.to_html(html)
+        written = (*written, html)
     for path in written:
         say(f"Wrote {path}.")
 
@@ -154,6 +179,15 @@ def verify(
     ] = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            "--previous",
+            metavar="REPORT",
+            help="JSON that 'margin --previous' was given.",
+            show_default="none",
+        ),
+    ] = None,
     engine: Engine = "auto",
 ) -> None:
     """Recompute a report from its seed: equal, within the engine bound, or different.
@@ -163,20 +197,15 @@ def verify(
 
     Example: mcmargin verify report.json model.npz positions.csv
     """
-    from mcmargin import MarginReport, load_model, verify
+    from mcmargin import load_model, verify
 
-    try:
-        text = report.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelFileError(f"{report}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ModelFileError(f"{report}: not a margin report: it is not text") from None
-    filed = MarginReport.from_json(text, source=str(report))
+    filed = read_report(report)
+    last = None if previous is None else read_report(previous)
     files = BookFiles(positions, instruments, market, accounts, orders)
     fitted = load_model(model)
     book, priced = files.read(currency=filed.market.get("currency") if market is None else None)
     with bar("Simulating") as progress:
-        outcome = verify(filed, fitted, book, priced, engine=engine, progress=progress)
+        outcome = verify(filed, fitted, book, priced, last, engine=engine, progress=progress)
     print(outcome.verdict)
     for reason in outcome.reasons:
         say(reason)

@@ -19,11 +19,14 @@ from mcmargin.cli.inputs import (
     Level,
     MarketFile,
     OrderFile,
+    PolicyFile,
     Positions,
+    PreviousFile,
     ProductHorizon,
     margin_policy,
     pairs,
     read_market_aloud,
+    read_report,
     scenarios_of,
 )
 
@@ -53,10 +56,12 @@ def what_if(
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
     form: ResultFormat = Format.table,
-    horizon: Horizon = 2,
+    horizon: Horizon = None,
     product_horizon: ProductHorizon = None,
-    level: Level = 0.99,
+    level: Level = None,
     paths: Paths = 100_000,
     seed: Seed = 7,
     engine: Engine = "auto",
@@ -75,7 +80,8 @@ def what_if(
     report = _report(
         BookFiles(positions, instruments, market, accounts, orders),
         model,
-        margin_policy(level, horizon, product_horizon),
+        margin_policy(policy, level, horizon, product_horizon),
+        previous,
         (paths, seed, engine, precision),
     )
     before, after = report.account(account), report.what_if(account, trades)
@@ -101,9 +107,11 @@ def max_order(
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
-    horizon: Horizon = 2,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
+    horizon: Horizon = None,
     product_horizon: ProductHorizon = None,
-    level: Level = 0.99,
+    level: Level = None,
     paths: Paths = 100_000,
     seed: Seed = 7,
     engine: Engine = "auto",
@@ -119,7 +127,8 @@ def max_order(
     report = _report(
         BookFiles(positions, instruments, market, accounts, orders),
         model,
-        margin_policy(level, horizon, product_horizon),
+        margin_policy(policy, level, horizon, product_horizon),
+        previous,
         (paths, seed, engine, precision),
     )
     print(repr(report.max_order(account, instrument, side=side, equity=equity)))
@@ -172,19 +181,24 @@ def greeks(
 
 
 def _report(
-    files: BookFiles, model: Path, policy: MarginPolicy, plan: tuple[int, int, str, str]
+    files: BookFiles,
+    model: Path,
+    policy: MarginPolicy,
+    previous: Path | None,
+    plan: tuple[int, int, str, str],
 ) -> MarginReport:
     """Margins on fresh scenarios, which serve every instrument that a trade may be in."""
     from mcmargin import load_model, margin
     from mcmargin.settlement import horizons_needed
 
+    last = None if previous is None else read_report(previous)
     (book, market), fitted = files.read(), load_model(model)
     horizons = horizons_needed(
         book.known.values(), fitted, policy, None if market is None else market.as_of
     )
-    scenarios = scenarios_of(fitted, horizons, *plan)
+    scenarios = scenarios_of(fitted, horizons, *plan, policy)
     with bar("Margining") as progress:
-        return margin(book, scenarios, market, policy, progress=progress)
+        return margin(book, scenarios, market, policy, previous=last, progress=progress)
 
 
 def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:

@@ -1,0 +1,61 @@
+"""Commands on policies: what one does, and one to start from."""
+
+from __future__ import annotations
+
+import textwrap
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcmargin.cli.app import app, say
+from mcmargin.files import check_destination, write_atomically
+
+policies = typer.Typer(no_args_is_help=True, help="Check a margin policy, or start one.")
+app.add_typer(policies, name="policy")
+
+WIDTH = 100
+
+
+@policies.command()
+def check(
+    policy: Annotated[
+        Path, typer.Argument(metavar="POLICY", help="TOML; docs/files.md has every field.")
+    ],
+) -> None:
+    """Say in words what a policy does, step by step, or name the field that is wrong.
+
+    Example: mcmargin policy check policy.toml
+    """
+    from mcmargin.policy import MarginPolicy
+    from mcmargin.policy_words import policy_in_words
+
+    read = MarginPolicy.from_toml(policy)
+    print(f"{read.name or policy.name}, fingerprint {read.fingerprint()}")
+    for step in policy_in_words(read):
+        print(f"\n{step.name} = {step.formula}" if step.formula else f"\n{step.name}")
+        for sentence in step.sentences:
+            print(textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="    "))
+
+
+@policies.command()
+def init(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write.", show_default="print it"
+        ),
+    ] = None,
+) -> None:
+    """Write a policy to start from, with every field and a word on each.
+
+    Example: mcmargin policy init -o policy.toml
+    """
+    text = (files("mcmargin.templates") / "policy.toml").read_text(encoding="utf-8")
+    if output is None:
+        print(text, end="")
+        return
+    check_destination(output, inputs=(output,))
+    write_atomically(output, text.encode())
+    say(f"Wrote {output}.")

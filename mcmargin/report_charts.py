@@ -1,0 +1,226 @@
+"""Charts of a margin report, as SVG that stands in a page.
+
+In: names and amounts. Out: SVG text, the same for the same figures: no script, nothing loaded from
+elsewhere, and names as plain text whatever is in them. matplotlib is imported on first use.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH = 4.0
+"""Inches of a chart; on a phone they are all of the screen."""
+
+CHARGE, RELIEF, TOTAL, TAIL = "#3b7ab8", "#2f9e73", "#22313f", "#c8553d"
+MUTED = "#8a97a3"
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mcmargin",
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": TOTAL,
+    "ytick.labelcolor": TOTAL,
+    "text.color": TOTAL,
+    "legend.frameon": False,
+}
+
+LONGEST_NAME = 22
+BINS = 120
+
+
+def margins_chart(
+    names: Sequence[str], margins: NDArray[np.float64], errors: NDArray[np.float64]
+) -> str:
+    """Margins as bars, with the interval of their expected shortfall.
+
+    Parameters
+    ----------
+    names : sequence of str
+    margins : ndarray of shape (n,)
+    errors : ndarray of shape (2, n)
+        How far the interval reaches below and above.
+    """
+
+    def draw(ax: Any) -> None:
+        ax.barh(range(len(names)), margins, color=CHARGE, height=0.65)
+        ax.errorbar(
+            margins, range(len(names)), xerr=errors, fmt="none", ecolor=TOTAL, capsize=2.5, lw=1
+        )
+        _named_rows(ax, names)
+
+    return _drawn("margins", len(names), draw)
+
+
+def waterfall_chart(key: str, steps: Sequence[tuple[str, float]]) -> str:
+    """Amounts one after another, and what they come to.
+
+    Parameters
+    ----------
+    key : str
+        Its own on the page.
+    steps : sequence of (str, float)
+        The last is the sum of the others.
+    """
+    amounts = np.array([amount for _, amount in steps])
+    ends = np.cumsum(amounts[:-1])
+    starts = np.concatenate([[0.0], ends[:-1], [0.0]])
+
+    def draw(ax: Any) -> None:
+        colors = [CHARGE if amount >= 0 else RELIEF for amount in amounts[:-1]] + [TOTAL]
+        ax.barh(range(len(steps)), amounts, left=starts, color=colors, height=0.65)
+        for row, end in enumerate(ends):
+            ax.plot([end, end], [row - 0.33, row + 1.33], color=MUTED, lw=0.6)
+        reach = max(float((starts + np.maximum(amounts, 0.0)).max()), 0.0)
+        for row, (start, amount) in enumerate(zip(starts, amounts, strict=True)):
+            ax.annotate(
+                short(amount),
+                (max(start, start + amount), row),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        ax.set_xlim(min(0.0, float((starts + np.minimum(amounts, 0.0)).min())), 1.2 * reach or 1.0)
+        _named_rows(ax, [name for name, _ in steps])
+
+    return _drawn(key, len(steps), draw)
+
+
+def contributions_chart(key: str, names: Sequence[str], amounts: NDArray[np.float64]) -> str:
+    """Shares of the expected shortfall by position; a hedge's is negative."""
+
+    def draw(ax: Any) -> None:
+        colors = [CHARGE if amount >= 0 else RELIEF for amount in amounts]
+        ax.barh(range(len(names)), amounts, color=colors, height=0.65)
+        ax.axvline(0.0, color=MUTED, lw=0.8)
+        _named_rows(ax, names)
+
+    return _drawn(key, len(names), draw)
+
+
+def histogram_chart(
+    key: str, gains: NDArray[np.float64], value_at_risk: float, expected_shortfall: float
+) -> str:
+    """Profit and loss of all but the outermost paths, with VaR and ES marked."""
+    low, high = np.quantile(gains, [0.0005, 0.9995])
+    low = min(low, -1.35 * expected_shortfall)
+    counts, edges = np.histogram(gains, BINS, (low, high if high > low else low + 1.0))
+
+    def draw(ax: Any) -> None:
+        ax.stairs(counts, edges, fill=True, color=CHARGE, alpha=0.45)
+        beyond = edges[1:] <= -value_at_risk
+        if beyond.any():
+            last = int(np.flatnonzero(beyond)[-1]) + 1
+            ax.stairs(counts[:last], edges[: last + 1], fill=True, color=TAIL)
+        for name, at, side in (("ES", expected_shortfall, -1), ("VaR", value_at_risk, 1)):
+            ax.axvline(-at, ymax=0.9, color=TAIL, lw=1.2)
+            ax.annotate(
+                f"{name} {short(at)}",
+                (-at, 0.9),
+                xycoords=("data", "axes fraction"),
+                xytext=(3 * side, 0),
+                textcoords="offset points",
+                ha="left" if side > 0 else "right",
+                va="top",
+            )
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+
+    return _drawn(key, 8, draw)
+
+
+def change_chart(
+    names: Sequence[str],
+    last: NDArray[np.float64],
+    needed: NDArray[np.float64],
+    charged: NDArray[np.float64],
+) -> str:
+    """What was charged last, what is needed now, and what is charged."""
+
+    def draw(ax: Any) -> None:
+        rows = range(len(names))
+        for row, points in enumerate(zip(last, needed, charged, strict=True)):
+            ax.plot([min(points), max(points)], [row, row], color=MUTED, lw=1, zorder=1)
+        ax.scatter(last, rows, s=26, facecolors="white", edgecolors=TOTAL, label="charged last")
+        ax.scatter(needed, rows, s=50, marker="|", color=TAIL, label="needed now", zorder=3)
+        ax.scatter(charged, rows, s=26, color=CHARGE, label="charged now")
+        ax.set_xlim(left=0.0)
+        _named_rows(ax, names)
+        ax.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1.2)
+
+    return _drawn("change", len(names) + 1, draw)
+
+
+def short(amount: float) -> str:
+    """An amount in three figures.
+
+    Examples
+    --------
+    >>> short(1_234_567.0), short(-950.0), short(0.00123), short(0.0)
+    ('1.23M', '-950', '0.00123', '0')
+    """
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "k")):
+        if abs(amount) >= size:
+            return f"{amount / (1e3 if letter == 'k' else size):.3g}{letter}"
+    return f"{amount:,.0f}" if abs(amount) >= 100 else f"{amount:.3g}"
+
+
+def shortened(name: str) -> str:
+    """A name that fits beside a chart.
+
+    Examples
+    --------
+    >>> shortened("a name of more than 22 letters")
+    'a name of more than 2…'
+    """
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _named_rows(ax: Any, names: Sequence[str]) -> None:
+    # Dollar signs in names are no mathematics.
+    ax.set_yticks(range(len(names)), [shortened(name) for name in names], parse_math=False)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
+    """SVG of one chart, high enough for its rows."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # The browser has letters that the font which measures the text lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = Figure(figsize=(WIDTH, 0.5 + 0.21 * rows), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return _inline(key, buffer.getvalue())
+
+
+def _inline(key: str, text: str) -> str:
+    """An SVG file as an element of a page that scales and shares no name with others."""
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    head, _, rest = text.partition(">")
+    head = re.sub(r' (width|height|version|xmlns(:\w+)?)="[^"]*"', "", head)
+
+    def own(tag: re.Match[str]) -> str:
+        named = re.sub(r'\bid="', f'id="{key}-', tag[0])
+        return re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", named).replace("xlink:href", "href")
+
+    return f'{head} aria-hidden="true">{re.sub("<[^<>]+>", own, rest)}'.strip()
