@@ -6,11 +6,17 @@
 // its bounds. A branch on an asset's kind is uniform in a thread block.
 
 // One asset's constants, as the engine lays them out in `coefficients` [assets, COEFFICIENTS].
-const int COEFFICIENTS = 11;
+const int COEFFICIENTS = 9;
 template <typename T>
 struct Asset {
-    T omega, alpha, gamma, beta, start, lowest, highest, scale, diagonal, lower_power, upper_power;
+    T omega, alpha, gamma, beta, start, lowest, highest, scale, diagonal;
 };
+
+// One asset's marginal table: g at the nodes, then ln(g / g at the edge) at the knots of the lower
+// and of the upper tail, which are even in ln(|x| / edge).
+const int TAIL_INTERVALS = 32;
+const int KNOTS_A_UNIT = 4;
+const int TABLE_WIDTH = TABLE_INTERVALS + 1 + 2 * (TAIL_INTERVALS + 1);
 
 // Steps whose draws are loaded together: one load a thread would leave the memory waiting.
 const int AHEAD = 4;
@@ -19,9 +25,9 @@ const int AHEAD = 4;
 const int EGARCH = 1;
 const int TABLED = 2;
 
-// Marginal transform g: straight lines within the table, powers of |x| beyond its edges.
+// Marginal transform g: straight lines in x within the table, of logarithms beyond its edges.
 template <typename T>
-__device__ inline T transform(T x, const T* __restrict__ table, T edge, const Asset<T>& asset) {
+__device__ inline T transform(T x, const T* __restrict__ table, T edge) {
     const T held = fmin(fmax(x, -edge), edge);
     const T step = 2 * edge / T(TABLE_INTERVALS), nodes_a_unit = T(TABLE_INTERVALS) / (2 * edge);
     const int node = min(int((held + edge) * nodes_a_unit), TABLE_INTERVALS - 1);
@@ -30,7 +36,10 @@ __device__ inline T transform(T x, const T* __restrict__ table, T edge, const As
     const T share = (held - (T(node) * step - edge)) * nodes_a_unit;
     T g = left + share * (table[node + 1] - left);
     if (fabs(x) > edge) {
-        g *= pow(fabs(x) / edge, x < 0 ? asset.lower_power : asset.upper_power);
+        const T position = log(fabs(x) / edge) * KNOTS_A_UNIT;
+        const int knot = min(int(position), TAIL_INTERVALS - 1);
+        const T* tail = table + TABLE_INTERVALS + 1 + (x < 0 ? 0 : TAIL_INTERVALS + 1) + knot;
+        g *= exp(tail[0] + (position - T(knot)) * (tail[1] - tail[0]));
     }
     return g;
 }
@@ -65,7 +74,7 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
     if (path >= paths || first_path + path >= all_paths) return;
     const Asset<T> asset = *reinterpret_cast<const Asset<T>*>(coefficients + at * COEFFICIENTS);
     const bool egarch = kinds[at] & EGARCH, tabled = kinds[at] & TABLED;
-    const T* table = tables + at * (TABLE_INTERVALS + 1);
+    const T* table = tables + at * TABLE_WIDTH;
     const i64 state = at * paths + path;
     T total = first ? T(0) : total_state[state];
     T h = first ? asset.start : variance_state[state];
@@ -93,7 +102,7 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
             const int step = done + i;
             if (step == steps) break;
             T z = drawn[i];
-            if (SOURCE == 0) z = tabled ? transform(z, table, edge, asset) : z * asset.scale;
+            if (SOURCE == 0) z = tabled ? transform(z, table, edge) : z * asset.scale;
             const T eps = sqrt(h) * z;
             total += total * eps + eps;
             if (total < floor) {

@@ -54,14 +54,18 @@ def calibrate(
     own_history : bool
         Fit each asset on all of its own closes instead of the common dates alone. Where its
         own bars are shorter than the joint ones (a coin that trades at weekends beside a
-        share), the fitted variance is scaled to the joint bars, and the facts say by how much.
+        share), the fitted variance and its persistence are carried to the joint bars
+        (`refilter`), and the facts say by how much.
     factors : int, optional
         Common factors in place of a full correlation matrix, for many assets.
     correlation_lookback : int, optional
-        Newest common bars that the dependence is fitted on; all by default.
+        Newest common bars that the dependence is fitted on; all by default. With `historical`
+        dependence `MarketModel.update` keeps as many dates, and lets the oldest go.
     correlation_half_life : float, optional
-        Bars in which a date loses half its weight in the correlation. With it,
-        `MarketModel.update` moves the correlation too; without, the correlation stays.
+        Bars in which a date loses half its weight in the correlation, which is then that of
+        normal scores, so that no single bar turns it about (`fit_dependence`). With it
+        `MarketModel.update` moves the correlation too, to what a calibration at that bar would
+        find with the model's degrees of freedom; without, the correlation stays.
     warm_start : MarketModel, optional
         An earlier model: its parameters start the optimiser where asset and kinds agree.
     jobs : int, optional
@@ -105,12 +109,18 @@ def calibrate(
         fits.append(fit)
         if progress is not None:
             progress(len(fits), len(joint.assets))
-    ratios = np.ones(len(fits))
+    ratios, own_bars = np.ones((2, len(fits)))
     if own_history:
-        ratios = _bar_ratios(prices, joint)
+        ratios, own_bars = _bar_ratios(prices, joint)
         fits = [
-            refilter(fit, column, ratio=float(ratio))
-            for fit, column, ratio in zip(fits, joint.returns.T, ratios, strict=True)
+            refilter(
+                fit,
+                joint.returns[:, at],
+                ratio=float(ratios[at]),
+                bars=float(own_bars[at]),
+                asset=joint.assets[at],
+            )
+            for at, fit in enumerate(fits)
         ]
     residuals = np.column_stack([fit.residuals for fit in fits])
     state = FilterState(
@@ -123,7 +133,13 @@ def calibrate(
     mean, std = window.mean(axis=0), window.std(axis=0)
     if dependence == "historical":
         window = (window - mean) / std
-    law = fit_dependence(window, dependence, factors=factors, half_life=correlation_half_life)
+    law = fit_dependence(
+        window,
+        dependence,
+        factors=factors,
+        half_life=correlation_half_life,
+        lookback=correlation_lookback,
+    )
     marginals = tuple(fit.innovations for fit in fits)
     return MarketModel(
         assets=joint.assets,
@@ -142,7 +158,13 @@ def calibrate(
             joint.times, joint.returns, np.column_stack([fit.variances for fit in fits])
         ),
         facts=_facts(
-            prices, joint, fits, bar_variance_ratio=ratios, residual_mean=mean, residual_std=std
+            prices,
+            joint,
+            fits,
+            bar_variance_ratio=ratios,
+            own_bars=own_bars,
+            residual_mean=mean,
+            residual_std=std,
         ),
     )
 
@@ -169,14 +191,21 @@ def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
     return [own_returns(prices, asset).returns[:, 0] for asset in prices.assets]
 
 
-def _bar_ratios(prices: PriceHistory, joint: ReturnHistory) -> NDArray[np.float64]:
-    """Variance of a joint bar over that of an own bar, over the joint dates; [assets]."""
-    ratios = np.empty(len(joint.assets))
+def _bar_ratios(
+    prices: PriceHistory, joint: ReturnHistory
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance of a joint bar over that of an own bar, and own bars in a joint one; [assets].
+
+    Both over the joint dates.
+    """
+    ratios, bars = np.empty((2, len(joint.assets)))
     for at, asset in enumerate(joint.assets):
         own = own_returns(prices, asset)
         inside = (own.times >= joint.times[0]) & (own.times <= joint.times[-1])
         ratios[at] = joint.returns[:, at].var() / own.returns[inside, 0].var()
-    return ratios
+        # The first joint bar may have begun before; from its end on, both are counted whole.
+        bars[at] = (inside.sum() - 1) / (len(joint.times) - 1)
+    return ratios, bars
 
 
 def _check_lengths(

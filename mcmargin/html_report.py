@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from mcmargin import report_charts as charts
 from mcmargin.checks import plain_time
 from mcmargin.components import reason_of
+from mcmargin.default_fund import resources
 from mcmargin.errors import McMarginError
 from mcmargin.policy_words import bars, percent, policy_in_words
 from mcmargin.reporting import MarginReport
 from mcmargin.requirement import rounded_up
+from mcmargin.stress_report import StressReport, stress
 
 SHOWN = 300
 """Accounts that the tables list."""
@@ -76,7 +78,7 @@ def report_to_html(report: MarginReport) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "time": plain_time, "money": money}
-    largest = _largest_first(report)
+    largest, stressed = _largest_first(report), _stress(report)
     shown = largest.iloc[:SHOWN]
     rows = shown.to_dict("records")
     made = {row["account"]: parts_of(row, report) for row in rows}
@@ -94,7 +96,12 @@ def report_to_html(report: MarginReport) -> str:
         made=made,
         used=[name for name in names if name in seen],
         decimals={row["account"]: decimals_of(row) for row in rows},
-        overview=_overview(report, largest.iloc[:CHARTED]),
+        overview=_overview(report, largest.iloc[:CHARTED], stressed),
+        stress=None if stressed is None else stressed.accounts.set_index("account"),
+        scenarios=0 if stressed is None else stressed.scenarios,
+        fund=None
+        if stressed is None or not report.policy.resources
+        else resources(report, stressed),
         details=[
             _detail(report, row, parts)
             for row in rows[:DETAILED]
@@ -126,7 +133,7 @@ def parts_of(row: Mapping[Any, Any], report: MarginReport) -> tuple[Part, ...]:
             "worst fills of open orders; at least 0, and the short options' least",
         ),
         Part("floor", floored - row["base"], reason_of("floor", policy)),
-        Part("stress", row["stressed"] - floored, "stress add-on"),
+        Part("stress", row["stress_add_on"], reason_of("stress_add_on", policy)),
         Part("buffer, speed limit", row["calm"] - row["stressed"], "against procyclicality"),
         *(
             Part(name.replace("_", " "), row[name], reason_of(name, policy))
@@ -191,7 +198,19 @@ def _totals(report: MarginReport, largest: pd.DataFrame) -> list[dict[str, Any]]
     return [*rows, {"name": f"Gross exposure, {own}", "amount": gross}]
 
 
-def _overview(report: MarginReport, largest: pd.DataFrame) -> list[dict[str, str]]:
+def _stress(report: MarginReport) -> StressReport | None:
+    """Losses in the policy's stress scenarios, where it has any and the book is at hand."""
+    part, session = report.policy.stress, report.session
+    if part is None or session is None:
+        return None
+    if not (part.windows or part.grids or part.gaps or part.depegs):
+        return None
+    return stress(session.book, session.scenarios, session.valuation.market, report.policy)
+
+
+def _overview(
+    report: MarginReport, largest: pd.DataFrame, stressed: StressReport | None
+) -> list[dict[str, str]]:
     """Charts of the largest accounts side by side, in the market's currency."""
     code = report.market["currency"]
     margins, rates = (largest[name].to_numpy(float) for name in ("margin", "rate"))
@@ -211,6 +230,16 @@ def _overview(report: MarginReport, largest: pd.DataFrame) -> list[dict[str, str
             "svg": charts.margins_chart(names, margins * rates, errors * rates),
         }
     ]
+    if stressed is not None:
+        losses = largest["account"].map(stressed.accounts.set_index("account")["loss"])
+        found.append(
+            {
+                "title": f"Stress, {code}",
+                "caption": f"The worst of {stressed.scenarios:,} scenarios of each, beside its "
+                "margin.",
+                "svg": charts.stress_chart(names, margins * rates, losses.to_numpy(float) * rates),
+            }
+        )
     previous = None if report.session is None else report.session.previous
     if previous is None:
         return found
@@ -273,7 +302,9 @@ def _detail(report: MarginReport, row: Mapping[Any, Any], parts: list[Part]) -> 
 def _shares(held: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
     """Names and contributions of the positions that matter most, and of the others together."""
     order = np.argsort(-held["contribution"].abs().to_numpy(), kind="stable")
-    names = held["instrument"].astype(str).to_numpy()[order]
+    # A balance goes by the name of its asset, as a position in it may.
+    posted = held["kind"].map({"collateral": " (collateral)"}).fillna("")
+    names = (held["instrument"].astype(str) + posted).to_numpy()[order]
     amounts = held["contribution"].to_numpy(float)[order]
     if len(names) <= CHARTED:
         return list(names), amounts

@@ -14,6 +14,16 @@ from scipy import special, stats
 from mcmargin.innovations import Innovations
 
 TABLE_INTERVALS = 4096
+TAIL_INTERVALS = 32
+TAIL_SPACING = 0.25
+"""Knots beyond an edge, evenly in ln(|x| / edge): as far as 3,000 edges."""
+
+TABLE_WIDTH = TABLE_INTERVALS + 1 + 2 * (TAIL_INTERVALS + 1)
+"""Numbers of one asset's table: the nodes, then the knots of the lower and the upper tail."""
+
+LEAST_PROBABILITY = 1e-60
+"""Tail probability below which the last line goes on: no draw comes near, and quantiles fail."""
+
 GAUSSIAN_EDGE = 8.75
 """Beyond the largest float64 normal of the stream, 8.66."""
 
@@ -61,6 +71,12 @@ def table_edge(dependence_nu: float) -> float:
 def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
     """Tabulate g = Q o T: from a copula variable x to the asset's innovation.
 
+    Within the edges g is tabulated in x. Beyond them, where the even nodes would be too far
+    apart, ln|g| is tabulated in ln|x|, of which it is nearly a straight line: a power where both
+    tails are powers, and slowly bent where one is not. So the quantiles of a t copula of few
+    degrees of freedom, most of whose extreme draws lie beyond the edge, hold as far as a
+    probability of 1e-12.
+
     Parameters
     ----------
     innovations : Innovations
@@ -69,9 +85,10 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of shape (4099,), float64
-        g at 4,097 nodes evenly over +-`table_edge`, then the powers of |x| by which g grows
-        beyond the lower and the upper edge (its log-log slope there).
+    ndarray of shape (4163,), float64
+        g at 4,097 nodes evenly over +-`table_edge`; then, of the lower and of the upper tail,
+        ln(g / g at the edge) at 33 knots of ln(|x| / edge), 0.25 apart from 0 on. Beyond the
+        last knot the last line goes on.
 
     Examples
     --------
@@ -81,24 +98,36 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
     """
     edge = table_edge(nu)
     x = np.linspace(-edge, edge, TABLE_INTERVALS + 1)
-    lower = np.asarray(special.ndtr(x) if np.isinf(nu) else stats.t.cdf(x, nu))
-    upper = np.asarray(special.ndtr(-x) if np.isinf(nu) else stats.t.sf(x, nu))
     half = TABLE_INTERVALS // 2
+    # By symmetry the upper tail's probabilities are those of the lower.
     g = np.concatenate(
-        [innovations.lower_quantile(lower[:half]), innovations.upper_quantile(upper[half:])]
+        [
+            innovations.lower_quantile(_lower_probability(x[:half], nu)),
+            innovations.upper_quantile(_lower_probability(-x[half:], nu)),
+        ]
     )
-    step = x[1] - x[0]
-    powers = [
-        abs((g[1] - g[0]) / step * edge / g[0]),
-        abs((g[-1] - g[-2]) / step * edge / g[-1]),
-    ]
-    return np.concatenate([g, powers])
+    probability = _lower_probability(
+        -edge * np.exp(TAIL_SPACING * np.arange(TAIL_INTERVALS + 1)), nu
+    )
+    reached = probability > LEAST_PROBABILITY
+    tails = []
+    for quantile in (innovations.lower_quantile, innovations.upper_quantile):
+        grown = np.abs(quantile(probability[reached]))
+        knots = np.log(grown / grown[0])
+        missing = np.arange(1, TAIL_INTERVALS + 2 - len(knots))
+        tails.append(np.concatenate([knots, knots[-1] + missing * (knots[-1] - knots[-2])]))
+    return np.concatenate([g, *tails])
+
+
+def _lower_probability(x: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
+    """Probability that a copula variable lies below x."""
+    return np.asarray(special.ndtr(x) if np.isinf(nu) else stats.t.cdf(x, nu))
 
 
 def marginal_tables(
     marginals: tuple[Innovations, ...], kind: str, nu: float
 ) -> NDArray[np.float64]:
-    """Marginal transforms of all assets, [assets, 4099]; empty where no asset needs one."""
+    """Marginal transforms of all assets, [assets, 4163]; empty where no asset needs one."""
     if kind == "historical" or all(is_scale(marginal, nu) for marginal in marginals):
         return np.empty((0, 0))
     return np.array([marginal_table(marginal, nu) for marginal in marginals])
@@ -109,35 +138,3 @@ def is_scale(innovations: Innovations, nu: float) -> bool:
     if innovations.kind == "normal":
         return bool(np.isinf(nu))
     return innovations.kind == "t" and bool(innovations.parameters[0] == nu)
-
-
-def copula_variables(
-    residuals: NDArray[np.float64], marginals: tuple[Innovations, ...], nu: float
-) -> NDArray[np.float64]:
-    """Copula variables of standardised residuals: the inverse of the marginal transforms.
-
-    Parameters
-    ----------
-    residuals : ndarray of shape (bars, assets), float64
-    marginals : tuple of Innovations
-        One an asset.
-    nu : float
-        Degrees of freedom of the copula; infinite for the Gaussian.
-
-    Returns
-    -------
-    ndarray of shape (bars, assets), float64
-        Held to +-`table_edge`.
-
-    Examples
-    --------
-    >>> normal = Innovations("normal", np.empty(0))
-    >>> copula_variables(np.array([[1.5]]), (normal,), np.inf).round(6).item()
-    1.5
-    """
-    edge = table_edge(nu)
-    x = np.linspace(-edge, edge, TABLE_INTERVALS + 1)
-    out = np.empty_like(residuals)
-    for at, marginal in enumerate(marginals):
-        out[:, at] = np.interp(residuals[:, at], marginal_table(marginal, nu)[:-2], x)
-    return out

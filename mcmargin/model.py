@@ -18,10 +18,9 @@ from mcmargin.bars import BarCalendar
 from mcmargin.dependence import Dependence
 from mcmargin.errors import DataError
 from mcmargin.innovations import Innovations
-from mcmargin.marginals import copula_variables
 from mcmargin.prices import PriceHistory, joint_returns
 from mcmargin.updates import record_update, update_summary
-from mcmargin.volatility import Volatility
+from mcmargin.volatility import VARIANCE_FLOOR, Volatility
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +93,8 @@ class MarketModel:
         After the last closed bar; every update starts here.
     state : FilterState
         What simulation starts from: `committed`, or a provisional state within a bar.
-    tables : ndarray of shape (assets, 4099) or (0, 0), float64
-        Marginal transforms (`mcmargin.dependence.marginal_table`); empty for `historical`.
+    tables : ndarray of shape (assets, 4163) or (0, 0), float64
+        Marginal transforms (`mcmargin.marginals.marginal_table`); empty for `historical`.
     calendar : BarCalendar
         When bars close.
     history : History
@@ -175,11 +174,9 @@ class MarketModel:
         state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
         dependence = self.dependence
         if dependence.kind == "historical":
-            dates = np.vstack([dependence.residuals, self._standardised(np.array(residuals))])
-            dependence = replace(dependence, residuals=dates)
+            dependence = dependence.with_dates(self._standardised(np.array(residuals)))
         elif np.isfinite(dependence.half_life):
-            bars = np.array(residuals)
-            dependence = dependence.moved(copula_variables(bars, self.innovations, dependence.nu))
+            dependence = dependence.moved(np.vstack([self.history.residuals, residuals]))
         record = record_update(
             self.facts.get("update"),
             self.assets,
@@ -224,14 +221,24 @@ class MarketModel:
         return update_summary(self.facts["update"]) if "update" in self.facts else ""
 
     def fit_report(self) -> str:
-        """Text for people: the dates joined, updates since, each asset's fit and fallbacks."""
+        """Text for people: the dates joined, updates since, each asset's fit and fallbacks.
+
+        And on how many of the bars since its history began a variance was held at its floor.
+        """
         lines = [str(self.facts.get("join", "")), self.update_report()]
+        variances = self.history.variances
+        held = dict(zip(self.assets, (variances <= self.volatility.floor).sum(axis=0), strict=True))
         for asset, fit in self.facts.get("fits", {}).items():
             lines.append(
                 f"{asset}: {fit['volatility']}, {fit['innovations']}, "
                 f"persistence {fit['persistence']:.4f}"
                 + (f" (fell back: {'; '.join(fit['refused'])})" if fit["refused"] else "")
             )
+            if held[asset]:
+                lines[-1] += (
+                    f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
+                    f"{len(variances)} bars"
+                )
         return "\n".join(line for line in lines if line)
 
     @cached_property

@@ -29,7 +29,7 @@ from mcmargin.innovations import Innovations
 from mcmargin.model import FilterState, History, MarketModel
 from mcmargin.volatility import Volatility
 
-SCHEMA = "mcmargin.model/1"
+SCHEMA = "mcmargin.model/2"
 LARGEST_MODEL_BYTES = 2**31
 
 
@@ -73,7 +73,9 @@ def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> Mar
             )
         meta = json.loads(str(arrays["meta"]))
         if meta["schema"] != SCHEMA:
-            raise ModelFileError(f"{path}: schema {meta['schema']!r}, this version reads {SCHEMA}")
+            raise ModelFileError(
+                f"{path}: schema {meta['schema']!r}, this version reads {SCHEMA}; calibrate again"
+            )
         return _from_arrays(arrays, meta)
     except KeyError as error:
         raise ModelFileError(f"{path}: not a model file of {SCHEMA} (it has no {error})") from None
@@ -171,7 +173,10 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Marke
         tuple(meta["kinds"]), *(arrays[f"volatility.{name}"] for name in _VOLATILITY_FIELDS)
     )
     parts: dict[str, Any] = {name: arrays[f"dependence.{name}"] for name in _DEPENDENCE_FIELDS}
-    numbers = {name: float(parts[name]) for name in ("nu", "half_life", "shrinkage")}
+    numbers: dict[str, Any] = {
+        name: float(parts[name]) for name in ("nu", "half_life", "shrinkage")
+    }
+    numbers["lookback"] = int(parts["lookback"])
     dependence = Dependence(**{"kind": meta["dependence"]} | parts | numbers)
     return MarketModel(
         assets=tuple(meta["assets"]),

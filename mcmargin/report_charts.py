@@ -62,6 +62,22 @@ def margins_chart(
     return _drawn("margins", len(names), draw)
 
 
+def stress_chart(
+    names: Sequence[str], margins: NDArray[np.float64], losses: NDArray[np.float64]
+) -> str:
+    """Margins as bars, with the worst stressed loss of each."""
+
+    def draw(ax: Any) -> None:
+        ax.barh(range(len(names)), margins, color=CHARGE, height=0.65, label="margin")
+        ax.scatter(
+            losses, range(len(names)), s=90, marker="|", color=TAIL, lw=2, label="stressed loss"
+        )
+        _named_rows(ax, names)
+        ax.figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
+
+    return _drawn("stress", len(names) + 1, draw)
+
+
 def waterfall_chart(key: str, steps: Sequence[tuple[str, float]]) -> str:
     """Amounts one after another, and what they come to.
 

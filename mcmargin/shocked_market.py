@@ -83,7 +83,7 @@ class ShockedMarket:
 
     def currency(self, code: str) -> Moves:
         """Value of one unit of a currency, in the market's; float64 [count]."""
-        asset = self.market.fx_asset.get(code, code)
+        asset = code if code in self.prices else self.market.fx_asset.get(code, code)
         return self.market.price(code) * (1.0 + self._move(asset, code))
 
     @cached_property

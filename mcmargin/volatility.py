@@ -24,12 +24,21 @@ EGARCH_NODES = 257
 QUADRATURE_NODES = 401
 
 
+VARIANCE_FLOOR = 0.01
+"""Least variance of a filter, as a share of the sample's: a tenth of its volatility."""
+
+
 @dataclass(frozen=True, eq=False)
 class Volatility:
     """Volatility recursions of all assets, on simple returns as fractions.
 
     Linear kinds: h' = omega + (alpha + gamma 1{e < 0}) e**2 + beta h. EGARCH (Nelson 1991):
     ln h' = omega + alpha (|z| - sqrt(2/pi)) + gamma z + beta ln h.
+
+    A filter's variance, of every kind, is held at `floor` or above. A price that stands still for
+    months would otherwise drive EWMA's to 1e-18, and its first move would be billions of standard
+    deviations. A simulation starts from what the filter says; over its few bars no floor is needed
+    but EGARCH's own.
 
     Attributes
     ----------
@@ -52,10 +61,18 @@ class Volatility:
         """Which assets follow EGARCH; bool [assets]."""
         return np.array([kind == "egarch" for kind in self.kinds])
 
+    @property
+    def floor(self) -> NDArray[np.float64]:
+        """Least variance of the filter; float64 [assets]."""
+        return VARIANCE_FLOOR * self.sample_variance
+
     def next_variance(
         self, variance: NDArray[np.float64], returns: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Variance of the bar after one whose variance and return are given; [..., assets]."""
+        """Variance of the bar after one whose variance and return are given; [..., assets].
+
+        At `floor` or above.
+        """
         square = returns * returns
         linear = (
             self.omega + (self.alpha + self.gamma * (returns < 0)) * square + self.beta * variance
@@ -70,7 +87,7 @@ class Volatility:
             + self.beta * log_variance,
             0.0,
         )
-        return np.where(self.is_egarch, np.exp(log_next), linear)
+        return np.maximum(np.where(self.is_egarch, np.exp(log_next), linear), self.floor)
 
 
 def volatility_of(

@@ -6,7 +6,8 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.bars import calendar_of
-from mcmargin.fitting import arch_model_of, fit_asset
+from mcmargin.fitting import AssetFit, arch_model_of, fit_asset, refilter
+from mcmargin.innovations import Innovations
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +66,80 @@ def test_bars_of_other_length_are_scaled(kind):
         2 / 2100
     )
     assert model.facts["fits"]["share"]["bar_variance_ratio"] == pytest.approx(1.0)
+    assert model.facts["fits"]["coin"]["own_bars"] == pytest.approx(1.4, abs=0.005)
+    assert model.facts["fits"]["share"]["own_bars"] == 1.0
     variance = model.state.variance / model.volatility.sample_variance
     np.testing.assert_allclose(variance, 1.0, atol=0.25)
     assert model.facts["fits"]["share"]["weekdays"] == [0, 1, 2, 3, 4]
     assert model.calendar.weekdays == (0, 1, 2, 3, 4)
     assert model.facts["fits"]["coin"]["weekdays"] == [0, 1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("kind", ["garch", "gjr"])
+def test_persistence_is_that_of_joint_returns_simulated(kind):
+    """A coin's days from four times their mean variance, over three weeks beside a share.
+
+    Mondays hold three days. 400,000 paths of normal days: the mean squared joint returns of each
+    week against the model's expectation from the same excess, within 4 standard errors; the
+    persistence of a day, taken for a bar's, is 20 of them away in the third week."""
+    alpha, gamma, beta = {"garch": (0.10, 0.0, 0.85), "gjr": (0.04, 0.12, 0.85)}[kind]
+    p, mean, paths = alpha + gamma / 2 + beta, 1e-4, 400_000
+    rng = np.random.default_rng(59)
+    h, days = np.full(paths, 4 * mean), []
+    for _ in range(21):
+        days.append(np.sqrt(h) * rng.standard_normal(paths))
+        h = mean * (1 - p) + (alpha + gamma * (days[-1] < 0)) * days[-1] ** 2 + beta * h
+    # From a Friday's close: Saturday to Monday, then Tuesday to Friday, three times.
+    weeks = [days[at : at + 7] for at in (0, 7, 14)]
+    squares = [sum(week[:3]) ** 2 + sum(day**2 for day in week[3:]) for week in weeks]
+    fit = AssetFit(
+        kind,
+        np.array([mean * (1 - p), alpha, gamma, beta]),
+        Innovations("normal", np.empty(0)),
+        mean,
+        np.empty(0),
+        np.empty(0),
+        p,
+        0.0,
+        (),
+    )
+    joint = refilter(fit, np.sqrt(1.4 * mean) * rng.standard_normal(500), ratio=1.4, bars=1.4)
+    omega, *_ = joint.parameters
+    assert joint.persistence == pytest.approx(p**1.4)
+    assert omega / (1 - joint.persistence) == pytest.approx(1.4 * mean)
+    shares = joint.parameters[1:] / fit.parameters[1:].clip(1e-300)
+    np.testing.assert_allclose(shares[[0, 2]], p**0.4)
+    # The first week's excess is what the filter starts from; what is left of it is its own.
+    excess = [square.mean() - 7 * mean for square in squares]
+    for week in (1, 2):
+        error = 4 * np.sqrt(squares[week].var() + squares[0].var()) / np.sqrt(paths)
+        assert abs(excess[week] - joint.persistence ** (5 * week) * excess[0]) < error
+    assert abs(excess[2] - p**10 * excess[0]) > 4 * error
+
+
+def test_egarchs_log_variance_fades_over_a_joint_bar_as_over_its_days():
+    """Mean of ln h moved by the ratio's logarithm; an excess is left by beta**r a bar."""
+    parameters = np.array([-0.4, 0.2, -0.05, 0.95])
+    law = Innovations("normal", np.empty(0))
+    fit = AssetFit("egarch", parameters, law, 1e-4, np.empty(0), np.empty(0), 0.95, 0.0, ())
+    returns = 0.02 * np.random.default_rng(3).standard_normal(500)
+    omega, alpha, gamma, beta = refilter(fit, returns, ratio=1.5, bars=1.4).parameters
+    assert beta == pytest.approx(0.95**1.4)
+    assert omega / (1 - beta) == pytest.approx(-0.4 / 0.05 + np.log(1.5))
+    assert alpha / gamma == pytest.approx(-4.0)
+    same = refilter(fit, returns, ratio=1.0, bars=1.0)
+    np.testing.assert_allclose(same.parameters, parameters, rtol=1e-14)
+
+
+def test_a_fit_that_does_not_suit_the_joint_dates_is_refused():
+    """A coin of quiet weekdays and wild weekends: its own variance is not that of joint bars."""
+    law = Innovations("normal", np.empty(0))
+    fit = AssetFit(
+        "constant", np.array([1e-4, 0, 0, 0]), law, 1e-4, np.empty(0), np.empty(0), 0.0, 0.0, ()
+    )
+    returns = 0.05 * np.random.default_rng(3).standard_normal(500)
+    with pytest.raises(mm.CalibrationError, match=r"coin: .*deviation 4\.\d+.*own_history=False"):
+        refilter(fit, returns, ratio=1.4, bars=1.4, asset="coin")
 
 
 def test_weekdays_are_pandas_weekdays():

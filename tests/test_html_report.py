@@ -16,11 +16,14 @@ import mcmargin as mm
 from mcmargin.html_report import parts_of
 from mcmargin.policy_parts import (
     Concentration,
+    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
+    Resources,
+    Stress,
 )
 from mcmargin.report_charts import CHARGE
 from tests.browser import Browser, chromium
@@ -36,6 +39,8 @@ POLICY = mm.MarginPolicy(
     liquidity=Liquidity(spread=0.01),
     concentration=Concentration(free_notional=5000.0, rate=0.05),
     leverage=Leverage((LeverageTier(1000.0, 10.0), LeverageTier(math.inf, 4.0))),
+    stress=Stress(grids={"*": "okx-other"}, gaps=(Gap("a0", 0.4),), scenario_weight=0.5),
+    resources=Resources(cover=2, target_ratio=1.1),
     tick=0.5,
 )
 SCRIPT = "<script>document.title = 'taken'</script>"
@@ -152,9 +157,9 @@ def test_parts_add_up_to_the_margin(report):
             assert all(part.reason for part in parts)
     named = {p.name for row in report.figures.to_dict("records") for p in parts_of(row, report)
              if abs(p.amount) > 1e-9}  # fmt: skip
-    # Every step but the floor and stress, which this policy has not, is taken by some account.
+    # Every step but the floor, which this policy has not, is taken by some account.
     everything = {part.name for part in parts_of(row, report)}
-    assert everything - named == {"floor", "stress", "maintenance"}
+    assert everything - named == {"floor", "maintenance"}
 
 
 def test_the_page_says_what_the_report_says(report, text):
@@ -172,6 +177,20 @@ def test_the_page_says_what_the_report_says(report, text):
         assert sum(values[:-1]) == pytest.approx(values[-1], rel=1e-12, abs=1e-9)
     owner = next(values for name, values in page.rows["accounts"] if name == "fund")
     assert owner == report.owners.set_index("owner").loc["fund", ["margin", "maintenance"]].tolist()
+
+
+def test_stressed_losses_and_the_fund_stand_beside_margins(report, text):
+    session = report.session
+    found = mm.stress(session.book, session.scenarios, session.valuation.market, report.policy)
+    losses = found.accounts.set_index("account")
+    (_, *rows) = Page(text).rows["stress"]
+    for name, values in rows:
+        assert values == [losses.loc[name, "loss"], report.account(name).margin]
+        assert f">{losses.loc[name, 'scenario']}</td>" in text
+    assert len(rows) == len(report.accounts)
+    fund = mm.resources(report, found)
+    assert f'fund of <data value="{fund.fund}">' in text
+    assert f"{fund.ratio:.4f} times the stressed loss; the target of 1.1 is not met." in text
 
 
 def test_nothing_runs_and_nothing_is_loaded(text):
@@ -213,10 +232,12 @@ def test_a_matplotlib_that_is_set_up_otherwise_makes_no_other_page(filed, filed_
 
 def test_a_report_that_was_read_has_all_but_what_needs_its_scenarios(report, text, filed_text):
     accounts = len(report.accounts)
-    # Margins and change, and by account parts, contributions and gains.
-    assert text.count("<svg") == 2 + 3 * accounts
+    # Margins, stress and change, and by account parts, contributions and gains.
+    assert text.count("<svg") == 3 + 3 * accounts
     assert filed_text.count("<svg") == 1 + 2 * accounts
-    assert Page(filed_text).rows == Page(text).rows
+    rows = Page(text).rows
+    del rows["stress"]
+    assert Page(filed_text).rows == rows
 
 
 def test_a_page_lists_the_largest_and_tells_of_the_others():
@@ -288,7 +309,7 @@ def test_the_page_in_a_browser(report, path, browser, width):
     # Nothing reaches beyond the screen, and no chart or letter in it is cut off.
     assert browser.value("document.documentElement.scrollWidth") <= width
     sizes = browser.value(SIZES)
-    assert len(sizes) == 2 + 3 * len(report.accounts)
+    assert len(sizes) == 3 + 3 * len(report.accounts)
     assert all(0 <= left < right <= width and height > 50 for left, right, height in sizes)
     assert browser.value(CUT) == []
     for name, *numbers in browser.value(NUMBERS):

@@ -14,7 +14,13 @@ from scipy import special, stats
 
 from mcmargin.engines.cupy_kernels import kernel, kernel_folder
 from mcmargin.engines.numpy_engine import _mixing
-from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, mixing_table
+from mcmargin.marginals import (
+    MIXING_EDGE,
+    TABLE_INTERVALS,
+    TAIL_INTERVALS,
+    TAIL_SPACING,
+    mixing_table,
+)
 from mcmargin.random_stream import (
     DATES,
     FACTOR_DOUBLE,
@@ -192,10 +198,7 @@ class Case:
     first_path: int = 0
 
 
-NAMES = (
-    *("omega", "alpha", "gamma", "beta", "start", "lowest", "highest", "scale", "diagonal"),
-    *("lower_power", "upper_power"),
-)
+NAMES = ("omega", "alpha", "gamma", "beta", "start", "lowest", "highest", "scale", "diagonal")
 KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
 EGARCH, TABLED = 1, 2
 EDGE = 3.0
@@ -225,13 +228,14 @@ def make_case(
         "highest": 1.4 * variance,
         "scale": draw.uniform(0.5, 1.5, assets),
         "diagonal": draw.uniform(0.5, 1.0, assets),
-        "lower_power": draw.uniform(1.1, 1.4, assets),
-        "upper_power": draw.uniform(0.8, 1.2, assets),
     }
     x = np.linspace(-EDGE, EDGE, TABLE_INTERVALS + 1)
     # A table for every other asset, as where some marginals are mere scales.
     has_table = np.array([tabled and at % 2 == 0 for at in range(assets)])
     powers = 1 + 0.1 * np.arange(1, assets + 1)[:, None]
+    # Logarithms of g over its edge's at the knots, 0 at the edge, of bent lines of many slopes.
+    tails = np.cumsum(draw.uniform(0.1, 0.4, (assets, 2, TAIL_INTERVALS + 1)), axis=2)
+    tails = (tails - tails[:, :, :1]).reshape(assets, -1)
     horizon_of_step = np.full(steps, -1)
     horizon_of_step[np.array(horizons) - 1] = range(len(horizons))
 
@@ -247,7 +251,7 @@ def make_case(
         dates=draw.integers(0, 9, (steps, paths)) if source == 1 else None,
         coefficients=rounded(np.column_stack([columns[name] for name in NAMES])),
         kinds=EGARCH * (np.array(kinds) == "egarch") + TABLED * has_table,
-        tables=rounded(np.sign(x) * np.abs(x) ** powers + 0.05),
+        tables=rounded(np.hstack([np.sign(x) * np.abs(x) ** powers + 0.05, tails])),
         edge=EDGE,
         floor=float(dtype(-0.06)),
         horizon_of_step=horizon_of_step,
@@ -275,7 +279,7 @@ def plain_recursion(case):
                     z += c.diagonal * case.own[at, step]
                 if case.mixing is not None:
                     z *= case.mixing[step]
-                z = transform(case, at, z, c) if case.kinds[at] & TABLED else z * c.scale
+                z = transform(case, at, z) if case.kinds[at] & TABLED else z * c.scale
             e = np.sqrt(h) * z
             total = (1 + total) * (1 + e) - 1
             floored |= total < case.floor
@@ -292,12 +296,18 @@ def plain_recursion(case):
     return returns, variances, floored, capped
 
 
-def transform(case, at, x, c):
+def transform(case, at, x):
+    """Straight lines in x, and beyond the edges of ln|g| in ln|x|, the last one going on."""
     nodes = np.linspace(-case.edge, case.edge, TABLE_INTERVALS + 1)
-    beyond = np.maximum(np.abs(x) / case.edge, 1)
-    return np.interp(x, nodes, case.tables[at]) * beyond ** np.where(
-        x < 0, c.lower_power, c.upper_power
-    )
+    knots = TAIL_SPACING * np.arange(TAIL_INTERVALS + 1)
+    g = np.interp(x, nodes, case.tables[at][: TABLE_INTERVALS + 1])
+    beyond = np.log(np.maximum(np.abs(x) / case.edge, 1))
+    lower, upper = case.tables[at][TABLE_INTERVALS + 1 :].reshape(2, -1)
+    for tail, side in ((lower, x < 0), (upper, x > 0)):
+        grown = np.interp(beyond, knots, tail)
+        grown += np.maximum(beyond - knots[-1], 0) * (tail[-1] - tail[-2]) / TAIL_SPACING
+        g = np.where(side, g * np.exp(grown), g)
+    return g
 
 
 def launch(cupy, case, dtype, parts=None):

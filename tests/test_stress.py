@@ -145,6 +145,12 @@ def test_an_implied_volatility_asset_drives_options_in_a_window_too(scenarios):
     np.testing.assert_allclose(report.scenarios_of("x")["loss"], expected, atol=1e-9)
 
 
+def test_a_driver_that_the_model_lacks(scenarios):
+    market = replace(MARKET, volatility_asset={"a0": "vix"})
+    with pytest.raises(mm.DataError, match="the model has no asset 'vix' to drive"):
+        stressed([("x", "C", 1.0)], scenarios, market, windows=(window(),))
+
+
 def test_a_filtered_move_is_floored_as_simulated_ones_are(scenarios):
     """A bar of -12 standard deviations at 10 % a bar would be below nothing."""
     model = make_model(("garch",), variance=0.01)
@@ -180,6 +186,15 @@ def test_gaps_and_depegs_move_what_they_name(scenarios):
     assert report.accounts["scenario"].tolist() == [
         *("gap a1 -30 %", "depeg USDT -20 %", "gap a1 +50 %")
     ]
+
+
+def test_a_currency_can_gap_whatever_its_rate_is_an_asset_of(scenarios):
+    """The euro falls by 10 % where it is named; where its asset is, that moves it too."""
+    market = replace(IN_EURO, fx_asset={"EUR": "a0"})
+    rows = [("x", "E", 1.0)]
+    report = stressed(rows, scenarios, market, gaps=(Gap("EUR", -0.1), Gap("a0", 0.2)))
+    expected = [0.1 * 50 * 1.2, -0.2 * 50 * 1.2]
+    np.testing.assert_allclose(report.scenarios_of("x")["loss"], expected, rtol=1e-12)
 
 
 def test_a_gap_moves_no_volatility(scenarios):

@@ -36,13 +36,16 @@ def historical(closes):
 
 @pytest.mark.parametrize("lookback", [None, 250])
 def test_dates_added_are_standardised_as_those_of_calibration(closes, lookback):
-    """Moments by arch's own residuals; variances by RiskMetrics' recursion from arch's last."""
+    """Moments by arch's own residuals; variances by RiskMetrics' recursion from arch's last.
+
+    With a lookback as many dates go as come."""
     model = calibrated(closes, correlation_lookback=lookback)
-    kept = lookback or BARS
+    kept, gone = lookback or BARS, 39 if lookback else 0
     moved = model.update(mm.PriceHistory.from_frame(closes))
-    dates = moved.dependence.residuals
+    dates = np.vstack([model.dependence.residuals[:gone], moved.dependence.residuals])
     np.testing.assert_array_equal(dates[:kept], model.dependence.residuals)
     assert dates.shape == (kept + 39, 2)
+    assert moved.dependence.residuals.shape == (kept + 39 - gone, 2)
     returns = closes.pct_change().dropna().to_numpy()
     for at in range(2):
         # arch fits returns scaled to variance 1, as calibrate does.
@@ -54,6 +57,20 @@ def test_dates_added_are_standardised_as_those_of_calibration(closes, lookback):
             expected = (bar / np.sqrt(variance) - own.mean()) / own.std()
             assert ours == pytest.approx(expected, rel=1e-9, abs=1e-12)
             variance = 0.94 * variance + 0.06 * bar**2
+
+
+def test_a_lookback_slides_through_updates_and_files(closes, tmp_path):
+    """More dates than it holds: the newest 100, in one update, in two, and from a file."""
+    model = calibrated(closes.iloc[: 250 + 1], correlation_lookback=100)
+    assert model.dependence.residuals.shape == (100, 2)
+    once = model.update(mm.PriceHistory.from_frame(closes))
+    model.update(mm.PriceHistory.from_frame(closes.iloc[:300])).save(tmp_path / "m.npz")
+    twice = mm.load_model(tmp_path / "m.npz").update(mm.PriceHistory.from_frame(closes))
+    assert twice.fingerprint() == once.fingerprint()
+    assert once.dependence.residuals.shape == (100, 2)
+    # Residuals of the newest 100 bars, moved and scaled alike: their correlation with them is 1.
+    for ours, seen in zip(once.dependence.residuals.T, once.history.residuals.T, strict=True):
+        assert np.corrcoef(ours, seen[-100:])[0, 1] == pytest.approx(1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 20])

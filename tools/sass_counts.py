@@ -27,8 +27,8 @@ from mcmargin.engines.cupy_kernels import OPTIONS, kernel_folder, source_of
 TARGET = "sm_90"
 OUT = Path("docs/gpu_instructions.json")
 
-TABLE = ("const T held = fmin", "g *= pow(fabs(x)")
-BEYOND = ("if (fabs(x) > edge) {", "g *= pow(fabs(x)")
+TABLE = ("const T held = fmin", "g *= exp(tail[0]")
+BEYOND = ("if (fabs(x) > edge) {", "g *= exp(tail[0]")
 SCALE = ("z = tabled ?", "z = tabled ?")
 EGARCH = ("const T log_h =", "return fmax(exp(log_h)")
 LINEAR = ("const T slope =", "return asset.beta * h + slope")

@@ -6,7 +6,10 @@ share, and `inputs` what several commands read.
 """
 
 # Help lists the commands in the order in which these modules add them.
-from mcmargin.cli import calibrating, margining, policies, questions, showing  # noqa: F401
+# isort: off
+from mcmargin.cli import calibrating, margining, stressing, questions, policies, showing  # noqa: F401
+
+# isort: on
 from mcmargin.cli.app import app, main
 
 __all__ = ["app", "main"]

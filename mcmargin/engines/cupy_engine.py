@@ -20,7 +20,7 @@ import numpy as np
 from mcmargin.engines.cupy_kernels import kernel
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError
-from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
+from mcmargin.marginals import MIXING_EDGE, is_scale, table_edge
 from mcmargin.model import MarketModel
 from mcmargin.random_stream import (
     DATES,
@@ -258,15 +258,13 @@ def _constants(model: MarketModel, plan: SimulationPlan) -> _Constants:
     scaled = np.array([is_scale(marginal, nu) for marginal in model.innovations])
     tabled = ~scaled & (dependence.kind != "historical")
     sample, cap = volatility.sample_variance, plan.variance_cap
-    powers = model.tables[:, -2:] if tabled.any() else np.ones((count, 2))
     columns = [
         *(volatility.omega, volatility.alpha, volatility.gamma, volatility.beta),
         *(model.state.variance, sample / cap, sample * cap),
         np.where(tabled, 1.0, own if dependence.kind != "historical" else 1.0),
         dependence.diagonal if len(dependence.diagonal) else np.zeros(count),
-        *powers.T,
     ]
-    tables = model.tables[:, : TABLE_INTERVALS + 1] if tabled.any() else np.zeros((1, 1))
+    tables = model.tables if tabled.any() else np.zeros((1, 1))
     key = stream_key(plan.seed)
 
     def device(array: Any, kind: Any = dtype) -> Array:

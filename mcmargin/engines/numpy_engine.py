@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError
-from mcmargin.marginals import MIXING_EDGE, TABLE_INTERVALS, is_scale, table_edge
+from mcmargin.marginals import (
+    MIXING_EDGE,
+    TABLE_INTERVALS,
+    TAIL_INTERVALS,
+    TAIL_SPACING,
+    is_scale,
+    table_edge,
+)
 from mcmargin.model import MarketModel
 from mcmargin.random_stream import (
     FACTOR_DOUBLE,
@@ -67,8 +74,8 @@ class AssetBlock:
         Values and steps of the marginal transforms; empty where all are scales.
     first_node : ndarray of shape (assets, 1), int32
         Where each asset's table begins.
-    powers : ndarray of shape (assets, 2)
-        Powers of |x| beyond the lower and the upper edge.
+    tails : ndarray of shape (2 * assets, 33)
+        ln(g / g at the edge) at the knots beyond each asset's lower, then its upper edge.
     dates : ndarray of shape (assets, dates)
         Residuals that `historical` draws from.
     omega, alpha, gamma, beta, start, lowest, highest : ndarray of shape (assets, 1)
@@ -84,7 +91,7 @@ class AssetBlock:
     tables: NDArray[Any]
     slopes: NDArray[Any]
     first_node: NDArray[np.int32]
-    powers: NDArray[Any]
+    tails: NDArray[Any]
     dates: NDArray[Any]
     omega: NDArray[Any]
     alpha: NDArray[Any]
@@ -146,6 +153,7 @@ def _block(model: MarketModel, plan: SimulationPlan, rows: slice, dtype: Any) ->
     tabled = dependence.kind != "historical" and not all(is_scale(z, nu) for z in marginals)
     own = 1.0 if np.isinf(nu) or tabled else np.sqrt((nu - 2.0) / nu)
     tables = model.tables[rows, : TABLE_INTERVALS + 1] if tabled else np.empty((0, 1))
+    tails = model.tables[rows, TABLE_INTERVALS + 1 :] if tabled else np.empty((0, 1))
     slopes = np.diff(tables, axis=1, append=tables[:, -1:])
     egarch = volatility.is_egarch[rows]
     common = len(dependence.diagonal) > 0
@@ -157,7 +165,7 @@ def _block(model: MarketModel, plan: SimulationPlan, rows: slice, dtype: Any) ->
         tables=np.ascontiguousarray(tables, dtype).ravel(),
         slopes=np.ascontiguousarray(slopes, dtype).ravel(),
         first_node=np.arange(len(marginals), dtype=np.int32)[:, None] * (TABLE_INTERVALS + 1),
-        powers=np.ascontiguousarray(model.tables[rows, -2:] if tabled else tables, dtype),
+        tails=np.ascontiguousarray(tails, dtype).reshape(-1, TAIL_INTERVALS + 1),
         dates=np.ascontiguousarray(dependence.residuals.T[rows], dtype),
         omega=column(volatility.omega),
         alpha=column(volatility.alpha),
@@ -364,7 +372,7 @@ def _transform(
     scratch: NDArray[Any],
     nodes: NDArray[np.int32],
 ) -> None:
-    """Apply g in place: straight lines within the table, powers of |x| beyond its edges."""
+    """Apply g in place: straight lines in x within the table, of logarithms beyond its edges."""
     edge, step = kernel.dtype(kernel.edge), kernel.dtype(2 * kernel.edge / TABLE_INTERVALS)
     reach = max(x.max(), -x.min())
     beyond = np.nonzero(np.abs(x) > edge) if reach > edge else None
@@ -386,8 +394,13 @@ def _transform(
     np.take(block.tables, nodes, out=scratch, mode="clip")
     x += scratch
     if beyond is not None and far is not None:
-        power = block.powers[beyond[1], (far > 0).astype(np.int64)]
-        x[beyond] *= (np.abs(far) / edge) ** power
+        tail = 2 * beyond[1] + (far > 0)
+        position = np.log(np.abs(far) / edge) * kernel.dtype(1 / TAIL_SPACING)
+        knot = np.minimum(position.astype(np.int32), TAIL_INTERVALS - 1)
+        left = block.tails[tail, knot]
+        x[beyond] *= np.exp(
+            left + (position - knot.astype(kernel.dtype)) * (block.tails[tail, knot + 1] - left)
+        )
 
 
 def _advance(

@@ -1,0 +1,103 @@
+"""The command that lives through a policy's stress scenarios."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcmargin.cli.app import Format, Model, app, say
+from mcmargin.cli.inputs import (
+    AccountFile,
+    BookFiles,
+    InstrumentFile,
+    MarketFile,
+    OrderFile,
+    Positions,
+    read_report,
+)
+from mcmargin.files import write_atomically
+
+if TYPE_CHECKING:
+    from mcmargin.default_fund import ResourcesToRisk
+
+
+@app.command()
+def stress(
+    model: Model,
+    positions: Positions,
+    policy: Annotated[
+        Path,
+        typer.Option(
+            "--policy", metavar="FILE", help="TOML, with the scenarios in its part [stress]."
+        ),
+    ],
+    instruments: InstrumentFile = None,
+    market: MarketFile = None,
+    accounts: AccountFile = None,
+    orders: OrderFile = None,
+    margins: Annotated[
+        Path | None,
+        typer.Option(
+            "--margins",
+            metavar="REPORT",
+            help="JSON of 'margin' on the same book and market: sizes the default fund of the "
+            "policy's [resources].",
+            show_default="none",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write.", show_default="print it"
+        ),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How the result reads.")] = Format.table,
+) -> None:
+    """Tell what accounts lose in a policy's stress scenarios, and what a default fund must hold.
+
+    A loss is positive, in the account's currency. The table has each account's worst scenario, csv
+    and json have the worst of every set. Open orders are left out, and say only which book it is.
+
+    Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
+    """
+    from mcmargin import MarginPolicy, load_model, resources, simulate, stress
+
+    files = BookFiles(positions, instruments, market, accounts, orders)
+    if output is not None:
+        files.check_output(output, model, policy, *([] if margins is None else [margins]))
+    asked = MarginPolicy.from_toml(policy)
+    charged = None if margins is None else read_report(margins)
+    (book, priced), fitted = files.read(), load_model(model)
+    # Its history and state are what stress looks at; no path of it.
+    scenarios = simulate(fitted, horizon=1, paths=1, seed=0, engine="numpy")
+    found = stress(book, scenarios, priced, asked)
+    fund = None if charged is None else resources(charged, found, asked)
+    if form is Format.json:
+        content = json.loads(found.to_json())
+        if fund is not None:
+            content["resources"] = _fund(fund)
+        text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    elif form is Format.csv:
+        text = found.to_frame().to_csv(index=False).removesuffix("\n")
+        if fund is not None:
+            say(str(fund))
+    else:
+        text = str(found) if fund is None else f"{found}\n{fund}"
+    if output is None:
+        print(text)
+        return
+    write_atomically(output, f"{text}\n".encode())
+    say(f"Wrote {output}.")
+
+
+def _fund(fund: ResourcesToRisk) -> dict[str, Any]:
+    """A default fund as JSON; a ratio to no loss at all is null."""
+    names = ("cover", "fund", "margin", "loss", "target_ratio", "met", "surplus", "currency")
+    return {name: getattr(fund, name) for name in names} | {
+        "ratio": None if math.isinf(fund.ratio) else fund.ratio,
+        "owners": fund.owners.to_dict("records"),
+    }
