@@ -18,9 +18,10 @@ from mcmargin.variance_chain import VarianceChain, quadrature, variance_chain
 
 ROOT_TWO_OVER_PI = float(np.sqrt(2.0 / np.pi))
 
-LARGEST_CAP = 1e8
-"""Multiple of the sample variance at which expectations hold an uncapped EGARCH variance: with
-power tails it has none otherwise."""
+LARGEST_CAP = 1e4
+"""Multiple of the sample variance at which expectations hold EGARCH's variance where the cap is
+higher or there is none: with power tails an uncapped one has no expectation, and what makes it up
+lies on paths that are never drawn."""
 
 LEAST_SHARE = 1e-4
 """Least variance of the grid of expectations, over the start's or the sample's."""
