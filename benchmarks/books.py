@@ -1,4 +1,4 @@
-"""Books for the benchmarks: options, perpetuals and futures on 50 underlyings."""
+"""Books for the benchmarks: options, perpetuals and futures on 50 underlyings, and balances."""
 
 import numpy as np
 import pandas as pd
@@ -57,3 +57,15 @@ def positions_of(accounts, items):
         }
     )
     return frame.drop_duplicates(["account", "instrument"])
+
+
+def balances_of(positions, coins):
+    """Dollars of every account, and so many coins (0 to 2), each of its own half of the assets."""
+    names = positions["account"].unique()
+    rng = np.random.default_rng(8)
+    frames = [pd.DataFrame({"account": names, "asset": "USD", "amount": 1e4})]
+    for first in range(0, coins * UNDERLYINGS // 2, UNDERLYINGS // 2):
+        assets = [f"a{at}" for at in rng.integers(first, first + UNDERLYINGS // 2, len(names))]
+        amounts = rng.uniform(0, 10, len(names))
+        frames.append(pd.DataFrame({"account": names, "asset": assets, "amount": amounts}))
+    return pd.concat(frames, ignore_index=True)

@@ -17,6 +17,7 @@ import mcmargin as mm
 from benchmarks.books import (
     AS_OF,
     PATHS,
+    balances_of,
     instruments_of,
     market_of,
     positions_of,
@@ -24,6 +25,7 @@ from benchmarks.books import (
 )
 from benchmarks.test_simulation_speed import grown
 from mcmargin import figures
+from mcmargin.policy_parts import Collateral
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,26 @@ def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
     benchmark.extra_info["tails, s of two threads"] = round(sum(tails), 2)
     benchmark.extra_info["peak MB of the process"] = round(grown())
     assert len(report.figures) == accounts
+
+
+@pytest.mark.parametrize("balances", ["none", "dollars", "two coins", "two coins, haircuts"])
+def test_all_accounts_with_balances(benchmark, scenarios, balances):
+    """20,000 accounts; each coin moves with the positions, or takes a haircut."""
+    items = instruments_of(2000)
+    positions = positions_of(20_000, items)
+    posted = None
+    if balances != "none":
+        posted = balances_of(positions, 0 if balances == "dollars" else 2)
+    part = Collateral("haircut") if "haircuts" in balances else None
+
+    def run():
+        book = mm.Book.from_frame(positions, instruments=items, balances=posted)
+        return mm.margin(book, scenarios, market_of(), mm.MarginPolicy(collateral=part), threads=2)
+
+    benchmark.group = "B1 with balances, 20,000 accounts"
+    benchmark.extra_info["who"] = f"mcmargin, {balances}"
+    report = benchmark.pedantic(run, rounds=3)
+    assert report.figures["equity"].notna().all() == (posted is not None)
 
 
 def plain_account(items, quantities, moves, ratios):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         PolicyError,
     )
     from mcmargin.greeks import greeks_frame
+    from mcmargin.health import AccountLeverage, AccountStatus
     from mcmargin.implied import implied_volatility
     from mcmargin.instrument_files import read_instruments
     from mcmargin.instruments import Future, Option, Perpetual, Spot
@@ -54,11 +55,14 @@ if TYPE_CHECKING:
     from mcmargin.surface import VolatilitySurface
     from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
     from mcmargin.verification import Verification, verify
+    from mcmargin.waterfall import MarginChange, attribute
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Account",
+    "AccountLeverage",
+    "AccountStatus",
     "Book",
     "CalibrationError",
     "Collateral",
@@ -74,6 +78,7 @@ __all__ = [
     "LeverageTier",
     "Liquidity",
     "Maintenance",
+    "MarginChange",
     "MarginPolicy",
     "MarginReport",
     "Market",
@@ -97,6 +102,7 @@ __all__ = [
     "TailEstimate",
     "Verification",
     "VolatilitySurface",
+    "attribute",
     "black76",
     "black76_greeks",
     "calibrate",
@@ -153,12 +159,14 @@ _CONTENTS = {
         "StressWindow",
     ),
     "margining": ("margin",),
+    "health": ("AccountLeverage", "AccountStatus"),
     "reporting": ("MarginReport",),
     "stress_report": ("StressReport", "stress"),
     "default_fund": ("ResourcesToRisk", "resources"),
     "procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
     "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "verification": ("Verification", "verify"),
+    "waterfall": ("MarginChange", "attribute"),
     "errors": (
         "CalibrationError",
         "DataError",

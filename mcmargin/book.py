@@ -1,8 +1,8 @@
 """Book: accounts, instruments, and the sparse matrices of positions and open orders between them.
 
 In: rows of account, instrument and quantity, the instruments, and, where there is more to say of
-them, the accounts. Out: a `Book` in a canonical order, so that the order of the rows changes
-nothing.
+them, the accounts and their balances. Out: a `Book` in a canonical order, so that the order of the
+rows changes nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,10 @@ from scipy import sparse
 from mcmargin.audit import fingerprint as digest
 from mcmargin.errors import DataError
 from mcmargin.instruments import Instrument, Spot
-from mcmargin.tables import parse_number
+from mcmargin.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 
-COLUMNS = ("account", "instrument", "quantity")
 MODES = ("cross", "isolated")
 NETTINGS = ("gross", "net")
-
-LARGEST_QUANTITY = 1e15
-"""Beyond it the cents of a position are lost in float64."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,13 @@ class Book:
         Open orders, added up by side; sells are negative.
     known : mapping of str to Instrument
         All instruments that were given, by name, for what-ifs.
+    assets : tuple of str
+        Currencies and assets that accounts have balances of, sorted.
+    balances : scipy.sparse.csr_array of shape (accounts, assets), float64, optional
+        Collateral in units of each asset; negative is a debit. None where none were given.
+    entry_prices : ndarray, float64, optional
+        Of each position, in the order of `quantities.data`; NaN where none was given, None where
+        none were.
     """
 
     accounts: tuple[Account, ...]
@@ -94,6 +97,9 @@ class Book:
     buys: sparse.csr_array
     sells: sparse.csr_array
     known: Mapping[str, Instrument]
+    assets: tuple[str, ...] = ()
+    balances: sparse.csr_array | None = None
+    entry_prices: NDArray[np.float64] | None = None
 
     @classmethod
     def from_frame(
@@ -103,6 +109,7 @@ class Book:
         instruments: Sequence[Instrument] | None = None,
         accounts: Sequence[Account] | None = None,
         orders: pd.DataFrame | None = None,
+        balances: pd.DataFrame | None = None,
         currency: str = "USD",
         source: str = "frame",
     ) -> Book:
@@ -111,13 +118,17 @@ class Book:
         Parameters
         ----------
         frame : DataFrame
-            Columns account, instrument, quantity; nothing else.
+            Columns account, instrument, quantity, and entry_price where that is known: of a
+            perpetual or a future, in its quote currency, above 0, empty for none. Nothing else.
         instruments : sequence of Instrument, optional
             Without them each name is the spot of the asset of that name.
         accounts : sequence of Account, optional
             Every account of the positions; without them each is a cross account of its own.
         orders : DataFrame, optional
-            Open orders, in the positions' columns; a pair may have several.
+            Open orders, in the columns account, instrument, quantity; a pair may have several.
+        balances : DataFrame, optional
+            Collateral, in columns account, asset, amount; an asset is a currency or one of the
+            model's. A debit in cash is negative; what is borrowed else is a short position.
         currency : str
             Of accounts and instruments that are not given.
         source : str
@@ -127,8 +138,8 @@ class Book:
         ------
         DataError
             For columns missing or unknown, no row, an instrument or account that is unknown, a
-            quantity that is not finite or beyond 1e15, and a pair of account and instrument
-            given twice.
+            quantity that is not finite or beyond 1e15, a pair of account and instrument, or of
+            account and asset, given twice, and an entry price that is not above 0.
 
         Examples
         --------
@@ -136,150 +147,98 @@ class Book:
         >>> Book.from_frame(pd.DataFrame(rows)).quantities.toarray()
         array([[  1., -10.]])
         """
-        if len(frame) == 0 and (orders is None or len(orders) == 0):
+        empty = pd.DataFrame(columns=[*POSITION_COLUMNS])
+        if not any(each is not None and len(each) for each in (frame, orders, balances)):
             raise DataError(f"{source}: no positions")
-        held = _Rows.of(frame, source)
-        ordered = _Rows.of(frame.iloc[:0] if orders is None else orders, f"{source}, orders")
+        held = Rows.of(frame, source, POSITION_COLUMNS, entries=True)
+        ordered = Rows.of(
+            empty if orders is None else orders,
+            f"{source}, orders",
+            POSITION_COLUMNS,
+            entries=False,
+        )
+        posted = None
+        if balances is not None:
+            posted = Rows.of(balances, f"{source}, balances", BALANCE_COLUMNS, entries=False)
+            posted.refuse_repeats()
         held.refuse_repeats()
         known = None if instruments is None else {item.name: item for item in instruments}
         if known is not None:
             if len(known) < len(instruments or ()):
                 raise DataError(f"{source}: an instrument's name is given twice; give each once")
             for rows in (held, ordered):
-                rows.refuse_unknown("instrument", known)
-        names = sorted({*held.account, *ordered.account})
+                rows.refuse_unknown_names(known)
+        traders = {*held.account, *ordered.account}
         if accounts is not None:
             given = {account.name: account for account in accounts}
             if len(given) < len(accounts):
                 raise DataError(f"{source}: an account is given twice; give each once")
-            for rows in (held, ordered):
-                rows.refuse_unknown("account", given)
+            for rows in (held, ordered, *([] if posted is None else [posted])):
+                rows.refuse_unknown_accounts(given)
+            names = sorted(traders.union([] if posted is None else posted.account))
             owned = tuple(given[name] for name in names)
         else:
+            # A misspelt account would have the balance, and the right one none.
+            if posted is not None:
+                hint = "it has no position or order: add it to the accounts, or mend it"
+                posted.refuse_unknown_accounts(traders, hint)
+            names = sorted(traders)
             owned = tuple(Account(name, currency) for name in names)
         _check_owners(owned)
         # A position of 0 is none: the account stays, the instrument is not held.
-        used = sorted({*held.instrument[held.quantity != 0], *ordered.instrument})
-        shape = pd.Index(names), pd.Index(used)
+        used = sorted({*held.name[held.number != 0], *ordered.name})
+        assets = [] if posted is None else sorted({*posted.name[posted.number != 0]})
+        entries = held.entry_price
         items = {name: Spot(name, name, currency) for name in used} if known is None else known
         return cls(
             accounts=owned,
             instruments=tuple(items[name] for name in used),
-            quantities=held.matrix(*shape),
-            buys=ordered.matrix(*shape, chosen=ordered.quantity > 0),
-            sells=ordered.matrix(*shape, chosen=ordered.quantity < 0),
+            quantities=held.matrix(names, used),
+            buys=ordered.matrix(names, used, chosen=ordered.number > 0),
+            sells=ordered.matrix(names, used, chosen=ordered.number < 0),
             known=items,
+            assets=tuple(assets),
+            balances=None if posted is None else posted.matrix(names, assets),
+            entry_prices=None
+            if entries is None
+            else held.matrix(names, used, numbers=entries).data,
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Return positions as rows of account, instrument and quantity, sorted."""
+        """Return positions as rows of account, instrument and quantity, sorted.
+
+        With a column of entry prices where they were given.
+        """
         held = sparse.coo_array(self.quantities)
         rows, columns = held.coords
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "account": [self.accounts[row].name for row in rows],
                 "instrument": [self.instruments[column].name for column in columns],
                 "quantity": held.data,
             }
         )
+        return frame if self.entry_prices is None else frame.assign(entry_price=self.entry_prices)
 
     def fingerprint(self) -> str:
-        """SHA-256, hexadecimal, of accounts, instruments, quantities and open orders."""
+        """SHA-256, hexadecimal, of accounts, instruments, positions, orders and balances."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
         matrices = [self.quantities, *(m for m in (self.buys, self.sells) if m.nnz)]
+        # What is not given leaves no trace.
+        more: list[Any] = []
+        if self.balances is not None:
+            more += ["balances", self.assets, *_arrays(self.balances)]
+        if self.entry_prices is not None:
+            more += ["entry prices", self.entry_prices]
         return digest(
             tuple(astuple(account) for account in self.accounts),
             tuple(_plain(instrument) for instrument in self.instruments),
-            *(
-                part
-                for matrix in matrices
-                for part in (
-                    matrix.indptr.astype(np.int64),
-                    matrix.indices.astype(np.int64),
-                    matrix.data,
-                )
-            ),
+            *(part for matrix in matrices for part in _arrays(matrix)),
+            *more,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Checked columns of a frame of positions or orders."""
-
-    source: str
-    account: NDArray[Any]
-    instrument: NDArray[Any]
-    quantity: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame, source: str) -> _Rows:
-        if sorted(map(str, frame.columns)) != sorted(COLUMNS):
-            raise DataError(
-                f"{source}: columns {', '.join(map(str, frame.columns))}; "
-                f"exactly {', '.join(COLUMNS)} are needed"
-            )
-        quantity = pd.to_numeric(frame["quantity"], errors="coerce").to_numpy(float, copy=True)
-        # What pandas reads, and what a person would, differ for a few: those are read one by one.
-        text = np.array([isinstance(cell, str) for cell in frame["quantity"]], bool)
-        doubtful = ~np.isfinite(quantity) | text
-        for row in np.flatnonzero(doubtful):
-            cell = frame["quantity"].iloc[row]
-            where = f"{source}: row {row + 2}, column 'quantity'"
-            quantity[row] = parse_number(str(cell), where=where)
-            if not np.isfinite(quantity[row]):
-                empty = pd.isna(cell) or not str(cell).strip()
-                what = "empty; give a number" if empty else f"{cell!r} is not finite"
-                raise DataError(f"{where}: {what}")
-        for row in np.flatnonzero(np.abs(quantity) > LARGEST_QUANTITY)[:1]:
-            raise DataError(
-                f"{source}: row {row + 2}, column 'quantity': {quantity[row]:g} is beyond "
-                f"{LARGEST_QUANTITY:g} units; mend it"
-            )
-        names = {name: _names(frame[name], name, source) for name in ("account", "instrument")}
-        return cls(source, names["account"], names["instrument"], quantity)
-
-    def refuse_repeats(self) -> None:
-        pairs = pd.DataFrame({"account": self.account, "instrument": self.instrument})
-        for row in np.flatnonzero(pairs.duplicated().to_numpy())[:1]:
-            account, name = self.account[row], self.instrument[row]
-            first = int(np.argmax((self.account == account) & (self.instrument == name)))
-            raise DataError(
-                f"{self.source}: row {row + 2} repeats account {account!r} and instrument "
-                f"{name!r} of row {first + 2}; give each pair once"
-            )
-
-    def refuse_unknown(self, column: str, known: Mapping[str, Any]) -> None:
-        names = getattr(self, column)
-        for row in np.flatnonzero(~pd.Series(names).isin(list(known)).to_numpy(bool))[:1]:
-            raise DataError(
-                f"{self.source}: row {row + 2}: {column} {names[row]!r} is unknown; add it or "
-                "mend it"
-            )
-
-    def matrix(
-        self, accounts: pd.Index, instruments: pd.Index, chosen: NDArray[np.bool_] | None = None
-    ) -> sparse.csr_array:
-        """Quantities that are not 0, added up by account and instrument."""
-        chosen = self.quantity != 0 if chosen is None else chosen
-        rows = accounts.get_indexer(pd.Index(self.account[chosen]))
-        columns = instruments.get_indexer(pd.Index(self.instrument[chosen]))
-        matrix = sparse.csr_array(
-            (self.quantity[chosen], (rows, columns)), shape=(len(accounts), len(instruments))
-        )
-        matrix.sum_duplicates()
-        matrix.sort_indices()
-        return matrix
-
-
-def _names(column: pd.Series, name: str, source: str) -> NDArray[Any]:
-    cells = column.astype(object).to_numpy()
-    text = np.array(["" if cell is None or cell != cell else str(cell).strip() for cell in cells])
-    for row in np.flatnonzero(text == "")[:1]:
-        raise DataError(f"{source}: row {row + 2}, column {name!r}: empty")
-    return text.astype(object)
 
 
 def _check_owners(accounts: tuple[Account, ...]) -> None:
@@ -299,6 +258,11 @@ def _check_owners(accounts: tuple[Account, ...]) -> None:
             )
 
 
+def _arrays(matrix: sparse.csr_array) -> tuple[NDArray[Any], ...]:
+    """Arrays of a sparse matrix, of the same types on every machine."""
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
+
+
 def _plain(instrument: Any) -> tuple[Any, ...]:
     """Fields of an instrument in types that a fingerprint takes."""
     content: list[Any] = [type(instrument).__name__]
@@ -315,19 +279,21 @@ def read_positions(
     instruments: Sequence[Instrument] | None = None,
     accounts: Sequence[Account] | None = None,
     orders: str | os.PathLike[str] | None = None,
+    balances: str | os.PathLike[str] | None = None,
     currency: str = "USD",
 ) -> Book:
-    """Read positions, and open orders, from CSV or Parquet; see `Book.from_frame`.
+    """Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
 
     The columns are in docs/files.md.
     """
-    from mcmargin.book_files import position_frame
+    from mcmargin.book_files import balance_frame, order_frame, position_frame
 
     return Book.from_frame(
         position_frame(path),
         instruments=instruments,
         accounts=accounts,
-        orders=None if orders is None else position_frame(orders),
+        orders=None if orders is None else order_frame(orders),
+        balances=None if balances is None else balance_frame(balances),
         currency=currency,
         source=str(path),
     )

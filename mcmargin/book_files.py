@@ -1,21 +1,28 @@
-"""Files of a book: accounts by row, positions and open orders by column.
+"""Files of a book: accounts by row; positions, open orders and balances by column.
 
 In: CSV or Parquet. Out: accounts, or a typed frame that `Book.from_frame` takes; or a `DataError`
-that names file, row and column. Positions come by the million, and are validated as three columns.
+that names file, row and column. Positions come by the million, and are validated as columns.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pandas as pd
 from pydantic import Field, StringConstraints, ValidationError
 
-from mcmargin.book import COLUMNS, LARGEST_QUANTITY, Account
+from mcmargin.book import Account
 from mcmargin.errors import DataError
+from mcmargin.rows import (
+    BALANCE_COLUMNS,
+    ENTRY_PRICE,
+    LARGEST_QUANTITY,
+    POSITION_COLUMNS,
+    check_columns,
+)
 from mcmargin.tables import read_records, read_table
-from mcmargin.validation import CELLS, Number, Row, Text, first_fault
+from mcmargin.validation import CELLS, Above0, Number, Row, Text, first_fault
 
 
 class AccountRow(Row):
@@ -35,18 +42,38 @@ class AccountRow(Row):
     )
 
 
-class PositionTable(Row):
-    """Positions or open orders, by column."""
+Names: TypeAlias = list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]]
+Quantities: TypeAlias = list[Annotated[Number, Field(ge=-LARGEST_QUANTITY, le=LARGEST_QUANTITY)]]
 
-    account: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(
-        description="Name of the account."
+
+class OrderTable(Row):
+    """Open orders, by column."""
+
+    account: Names = Field(description="Name of the account.")
+    instrument: Names = Field(
+        description="Name of the instrument; without a file of instruments, an asset."
     )
-    instrument: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = (
-        Field(description="Name of the instrument; without a file of instruments, an asset.")
-    )
-    quantity: list[Annotated[Number, Field(ge=-LARGEST_QUANTITY, le=LARGEST_QUANTITY)]] = Field(
+    quantity: Quantities = Field(
         description="Units (contracts); negative is short, or in orders a sale. At most 1e15."
     )
+
+
+class PositionTable(OrderTable):
+    """Positions, by column."""
+
+    entry_price: list[Above0 | None] | None = Field(
+        None,
+        description="Of a perpetual or future, in its currency, for the unrealised profit and loss "
+        "in equity; empty: none is counted. Above 0.",
+    )
+
+
+class BalanceTable(Row):
+    """Balances, by column."""
+
+    account: Names = Field(description="Name of the account.")
+    asset: Names = Field(description="Currency of the market, or asset of the model.")
+    amount: Quantities = Field(description="Units; negative is a debit in cash. At most 1e15.")
 
 
 def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
@@ -106,27 +133,49 @@ def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
 
 
 def position_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read positions or orders from CSV or Parquet, typed: text, text and float64.
+    """Read positions from CSV or Parquet, typed: text, text, float64, and float64 entry prices.
 
     Raises
     ------
     DataError
-        For columns other than account, instrument and quantity, and a cell that is empty or no
-        number of at most 1e15 either way.
+        For columns other than account, instrument, quantity and entry_price, and a cell that is
+        empty or no number of at most 1e15 either way; an entry price may be empty.
     """
+    return _frame(path, PositionTable, POSITION_COLUMNS)
+
+
+def order_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read open orders as `position_frame` reads positions, without entry prices."""
+    return _frame(path, OrderTable, POSITION_COLUMNS)
+
+
+def balance_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read balances as `position_frame` reads positions; columns account, asset, amount."""
+    return _frame(path, BalanceTable, BALANCE_COLUMNS)
+
+
+def _frame(
+    path: str | os.PathLike[str],
+    table: type[OrderTable] | type[BalanceTable],
+    needed: tuple[str, str, str],
+) -> pd.DataFrame:
     frame = read_table(path)
-    if sorted(map(str, frame.columns)) != sorted(COLUMNS):
-        raise DataError(
-            f"{path}: columns {', '.join(map(str, frame.columns))}; exactly "
-            f"{', '.join(COLUMNS)} are needed"
-        )
-    columns = {name: _cells(frame[name], text=name != "quantity") for name in COLUMNS}
+    given = list(map(str, frame.columns))
+    check_columns(given, str(path), needed, entries=table is PositionTable)
+    columns = {name: _cells(frame[name], text=name in needed[:2]) for name in given}
+    if ENTRY_PRICE in columns:
+        columns[ENTRY_PRICE] = [None if _empty(cell) else cell for cell in columns[ENTRY_PRICE]]
     try:
-        table = PositionTable.model_validate(columns, context=CELLS)
+        checked = table.model_validate(columns, context=CELLS)
     except ValidationError as error:
         (column, row, *_), _, words = first_fault(error)
         raise DataError(f"{path}: row {int(row) + 2}, column {column!r}: {words}") from None
-    return pd.DataFrame(dict(table))
+    out = pd.DataFrame({name: getattr(checked, name) for name in given})
+    return out.astype({ENTRY_PRICE: float}) if ENTRY_PRICE in given else out
+
+
+def _empty(cell: Any) -> bool:
+    return not cell.strip() if isinstance(cell, str) else bool(pd.isna(cell))
 
 
 def _cells(column: pd.Series, *, text: bool) -> list[Any]:

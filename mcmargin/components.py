@@ -55,6 +55,11 @@ def stress_add_on(context: UnitContext) -> Amounts:
 
 def stressed_funding(context: UnitContext) -> Amounts:
     """What stressed funding costs over the horizon beyond the expected, on the worst fills."""
+    return np.asarray(stressed_funding_costs(context).sum(axis=1) / context.rates)
+
+
+def stressed_funding_costs(context: UnitContext) -> sparse.csr_array:
+    """The same by instrument, in the market's currency; [units, instruments]."""
     units, valuation = context.units, context.valuation
     market, scenarios = valuation.market, valuation.scenarios
     stressed, expected = np.zeros((2, len(valuation.instruments)))
@@ -65,12 +70,12 @@ def stressed_funding(context: UnitContext) -> Amounts:
             stressed[at] = rate * item.funding(market, years, stressed=True)
             expected[at] = rate * item.funding(market, years)
     if not stressed.any():
-        return np.zeros(len(units.currencies))
+        return sparse.csr_array(units.quantities.shape)
     bought, sold = (
         _funding_beyond(units.quantities + fills, stressed, expected)
         for fills in (units.buys, units.sells)
     )
-    return np.asarray(bought.maximum(sold).sum(axis=1) / context.rates)
+    return sparse.csr_array(bought.maximum(sold))
 
 
 def _funding_beyond(

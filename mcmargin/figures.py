@@ -18,7 +18,7 @@ from mcmargin.checks import Progress, parallel
 from mcmargin.engines.arrays import array_module, device_matrix, to_host
 from mcmargin.orders import worst_fills
 from mcmargin.scenario_market import PathBlock
-from mcmargin.tail import Tails, estimate_tails
+from mcmargin.tail import Tails, estimate_tails, shortfalls
 from mcmargin.units import Units
 from mcmargin.valuation import Valuation
 
@@ -41,6 +41,8 @@ class UnitFigures:
     expected_shortfall_interval, value_at_risk_interval : ndarray of shape (units, 2)
     open_orders : ndarray
         What the worst fills add to the expected shortfall; 0 or more.
+    positions_alone : ndarray
+        Expected shortfall of the positions without the collateral that moves with them.
     contributions : ndarray of shape (positions,)
         Shares of the expected shortfall, in the order of the units' sparse matrix.
     """
@@ -52,6 +54,7 @@ class UnitFigures:
     value_at_risk_error: NDArray[np.float64]
     value_at_risk_interval: NDArray[np.float64]
     open_orders: NDArray[np.float64]
+    positions_alone: NDArray[np.float64]
     contributions: NDArray[np.float64]
 
 
@@ -72,7 +75,8 @@ def unit_figures(
     valuation : Valuation
     level, confidence : float
     shares : bool
-        Whether contributions are wanted; without them they are zeros.
+        Whether contributions, and positions alone, are wanted; else the first are zeros, and the
+        second as with collateral.
     progress : callable, optional
         Called with units done and in all.
 
@@ -122,6 +126,7 @@ def _by_blocks(
     device = array_module(valuation.scenarios.returns) is not np
     if valuation.fits:
         list(valuation.blocks())
+        list(valuation.collateral.blocks())
 
     threads = 1 if device or not valuation.fits else min(valuation.threads, len(starts))
     blocks = [range(start, min(start + size, count)) for start in starts]
@@ -142,6 +147,9 @@ def _block_figures(
     gains = gains_of(quantities, codes, valuation)
     tails = estimate_tails(-gains, level=level, confidence=confidence)
     shared = _contributions(quantities, codes, tails, valuation) if shares else None
+    alone = tails.expected_shortfall.copy()
+    if shares and valuation.collateral.instruments:
+        _leave_collateral_out(alone, quantities, codes, gains, valuation, level)
     return UnitFigures(
         expected_shortfall=tails.expected_shortfall,
         expected_shortfall_error=tails.expected_shortfall_error,
@@ -150,8 +158,29 @@ def _block_figures(
         value_at_risk_error=tails.value_at_risk_error,
         value_at_risk_interval=tails.value_at_risk_interval,
         open_orders=_open_orders(units, rows, gains, tails, valuation, level),
+        positions_alone=alone,
         contributions=np.zeros(quantities.nnz) if shared is None else shared,
     )
+
+
+def _leave_collateral_out(
+    alone: NDArray[np.float64],
+    quantities: Any,
+    codes: tuple[str, ...],
+    gains: Any,
+    valuation: Valuation,
+    level: float,
+) -> None:
+    """Put the positions' own expected shortfall where a unit has collateral."""
+    xp = array_module(gains)
+    posted = quantities[:, -len(valuation.collateral.instruments) :]
+    size = max(1, BLOCK_BYTES // (8 * gains.shape[1]))
+    holders = np.flatnonzero(np.diff(posted.indptr))
+    for rows in (holders[low : low + size] for low in range(0, len(holders), size)):
+        own = tuple(codes[row] for row in rows)
+        losses = gains_of(posted[rows], own, valuation.collateral)
+        losses -= gains if len(rows) == len(gains) else gains[xp.asarray(rows)]
+        alone[rows] = shortfalls(losses, level=level)
 
 
 def gains_of(quantities: Any, codes: tuple[str, ...], valuation: Valuation) -> Any:

@@ -48,7 +48,7 @@ def greeks_of(instrument: Instrument, market: Market) -> dict[str, float]:
     spot = market.price(instrument.underlying, instrument.currency)
     slope, theta = 1.0, 0.0
     if isinstance(instrument, (Perpetual, Future)):
-        price = _price(instrument, market)
+        price = instrument.price(market)
         slope = instrument.contract_size * (1 / price if instrument.inverse else price / spot)
         if isinstance(instrument, Perpetual):
             theta = -instrument.funding(market, DAY)
@@ -57,12 +57,6 @@ def greeks_of(instrument: Instrument, market: Market) -> dict[str, float]:
             theta = -slope * spot * instrument.carry_rate(market) * DAY
     value = instrument.value(market)
     return {"value": value, "delta": slope, "gamma": 0.0, "vega": 0.0, "theta": theta}
-
-
-def _price(instrument: Perpetual | Future, market: Market) -> float:
-    if isinstance(instrument, Future):
-        return instrument.price(market)
-    return market.price(instrument.price_asset or instrument.underlying, instrument.currency)
 
 
 def instrument_greeks(instruments: Sequence[Instrument], market: Market) -> pd.DataFrame:

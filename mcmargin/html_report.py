@@ -302,7 +302,9 @@ def _detail(report: MarginReport, row: Mapping[Any, Any], parts: list[Part]) -> 
 def _shares(held: pd.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
     """Names and contributions of the positions that matter most, and of the others together."""
     order = np.argsort(-held["contribution"].abs().to_numpy(), kind="stable")
-    names = held["instrument"].astype(str).to_numpy()[order]
+    # A balance goes by the name of its asset, as a position in it may.
+    posted = held["kind"].map({"collateral": " (collateral)"}).fillna("")
+    names = (held["instrument"].astype(str) + posted).to_numpy()[order]
     amounts = held["contribution"].to_numpy(float)[order]
     if len(names) <= CHARTED:
         return list(names), amounts

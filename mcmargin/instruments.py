@@ -75,6 +75,22 @@ class Spot:
 
 
 @dataclass(frozen=True)
+class Balance(Spot):
+    """One unit of an asset or a currency, posted as collateral.
+
+    It moves as spot does, and is no position: with no notional, nothing is charged by its size.
+    """
+
+    def notional(self, market: Market) -> float:
+        """Nothing: it is no position."""
+        return 0.0
+
+    def exposure(self, market: Market) -> float:
+        """Nothing: it is no position."""
+        return 0.0
+
+
+@dataclass(frozen=True)
 class Perpetual:
     """A perpetual future, settled by variation margin.
 
@@ -124,10 +140,14 @@ class Perpetual:
         """Nothing: gains are paid out as they come."""
         return 0.0
 
+    def price(self, market: Market) -> float:
+        """Price today: the contract's own where it has one, else spot."""
+        return market.price(self.price_asset or self.underlying, self.currency)
+
     def gain(self, paths: Paths) -> Any:
         """Price gain less expected funding, on every path."""
         code = self.currency
-        start = paths.market.price(self.price_asset or self.underlying, code)
+        start = self.price(paths.market)
         if self.inverse:
             coin = paths.price(self.underlying, code)
             own = self.price_asset
@@ -154,9 +174,7 @@ class Perpetual:
 
     def notional(self, market: Market) -> float:
         """Size x price; of an inverse contract, its size."""
-        if self.inverse:
-            return self.contract_size
-        return self.contract_size * market.price(self.price_asset or self.underlying, self.currency)
+        return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
         """The notional; of an inverse contract, what it gains a relative move of spot."""

@@ -5,23 +5,32 @@ In: units and their valuation. Out: amounts by unit, in the unit's currency.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.components_context import Amounts, UnitContext
+from mcmargin.instruments import Instrument
 from mcmargin.policy_parts import Leverage
 
 
 def concentration(context: UnitContext) -> Amounts:
     """Rate x what the net delta-equivalent amount of each underlying exceeds the free one by."""
-    part = context.policy.concentration
-    if part is None:
+    if context.policy.concentration is None:
         return np.zeros(len(context.units.currencies))
+    return np.asarray(concentration_charges(context).sum(axis=1) / context.rates)
+
+
+def concentration_charges(context: UnitContext) -> Amounts:
+    """The same by underlying, in the market's currency; [units, underlyings sorted by name]."""
     values = context.valuation.units.exposure
     amounts = _by_underlying(context, context.units.quantities, values)
-    beyond = np.maximum(np.abs(amounts) - part.free_notional, 0.0).sum(axis=1)
-    return np.asarray(part.rate * beyond / context.rates)
+    part = context.policy.concentration
+    if part is None:
+        return np.zeros_like(amounts)
+    return np.asarray(part.rate * np.maximum(np.abs(amounts) - part.free_notional, 0.0))
 
 
 def leverage_minimum(context: UnitContext) -> Amounts:
@@ -30,19 +39,26 @@ def leverage_minimum(context: UnitContext) -> Amounts:
     With open interest given, an initial fraction f becomes
     min(f + max((OI - L) / (U - L) (1 - f), 0), 1), as in dYdX v4 (liquidity_tier.go).
     """
-    part = context.policy.leverage
-    if part is None:
+    if context.policy.leverage is None:
         return np.zeros(len(context.units.currencies))
+    return np.asarray(leverage_charges(context).sum(axis=1) / context.rates)
+
+
+def leverage_charges(context: UnitContext) -> Amounts:
+    """The same by underlying, in the market's currency; [units, underlyings sorted by name]."""
     quantities, notional = context.units.quantities, context.valuation.units.notional
     long = _by_underlying(context, quantities.maximum(0), notional)
     short = _by_underlying(context, -quantities.minimum(0), notional)
     larger = np.maximum(long, short)
+    part = context.policy.leverage
+    if part is None:
+        return np.zeros_like(larger)
     interest = context.valuation.market.open_interest
-    names = sorted({item.underlying for item in context.valuation.instruments})
-    least = np.zeros(larger.shape[0])
-    for at, name in enumerate(names):
-        least += _bracketed(larger[:, at], part, interest.get(name, 0.0))
-    return np.asarray(least / context.rates)
+    columns = [
+        _bracketed(larger[:, at], part, interest.get(name, 0.0))
+        for at, name in enumerate(underlyings(context.valuation.instruments))
+    ]
+    return np.stack(columns, axis=1) if columns else larger
 
 
 def _bracketed(notional: NDArray[np.float64], part: Leverage, interest: float) -> Amounts:
@@ -72,12 +88,17 @@ def initial_fraction(fraction: float, part: Leverage, interest: float) -> float:
     return min(fraction + share * (1.0 - fraction), 1.0)
 
 
+def underlyings(instruments: Sequence[Instrument]) -> list[str]:
+    """Names of all underlyings, sorted."""
+    return sorted({item.underlying for item in instruments})
+
+
 def _by_underlying(
     context: UnitContext, quantities: sparse.csr_array, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Weighted quantities added up by underlying, in the order of their names; [units, names]."""
     instruments = context.valuation.instruments
-    names = sorted({item.underlying for item in instruments})
+    names = underlyings(instruments)
     columns = [names.index(item.underlying) for item in instruments]
     member = sparse.csr_array(
         (weights, (np.arange(len(instruments)), columns)), shape=(len(instruments), len(names))

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from mcmargin.components_context import Amounts, UnitContext
 from mcmargin.engines.arrays import to_host
+from mcmargin.instruments import Balance
 from mcmargin.market import InstrumentLiquidity
 from mcmargin.tail import estimate_tails
 from mcmargin.valuation import Valuation
 
 
 def liquidity(context: UnitContext) -> Amounts:
-    """Cost of closing out each netted position, and of closing out large ones for longer.
+    """Cost of closing out each netted position, and of closing out large ones for longer."""
+    if context.policy.liquidity is None:
+        return np.zeros(len(context.units.currencies))
+    return np.asarray(liquidity_costs(context).sum(axis=1) / context.rates)
+
+
+def liquidity_costs(context: UnitContext) -> sparse.csr_array:
+    """The same by position, in the market's currency; [units, instruments].
 
     References
     ----------
@@ -28,7 +37,7 @@ def liquidity(context: UnitContext) -> Amounts:
     """
     part = context.policy.liquidity
     if part is None:
-        return np.zeros(len(context.units.currencies))
+        return sparse.csr_array(context.units.quantities.shape)
     valuation, quantities = context.valuation, context.units.quantities
     columns, units = quantities.indices, quantities.data
     notional = np.abs(units) * valuation.units.notional[columns]
@@ -37,7 +46,7 @@ def liquidity(context: UnitContext) -> Amounts:
     ends = np.searchsorted(columns[order], np.arange(len(valuation.instruments) + 1))
     for at, item in enumerate(valuation.instruments):
         here = order[ends[at] : ends[at + 1]]
-        if len(here) == 0:
+        if isinstance(item, Balance) or len(here) == 0:
             continue
         known = valuation.market.liquidity.get(item.name, InstrumentLiquidity())
         spread = part.spread if known.spread is None else known.spread
@@ -58,7 +67,7 @@ def liquidity(context: UnitContext) -> Amounts:
             costs[here] += _longer(valuation, at, units[here], days, context.level)
     charged = quantities.copy()
     charged.data = costs
-    return np.asarray(charged.sum(axis=1) / context.rates)
+    return charged
 
 
 def _walk(

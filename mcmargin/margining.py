@@ -8,15 +8,20 @@ and each account's margin is the expected shortfall of its losses, shared out ov
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mcmargin.book import Account, Book
 from mcmargin.checks import Progress, whole_number
+from mcmargin.collateral import balance_of, held_of, is_own_cash, kinds_of
+from mcmargin.equity import equity_of
 from mcmargin.errors import DataError, PolicyError
+from mcmargin.haircuts import haircuts_of
 from mcmargin.instruments import Instrument, assets_of
 from mcmargin.market import Market
 from mcmargin.policy import MarginPolicy
-from mcmargin.reporting import MarginReport, previous_of, report_of
+from mcmargin.reporting import MarginReport, Session, previous_of, report_of
 from mcmargin.requirement import Run, requirement
 from mcmargin.simulation import Scenarios, thread_count
 from mcmargin.stressing import stress_values
@@ -78,19 +83,26 @@ def margin(
     limit = default_memory_limit() if memory_limit is None else memory_limit
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)
+    check_balances(book, scenarios, market)
     _check_age(scenarios, market, policy)
+    held = held_of(book, market, policy)
     run = run_of(
-        book.instruments,
+        (*book.instruments, *held.items),
         scenarios,
         market,
         policy,
         memory_limit=whole_number("memory_limit", limit),
         threads=thread_count(threads),
     )
-    units = units_of(book)
-    last = previous_of(book, units, previous, run)
-    required = requirement(units, len(book.accounts), run, policy, last, progress=progress)
-    return report_of(book, units, required, run, policy, given=scenarios, previous=previous)
+    haircuts = haircuts_of(book, run.initial, policy)
+    equity = equity_of(book, run.initial, haircuts)
+    units = units_of(book, held)
+    before = previous_of(book, units, previous, run)
+    required = requirement(units, len(book.accounts), run, policy, before, progress=progress)
+    # Without its own session: reports that follow one another would keep all of their scenarios.
+    last = None if previous is None else replace(previous, session=None)
+    session = Session(book, held, scenarios, run, required.context, last)
+    return report_of(session, units, required, policy, equity, haircuts)
 
 
 def run_of(
@@ -160,32 +172,60 @@ def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:
     for column, instrument in enumerate(book.instruments):
         rows = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
         holders = [book.accounts[row] for row in rows]
-        where = f"{_named(holders)}, instrument {instrument.name!r}"
-        for asset in assets_of(instrument):
-            if asset not in (*scenarios.assets, *market.fx, market.currency):
-                raise DataError(
-                    f"{where}: the model has no asset {asset!r}; it has "
-                    f"{', '.join(scenarios.assets)}"
-                )
-            if asset not in (*market.spot, *market.fx, market.currency):
-                raise DataError(f"{where}: the market has no price of {asset!r}")
-            if asset not in scenarios.assets:
-                _check_currency(asset, _named(holders), instrument.name, scenarios, market)
-        foreign = {market.quoted.get(asset, market.currency) for asset in assets_of(instrument)}
-        for code in foreign - {instrument.currency}:
-            for each in (code, instrument.currency):
-                _check_currency(each, _named(holders), instrument.name, scenarios, market)
-        for holder in {holder.currency: holder for holder in holders}.values():
-            if instrument.currency != holder.currency:
-                for code in (instrument.currency, holder.currency):
-                    if code not in market.coins:
-                        _check_currency(code, _named([holder]), instrument.name, scenarios, market)
+        _check_held(instrument, f"instrument {instrument.name!r}", holders, scenarios, market)
 
 
-def _check_currency(
-    code: str, holder: str, instrument: str, scenarios: Scenarios, market: Market
+def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:
+    """Refuse balances that the model or the market cannot value, and debits that are no cash.
+
+    Raises
+    ------
+    DataError
+        Naming accounts, the asset, and what is missing.
+    """
+    kinds, kind = kinds_of(book)
+    for at, each in enumerate(kinds):
+        assert book.balances is not None
+        rows = np.searchsorted(book.balances.indptr, np.flatnonzero(kind == at), side="right") - 1
+        holders, what = [book.accounts[row] for row in rows], f"balance {each.asset!r}"
+        if each.debit and each.asset not in (market.currency, *market.fx, each.currency):
+            raise DataError(
+                f"{_named(holders)}, {what}: a debit is in cash; give what is borrowed else as a "
+                "short position"
+            )
+        if not is_own_cash(each, market):
+            _check_held(balance_of(each.asset, market), what, holders, scenarios, market)
+        elif each.asset not in (market.currency, *market.fx):
+            way = "name it in coins" if each.asset in market.spot else "give it in fx"
+            raise DataError(f"{_named(holders)}, {what}: the market has no rate of it; {way}")
+
+
+def _check_held(
+    item: Instrument, what: str, holders: list[Account], scenarios: Scenarios, market: Market
 ) -> None:
-    where = f"{holder}, instrument {instrument!r}"
+    """Refuse what its holders cannot be margined for."""
+    where = f"{_named(holders)}, {what}"
+    for asset in assets_of(item):
+        if asset not in (*scenarios.assets, *market.fx, market.currency):
+            raise DataError(
+                f"{where}: the model has no asset {asset!r}; it has {', '.join(scenarios.assets)}"
+            )
+        if asset not in (*market.spot, *market.fx, market.currency):
+            raise DataError(f"{where}: the market has no price of {asset!r}")
+        if asset not in scenarios.assets:
+            _check_currency(asset, where, scenarios, market)
+    foreign = {market.quoted.get(asset, market.currency) for asset in assets_of(item)}
+    for code in foreign - {item.currency}:
+        for each in (code, item.currency):
+            _check_currency(each, where, scenarios, market)
+    for holder in {holder.currency: holder for holder in holders}.values():
+        if item.currency != holder.currency:
+            for code in (item.currency, holder.currency):
+                if code not in market.coins:
+                    _check_currency(code, f"{_named([holder])}, {what}", scenarios, market)
+
+
+def _check_currency(code: str, where: str, scenarios: Scenarios, market: Market) -> None:
     if code not in (market.currency, *market.fx):
         way = "name it in coins" if code in market.spot else "give it in fx"
         raise DataError(

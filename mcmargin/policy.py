@@ -63,7 +63,8 @@ class MarginPolicy:
     name : str
         What reports call it.
     maintenance, stress, procyclicality, liquidity, concentration, leverage, resources, collateral
-        Parts, each of the class of its name; None for none.
+        Parts, each of the class of its name; None for none. Without `collateral`, balances count
+        jointly.
     tick : float
         Margins are rounded up to whole multiples of it; 0 for none.
 

@@ -17,12 +17,14 @@ import pandas as pd
 
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.files import write_atomically
+from mcmargin.haircuts import Haircut
 from mcmargin.policy import MarginPolicy
-from mcmargin.reporting import AccountMargin, MarginReport, OwnerMargin, frames_of
+from mcmargin.reporting import AccountMargin, MarginReport, OwnerMargin, frames_of, haircut_frame
 from mcmargin.simulation import SimulationPlan
 from mcmargin.typed_fields import read_dataclass, without_infinity
 
 SCHEMA = "mcmargin.report/1"
+TABLES = ("accounts", "owners", "haircuts")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ReportFile:
 
     accounts: tuple[AccountMargin, ...]
     owners: tuple[OwnerMargin, ...]
+    haircuts: tuple[Haircut, ...]
     policy: MarginPolicy
     plan: SimulationPlan
     horizons: dict[str, int]
@@ -67,10 +70,11 @@ def report_from_json(text: str, source: str) -> MarginReport:
             figures=figures,
             positions=positions,
             owners=pd.DataFrame([asdict(owner) for owner in file.owners]),
+            haircuts=haircut_frame(file.haircuts),
             **{
                 name: getattr(file, name)
                 for name in ReportFile.__dataclass_fields__
-                if name not in ("accounts", "owners")
+                if name not in TABLES
             },
         )
         _check_market(report)
@@ -121,11 +125,10 @@ def positions_beside(path: str | os.PathLike[str]) -> Path:
 def _header(report: MarginReport) -> dict[str, Any]:
     """All but the figures."""
     others = [
-        name
-        for name in ReportFile.__dataclass_fields__
-        if name not in ("accounts", "owners", "policy", "plan")
+        name for name in ReportFile.__dataclass_fields__ if name not in (*TABLES, "policy", "plan")
     ]
     values = {name: asdict(getattr(report, name)) for name in ("policy", "plan")}
-    return {"schema": SCHEMA, **without_infinity(values)} | {
+    haircuts = report.haircuts.to_dict("records")
+    return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
         name: getattr(report, name) for name in others
     }

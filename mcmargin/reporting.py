@@ -10,7 +10,7 @@ import io
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,14 @@ from numpy.typing import NDArray
 
 from mcmargin.bars import DAY
 from mcmargin.book import Book
+from mcmargin.collateral import Held
+from mcmargin.components_context import UnitContext
+from mcmargin.equity import Equity
 from mcmargin.errors import DataError
 from mcmargin.files import write_atomically
+from mcmargin.haircuts import Haircut
+from mcmargin.health import AccountLeverage, AccountStatus, account_status, account_statuses
+from mcmargin.instruments import Balance
 from mcmargin.market import Market, market_of, market_terms
 from mcmargin.policy import MarginPolicy
 from mcmargin.requirement import Previous, Requirement, Run
@@ -34,9 +40,14 @@ from mcmargin.valuation import Valuation
 
 @dataclass(frozen=True)
 class Contribution:
-    """One position's share of its account's expected shortfall (Euler), in its currency."""
+    """One position's share of its account's expected shortfall (Euler), in its currency.
+
+    `kind` is `position`, or `collateral` of a balance that moves with the positions: then
+    `instrument` is its asset, and `exposure` its value.
+    """
 
     instrument: str
+    kind: str
     quantity: float
     exposure: float
     contribution: float
@@ -48,8 +59,16 @@ class AccountMargin:
 
     How `margin` follows from the columns is said in `mcmargin.policy`: `base` is the expected
     shortfall with the worst fills of open orders, `calm` what buffer and speed limit make of
-    max(base, floor) and stress, `maintenance` the margin at its own level and horizon. Of an
-    isolated account base, floor and stress are sums over its positions.
+    max(base, floor) and stress, `maintenance` the margin at its own level and horizon, `unrounded`
+    the margin before the tick. Of an isolated account base, floor and stress are sums over its
+    positions.
+
+    Where collateral counts jointly, all of them are of positions and collateral together.
+    `wrong_way` is their expected shortfall together less that of the positions alone: above 0 where
+    collateral loses in the scenarios in which positions do, below 0 where it is their hedge.
+    `collateral` is what balances count as, after haircuts; with the value of spot and options, and
+    the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
+    is None where no balances were given.
     """
 
     account: str
@@ -78,6 +97,12 @@ class AccountMargin:
     maintenance_calm: float
     gross_exposure: float
     net_exposure: float
+    unrounded: float
+    wrong_way: float
+    collateral: float
+    position_value: float
+    unrealised: float
+    equity: float | None
     contributions: tuple[Contribution, ...]
 
 
@@ -97,11 +122,13 @@ class OwnerMargin:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a report was made of, kept for what-ifs on the same scenarios."""
+    """What a report was made of, kept for what-ifs on the same scenarios and for attribution."""
 
     book: Book
+    held: Held
     scenarios: Scenarios
     run: Run
+    context: UnitContext
     previous: MarginReport | None
 
     @property
@@ -119,9 +146,13 @@ class MarginReport:
     figures : DataFrame
         One row an account, the fields of `AccountMargin` but its contributions.
     positions : DataFrame
-        One row a position: account, instrument, quantity, exposure, contribution.
+        One row a position: account, instrument, kind, quantity, exposure, contribution; and one a
+        balance that moves with them, of kind `collateral`.
     owners : DataFrame
         One row an owner, the fields of `OwnerMargin`.
+    haircuts : DataFrame
+        One row an asset, currency of accounts and side, the fields of `Haircut`; none but in
+        haircut mode.
     policy : MarginPolicy
     plan : SimulationPlan
     horizons : dict of str to int
@@ -143,6 +174,7 @@ class MarginReport:
     figures: pd.DataFrame
     positions: pd.DataFrame
     owners: pd.DataFrame
+    haircuts: pd.DataFrame
     policy: MarginPolicy
     plan: SimulationPlan
     horizons: dict[str, int]
@@ -184,11 +216,13 @@ class MarginReport:
         return self.figures.copy()
 
     def contributions_frame(self) -> pd.DataFrame:
-        """One row a position: account, instrument, quantity, exposure, contribution."""
+        """One row a position, and one a balance that moves with them; see `positions`."""
         return self.positions.copy()
 
     def profit_and_loss(self, account: str) -> NDArray[np.float64]:
         """Gains of an account on every path, in its currency; float64 [paths].
+
+        With those of its collateral, where that counts jointly.
 
         Raises
         ------
@@ -201,6 +235,8 @@ class MarginReport:
 
     def what_if(self, account: str, trades: Mapping[str, float]) -> AccountMargin:
         """Figures of an account after trades, on the same scenarios.
+
+        Trades are at today's values, paid in the account's cash, so that its equity stays.
 
         Parameters
         ----------
@@ -218,7 +254,13 @@ class MarginReport:
         return what_if(self, account, trades)
 
     def max_order(
-        self, account: str, instrument: str, *, side: str, equity: float, lot: float | None = None
+        self,
+        account: str,
+        instrument: str,
+        *,
+        side: str,
+        equity: float | None = None,
+        lot: float | None = None,
     ) -> float:
         """Largest order that an account's equity permits.
 
@@ -230,8 +272,8 @@ class MarginReport:
         account, instrument : str
         side : str
             `buy` or `sell`.
-        equity : float
-            In the account's currency.
+        equity : float, optional
+            In the account's currency; its own where balances were given.
         lot : float, optional
             Orders are whole multiples of it.
 
@@ -248,6 +290,62 @@ class MarginReport:
         from mcmargin.whatif import max_order
 
         return max_order(self, account, instrument, side=side, equity=equity, lot=lot)
+
+    def status(self, account: str) -> AccountStatus:
+        """Whether an account covers its margins, and by how much.
+
+        Raises
+        ------
+        DataError
+            For an unknown account, or a report of a book without balances.
+        """
+        return account_status(self, account)
+
+    def statuses(self) -> pd.DataFrame:
+        """One row an account, the fields of `AccountStatus`.
+
+        Raises
+        ------
+        DataError
+            For a report of a book without balances.
+        """
+        return account_statuses(self)
+
+    def max_leverage(self, account: str) -> AccountLeverage:
+        """Leverage of an account, and the most that its equity permits.
+
+        Raises
+        ------
+        DataError
+            For an unknown account, one without positions, a report of a book without balances,
+            or one that was read from a file.
+        """
+        from mcmargin.whatif import max_leverage
+
+        return max_leverage(self, account)
+
+    def attribution(self, by: str | None = None) -> pd.DataFrame:
+        """What each account's margin is made of, before it is rounded to a tick.
+
+        Parameters
+        ----------
+        by : str, optional
+            Add up by `position`, `underlying` or `component` within an account.
+
+        Returns
+        -------
+        DataFrame
+            Columns account, component, kind, instrument, underlying, amount, or those that are
+            added up by; see `mcmargin.attribution`. An account's amounts add up to `unrounded`.
+
+        Raises
+        ------
+        DataError
+            For another `by`, or a report that was read from a file.
+        """
+        from mcmargin.attribution import attribution
+
+        return attribution(self, by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""
@@ -358,12 +456,16 @@ class MarginReport:
 SHOWN_ACCOUNTS = 50
 """Accounts that a printed report lists."""
 
+KINDS = ("position", "collateral")
+"""Of contributions."""
+
 INTERVALS = ("expected_shortfall", "value_at_risk")
 
 
 def _account(row: Mapping[Any, Any], positions: pd.DataFrame | None) -> AccountMargin:
     """An account's row and positions as an object."""
     fields: dict[str, Any] = dict(row)
+    fields["equity"] = None if np.isnan(row["equity"]) else row["equity"]
     for figure in INTERVALS:
         fields[f"{figure}_interval"] = (fields.pop(f"{figure}_low"), fields.pop(f"{figure}_high"))
     held: Any = [] if positions is None else positions.drop(columns="account").to_dict("records")
@@ -385,27 +487,24 @@ def frames_of(accounts: Sequence[AccountMargin]) -> tuple[pd.DataFrame, pd.DataF
         for position in account.contributions
     ]
     columns = ["account", *Contribution.__dataclass_fields__]
-    return pd.DataFrame(rows), pd.DataFrame(positions, columns=columns)
+    figures = pd.DataFrame(rows)
+    if len(figures):
+        figures["equity"] = figures["equity"].astype(float)
+    return figures, pd.DataFrame(positions, columns=columns)
 
 
 def report_of(
-    book: Book,
+    session: Session,
     units: Units,
     required: Requirement,
-    run: Run,
     policy: MarginPolicy,
-    *,
-    given: Scenarios,
-    previous: MarginReport | None,
+    equity: Equity,
+    haircuts: Sequence[Haircut],
 ) -> MarginReport:
     """Gather figures by account and owner, with the audit trail."""
-    valuation = run.initial
+    book, valuation, previous = session.book, session.valuation, session.previous
     scenarios, market = valuation.scenarios, valuation.market
     names = np.array([account.name for account in book.accounts], object)
-    held = np.diff(book.quantities.indptr)
-    each = book.quantities.indices
-    rates = np.array([market.price(account.currency) for account in book.accounts])
-    exposures = valuation.units.exposure[each] / np.repeat(rates, held)
     return MarginReport(
         figures=pd.DataFrame(
             {
@@ -413,18 +512,13 @@ def report_of(
                 "owner": [account.owner for account in book.accounts],
                 "currency": [account.currency for account in book.accounts],
                 **{name: required.columns[name][: len(names)] for name in _COLUMNS},
+                **{each.name: getattr(equity, each.name) for each in fields(equity)},
+                **{name: required.columns[name][: len(names)] for name in _BOUNDS},
             }
         ),
-        positions=pd.DataFrame(
-            {
-                "account": np.repeat(names, held),
-                "instrument": np.array([i.name for i in valuation.instruments], object)[each],
-                "quantity": book.quantities.data,
-                "exposure": book.quantities.data * exposures,
-                "contribution": required.figures.contributions[: book.quantities.nnz],
-            }
-        ),
+        positions=_positions(session, required.figures.contributions),
         owners=_owners(book, units, required, market),
+        haircuts=haircut_frame(haircuts),
         policy=policy,
         plan=scenarios.plan,
         horizons=dict(valuation.horizons),
@@ -442,25 +536,70 @@ def report_of(
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
         versions=library_versions(),
-        session=Session(book, given, run, previous),
+        session=session,
     )
 
 
-def account_margin(book: Book, required: Requirement, run: Run) -> AccountMargin:
-    """One account's figures, of a book that has no other."""
-    account, valuation = book.accounts[0], run.initial
-    row: dict[str, Any] = {name: float(required.columns[name][0]) for name in _COLUMNS}
-    columns = book.quantities.indices
-    exposures = valuation.units.exposure[columns] / valuation.market.price(account.currency)
-    shares = required.figures.contributions
-    entries = zip(columns, book.quantities.data, exposures, shares, strict=True)
-    held = tuple(
-        Contribution(book.instruments[column].name, float(q), float(q * exposure), float(share))
-        for column, q, exposure, share in entries
+def haircut_frame(haircuts: Sequence[Haircut]) -> pd.DataFrame:
+    """One row a haircut."""
+    return pd.DataFrame(map(asdict, haircuts), columns=list(Haircut.__dataclass_fields__))
+
+
+def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
+    """One row a position, and a balance that moves with them, account by account."""
+    book, valuation = session.book, session.valuation
+    whole = session.held.beside(book.quantities)
+    counts, each = np.diff(whole.indptr), whole.indices
+    moving, values = _shown(valuation)
+    rates = np.array([valuation.market.price(account.currency) for account in book.accounts])
+    names = np.array([account.name for account in book.accounts], object)
+    return pd.DataFrame(
+        {
+            "account": np.repeat(names, counts),
+            "instrument": np.array([i.name for i in valuation.instruments], object)[each],
+            "kind": np.array(KINDS, object)[moving[each]],
+            "quantity": whole.data,
+            "exposure": whole.data * values[each] / np.repeat(rates, counts),
+            "contribution": contributions[: whole.nnz],
+        }
     )
+
+
+def account_margin(
+    session: Session, required: Requirement, before: Mapping[Any, Any]
+) -> AccountMargin:
+    """One account's figures after trades, of a book that has no other, and those before them."""
+    account, book, valuation = session.book.accounts[0], session.book, session.valuation
+    row: dict[str, Any] = {name: float(required.columns[name][0]) for name in _COLUMNS + _BOUNDS}
+    rate = valuation.market.price(account.currency)
+    values = valuation.units.value[: len(book.instruments)]
+    value = float((book.quantities @ values)[0]) / rate
+    # What is bought is paid in the account's own cash.
+    row |= {"collateral": before["collateral"] + before["position_value"] - value}
+    row |= {"position_value": value, "unrealised": before["unrealised"]}
+    row |= {"equity": None if np.isnan(before["equity"]) else before["equity"]}
     for figure in INTERVALS:
         row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
+    # No frame: a what-if is asked for many times a second.
+    whole, (moving, values) = session.held.beside(book.quantities), _shown(valuation)
+    each = whole.indices
+    held = tuple(
+        Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)
+        for column, *numbers in zip(
+            each.tolist(),
+            whole.data.tolist(),
+            (whole.data * values[each] / rate).tolist(),
+            required.figures.contributions.tolist(),
+            strict=True,
+        )
+    )
     return AccountMargin(account.name, account.owner, account.currency, **row, contributions=held)
+
+
+def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Place of each instrument's kind in `KINDS`, and what a report says that a unit stands for."""
+    moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
+    return moving, np.where(moving, valuation.units.value, valuation.units.exposure)
 
 
 _COLUMNS = (
@@ -468,10 +607,11 @@ _COLUMNS = (
     *("value_at_risk", "value_at_risk_error", "open_orders", "base", "short_option_minimum"),
     *("floor", "stress_add_on", "stressed", "calm", "liquidity", "concentration"),
     *("stressed_funding", "total", "leverage_minimum", "maintenance_calm"),
-    *("gross_exposure", "net_exposure", "expected_shortfall_low", "expected_shortfall_high"),
-    *("value_at_risk_low", "value_at_risk_high"),
+    *("gross_exposure", "net_exposure", "unrounded", "wrong_way"),
 )
-"""Columns of a report, in their order."""
+"""Columns of a report, in their order; equity's follow, then the intervals' bounds."""
+
+_BOUNDS = tuple(f"{figure}_{end}" for figure in INTERVALS for end in ("low", "high"))
 
 _OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
 
@@ -495,7 +635,7 @@ def _owners(book: Book, units: Units, required: Requirement, market: Market) -> 
             else float(required.columns[name][own] @ weights)
             for name in _OWNER_COLUMNS
         }
-        table.append(asdict(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
+        table.append(vars(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
     return pd.DataFrame(table)
 
 

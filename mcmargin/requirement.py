@@ -62,17 +62,23 @@ class Previous:
 
 @dataclass(frozen=True, eq=False)
 class Requirement:
-    """Columns of all rows, and the figures of the units of initial margin.
+    """Columns of all rows, and what initial margin was computed from.
 
     Attributes
     ----------
     columns : mapping of str to ndarray of shape (rows,), float64
         In each row's currency.
-    figures : UnitFigures
+    context : UnitContext
+        Of initial margin.
     """
 
     columns: dict[str, Amounts]
-    figures: UnitFigures
+    context: UnitContext
+
+    @property
+    def figures(self) -> UnitFigures:
+        """Of the units of initial margin."""
+        return self.context.figures
 
 
 def requirement(
@@ -106,7 +112,7 @@ def requirement(
     context = UnitContext(
         units, run.initial, run.initial_companions, policy, policy.level, figures, stress
     )
-    columns = _gathered(_unit_columns(context), units, accounts)
+    columns, initial = _gathered(_unit_columns(context), units, accounts), context
     calm = None if previous is None else previous.calm
     bars = 1 if previous is None else previous.bars
     _require(columns, policy, calm, bars)
@@ -126,8 +132,9 @@ def requirement(
         columns["maintenance"] = maintenance["margin"]
         columns["maintenance_calm"] = maintenance["calm"]
         # A shorter horizon can cost more: of a hedge that converges at expiry.
-        columns["margin"] = np.maximum(columns["margin"], columns["maintenance"])
-    return Requirement(columns, figures)
+        for name in ("margin", "unrounded"):
+            columns[name] = np.maximum(columns[name], maintenance[name])
+    return Requirement(columns, initial)
 
 
 def _unit_columns(context: UnitContext) -> dict[str, Amounts]:
@@ -141,6 +148,7 @@ def _unit_columns(context: UnitContext) -> dict[str, Amounts]:
         "value_at_risk": figures.value_at_risk,
         "value_at_risk_error": figures.value_at_risk_error,
         "open_orders": figures.open_orders,
+        "wrong_way": figures.expected_shortfall - figures.positions_alone,
         "gross_exposure": abs(quantities) @ values.notional / rates,
         "net_exposure": quantities @ values.exposure / rates,
         "expected_shortfall_low": shortfall[0],
@@ -171,6 +179,7 @@ def _require(
     extras = columns["liquidity"] + columns["concentration"] + columns["stressed_funding"]
     columns["total"] = columns["calm"] + extras
     least = np.maximum(columns["total"], columns["leverage_minimum"])
+    columns["unrounded"] = least
     columns["margin"] = rounded_up(least, policy.tick)
 
 

@@ -177,8 +177,15 @@ class Scenarios:
         reach = 1 << max(6, (bars - 1).bit_length())
         if (asset, reach) not in self._outlooks:
             at, model = self.assets.index(asset), self.model
+            drawn = model.dependence.residuals
             self._outlooks[asset, reach] = variance_outlook(
-                model.volatility, at, model.innovations[at], model.state.variance[at], bars=reach
+                model.volatility,
+                at,
+                model.innovations[at],
+                float(model.state.variance[at]),
+                bars=reach,
+                cap=self.plan.variance_cap,
+                dates=drawn[:, at] if len(drawn) else None,
             )
         return self._outlooks[asset, reach]
 

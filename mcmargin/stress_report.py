@@ -18,9 +18,10 @@ import pandas as pd
 from scipy import sparse
 
 from mcmargin.book import Book
+from mcmargin.collateral import Held, held_of
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.files import write_atomically
-from mcmargin.margining import check_book
+from mcmargin.margining import check_balances, check_book
 from mcmargin.market import Market
 from mcmargin.policy import MarginPolicy
 from mcmargin.reporting import library_versions
@@ -46,6 +47,7 @@ class StressSession:
     """What a report was made of, kept for the scenarios that it does not list."""
 
     book: Book
+    held: Held
     valuation: Valuation
     values: StressValues
 
@@ -113,7 +115,8 @@ class StressReport:
         if len(rows) == 0:
             raise DataError(f"the stress report has no account {account!r}")
         row, session = int(rows[0]), self.session
-        held, code = session.book.quantities[[row]], session.book.accounts[row].currency
+        held = session.held.of(row).beside(session.book.quantities[[row]])
+        code = session.book.accounts[row].currency
         losses = all_losses(held, [code], session.values, session.valuation)[0]
         names = [(own.name, each) for own in session.values.sets for each in own.scenarios]
         return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
@@ -181,8 +184,8 @@ def stress(
 ) -> StressReport:
     """Losses of every account and owner in a policy's stress scenarios.
 
-    Open orders are left out. An owner's loss is that of all of its accounts together in one
-    scenario, netted or not.
+    Open orders are left out; collateral is in, where it counts jointly. An owner's loss is that of
+    all of its accounts together in one scenario, netted or not.
 
     Parameters
     ----------
@@ -209,15 +212,17 @@ def stress(
         raise PolicyError("the policy declares no stress; give it a part `stress`")
     market = scenarios.market() if market is None else market
     check_book(book, scenarios, market)
+    check_balances(book, scenarios, market)
+    held = held_of(book, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    valuation = Valuation(
-        book.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
-    )
+    items = (*book.instruments, *held.items)
+    valuation = Valuation(items, scenarios, market, horizons, default_memory_limit(), threads=1)
     values = stress_values(part, valuation)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    table = stress_losses(book.quantities, currencies, values, valuation)
+    quantities = held.beside(book.quantities)
+    table = stress_losses(quantities, currencies, values, valuation)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -228,7 +233,7 @@ def stress(
                 "loss": table.worst,
             }
         ),
-        owners=_owners(book, values, valuation),
+        owners=_owners(book, quantities, values, valuation),
         table=table,
         policy=policy,
         as_of=str(scenarios.as_of),
@@ -240,11 +245,13 @@ def stress(
             "policy": policy.fingerprint(),
         },
         versions=library_versions(),
-        session=StressSession(book, valuation, values),
+        session=StressSession(book, held, valuation, values),
     )
 
 
-def _owners(book: Book, values: StressValues, valuation: Valuation) -> pd.DataFrame:
+def _owners(
+    book: Book, quantities: sparse.csr_array, values: StressValues, valuation: Valuation
+) -> pd.DataFrame:
     """One row an owner, in its accounts' currency or, where they have several, the market's."""
     market = valuation.market
     names = sorted({account.owner for account in book.accounts})
@@ -256,7 +263,7 @@ def _owners(book: Book, values: StressValues, valuation: Valuation) -> pd.DataFr
     currencies = [own.pop() if len(own) == 1 else market.currency for own in codes]
     shape = len(names), len(rows)
     ones: Any = sparse.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape)
-    table = stress_losses((ones @ book.quantities).tocsr(), currencies, values, valuation)
+    table = stress_losses((ones @ quantities).tocsr(), currencies, values, valuation)
     return pd.DataFrame(
         {
             "owner": names,

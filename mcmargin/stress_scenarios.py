@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.instruments import Instrument, assets_of
+from mcmargin.instruments import Balance, Instrument, assets_of
 from mcmargin.market import Market
 from mcmargin.policy_parts import Stress, StressWindow
 from mcmargin.scenario_market import INDEX_YEARS, LEAST_SQUARED_SHOCK, bars_in
@@ -183,7 +183,14 @@ def _grids(
     part: Stress, instruments: Sequence[Instrument], market: Market, least: float
 ) -> list[StressSet]:
     """Each underlying's grid alone, then all of an exchange's together."""
-    underlyings = sorted({item.underlying for item in instruments})
+    # Cash that was posted is no underlying; its rate moves where a scenario names it.
+    underlyings = sorted(
+        {
+            item.underlying
+            for item in instruments
+            if not isinstance(item, Balance) or item.underlying in market.spot
+        }
+    )
     others = part.grids.get(ALL_OTHERS)
     named = {name: part.grids.get(name, others) for name in underlyings}
     grids = {

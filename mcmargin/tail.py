@@ -268,6 +268,38 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
     )
 
 
+def shortfalls(losses: Any, *, level: float) -> NDArray[np.float64]:
+    """Expected shortfall of many accounts without errors or paths: VaR + mean excess / (1 - level).
+
+    The same figure as that of `estimate_tails`, in less time; losses are finite.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (accounts, paths), float64
+        A loss is positive; numpy or cupy.
+    level : float
+
+    Returns
+    -------
+    ndarray of shape (accounts,), float64
+
+    References
+    ----------
+    Rockafellar and Uryasev (2002), Conditional value-at-risk for general loss distributions.
+
+    Examples
+    --------
+    >>> shortfalls(np.arange(1.0, 1001.0) * [[1.0], [2.0]], level=0.99).tolist()
+    [995.5, 1991.0]
+    """
+    xp = array_module(losses)
+    engine = importlib.import_module(f"mcmargin.engines.{xp.__name__}_engine")
+    k = tail_count(losses.shape[1], level)
+    worst = engine.worst_losses(losses, math.ceil(k))
+    var = worst[:, 0]
+    return to_host(var + (worst - var[:, None]).sum(axis=1) / float(k))
+
+
 @lru_cache(maxsize=64)
 def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, int]:
     tail = (1 - confidence) / 2

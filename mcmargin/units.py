@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.book import Book
+from mcmargin.collateral import Held
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,10 @@ class Units:
     owner: tuple[str, ...]
 
 
-def units_of(book: Book) -> Units:
+def units_of(book: Book, held: Held | None = None) -> Units:
     """Cut a book into units, in the order of accounts, then of owners.
+
+    Balances that move with the positions stand in columns after the instruments'.
 
     Examples
     --------
@@ -53,6 +56,9 @@ def units_of(book: Book) -> Units:
            [  0., -10.]])
     """
     matrices = (book.quantities, book.buys, book.sells)
+    if held is not None and held.items:
+        orders = [held.room_beside(each) for each in matrices[1:]]
+        matrices = (held.beside(book.quantities), orders[0], orders[1])
     accounts = range(len(book.accounts))
     isolated = np.array([account.mode == "isolated" for account in book.accounts], bool)
     netted = _netted_owners(book)
@@ -62,7 +68,8 @@ def units_of(book: Book) -> Units:
     # Which instruments each account touches, so that an isolated one has a unit for each.
     touched = abs(matrices[0]) + abs(matrices[1]) + abs(matrices[2])
     touched.sort_indices()
-    counts = np.where(isolated, np.diff(touched.indptr), 1)
+    # One that touches none has a unit all the same.
+    counts = np.where(isolated, np.maximum(np.diff(touched.indptr), 1), 1)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     keys = np.repeat(accounts, np.diff(touched.indptr)) * touched.shape[1] + touched.indices
     members = _members(netted, len(accounts))

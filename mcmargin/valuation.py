@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.instruments import Instrument
+from mcmargin.instruments import Balance, Instrument
 from mcmargin.market import Market
 from mcmargin.random_stream import TILE_PATHS
 from mcmargin.scenario_market import PathBlock, ScenarioMarket
@@ -48,6 +48,7 @@ class Valuation:
     Attributes
     ----------
     instruments : tuple of Instrument
+        Balances that move with the positions are the last.
     scenarios : Scenarios
     market : Market
     horizons : mapping of str to int
@@ -107,6 +108,12 @@ class Valuation:
     def _whole(self) -> tuple[PathBlock, Any]:
         block = PathBlock(self.scenarios, self.market, self.scenarios.plan.tiles)
         return block, self.changes(block, self.instruments)
+
+    @cached_property
+    def collateral(self) -> Valuation:
+        """Of the balances alone."""
+        balances = tuple(item for item in self.instruments if isinstance(item, Balance))
+        return replace(self, instruments=balances)
 
     def changes(self, block: PathBlock, instruments: Sequence[Instrument]) -> Any:
         """Value changes of one unit of each instrument on a block; float64 [instruments, paths]."""

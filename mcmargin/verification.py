@@ -130,10 +130,10 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     for names in (["account"], ["account", "owner", "currency"]):
         if not again.figures[names].equals(report.figures[names]):
             return Verification("different", float("inf"), (*reasons, f"the {names[-1]}s differ"))
-    held = ["account", "instrument", "quantity"]
+    held = ["account", "instrument", "kind", "quantity"]
     if not again.positions[held].equals(report.positions[held]):
         return Verification("different", float("inf"), (*reasons, "the positions differ"))
-    gross = np.maximum(again.figures["gross_exposure"].to_numpy(), 1e-300)
+    gross = np.maximum(_scale(again), 1e-300)
     bound = ENGINE_BOUND[report.plan.precision]
     apart = _apart(again.figures, report.figures, "expected_shortfall") / gross
     largest = float(apart.max())
@@ -148,7 +148,7 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     ]
     if reasons:
         return Verification("different", largest, tuple(reasons))
-    frames = ("figures", "positions", "owners")
+    frames = ("figures", "positions", "owners", "haircuts")
     if all(getattr(again, name).equals(getattr(report, name)) for name in frames):
         return Verification("equal", 0.0, ())
     same = again.figures["expected_shortfall"] == report.figures["expected_shortfall"]
@@ -182,7 +182,22 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     for name in again.owners.columns.difference(names):
         if (_apart(again.owners, report.owners, name) > bound * room).any():
             return Verification("different", largest, (f"{name} of an owner differs",))
+    names = ["asset", "currency", "debit"]
+    if not again.haircuts[names].equals(report.haircuts[names]):
+        return Verification("different", largest, ("the haircuts differ",))
+    scale = again.haircuts["value"].to_numpy(float)
+    for name, unit in (("value", scale), ("expected_shortfall", scale), ("haircut", 1.0)):
+        if (_apart(again.haircuts, report.haircuts, name) > bound * unit).any():
+            return Verification("different", largest, (f"{name} of a haircut differs",))
     return Verification("within the engine bound", largest, ())
+
+
+def _scale(report: MarginReport) -> NDArray[np.float64]:
+    """Gross exposure of each account, and the value of the collateral that moves with it."""
+    moving = report.positions[report.positions["kind"] == "collateral"]
+    posted = moving["exposure"].abs().groupby(moving["account"]).sum()
+    own = report.figures["account"].map(posted).fillna(0.0).to_numpy(float)
+    return np.asarray(report.figures["gross_exposure"].to_numpy(float) + own)
 
 
 def _apart(again: pd.DataFrame, report: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Volatility recursions of all assets, and what they say of the bars after the next.
 
 In: fitted coefficients. Out: the variance of the bar after one, and the expected average variance
-of the bars after any, which is what an option's remaining life sees.
+of the bars after any, capped as in simulation, which is what an option's remaining life sees.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from mcmargin.engines.arrays import array_module
 from mcmargin.innovations import Innovations
+from mcmargin.variance_chain import VarianceChain, quadrature, variance_chain
 
 ROOT_TWO_OVER_PI = float(np.sqrt(2.0 / np.pi))
 
-EGARCH_CLIP = float(np.log(100.0))
-"""Half-width of the grid of log variances about the sample's; the simulation caps them so."""
+LARGEST_CAP = 1e4
+"""Multiple of the sample variance at which expectations hold EGARCH's variance where the cap is
+higher or there is none: with power tails an uncapped one has no expectation, and what makes it up
+lies on paths that are never drawn."""
 
-EGARCH_NODES = 257
-QUADRATURE_NODES = 401
+LEAST_SHARE = 1e-4
+"""Least variance of the grid of expectations, over the start's or the sample's."""
 
 
 VARIANCE_FLOOR = 0.01
@@ -102,11 +105,13 @@ def volatility_of(
 
 @dataclass(frozen=True, eq=False)
 class VarianceOutlook:
-    """Expected average variance of one asset over bars to come.
+    """Expected average variance of one asset over bars to come, as they are simulated.
 
-    For the linear kinds E[h] returns to its long-run level by the persistence p a bar:
-    E[h_j] = V + p**j (h_0 - V); a persistence of 1 without a constant keeps it where it is. For
-    EGARCH, whose log variance is clipped to a factor of 100 around the sample's, a table over ln h.
+    Without a cap E[h] of the linear kinds returns to its long-run level by the persistence p a
+    bar: E[h_j] = V + p**j (h_0 - V); a persistence of 1 without a constant keeps it where it is.
+    A cap on the variance takes from that, by 3 % in ten bars where tails are heavy, and by a
+    quarter where the start is near the cap. Then, and for EGARCH, whose log variance is held
+    within the cap's factor of the sample's, the expectation is that of a chain over ln h.
 
     Attributes
     ----------
@@ -117,18 +122,15 @@ class VarianceOutlook:
         V, a variance a bar.
     start : float
         Variance of the next bar, today.
-    log_grid : ndarray of shape (nodes,) or (0,), float64
-        ln h of the EGARCH table.
-    sums : ndarray of shape (bars + 1, nodes) or (0, 0), float64
-        Expected sum of the variances of the first n bars, given that ln h of the first.
+    chain : VarianceChain, optional
+        None where the closed form is exact.
     """
 
     kind: str
     persistence: float
     long_run: float
     start: float
-    log_grid: NDArray[np.float64]
-    sums: NDArray[np.float64]
+    chain: VarianceChain | None
 
     def average(self, variance: Any, bars: float) -> Any:
         """Expected average variance over `bars` bars, given the variance of the first.
@@ -140,35 +142,35 @@ class VarianceOutlook:
         bars : float
             1 or more; a part of a bar counts in proportion.
         """
-        if self.kind != "egarch":
+        if self.chain is None:
             return self.long_run + self.fading(bars) * (variance - self.long_run)
         xp = array_module(variance)
-        at = xp.log(variance)
-        return xp.interp(at, xp.asarray(self.log_grid), xp.asarray(self._sum(bars) / bars))
+        grid, sums = self.chain.table(bars)
+        return xp.interp(variance, xp.asarray(grid), xp.asarray(sums / bars))
 
     def average_today(self, skip: int, bars: float) -> float:
         """Expectation today of the same average, over `bars` bars after the first `skip`."""
-        if self.kind != "egarch":
+        if self.chain is None:
             reached = self.long_run + self.persistence**skip * (self.start - self.long_run)
             return float(self.long_run + self.fading(bars) * (reached - self.long_run))
-        ahead = self._sum(skip + bars) - self._sum(skip)
-        return float(np.interp(np.log(self.start), self.log_grid, ahead) / bars)
+        return self.chain.expected_sum(self.start, skip, bars) / bars
 
     def fading(self, bars: float) -> float:
-        """Share of an excess over the long run that the average of `bars` bars keeps."""
+        """Share of an excess over the long run that the average of `bars` bars keeps, uncapped."""
         if self.persistence == 1.0 or self.kind == "constant":
             return 1.0
         return float((1.0 - self.persistence**bars) / (bars * (1.0 - self.persistence)))
 
-    def _sum(self, bars: float) -> NDArray[np.float64]:
-        whole = min(int(bars), len(self.sums) - 2)
-        return np.asarray(
-            self.sums[whole] + (bars - whole) * (self.sums[whole + 1] - self.sums[whole])
-        )
-
 
 def variance_outlook(
-    volatility: Volatility, at: int, innovations: Innovations, start: float, *, bars: int
+    volatility: Volatility,
+    at: int,
+    innovations: Innovations,
+    start: float,
+    *,
+    bars: int,
+    cap: float = np.inf,
+    dates: NDArray[np.float64] | None = None,
 ) -> VarianceOutlook:
     """Outlook of one asset.
 
@@ -181,7 +183,13 @@ def variance_outlook(
     start : float
         Variance of the next bar.
     bars : int
-        Bars that the EGARCH table must reach.
+        Bars that expectations must reach.
+    cap : float
+        Multiple of the sample variance at which the simulation caps a variance, and by which it
+        divides EGARCH's least.
+    dates : ndarray of shape (dates,), float64, optional
+        Standardised residuals that the simulation draws, for `historical` dependence, in place of
+        the innovations' own distribution.
 
     Examples
     --------
@@ -191,53 +199,40 @@ def variance_outlook(
     >>> round(float(outlook.average(4e-4, 1.0)) * 1e4, 6)
     4.0
     """
-    kind = volatility.kinds[at]
+    kind, sample = volatility.kinds[at], float(volatility.sample_variance[at])
     omega, alpha, gamma, beta = (
         float(column[at])
         for column in (volatility.omega, volatility.alpha, volatility.gamma, volatility.beta)
     )
+    if dates is None:
+        draws, square, negative = quadrature(innovations), 1.0, innovations.negative_second_moment()
+    else:
+        draws = dates, np.full(len(dates), 1.0 / len(dates))
+        square, negative = float(np.mean(dates**2)), float(np.mean(dates**2 * (dates < 0)))
     if kind == "egarch":
-        grid, sums = _egarch_sums(
-            (omega, alpha, gamma, beta), float(volatility.sample_variance[at]), innovations, bars
-        )
-        return VarianceOutlook(kind, abs(beta), np.nan, start, grid, sums)
-    persistence = alpha + beta + gamma * innovations.negative_second_moment()
-    if kind == "ewma":
+        cap = min(cap, LARGEST_CAP)
+
+        def log_linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
+            shock = alpha * (np.abs(z) - ROOT_TWO_OVER_PI) + gamma * z
+            # Held far beyond the bounds, so that no exponential overflows.
+            return np.asarray(np.exp(np.minimum(omega + beta * np.log(h) + shock, 600.0)))
+
+        bounds = sample / cap, sample * cap
+        reach = min(bounds[0], start), max(bounds[1], start)
+        chain = variance_chain(log_linear, draws, bounds=bounds, reach=reach, bars=bars)
+        return VarianceOutlook(kind, abs(beta), np.nan, start, chain)
+    persistence = alpha * square + beta + gamma * negative
+    if abs(1.0 - persistence) < 1e-9:
+        # EWMA's, to rounding: its excess stays.
         persistence = 1.0
     long_run = 0.0 if persistence == 1.0 else omega / (1.0 - persistence)
-    return VarianceOutlook(kind, persistence, long_run, start, np.empty(0), np.empty((0, 0)))
+    if kind == "constant" or np.isinf(cap):
+        return VarianceOutlook(kind, persistence, long_run, start, None)
 
+    def linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return omega + ((alpha + gamma * (z < 0)) * z * z + beta) * h
 
-def _egarch_sums(
-    coefficients: tuple[float, float, float, float],
-    sample_variance: float,
-    innovations: Innovations,
-    bars: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Expected sums of the next variances over a grid of ln h, by repeated expectation."""
-    omega, alpha, gamma, beta = coefficients
-    centre = np.log(sample_variance)
-    grid = centre + np.linspace(-EGARCH_CLIP, EGARCH_CLIP, EGARCH_NODES)
-    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
-    half = (nodes + 1) / 4
-    # Both halves by their own tail probability; squares crowd the nodes into the far tails.
-    z = np.concatenate(
-        [innovations.lower_quantile(2 * half**2), innovations.upper_quantile(2 * half**2)]
-    )
-    weights = np.tile(weights * half, 2)
-    shock = alpha * (np.abs(z) - ROOT_TWO_OVER_PI) + gamma * z
-    ahead = np.clip(omega + beta * grid[:, None] + shock, grid[0], grid[-1])
-    # The expectation is linear in the values on the grid: one matrix, applied bar by bar.
-    place = (ahead - grid[0]) / (grid[1] - grid[0])
-    left = np.minimum(place.astype(np.int64), EGARCH_NODES - 2)
-    share = place - left
-    step = np.zeros((EGARCH_NODES, EGARCH_NODES))
-    rows = np.arange(EGARCH_NODES)[:, None]
-    np.add.at(step, (rows, left), weights * (1 - share))
-    np.add.at(step, (rows, left + 1), weights * share)
-    step /= weights.sum()
-    sums, expected = np.zeros((bars + 2, EGARCH_NODES)), np.exp(grid)
-    for bar in range(1, bars + 2):
-        sums[bar] = sums[bar - 1] + expected
-        expected = step @ expected
-    return grid, sums
+    bounds = LEAST_SHARE * min(sample, start), sample * cap
+    reach = bounds[0], max(bounds[1], start)
+    chain = variance_chain(linear, draws, bounds=bounds, reach=reach, bars=bars)
+    return VarianceOutlook(kind, persistence, long_run, start, chain)

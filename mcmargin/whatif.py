@@ -1,4 +1,4 @@
-"""What-ifs: an account after a proposed trade, and the largest order that its equity permits.
+"""What-ifs: an account after a proposed trade, and the most that its equity permits.
 
 In: a report that this process made, and a trade. Out: figures on the report's own scenarios:
 nothing is simulated again, and instruments that the book holds are not valued again.
@@ -18,6 +18,7 @@ from mcmargin.book import Account, Book
 from mcmargin.engines.arrays import to_host
 from mcmargin.errors import DataError
 from mcmargin.figures import gains_of
+from mcmargin.health import AccountLeverage, own_equity
 from mcmargin.instruments import Instrument
 from mcmargin.margining import check_book, run_of
 from mcmargin.reporting import (
@@ -27,13 +28,16 @@ from mcmargin.reporting import (
     account_margin,
     previous_of,
 )
-from mcmargin.requirement import Requirement, Run, requirement
+from mcmargin.requirement import Requirement, requirement
 from mcmargin.units import units_of
 
 SMALLEST_STEP = 1e-9
 """Relative width at which the search for the largest order ends."""
 
 LARGEST_DOUBLINGS = 200
+
+MOST_LEVERAGE = 2.0**100
+"""Factor on all positions beyond which any is taken to be permitted."""
 
 
 def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
@@ -42,15 +46,16 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
     for name, size in trades.items():
         if not np.isfinite(size):
             raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
-    book, run = _after(report, session, _row(session.book, account), trades)
-    return account_margin(book, _required(report, session, book, run), run)
+    row = _row(session.book, account)
+    after = _after(report, session, row, trades)
+    return account_margin(after, _required(report, after), report.figures.iloc[row].to_dict())
 
 
-def _required(report: MarginReport, session: Session, book: Book, run: Run) -> Requirement:
+def _required(report: MarginReport, session: Session) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
-    units = units_of(book)
-    last = previous_of(book, units, session.previous, run)
-    return requirement(units, 1, run, report.policy, last)
+    units = units_of(session.book, session.held)
+    last = previous_of(session.book, units, session.previous, session.run)
+    return requirement(units, 1, session.run, report.policy, last)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -58,7 +63,8 @@ def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     session = _session(report)
     row = _row(session.book, account)
     codes = (session.book.accounts[row].currency,)
-    gains = to_host(gains_of(session.book.quantities[[row]], codes, session.valuation))
+    held = session.held.of(row).beside(session.book.quantities[[row]])
+    gains = to_host(gains_of(held, codes, session.valuation))
     return np.asarray(gains[0])
 
 
@@ -68,7 +74,7 @@ def max_order(
     instrument: str,
     *,
     side: str,
-    equity: float,
+    equity: float | None = None,
     lot: float | None = None,
 ) -> float:
     """Largest order of one instrument; see `MarginReport.max_order`.
@@ -81,6 +87,8 @@ def max_order(
     stress weights add up to more than 1, the interval may not be one: the end that is found is
     then one beyond which the margin is above the bound.
     """
+    if equity is None:
+        equity = own_equity(report, account)
     if side not in ("buy", "sell"):
         raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
     if not np.isfinite(equity) or (lot is not None and not lot > 0):
@@ -89,8 +97,8 @@ def max_order(
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
     def margin(size: float) -> float:
-        book, run = _after(report, session, row, {instrument: sign * size})
-        return float(_required(report, session, book, run).columns["margin"][0])
+        after = _after(report, session, row, {instrument: sign * size})
+        return float(_required(report, after).columns["margin"][0])
 
     bound = max(equity, margin(0.0))
     # Rounding alone may lift a margin above a bound that it started at.
@@ -114,6 +122,37 @@ def max_order(
     return float(whole if margin(whole) <= bound else max(0.0, whole - lot))
 
 
+def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
+    """Leverage of an account, and the most that it can take; see `MarginReport.max_leverage`."""
+    equity, session = own_equity(report, account), _session(report)
+    row = _row(session.book, account)
+    held = session.book.quantities[[row]]
+    figures = report.figures.iloc[row]
+    gross = float(figures["gross_exposure"])
+    if gross == 0.0:
+        raise DataError(f"account {account!r} has no positions, and so no leverage that could grow")
+    names = [session.book.instruments[column].name for column in held.indices]
+
+    def permitted(factor: float) -> bool:
+        trades = dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True))
+        after = _after(report, session, row, trades)
+        return float(_required(report, after).columns["margin"][0]) <= equity
+
+    low, high = 0.0, 1.0
+    if figures["margin"] <= equity:
+        low, high = 1.0, 2.0
+        while high < MOST_LEVERAGE and permitted(high):
+            low, high = high, 2.0 * high
+    elif not permitted(0.0):
+        high = 0.0
+    while high - low > SMALLEST_STEP * high and high < MOST_LEVERAGE:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if permitted(middle) else (low, middle)
+    factor = low if high < MOST_LEVERAGE else float("inf")
+    now, most = (gross / equity, gross / equity * factor) if equity > 0 else (float("inf"), 0.0)
+    return AccountLeverage(account, str(figures["currency"]), gross, equity, now, most)
+
+
 def _session(report: MarginReport) -> Session:
     if report.session is None:
         raise DataError(
@@ -131,9 +170,9 @@ def _row(book: Book, account: str) -> int:
 
 def _after(
     report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
-) -> tuple[Book, Run]:
+) -> Session:
     """One account's book after trades, and how to value its instruments."""
-    book, valuation = session.book, session.valuation
+    book, valuation, posted = session.book, session.valuation, session.held.of(row)
     account: Account = replace(book.accounts[row], netting="gross")
     names = [item.name for item in book.instruments]
     if all(name in names for name in trades):
@@ -142,7 +181,8 @@ def _after(
             bought[names.index(name)] += size
         held = _matrix(book.quantities[[row]].toarray()[0] + bought)
         orders = book.buys[[row]], book.sells[[row]]
-        return Book((account,), book.instruments, held, *orders, book.known), session.run
+        after = Book((account,), book.instruments, held, *orders, book.known)
+        return replace(session, book=after, held=posted)
     unknown = [name for name in trades if name not in book.known]
     if unknown:
         raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
@@ -159,9 +199,10 @@ def _after(
     held, buys, sells = (_matrix(line) for line in dense)
     small = Book((account,), items, held, buys, sells, book.known)
     check_book(small, valuation.scenarios, valuation.market)
-    scenarios = session.scenarios
     limits = {"memory_limit": valuation.memory_limit, "threads": valuation.threads}
-    return small, run_of(items, scenarios, valuation.market, report.policy, **limits)
+    everything = (*items, *posted.items)
+    run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
+    return replace(session, book=small, held=posted, run=run)
 
 
 def _matrix(line: Any) -> sparse.csr_array:

@@ -124,7 +124,10 @@ def test_columns_of_positions_and_orders(tmp_path):
             mm.read_positions(bad)
         with pytest.raises(mm.DataError, match=r"bad\.csv: columns .* exactly account"):
             mm.read_positions(good, orders=bad)
-    assert list(PositionTable.model_fields) == HEADER.split(",")
+    assert list(PositionTable.model_fields) == [*HEADER.split(","), "entry_price"]
+    bad = write(tmp_path, f"{HEADER},entry_price\na,x,1,2\n", "bad.csv")
+    with pytest.raises(mm.DataError, match=r"bad\.csv: columns .* exactly account"):
+        mm.read_positions(good, orders=bad)
 
 
 def test_orders_are_read_as_positions_are(tmp_path):

@@ -53,7 +53,7 @@ def test_every_field_is_described_with_its_default(tables):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    assert len(blocks) == len(dict(blocks)) == 10
+    assert len(blocks) == len(dict(blocks)) == 11
     for name, text in blocks:
         (folder / name).write_text(text)
     return folder
@@ -69,7 +69,9 @@ def test_examples_are_read_and_belong_together(folder):
         instruments=instruments,
         accounts=mm.read_accounts(folder / "accounts.csv"),
         orders=folder / "orders.csv",
+        balances=folder / "balances.csv",
     )
+    assert book.assets == ("EUR", "USD", "btc")
     assert book.instruments == tuple(sorted(instruments, key=lambda item: item.name))
     assert market.liquidity["BTC-PERP"].middle == 32_782.0
     totals = mm.greeks_frame(book, market).query("instrument == ''")

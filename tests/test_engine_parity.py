@@ -228,11 +228,13 @@ def test_derivative_margins_are_the_same(cupy):
             zip(items, rng.normal(0, 10, len(items)), strict=True)]  # fmt: skip
     orders = [("x", "S", 5.0), ("x", "C", -7.0), ("y", "P", 3.0)]
     columns = ["account", "instrument", "quantity"]
+    balances = [("x", "USDT", 100.0), ("y", "a0", 3.0), ("z", "a0", 2.0), ("z", "USD", -9.0)]
     book = mm.Book.from_frame(
         pd.DataFrame(rows, columns=columns),
         instruments=items,
         accounts=[mm.Account("x", "EUR"), mm.Account("y", mode="isolated"), mm.Account("z", "a0")],
         orders=pd.DataFrame(orders, columns=columns),
+        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
     )
     market = mm.Market(
         as_of=model.as_of,

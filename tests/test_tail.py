@@ -97,8 +97,8 @@ def shortfall_of(nu, level):
 def test_intervals_of_es_cover_it(nu, least):
     """95 % intervals of 1,500 samples: a share's standard error is 0.006 at 95 % and 0.009 at 85 %.
 
-    Bounds lie 3 errors and more below the shares of 4,000 samples. Heavy tails are covered less, as
-    the docstring says; one or two paths in the tail were covered in 0 and 50 % of samples."""
+    Bounds lie 3 errors and more below the shares of 4,000 samples. Heavy tails are covered less,
+    as the docstring says; one or two paths in the tail were covered in 0 and 50 % of samples."""
     rng = np.random.default_rng(67)
     for k, bound in zip((1, 2, 5, 10, 20, 50, 200), least, strict=True):
         level, paths = (0.99, 100 * k) if k != 50 else (0.975, 2000)

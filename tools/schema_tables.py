@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 import numpy as np
 
 from mcmargin import policy_parts as parts
-from mcmargin.book_files import AccountRow, PositionTable
+from mcmargin.book_files import AccountRow, BalanceTable, PositionTable
 from mcmargin.instrument_files import ROWS, NamedRow
 from mcmargin.levels import LevelRow
 from mcmargin.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
@@ -33,6 +33,7 @@ OWN = {
 }
 MODELS = {
     "positions": PositionTable.model_fields,
+    "balances": BalanceTable.model_fields,
     "accounts": AccountRow.model_fields,
     "every instrument": NamedRow.model_fields,
     **OWN,

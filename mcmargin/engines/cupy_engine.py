@@ -481,7 +481,12 @@ def _launch(
 
 
 def kth_worst(losses: Array, count: int) -> Array:
-    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts].
+    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
+    return worst_losses(losses, count)[:, 0]
+
+
+def worst_losses(losses: Array, count: int) -> Array:
+    """Each account's `count` largest losses, the least of them first; float64 [accounts, count].
 
     A selection, not a full sort: a regular sample of the paths gives a bound that leaves a few
     more losses above it than are asked for, and these alone are sorted.
@@ -490,7 +495,7 @@ def kth_worst(losses: Array, count: int) -> Array:
 
     accounts, paths = losses.shape
     if paths <= 4 * SAMPLE:
-        return cupy.sort(losses, axis=1)[:, paths - count]
+        return cupy.sort(losses, axis=1)[:, paths - count :]
     sample = cupy.sort(cupy.ascontiguousarray(losses[:, :: paths // SAMPLE]), axis=1)
     taken = sample.shape[1]
     # Six standard errors of the sample's rank: a bound that is still too high is rare.
@@ -499,10 +504,10 @@ def kth_worst(losses: Array, count: int) -> Array:
     chosen = losses >= sample[:, taken - rank, None]
     counts = chosen.sum(axis=1)
     if int(counts.min()) < count:
-        return cupy.sort(losses, axis=1)[:, paths - count]
+        return cupy.sort(losses, axis=1)[:, paths - count :]
     width = int(counts.max())
     rows, columns = cupy.nonzero(chosen)
     first = cupy.cumsum(counts) - counts
     above = cupy.full((accounts, width), -np.inf)
     above[rows, cupy.arange(len(rows)) - first[rows]] = losses[rows, columns]
-    return cupy.sort(above, axis=1)[:, width - count]
+    return cupy.sort(above, axis=1)[:, width - count :]
