@@ -116,7 +116,7 @@ def test_options_move_with_vix(outputs, copied):
     """Without the line that names VIX, the index's own variance moves the surface, and by more.
 
     A fit with t innovations of few degrees of freedom takes a crash for a lasting one, and VIX has
-    been through some: a short straddle then asks for more than twice as much.
+    been through some: a short straddle then asks for half as much again and more.
     """
     outputs("options")
     folder = copied / "options"
@@ -130,8 +130,8 @@ def test_options_move_with_vix(outputs, copied):
         mm.margin(book, scenarios, each, policy).account("straddle")
         for each in (market, replace(market, volatility_asset={}))
     )
-    error = np.hypot(own.expected_shortfall_error, 2 * driven.expected_shortfall_error)
-    assert own.margin - 2 * driven.margin > 2 * error
+    error = np.hypot(own.expected_shortfall_error, 1.5 * driven.expected_shortfall_error)
+    assert own.margin - 1.5 * driven.margin > 3 * error
 
 
 def test_multi_currency(outputs):

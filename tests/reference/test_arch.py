@@ -121,7 +121,9 @@ def test_a_tick_is_computed_from_the_committed_state_and_never_cumulatively(clos
         dependence="gaussian",
         jobs=1,
     )
-    first = PriceHistory.from_frame(frame.iloc[-4:-1] * [1.05])
+    ticked = frame.iloc[-4:-1].copy()
+    ticked.iloc[-1] *= 1.05
+    first = PriceHistory.from_frame(ticked)
     last = PriceHistory.from_frame(frame.iloc[-4:-1])
     twice = model.update(first, provisional=True).update(last, provisional=True)
     assert twice.provisional
