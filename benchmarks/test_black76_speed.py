@@ -14,8 +14,8 @@ import pytest
 from scipy.special import ndtr
 
 from benchmarks.peers import available
-from mcmargin.black import black76, black76_values
-from mcmargin.implied import implied_volatility
+from mcmargin.valuing.black import black76, black76_values
+from mcmargin.valuing.implied import implied_volatility
 
 STRIKE, TIME = 100.0, 0.25
 COUNTS = {"float32": 1_000_000, "float64": 1_000_000, "implied": 100_000}

@@ -24,8 +24,8 @@ from benchmarks.books import (
     scenarios_of,
 )
 from benchmarks.test_simulation_speed import grown
-from mcmargin import figures
-from mcmargin.policy_parts import Collateral
+from mcmargin.margins import figures
+from mcmargin.policies.policy_parts import Collateral
 
 
 @pytest.fixture(scope="module")

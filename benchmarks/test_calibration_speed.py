@@ -17,10 +17,10 @@ import pytest
 from arch.univariate.base import ARCHModel
 from joblib.externals.loky import get_reusable_executor
 
-from mcmargin.calibration import calibrate
-from mcmargin.fitting import arch_model_of
-from mcmargin.prices import PriceHistory, joint_returns
-from mcmargin.simulation import simulate
+from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.models.calibration import calibrate
+from mcmargin.models.fitting import arch_model_of
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 ASSETS, DAYS, PATHS = 200, 2000, 10

@@ -12,8 +12,8 @@ import pytest
 import mcmargin as mm
 from benchmarks.books import PATHS, UNDERLYINGS, instruments_of, market_of, positions_of
 from benchmarks.test_simulation_speed import grown
-from mcmargin.market import InstrumentLiquidity
-from mcmargin.policy_parts import (
+from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.policies.policy_parts import (
     Concentration,
     Gap,
     Leverage,

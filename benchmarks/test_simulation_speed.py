@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import PEERS, available
-from mcmargin.simulation import simulate
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 THREADS = 2

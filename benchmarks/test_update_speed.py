@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcmargin.fitting import arch_model_of
-from mcmargin.prices import PriceHistory
-from mcmargin.simulation import simulate
+from mcmargin.data.prices import PriceHistory
+from mcmargin.models.fitting import arch_model_of
+from mcmargin.scenarios.simulation import simulate
 from tests.models import RECURSIONS, make_model
 
 ASSETS, BARS, PATHS = 1000, 1000, 100

@@ -8,11 +8,9 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcmargin.black import black76, black76_greeks
-    from mcmargin.book import Account, Book, read_positions
-    from mcmargin.book_files import read_accounts
-    from mcmargin.calibration import calibrate
-    from mcmargin.default_fund import ResourcesToRisk, resources
+    from mcmargin.books.book import Account, Book, read_positions
+    from mcmargin.books.book_files import read_accounts
+    from mcmargin.data.prices import PriceHistory, read_prices
     from mcmargin.errors import (
         CalibrationError,
         DataError,
@@ -21,18 +19,18 @@ if TYPE_CHECKING:
         ModelFileError,
         PolicyError,
     )
-    from mcmargin.greeks import greeks_frame
-    from mcmargin.health import AccountLeverage, AccountStatus
-    from mcmargin.implied import implied_volatility
-    from mcmargin.instrument_files import read_instruments
-    from mcmargin.instruments import Future, Option, Perpetual, Spot
-    from mcmargin.margining import margin
-    from mcmargin.market import Depeg, InstrumentLiquidity, Market
-    from mcmargin.market_files import read_market
-    from mcmargin.model import MarketModel
-    from mcmargin.model_file import load_model
-    from mcmargin.policy import MarginPolicy
-    from mcmargin.policy_parts import (
+    from mcmargin.margins.margining import margin
+    from mcmargin.margins.procyclicality import ProcyclicalityMeasures, procyclicality_measures
+    from mcmargin.margins.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
+    from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
+    from mcmargin.markets.market_files import read_market
+    from mcmargin.markets.quotes import read_quotes
+    from mcmargin.markets.surface import VolatilitySurface
+    from mcmargin.models.calibration import calibrate
+    from mcmargin.models.model import MarketModel
+    from mcmargin.models.model_file import load_model
+    from mcmargin.policies.policy import MarginPolicy
+    from mcmargin.policies.policy_parts import (
         Collateral,
         Concentration,
         Gap,
@@ -46,16 +44,18 @@ if TYPE_CHECKING:
         Stress,
         StressWindow,
     )
-    from mcmargin.prices import PriceHistory, read_prices
-    from mcmargin.procyclicality import ProcyclicalityMeasures, procyclicality_measures
-    from mcmargin.quotes import read_quotes
-    from mcmargin.reporting import MarginReport
-    from mcmargin.simulation import Scenarios, SimulationPlan, simulate
-    from mcmargin.stress_report import StressReport, stress
-    from mcmargin.surface import VolatilitySurface
-    from mcmargin.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
-    from mcmargin.verification import Verification, verify
-    from mcmargin.waterfall import MarginChange, attribute
+    from mcmargin.reports.health import AccountLeverage, AccountStatus
+    from mcmargin.reports.reporting import MarginReport
+    from mcmargin.reports.verification import Verification, verify
+    from mcmargin.reports.waterfall import MarginChange, attribute
+    from mcmargin.scenarios.simulation import Scenarios, SimulationPlan, simulate
+    from mcmargin.stresses.default_fund import ResourcesToRisk, resources
+    from mcmargin.stresses.stress_report import StressReport, stress
+    from mcmargin.valuing.black import black76, black76_greeks
+    from mcmargin.valuing.greeks import greeks_frame
+    from mcmargin.valuing.implied import implied_volatility
+    from mcmargin.valuing.instrument_files import read_instruments
+    from mcmargin.valuing.instruments import Future, Option, Perpetual, Spot
 
 __version__ = "0.1.0"
 
@@ -127,24 +127,24 @@ __all__ = [
 ]
 
 _CONTENTS = {
-    "prices": ("PriceHistory", "read_prices"),
-    "calibration": ("calibrate",),
-    "model": ("MarketModel",),
-    "model_file": ("load_model",),
-    "simulation": ("Scenarios", "SimulationPlan", "simulate"),
-    "black": ("black76", "black76_greeks"),
-    "implied": ("implied_volatility",),
-    "quotes": ("read_quotes",),
-    "surface": ("VolatilitySurface",),
-    "market": ("Depeg", "InstrumentLiquidity", "Market"),
-    "market_files": ("read_market",),
-    "instruments": ("Future", "Option", "Perpetual", "Spot"),
-    "instrument_files": ("read_instruments",),
-    "book": ("Account", "Book", "read_positions"),
-    "book_files": ("read_accounts",),
-    "greeks": ("greeks_frame",),
-    "policy": ("MarginPolicy",),
-    "policy_parts": (
+    "data.prices": ("PriceHistory", "read_prices"),
+    "models.calibration": ("calibrate",),
+    "models.model": ("MarketModel",),
+    "models.model_file": ("load_model",),
+    "scenarios.simulation": ("Scenarios", "SimulationPlan", "simulate"),
+    "valuing.black": ("black76", "black76_greeks"),
+    "valuing.implied": ("implied_volatility",),
+    "markets.quotes": ("read_quotes",),
+    "markets.surface": ("VolatilitySurface",),
+    "markets.market": ("Depeg", "InstrumentLiquidity", "Market"),
+    "markets.market_files": ("read_market",),
+    "valuing.instruments": ("Future", "Option", "Perpetual", "Spot"),
+    "valuing.instrument_files": ("read_instruments",),
+    "books.book": ("Account", "Book", "read_positions"),
+    "books.book_files": ("read_accounts",),
+    "valuing.greeks": ("greeks_frame",),
+    "policies.policy": ("MarginPolicy",),
+    "policies.policy_parts": (
         "Collateral",
         "Concentration",
         "Gap",
@@ -158,15 +158,15 @@ _CONTENTS = {
         "Stress",
         "StressWindow",
     ),
-    "margining": ("margin",),
-    "health": ("AccountLeverage", "AccountStatus"),
-    "reporting": ("MarginReport",),
-    "stress_report": ("StressReport", "stress"),
-    "default_fund": ("ResourcesToRisk", "resources"),
-    "procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
-    "tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
-    "verification": ("Verification", "verify"),
-    "waterfall": ("MarginChange", "attribute"),
+    "margins.margining": ("margin",),
+    "reports.health": ("AccountLeverage", "AccountStatus"),
+    "reports.reporting": ("MarginReport",),
+    "stresses.stress_report": ("StressReport", "stress"),
+    "stresses.default_fund": ("ResourcesToRisk", "resources"),
+    "margins.procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
+    "margins.tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
+    "reports.verification": ("Verification", "verify"),
+    "reports.waterfall": ("MarginChange", "attribute"),
     "errors": (
         "CalibrationError",
         "DataError",
@@ -185,8 +185,6 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        if name in _CONTENTS:
-            return import_module(f"mcmargin.{name}")
         if name not in _MODULE_OF:
             raise AttributeError(f"module 'mcmargin' has no attribute {name!r}")
         value = getattr(import_module(f"mcmargin.{_MODULE_OF[name]}"), name)

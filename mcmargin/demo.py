@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from mcmargin.book import Book
-from mcmargin.calibration import calibrate
+from mcmargin.books.book import Book
 from mcmargin.checks import Progress
-from mcmargin.margining import margin
-from mcmargin.policy import MarginPolicy
-from mcmargin.prices import PriceHistory
-from mcmargin.reporting import MarginReport
-from mcmargin.simulation import simulate
+from mcmargin.data.prices import PriceHistory
+from mcmargin.margins.margining import margin
+from mcmargin.models.calibration import calibrate
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.reports.reporting import MarginReport
+from mcmargin.scenarios.simulation import simulate
 
 
 def demo_prices() -> PriceHistory:

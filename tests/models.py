@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcmargin.bars import BarCalendar
-from mcmargin.dependence import make_dependence
-from mcmargin.innovations import Innovations
-from mcmargin.marginals import marginal_tables
-from mcmargin.model import FilterState, History, MarketModel
-from mcmargin.volatility import volatility_of
+from mcmargin.data.bars import BarCalendar
+from mcmargin.models.dependence import make_dependence
+from mcmargin.models.innovations import Innovations
+from mcmargin.models.marginals import marginal_tables
+from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.volatility import volatility_of
 
 RECURSIONS = {
     "garch": (2e-6, 0.08, 0.0, 0.90),

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mcmargin.dependence import make_dependence
-from mcmargin.random_stream import TILE_PATHS, WordSource, stream_key
-from mcmargin.simulation import simulate
+from mcmargin.models.dependence import make_dependence
+from mcmargin.scenarios.random_stream import TILE_PATHS, WordSource, stream_key
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 KINDS = ("garch", "gjr", "egarch", "ewma", "constant")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.market import InstrumentLiquidity
-from mcmargin.policy_parts import (
+from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
     Gap,

@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 import mcmargin as mm
-from mcmargin import figures
 from mcmargin.audit import fingerprint
+from mcmargin.margins import figures
 from tests.models import make_model
 
 ROWS = [("x", "a0", 1.0), ("x", "a1", -2.0), ("y", "a2", 3.0)]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcmargin.black import black76, black76_greeks, black76_values
-from mcmargin.chunks import CHUNK_BYTES
+from mcmargin.engines.chunks import CHUNK_BYTES
 from mcmargin.errors import DataError, McMarginError
+from mcmargin.valuing.black import black76, black76_greeks, black76_values
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.book_files import AccountRow, PositionTable
+from mcmargin.books.book_files import AccountRow, PositionTable
 
 ACCOUNTS = """account,owner,currency,mode,netting
 desk,fund,EUR,cross,net

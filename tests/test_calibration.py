@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.bars import calendar_of
+from mcmargin.data.bars import calendar_of
 from mcmargin.demo import demo_prices
-from mcmargin.fitting import AssetFit, arch_model_of, fit_asset, refilter
-from mcmargin.innovations import Innovations
+from mcmargin.models.fitting import AssetFit, arch_model_of, fit_asset, refilter
+from mcmargin.models.innovations import Innovations
 
 
 @pytest.fixture(scope="module")

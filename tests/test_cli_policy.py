@@ -10,7 +10,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.demo import demo_prices
-from mcmargin.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
 from tests.commands import called, run
 
 POLICY = """version = 1

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.policy_parts import (
+from mcmargin.margins.tail import estimate_tails, expected_shortfall, shortfalls
+from mcmargin.policies.policy_parts import (
     Collateral,
     Gap,
     Leverage,
@@ -18,8 +19,7 @@ from mcmargin.policy_parts import (
     Maintenance,
     Stress,
 )
-from mcmargin.simulation import Scenarios, SimulationPlan
-from mcmargin.tail import estimate_tails, expected_shortfall, shortfalls
+from mcmargin.scenarios.simulation import Scenarios, SimulationPlan
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -153,7 +153,7 @@ def test_an_owner_who_nets_nets_collateral_too():
 def test_collateral_is_charged_by_no_size():
     """The market knows the spot's book, and its name is the asset's: collateral is no position."""
     items = [mm.Spot("a0", "a0")]
-    known = {"a0": mm.market.InstrumentLiquidity(daily_volume=10.0, spread=0.01)}
+    known = {"a0": mm.InstrumentLiquidity(daily_volume=10.0, spread=0.01)}
     market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 100.0}, liquidity=known)
     policy = replace(
         FIVE_WORST,
@@ -211,7 +211,7 @@ def test_blocks_and_memory_change_no_figure(scenarios, monkeypatch):
     for limit in (1, 3 * 8 * 2048):
         again = mm.margin(book, scenarios, market_of(), policy, memory_limit=limit, threads=2)
         pd.testing.assert_frame_equal(again.figures, base.figures, rtol=1e-12)
-    monkeypatch.setattr(mm.figures, "BLOCK_BYTES", 1)
+    monkeypatch.setattr("mcmargin.margins.figures.BLOCK_BYTES", 1)
     assert mm.margin(book, scenarios, market_of(), policy, threads=2).accounts == base.accounts
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.engines import cupy_engine
-from mcmargin.simulation import choose_engine, simulate
+from mcmargin.scenarios.simulation import choose_engine, simulate
 from tests.models import make_model
 
 SETTINGS = {"horizon": 3, "paths": 9000, "seed": 7, "engine": "cupy"}

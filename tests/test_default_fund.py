@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.policy_parts import Gap, Resources, Stress
+from mcmargin.policies.policy_parts import Gap, Resources, Stress
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

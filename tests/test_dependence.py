@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 import mcmargin as mm
-from mcmargin.dependence import copula_scores, fit_dependence, make_dependence
-from mcmargin.scores import copula_correlation
-from mcmargin.simulation import simulate
+from mcmargin.models.dependence import copula_scores, fit_dependence, make_dependence
+from mcmargin.models.scores import copula_correlation
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 LOADINGS = np.array([[0.8, 0.0], [0.7, 0.3], [0.6, -0.4], [0.5, 0.5], [0.9, 0.1], [0.4, -0.6]])

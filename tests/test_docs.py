@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin import policy_parts
-from mcmargin.quotes import read_quotes
+from mcmargin.markets.quotes import read_quotes
+from mcmargin.policies import policy_parts
 from tests.commands import called
 from tests.models import make_model
 
@@ -33,9 +33,9 @@ def test_tables_are_those_of_the_models(tables):
 
 
 def test_every_field_is_described_with_its_default(tables):
-    from mcmargin.instrument_files import ROWS
-    from mcmargin.levels import LevelRow
-    from mcmargin.market_files import LiquidityTable, MarketFile
+    from mcmargin.markets.levels import LevelRow
+    from mcmargin.markets.market_files import LiquidityTable, MarketFile
+    from mcmargin.valuing.instrument_files import ROWS
 
     for model, section in (
         *((row, "## Instruments") for row, _ in ROWS.values()),

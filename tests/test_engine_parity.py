@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.dependence import LEGAL, make_dependence
 from mcmargin.engines import cupy_engine, numpy_engine
 from mcmargin.engines.arrays import to_host
 from mcmargin.engines.execution import Execution
-from mcmargin.innovations import empirical_innovations
-from mcmargin.policy_parts import Gap, Maintenance, Stress, StressWindow
-from mcmargin.random_stream import JUMPS, NAMED, lane_of, stream_key
-from mcmargin.simulation import simulate
-from mcmargin.tail import estimate_tails
+from mcmargin.margins.tail import estimate_tails
+from mcmargin.models.dependence import LEGAL, make_dependence
+from mcmargin.models.innovations import empirical_innovations
+from mcmargin.policies.policy_parts import Gap, Maintenance, Stress, StressWindow
+from mcmargin.scenarios.random_stream import JUMPS, NAMED, lane_of, stream_key
+from mcmargin.scenarios.simulation import simulate
 from tests.models import MARGINALS, RECURSIONS, make_model, with_history
 
 BOUND = {"single": 2e-5, "double": 1e-11}

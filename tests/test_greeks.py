@@ -8,8 +8,8 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.greeks import GREEKS, greeks_of, instrument_greeks
-from mcmargin.scenario_market import PathBlock
+from mcmargin.valuing.greeks import GREEKS, greeks_of, instrument_greeks
+from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

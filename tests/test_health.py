@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.policy_parts import Collateral, Maintenance
+from mcmargin.policies.policy_parts import Collateral, Maintenance
 from tests.test_collateral import (
     ACCOUNTS,
     BALANCES,

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 import mcmargin as mm
-from mcmargin.html_report import parts_of
-from mcmargin.policy_parts import (
+from mcmargin.policies.policy_parts import (
     Concentration,
     Gap,
     Leverage,
@@ -25,7 +24,8 @@ from mcmargin.policy_parts import (
     Resources,
     Stress,
 )
-from mcmargin.report_charts import CHARGE
+from mcmargin.reports.html_report import parts_of
+from mcmargin.reports.report_charts import CHARGE
 from tests.browser import Browser, chromium
 from tests.models import make_model
 

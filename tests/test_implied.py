@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcmargin import implied
-from mcmargin.black import black76, black76_greeks
 from mcmargin.errors import DataError
-from mcmargin.implied import implied_volatility
+from mcmargin.valuing import implied
+from mcmargin.valuing.black import black76, black76_greeks
+from mcmargin.valuing.implied import implied_volatility
 from tests.reference.test_options import grid
 
 

@@ -65,9 +65,3 @@ def test_dir_star_and_unknown_names():
     assert set(mm.__all__) <= set(dir(mm))
     with pytest.raises(AttributeError, match="no attribute 'marginal'"):
         _ = mm.marginal
-
-
-def test_modules_are_found_as_attributes():
-    code = "import mcmargin; print(mcmargin.tail.tail_count(1000, 0.99))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "10\n"

@@ -9,7 +9,7 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.scenario_market import PathBlock
+from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")  # a Wednesday; every model here trades all week

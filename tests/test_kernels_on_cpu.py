@@ -14,14 +14,14 @@ from scipy import special, stats
 
 from mcmargin.engines.cupy_kernels import kernel, kernel_folder
 from mcmargin.engines.numpy_engine import _mixing
-from mcmargin.marginals import (
+from mcmargin.models.marginals import (
     MIXING_EDGE,
     TABLE_INTERVALS,
     TAIL_INTERVALS,
     TAIL_SPACING,
     mixing_table,
 )
-from mcmargin.random_stream import (
+from mcmargin.scenarios.random_stream import (
     DATES,
     FACTOR_DOUBLE,
     FACTOR_SINGLE,

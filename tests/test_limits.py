@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.leverage import initial_fraction
-from mcmargin.market import InstrumentLiquidity
-from mcmargin.policy_parts import Concentration, Leverage, LeverageTier, Liquidity
+from mcmargin.margins.leverage import initial_fraction
+from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.policies.policy_parts import Concentration, Leverage, LeverageTier, Liquidity
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.levels import read_levels
-from mcmargin.market import InstrumentLiquidity
-from mcmargin.market_files import (
+from mcmargin.markets.levels import read_levels
+from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_files import (
     DepegTable,
     LiquidityTable,
     MarketFile,

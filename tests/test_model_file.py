@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.model_file import SCHEMA
+from mcmargin.models.model_file import SCHEMA
 from tests.models import make_model
 
 
@@ -114,9 +114,9 @@ def test_a_pickle_is_never_loaded(saved):
 
 def test_another_schema(saved, monkeypatch):
     model, path = saved
-    monkeypatch.setattr("mcmargin.model_file.SCHEMA", "mcmargin.model/0")
+    monkeypatch.setattr("mcmargin.models.model_file.SCHEMA", "mcmargin.model/0")
     model.save(path)
-    monkeypatch.setattr("mcmargin.model_file.SCHEMA", SCHEMA)
+    monkeypatch.setattr("mcmargin.models.model_file.SCHEMA", SCHEMA)
     with pytest.raises(mm.ModelFileError, match=r"mcmargin\.model/0"):
         mm.load_model(path)
 

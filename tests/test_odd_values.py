@@ -10,11 +10,11 @@ import pyarrow.parquet
 import pytest
 
 import mcmargin as mm
-from mcmargin.book_files import AccountRow, PositionTable
-from mcmargin.instrument_files import COLUMNS, ROWS
-from mcmargin.levels import LevelRow, read_levels
-from mcmargin.market_files import MarketFile
-from mcmargin.policy_words import policy_in_words
+from mcmargin.books.book_files import AccountRow, PositionTable
+from mcmargin.markets.levels import LevelRow, read_levels
+from mcmargin.markets.market_files import MarketFile
+from mcmargin.policies.policy_words import policy_in_words
+from mcmargin.valuing.instrument_files import COLUMNS, ROWS
 
 TERMS = {
     "spot": {},

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import mcmargin as mm
-from mcmargin.policy_parts import (
+from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
     Gap,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.prices import joint_returns
+from mcmargin.data.prices import joint_returns
 from tests.models import make_model
 
 BAD = {

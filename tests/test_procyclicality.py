@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.companions import companions_of
-from mcmargin.policy_parts import Maintenance, Procyclicality
-from mcmargin.procyclicality import procyclicality_measures
-from mcmargin.requirement import calmed, rounded_up
-from mcmargin.tail import expected_shortfall
+from mcmargin.margins.procyclicality import procyclicality_measures
+from mcmargin.margins.requirement import calmed, rounded_up
+from mcmargin.margins.tail import expected_shortfall
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.scenarios.companions import companions_of
 
 amounts = st.floats(1.0, 1e6)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcmargin.bars import years_between
+from mcmargin.data.bars import years_between
 from mcmargin.errors import DataError
-from mcmargin.quotes import quotes_by_expiry, read_quotes
+from mcmargin.markets.quotes import quotes_by_expiry, read_quotes
 
 AS_OF = np.datetime64("2021-01-04")
 GOOD = [

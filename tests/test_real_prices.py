@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.prices import joint_returns
+from mcmargin.data.prices import joint_returns
 
 FOLDER = os.environ.get("MCMARGIN_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")
 FILE = Path(FOLDER) / "crypto_daily_2017_2021.csv"

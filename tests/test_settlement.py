@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.bars import BarCalendar
-from mcmargin.policy_parts import Maintenance
-from mcmargin.settlement import horizons_needed
+from mcmargin.data.bars import BarCalendar
+from mcmargin.policies.policy_parts import Maintenance
+from mcmargin.valuing.settlement import horizons_needed
 from tests.models import make_model
 
 # As of Wednesday, 2020-01-01; the third bar of a five-day week closes on the Monday after.

@@ -8,9 +8,9 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.scenario_market import PathBlock
-from mcmargin.shocked_market import ShockedMarket, basis_walks
-from mcmargin.valuation import value_change
+from mcmargin.valuing.scenario_market import PathBlock
+from mcmargin.valuing.shocked_market import ShockedMarket, basis_walks
+from mcmargin.valuing.valuation import value_change
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

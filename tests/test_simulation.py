@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mcmargin.errors import EngineError, PolicyError
-from mcmargin.simulation import simulate
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 KINDS = ("garch", "gjr", "egarch", "ewma", "constant")

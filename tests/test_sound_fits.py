@@ -10,10 +10,10 @@ from arch.univariate import EWMAVariance, ZeroMean
 from scipy import integrate, stats
 
 import mcmargin as mm
-from mcmargin.fitting import LEAST_SHAPE, RESIDUAL_STD, arch_model_of, fit_asset
-from mcmargin.innovations import Innovations, empirical_innovations
-from mcmargin.tail import expected_shortfall
-from mcmargin.volatility import VARIANCE_FLOOR
+from mcmargin.margins.tail import expected_shortfall
+from mcmargin.models.fitting import LEAST_SHAPE, RESIDUAL_STD, arch_model_of, fit_asset
+from mcmargin.models.innovations import Innovations, empirical_innovations
+from mcmargin.models.volatility import VARIANCE_FLOOR
 
 
 def peg(share, seed, bars=800):

@@ -9,21 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.components import reason_of
-from mcmargin.components_context import UnitContext
-from mcmargin.dependence import make_dependence
-from mcmargin.figures import unit_figures
-from mcmargin.margining import run_of
-from mcmargin.policy_parts import (
+from mcmargin.books.units import units_of
+from mcmargin.margins.components import reason_of
+from mcmargin.margins.components_context import UnitContext
+from mcmargin.margins.figures import unit_figures
+from mcmargin.margins.margining import run_of
+from mcmargin.margins.tail import expected_shortfall
+from mcmargin.models.dependence import make_dependence
+from mcmargin.policies.policy_parts import (
     Gap,
     Maintenance,
     Procyclicality,
     Stress,
     StressWindow,
 )
-from mcmargin.stress_add_on import dependence_tests, underlying_shortfalls
-from mcmargin.tail import expected_shortfall
-from mcmargin.units import units_of
+from mcmargin.stresses.stress_add_on import dependence_tests, underlying_shortfalls
 from tests.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -8,8 +8,8 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.policy_parts import GRIDS, GridTerms, Stress
-from mcmargin.stress_grids import GridPoint, stress_grid
+from mcmargin.policies.policy_parts import GRIDS, GridTerms, Stress
+from mcmargin.stresses.stress_grids import GridPoint, stress_grid
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

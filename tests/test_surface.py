@@ -12,13 +12,13 @@ import pytest
 import QuantLib as ql
 from scipy.interpolate import PchipInterpolator
 
-from mcmargin.arbitrage import require_no_arbitrage
-from mcmargin.bars import years_between
-from mcmargin.black import black76
+from mcmargin.data.bars import years_between
 from mcmargin.errors import DataError
-from mcmargin.quotes import quotes_by_expiry
-from mcmargin.smile import butterfly, samples
-from mcmargin.surface import VolatilitySurface
+from mcmargin.markets.arbitrage import require_no_arbitrage
+from mcmargin.markets.quotes import quotes_by_expiry
+from mcmargin.markets.smile import butterfly, samples
+from mcmargin.markets.surface import VolatilitySurface
+from mcmargin.valuing.black import black76
 
 AS_OF = np.datetime64("2021-01-04")
 DAYS = (7, 30, 91, 182, 365, 730)

@@ -11,14 +11,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.simulation import simulate
-from mcmargin.tail import (
+from mcmargin.margins.tail import (
     estimate_tail,
     estimate_tails,
     expected_shortfall,
     tail_count,
     value_at_risk,
 )
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 losses_of_40 = arrays(np.float64, 40, elements=st.floats(-1e6, 1e6))

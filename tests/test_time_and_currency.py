@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.bars import BarCalendar, calendar_of
-from mcmargin.scenario_market import PathBlock
+from mcmargin.data.bars import BarCalendar, calendar_of
+from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

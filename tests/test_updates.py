@@ -6,7 +6,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.demo import demo_prices
-from mcmargin.fitting import arch_model_of
+from mcmargin.models.fitting import arch_model_of
 from tests.models import make_model
 
 BARS = 400

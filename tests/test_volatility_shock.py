@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.innovations import Innovations, empirical_innovations
-from mcmargin.scenario_market import PathBlock
-from mcmargin.volatility import variance_outlook, volatility_of
+from mcmargin.models.innovations import Innovations, empirical_innovations
+from mcmargin.models.volatility import variance_outlook, volatility_of
+from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import MARGINALS, RECURSIONS, make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from arch.univariate.base import ARCHModel
 
-from mcmargin.calibration import calibrate
-from mcmargin.prices import PriceHistory
-from mcmargin.simulation import simulate
+from mcmargin.data.prices import PriceHistory
+from mcmargin.models.calibration import calibrate
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 BARS = 1500

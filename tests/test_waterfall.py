@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin import waterfall
-from mcmargin.dependence import make_dependence
-from mcmargin.model import History
-from mcmargin.policy_parts import Collateral, Maintenance, Procyclicality
-from mcmargin.waterfall import PARTS
+from mcmargin.models.dependence import make_dependence
+from mcmargin.models.model import History
+from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
+from mcmargin.reports import waterfall
+from mcmargin.reports.waterfall import PARTS
 from tests.models import make_model
 
 DAY = np.timedelta64(1, "D")

@@ -15,12 +15,12 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from mcmargin import policy_parts as parts
-from mcmargin.book_files import AccountRow, BalanceTable, PositionTable
-from mcmargin.instrument_files import ROWS, NamedRow
-from mcmargin.levels import LevelRow
-from mcmargin.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
-from mcmargin.policy import MarginPolicy
+from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
+from mcmargin.markets.levels import LevelRow
+from mcmargin.markets.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
+from mcmargin.policies import policy_parts as parts
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.valuing.instrument_files import ROWS, NamedRow
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
 

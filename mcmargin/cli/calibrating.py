@@ -9,7 +9,7 @@ import typer
 
 from mcmargin.checks import plain_time
 from mcmargin.cli.app import Model, app, bar, say
-from mcmargin.files import check_destination
+from mcmargin.data.files import check_destination
 
 Prices = Annotated[
     Path,

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcmargin.cli.app import bar, say
+from mcmargin.data.files import check_destination
 from mcmargin.errors import DataError, ModelFileError, PolicyError
-from mcmargin.files import check_destination
 
 if TYPE_CHECKING:
-    from mcmargin.book import Book
-    from mcmargin.market import Market
-    from mcmargin.model import MarketModel
-    from mcmargin.policy import MarginPolicy
-    from mcmargin.reporting import MarginReport
-    from mcmargin.simulation import Scenarios
+    from mcmargin.books.book import Book
+    from mcmargin.markets.market import Market
+    from mcmargin.models.model import MarketModel
+    from mcmargin.policies.policy import MarginPolicy
+    from mcmargin.reports.reporting import MarginReport
+    from mcmargin.scenarios.simulation import Scenarios
 
 Positions = Annotated[
     Path,
@@ -117,7 +117,7 @@ class BookFiles:
         given = (self.positions, self.instruments, self.market, self.accounts, self.orders)
         check_destination(output, inputs=(*others, *(path for path in given if path is not None)))
         if self.market is not None:
-            from mcmargin.market_files import files_beside
+            from mcmargin.markets.market_files import files_beside
 
             check_destination(output, inputs=files_beside(self.market))
 
@@ -126,17 +126,17 @@ class BookFiles:
 
         Without a file, accounts and instruments are in `currency`, or else the market's.
         """
-        from mcmargin.book import read_positions
+        from mcmargin.books.book import read_positions
 
         instruments = accounts = market = None
         if self.market is not None:
             market = read_market_aloud(self.market)
         if self.instruments is not None:
-            from mcmargin.instrument_files import read_instruments
+            from mcmargin.valuing.instrument_files import read_instruments
 
             instruments = read_instruments(self.instruments)
         if self.accounts is not None:
-            from mcmargin.book_files import read_accounts
+            from mcmargin.books.book_files import read_accounts
 
             accounts = read_accounts(self.accounts)
         if currency is None:
@@ -153,7 +153,7 @@ class BookFiles:
 
 def read_market_aloud(path: Path) -> Market:
     """Read a market, telling on stderr which quotes were repaired."""
-    from mcmargin.market_files import read_market, repair_notes
+    from mcmargin.markets.market_files import read_market, repair_notes
 
     market = read_market(path)
     for note in repair_notes(market):
@@ -188,7 +188,7 @@ def margin_policy(
         For options beside a file, whose fingerprint would not be that of what was charged, and a
         file without a horizon, which nothing else here gives.
     """
-    from mcmargin.policy import MarginPolicy
+    from mcmargin.policies.policy import MarginPolicy
 
     if file is not None:
         options = {"--level": level, "--horizon": horizon, "--product-horizon": product_horizon}
@@ -219,7 +219,7 @@ def read_report(path: Path) -> MarginReport:
     ModelFileError
         Where there is none.
     """
-    from mcmargin.reporting import MarginReport
+    from mcmargin.reports.reporting import MarginReport
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -240,7 +240,7 @@ def scenarios_of(
     policy: MarginPolicy | None = None,
 ) -> Scenarios:
     """Simulate with a progress bar, for every command that needs scenarios."""
-    from mcmargin.simulation import simulate
+    from mcmargin.scenarios.simulation import simulate
 
     with bar("Simulating") as progress:
         return simulate(

@@ -24,8 +24,8 @@ from mcmargin.cli.inputs import (
     read_report,
     scenarios_of,
 )
+from mcmargin.data.files import check_destination, write_atomically
 from mcmargin.errors import DataError
-from mcmargin.files import check_destination, write_atomically
 
 
 @app.command()
@@ -76,8 +76,8 @@ def margin(
     Example: mcmargin margin model.npz positions.csv --format json -o report.json
     """
     from mcmargin import load_model, margin
-    from mcmargin.settlement import horizons_needed
-    from mcmargin.tables import is_parquet
+    from mcmargin.data.tables import is_parquet
+    from mcmargin.valuing.settlement import horizons_needed
 
     files = BookFiles(positions, instruments, market, accounts, orders)
     written = () if output is None else _written(output)
@@ -85,7 +85,7 @@ def margin(
     for path in (*written, *(() if html is None else (html,))):
         files.check_output(path, model, *others)
     if html is not None:
-        from mcmargin.html_report import check_installed
+        from mcmargin.reports.html_report import check_installed
 
         check_installed()
         if html.resolve() in [path.resolve() for path in written]:
@@ -121,8 +121,8 @@ def margin(
 
 def _written(output: Path) -> tuple[Path, ...]:
     """Files that an output stands for."""
-    from mcmargin.report_file import positions_beside
-    from mcmargin.tables import is_parquet
+    from mcmargin.data.tables import is_parquet
+    from mcmargin.reports.report_file import positions_beside
 
     return (output, positions_beside(output)) if is_parquet(output) else (output,)
 

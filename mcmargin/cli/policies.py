@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mcmargin.cli.app import app, say
-from mcmargin.files import check_destination, write_atomically
+from mcmargin.data.files import check_destination, write_atomically
 
 policies = typer.Typer(no_args_is_help=True, help="Check a margin policy, or start one.")
 app.add_typer(policies, name="policy")
@@ -28,8 +28,8 @@ def check(
 
     Example: mcmargin policy check policy.toml
     """
-    from mcmargin.policy import MarginPolicy
-    from mcmargin.policy_words import policy_in_words
+    from mcmargin.policies.policy import MarginPolicy
+    from mcmargin.policies.policy_words import policy_in_words
 
     read = MarginPolicy.from_toml(policy)
     print(f"{read.name or policy.name}, fingerprint {read.fingerprint()}")

@@ -33,8 +33,8 @@ from mcmargin.cli.inputs import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcmargin.policy import MarginPolicy
-    from mcmargin.reporting import AccountMargin, MarginReport
+    from mcmargin.policies.policy import MarginPolicy
+    from mcmargin.reports.reporting import AccountMargin, MarginReport
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
 ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]
@@ -73,7 +73,7 @@ def what_if(
 
     Example: mcmargin what-if model.npz positions.csv --account desk --trade sp500=-2
     """
-    from mcmargin.tables import parse_number
+    from mcmargin.data.tables import parse_number
 
     asked = pairs("--trade", "BTC-PERP=+3", trade)
     trades = {name: parse_number(size, where=f"--trade {name}") for name, size in asked.items()}
@@ -163,10 +163,10 @@ def greeks(
 
     Example: mcmargin greeks --instruments instruments.toml --market market.toml positions.csv
     """
-    from mcmargin.greeks import greeks_frame, instrument_greeks
+    from mcmargin.valuing.greeks import greeks_frame, instrument_greeks
 
     if positions is None:
-        from mcmargin.instrument_files import read_instruments
+        from mcmargin.valuing.instrument_files import read_instruments
 
         frame = instrument_greeks(read_instruments(instruments), read_market_aloud(market))
     else:
@@ -189,7 +189,7 @@ def _report(
 ) -> MarginReport:
     """Margins on fresh scenarios, which serve every instrument that a trade may be in."""
     from mcmargin import load_model, margin
-    from mcmargin.settlement import horizons_needed
+    from mcmargin.valuing.settlement import horizons_needed
 
     last = None if previous is None else read_report(previous)
     (book, market), fitted = files.read(), load_model(model)

@@ -15,7 +15,7 @@ def info() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from mcmargin.engines import cupy_engine
-    from mcmargin.simulation import choose_engine, thread_count
+    from mcmargin.scenarios.simulation import choose_engine, thread_count
 
     chosen, threads = choose_engine("auto"), thread_count(None)
     for name in ("mcmargin", "numpy", "scipy", "pandas", "arch"):

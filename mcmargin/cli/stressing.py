@@ -19,10 +19,10 @@ from mcmargin.cli.inputs import (
     Positions,
     read_report,
 )
-from mcmargin.files import write_atomically
+from mcmargin.data.files import write_atomically
 
 if TYPE_CHECKING:
-    from mcmargin.default_fund import ResourcesToRisk
+    from mcmargin.stresses.default_fund import ResourcesToRisk
 
 
 @app.command()

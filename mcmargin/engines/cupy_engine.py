@@ -20,9 +20,9 @@ import numpy as np
 from mcmargin.engines.cupy_kernels import kernel
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError
-from mcmargin.marginals import MIXING_EDGE, is_scale, table_edge
-from mcmargin.model import MarketModel
-from mcmargin.random_stream import (
+from mcmargin.models.marginals import MIXING_EDGE, is_scale, table_edge
+from mcmargin.models.model import MarketModel
+from mcmargin.scenarios.random_stream import (
     DATES,
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
@@ -37,7 +37,7 @@ from mcmargin.random_stream import (
 )
 
 if TYPE_CHECKING:
-    from mcmargin.simulation import SimulationPlan
+    from mcmargin.scenarios.simulation import SimulationPlan
 
 Array = Any
 """An array on a device."""

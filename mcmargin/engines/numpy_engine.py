@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError
-from mcmargin.marginals import (
+from mcmargin.models.marginals import (
     MIXING_EDGE,
     TABLE_INTERVALS,
     TAIL_INTERVALS,
@@ -30,8 +30,9 @@ from mcmargin.marginals import (
     is_scale,
     table_edge,
 )
-from mcmargin.model import MarketModel
-from mcmargin.random_stream import (
+from mcmargin.models.model import MarketModel
+from mcmargin.models.volatility import ROOT_TWO_OVER_PI
+from mcmargin.scenarios.random_stream import (
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
     MIXING,
@@ -42,10 +43,9 @@ from mcmargin.random_stream import (
     WordSource,
     stream_key,
 )
-from mcmargin.volatility import ROOT_TWO_OVER_PI
 
 if TYPE_CHECKING:
-    from mcmargin.simulation import SimulationPlan
+    from mcmargin.scenarios.simulation import SimulationPlan
 
 BLOCK_ASSETS = 64
 """Assets of one product and one pass; part of the arithmetic, so that it never varies."""

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.innovations import Innovations
-from mcmargin.random_stream import MIXING, WordSource, stream_key
-from mcmargin.volatility import volatility_of
+from mcmargin.models.innovations import Innovations
+from mcmargin.models.volatility import volatility_of
+from mcmargin.scenarios.random_stream import MIXING, WordSource, stream_key
 from tests.models import make_model
 
 HERE = Path(__file__).parent

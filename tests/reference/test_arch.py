@@ -6,12 +6,12 @@ import pytest
 from arch import univariate
 from arch.utility.exceptions import InitialValueWarning
 
-from mcmargin.calibration import calibrate
-from mcmargin.fitting import arch_model_of, fit_asset
-from mcmargin.model import FilterState
-from mcmargin.prices import PriceHistory
-from mcmargin.random_stream import WordSource, stream_key
-from mcmargin.simulation import simulate
+from mcmargin.data.prices import PriceHistory
+from mcmargin.models.calibration import calibrate
+from mcmargin.models.fitting import arch_model_of, fit_asset
+from mcmargin.models.model import FilterState
+from mcmargin.scenarios.random_stream import WordSource, stream_key
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 ARCH_PARAMETERS = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mcmargin.innovations import empirical_innovations
-from mcmargin.marginals import TABLE_INTERVALS, table_edge
-from mcmargin.simulation import simulate
+from mcmargin.models.innovations import empirical_innovations
+from mcmargin.models.marginals import TABLE_INTERVALS, table_edge
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 PATHS = 4_000_000

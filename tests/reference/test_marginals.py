@@ -8,8 +8,8 @@ from arch.univariate import GeneralizedError, SkewStudent, StudentsT
 from scipy import stats
 
 from mcmargin.engines.numpy_engine import _transform, prepare
-from mcmargin.innovations import Innovations, empirical_innovations
-from mcmargin.simulation import simulate
+from mcmargin.models.innovations import Innovations, empirical_innovations
+from mcmargin.scenarios.simulation import simulate
 from tests.models import MARGINALS, make_model
 
 PEERS = {

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mcmargin.calibration import calibrate
-from mcmargin.fitting import arch_model_of
-from mcmargin.innovations import Innovations
-from mcmargin.marginals import marginal_tables
-from mcmargin.prices import PriceHistory
-from mcmargin.simulation import simulate
-from mcmargin.volatility import volatility_of
+from mcmargin.data.prices import PriceHistory
+from mcmargin.models.calibration import calibrate
+from mcmargin.models.fitting import arch_model_of
+from mcmargin.models.innovations import Innovations
+from mcmargin.models.marginals import marginal_tables
+from mcmargin.models.volatility import volatility_of
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 BARS = 6000

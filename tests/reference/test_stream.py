@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from mcmargin.errors import PolicyError
-from mcmargin.random_stream import DATES, MIXING, NORMAL_DOUBLE, WordSource, stream_key
+from mcmargin.scenarios.random_stream import DATES, MIXING, NORMAL_DOUBLE, WordSource, stream_key
 
 MASK = 2**64 - 1
 

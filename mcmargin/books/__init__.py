@@ -1,0 +1,1 @@
+"""Accounts, positions, orders and balances, and what is margined as one."""

@@ -1,0 +1,299 @@
+"""Book: accounts, instruments, and the sparse matrices of positions and open orders between them.
+
+In: rows of account, instrument and quantity, the instruments, and, where there is more to say of
+them, the accounts and their balances. Out: a `Book` in a canonical order, so that the order of the
+rows changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mcmargin.audit import fingerprint as digest
+from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
+from mcmargin.errors import DataError
+from mcmargin.valuing.instruments import Instrument, Spot
+
+MODES = ("cross", "isolated")
+NETTINGS = ("gross", "net")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account, and how it is margined.
+
+    Attributes
+    ----------
+    name : str
+    currency : str
+        That its margin is asked in.
+    owner : str
+        Of several sub-accounts; the account itself where none is given.
+    mode : str
+        `cross`: its positions cover one another; `isolated`: each is margined alone.
+    netting : str
+        Of the owner: `gross` adds up its accounts' margins, `net` margins all of their positions
+        as one.
+    """
+
+    name: str
+    currency: str = "USD"
+    owner: str = ""
+    mode: str = "cross"
+    netting: str = "gross"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", MODES), ("netting", NETTINGS)):
+            if getattr(self, name) not in allowed:
+                raise DataError(
+                    f"account {self.name!r}: {name} {getattr(self, name)!r} is unknown; give one "
+                    f"of {allowed}"
+                )
+        object.__setattr__(self, "owner", self.owner or self.name)
+        if self.mode == "isolated" and self.netting == "net":
+            raise DataError(
+                f"account {self.name!r}: isolated positions cannot be netted with the owner's "
+                "others; make it cross, or its owner's netting gross"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """Positions and open orders of all accounts.
+
+    Attributes
+    ----------
+    accounts : tuple of Account
+        Sorted by name.
+    instruments : tuple of Instrument
+        Those held or ordered, sorted by name.
+    quantities : scipy.sparse.csr_array of shape (accounts, instruments), float64
+        Units of the instrument; negative is short.
+    buys, sells : scipy.sparse.csr_array of shape (accounts, instruments), float64
+        Open orders, added up by side; sells are negative.
+    known : mapping of str to Instrument
+        All instruments that were given, by name, for what-ifs.
+    assets : tuple of str
+        Currencies and assets that accounts have balances of, sorted.
+    balances : scipy.sparse.csr_array of shape (accounts, assets), float64, optional
+        Collateral in units of each asset; negative is a debit. None where none were given.
+    entry_prices : ndarray, float64, optional
+        Of each position, in the order of `quantities.data`; NaN where none was given, None where
+        none were.
+    """
+
+    accounts: tuple[Account, ...]
+    instruments: tuple[Instrument, ...]
+    quantities: sparse.csr_array
+    buys: sparse.csr_array
+    sells: sparse.csr_array
+    known: Mapping[str, Instrument]
+    assets: tuple[str, ...] = ()
+    balances: sparse.csr_array | None = None
+    entry_prices: NDArray[np.float64] | None = None
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        instruments: Sequence[Instrument] | None = None,
+        accounts: Sequence[Account] | None = None,
+        orders: pd.DataFrame | None = None,
+        balances: pd.DataFrame | None = None,
+        currency: str = "USD",
+        source: str = "frame",
+    ) -> Book:
+        """Check and order positions.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Columns account, instrument, quantity, and entry_price where that is known: of a
+            perpetual or a future, in its quote currency, above 0, empty for none. Nothing else.
+        instruments : sequence of Instrument, optional
+            Without them each name is the spot of the asset of that name.
+        accounts : sequence of Account, optional
+            Every account of the positions; without them each is a cross account of its own.
+        orders : DataFrame, optional
+            Open orders, in the columns account, instrument, quantity; a pair may have several.
+        balances : DataFrame, optional
+            Collateral, in columns account, asset, amount; an asset is a currency or one of the
+            model's. A debit in cash is negative; what is borrowed else is a short position.
+        currency : str
+            Of accounts and instruments that are not given.
+        source : str
+            Named in errors.
+
+        Raises
+        ------
+        DataError
+            For columns missing or unknown, no row, an instrument or account that is unknown, a
+            quantity that is not finite or beyond 1e15, a pair of account and instrument, or of
+            account and asset, given twice, and an entry price that is not above 0.
+
+        Examples
+        --------
+        >>> rows = {"account": ["a", "a"], "instrument": ["btc", "eth"], "quantity": [1, -10]}
+        >>> Book.from_frame(pd.DataFrame(rows)).quantities.toarray()
+        array([[  1., -10.]])
+        """
+        empty = pd.DataFrame(columns=[*POSITION_COLUMNS])
+        if not any(each is not None and len(each) for each in (frame, orders, balances)):
+            raise DataError(f"{source}: no positions")
+        held = Rows.of(frame, source, POSITION_COLUMNS, entries=True)
+        ordered = Rows.of(
+            empty if orders is None else orders,
+            f"{source}, orders",
+            POSITION_COLUMNS,
+            entries=False,
+        )
+        posted = None
+        if balances is not None:
+            posted = Rows.of(balances, f"{source}, balances", BALANCE_COLUMNS, entries=False)
+            posted.refuse_repeats()
+        held.refuse_repeats()
+        known = None if instruments is None else {item.name: item for item in instruments}
+        if known is not None:
+            if len(known) < len(instruments or ()):
+                raise DataError(f"{source}: an instrument's name is given twice; give each once")
+            for rows in (held, ordered):
+                rows.refuse_unknown_names(known)
+        traders = {*held.account, *ordered.account}
+        if accounts is not None:
+            given = {account.name: account for account in accounts}
+            if len(given) < len(accounts):
+                raise DataError(f"{source}: an account is given twice; give each once")
+            for rows in (held, ordered, *([] if posted is None else [posted])):
+                rows.refuse_unknown_accounts(given)
+            names = sorted(traders.union([] if posted is None else posted.account))
+            owned = tuple(given[name] for name in names)
+        else:
+            # A misspelt account would have the balance, and the right one none.
+            if posted is not None:
+                hint = "it has no position or order: add it to the accounts, or mend it"
+                posted.refuse_unknown_accounts(traders, hint)
+            names = sorted(traders)
+            owned = tuple(Account(name, currency) for name in names)
+        _check_owners(owned)
+        # A position of 0 is none: the account stays, the instrument is not held.
+        used = sorted({*held.name[held.number != 0], *ordered.name})
+        assets = [] if posted is None else sorted({*posted.name[posted.number != 0]})
+        entries = held.entry_price
+        items = {name: Spot(name, name, currency) for name in used} if known is None else known
+        return cls(
+            accounts=owned,
+            instruments=tuple(items[name] for name in used),
+            quantities=held.matrix(names, used),
+            buys=ordered.matrix(names, used, chosen=ordered.number > 0),
+            sells=ordered.matrix(names, used, chosen=ordered.number < 0),
+            known=items,
+            assets=tuple(assets),
+            balances=None if posted is None else posted.matrix(names, assets),
+            entry_prices=None
+            if entries is None
+            else held.matrix(names, used, numbers=entries).data,
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return positions as rows of account, instrument and quantity, sorted.
+
+        With a column of entry prices where they were given.
+        """
+        held = sparse.coo_array(self.quantities)
+        rows, columns = held.coords
+        frame = pd.DataFrame(
+            {
+                "account": [self.accounts[row].name for row in rows],
+                "instrument": [self.instruments[column].name for column in columns],
+                "quantity": held.data,
+            }
+        )
+        return frame if self.entry_prices is None else frame.assign(entry_price=self.entry_prices)
+
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of accounts, instruments, positions, orders and balances."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        matrices = [self.quantities, *(m for m in (self.buys, self.sells) if m.nnz)]
+        # What is not given leaves no trace.
+        more: list[Any] = []
+        if self.balances is not None:
+            more += ["balances", self.assets, *_arrays(self.balances)]
+        if self.entry_prices is not None:
+            more += ["entry prices", self.entry_prices]
+        return digest(
+            tuple(astuple(account) for account in self.accounts),
+            tuple(_plain(instrument) for instrument in self.instruments),
+            *(part for matrix in matrices for part in _arrays(matrix)),
+            *more,
+        )
+
+
+def _check_owners(accounts: tuple[Account, ...]) -> None:
+    """An owner's accounts agree on how they are netted, and net ones on their currency."""
+    first: dict[str, Account] = {}
+    for account in accounts:
+        other = first.setdefault(account.owner, account)
+        if account.netting != other.netting:
+            raise DataError(
+                f"owner {account.owner!r}: account {other.name!r} is netted {other.netting!r} and "
+                f"{account.name!r} {account.netting!r}; give one way"
+            )
+        if account.netting == "net" and account.currency != other.currency:
+            raise DataError(
+                f"owner {account.owner!r}: netted accounts are in one currency, and "
+                f"{other.name!r} is in {other.currency}, {account.name!r} in {account.currency}"
+            )
+
+
+def _arrays(matrix: sparse.csr_array) -> tuple[NDArray[Any], ...]:
+    """Arrays of a sparse matrix, of the same types on every machine."""
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
+
+
+def _plain(instrument: Any) -> tuple[Any, ...]:
+    """Fields of an instrument in types that a fingerprint takes."""
+    content: list[Any] = [type(instrument).__name__]
+    for value in vars(instrument).values():
+        if isinstance(value, np.datetime64):
+            value = str(value)
+        content.append(_plain(value) if hasattr(value, "underlying") else value)
+    return tuple(content)
+
+
+def read_positions(
+    path: str | os.PathLike[str],
+    *,
+    instruments: Sequence[Instrument] | None = None,
+    accounts: Sequence[Account] | None = None,
+    orders: str | os.PathLike[str] | None = None,
+    balances: str | os.PathLike[str] | None = None,
+    currency: str = "USD",
+) -> Book:
+    """Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
+
+    The columns are in docs/files.md.
+    """
+    from mcmargin.books.book_files import balance_frame, order_frame, position_frame
+
+    return Book.from_frame(
+        position_frame(path),
+        instruments=instruments,
+        accounts=accounts,
+        orders=None if orders is None else order_frame(orders),
+        balances=None if balances is None else balance_frame(balances),
+        currency=currency,
+        source=str(path),
+    )

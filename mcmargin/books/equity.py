@@ -1,0 +1,89 @@
+"""Equity: what accounts own, that a margin is held against.
+
+In: a book, its instruments' values today, and the haircuts of its balances. Out: amounts by
+account, in the account's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.books.book import Book
+from mcmargin.books.collateral import Kind, kinds_of, unit_value
+from mcmargin.margins.haircuts import Haircut
+from mcmargin.markets.market import Market
+from mcmargin.valuing.instruments import Future, Perpetual
+from mcmargin.valuing.valuation import Valuation
+
+
+@dataclass(frozen=True, eq=False)
+class Equity:
+    """What accounts own; float64 [accounts], in each one's currency.
+
+    Attributes
+    ----------
+    collateral : ndarray
+        Balances as they count: at spot, less haircuts.
+    position_value : ndarray
+        Of spot and options.
+    unrealised : ndarray
+        Profit and loss of perpetuals and futures since their entry prices, where these were given.
+    equity : ndarray
+        The sum; NaN where the book was given no balances.
+    """
+
+    collateral: NDArray[np.float64]
+    position_value: NDArray[np.float64]
+    unrealised: NDArray[np.float64]
+    equity: NDArray[np.float64]
+
+
+def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> Equity:
+    """Equity of all accounts, with these haircuts; see `haircuts_of`."""
+    market = valuation.market
+    accounts = len(book.accounts)
+    rates = np.array([market.price(each.currency, market.currency) for each in book.accounts])
+    values = valuation.units.value[: len(book.instruments)]
+    position_value = np.asarray(book.quantities @ values / rates)
+    unrealised = _since_entry(book, market) / rates
+    if book.balances is None:
+        nothing, unknown = np.zeros(accounts), np.full(accounts, np.nan)
+        return Equity(nothing, position_value, unrealised, unknown)
+    kinds, kind = kinds_of(book)
+    less = {Kind(each.asset, each.currency, each.debit): each.haircut for each in haircuts}
+    counts = [
+        unit_value(each, market) * (1.0 + (1.0 if each.debit else -1.0) * less.get(each, 0.0))
+        for each in kinds
+    ]
+    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
+    amounts = book.balances.data * np.array(counts, float)[kind]
+    collateral = np.bincount(rows, amounts, accounts).astype(np.float64)
+    return Equity(collateral, position_value, unrealised, collateral + position_value + unrealised)
+
+
+def _since_entry(book: Book, market: Market) -> NDArray[np.float64]:
+    """Gains of perpetuals and futures since their entry prices, in the market's currency.
+
+    A linear contract of size c gains c (P - entry), an inverse one c (1/entry - 1/P) coins.
+    """
+    accounts = len(book.accounts)
+    if book.entry_prices is None:
+        return np.zeros(accounts)
+    size, price, coin = np.zeros((3, len(book.instruments)))
+    for at, item in enumerate(book.instruments):
+        if isinstance(item, (Perpetual, Future)):
+            size[at] = item.contract_size * market.price(item.currency)
+            price[at] = item.price(market)
+            coin[at] = market.price(item.underlying, item.currency) if item.inverse else 0.0
+    columns, entry = book.quantities.indices, book.entry_prices
+    known = np.isfinite(entry) & (price[columns] > 0)
+    column, entry = columns[known], entry[known]
+    moved = price[column] - entry
+    moved = np.where(coin[column] > 0, coin[column] * moved / (entry * price[column]), moved)
+    rows = np.repeat(np.arange(accounts), np.diff(book.quantities.indptr))[known]
+    gained = book.quantities.data[known] * size[column] * moved
+    return np.bincount(rows, gained, accounts).astype(np.float64)

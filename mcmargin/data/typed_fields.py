@@ -1,0 +1,123 @@
+"""Plain values into dataclasses, by the types that their fields are declared with.
+
+In: what JSON or TOML gave. Out: the dataclass, or an error that names the first field that is
+missing, unknown, or of another type.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from mcmargin.errors import McMarginError
+
+INFINITE = frozenset(
+    {"variance_cap", "up_to", "open_interest_lower", "open_interest_upper", "free_notional"}
+)
+"""Fields that may be infinite, which JSON has no word for but null."""
+
+_type_hints = cache(get_type_hints)
+
+
+def read_dataclass(
+    kind: Any,
+    given: Mapping[str, Any],
+    error: type[McMarginError],
+    *,
+    where: str = "",
+    defaults: bool = False,
+) -> Any:
+    """Read a dataclass and those within it.
+
+    Parameters
+    ----------
+    kind : type
+    given : mapping
+    error : type
+        Of what is raised.
+    where : str
+        Path of the fields so far, for messages.
+    defaults : bool
+        Whether a field that has a default may be missing.
+
+    Examples
+    --------
+    >>> from mcmargin.errors import PolicyError
+    >>> from mcmargin.markets.market import Depeg
+    >>> read_dataclass(Depeg, {"probability": 0.01, "loss": 0.5}, PolicyError)
+    Depeg(probability=0.01, loss=0.5)
+    """
+    declared = _type_hints(kind)
+    own = {each.name: each for each in fields(kind) if each.init}
+    for name in sorted(set(given) - set(own)):
+        raise error(f"field {where}{name} is unknown; it is one of {', '.join(own)}")
+    values = {}
+    for name, each in own.items():
+        if name in given:
+            values[name] = _read(declared[name], given[name], error, where + name, defaults)
+        elif not defaults or (each.default is MISSING and each.default_factory is MISSING):
+            raise error(f"field {where}{name} is missing")
+    return kind(**values)
+
+
+def _read(kind: Any, value: Any, error: type[McMarginError], where: str, defaults: bool) -> Any:
+    """Value as the type that its field is declared with."""
+    if kind is Any:
+        return value
+    if kind is float:
+        return _float(value, error, where)
+    if kind in (int, str, bool):
+        names = {int: "a whole number", str: "text", bool: "true or false"}
+        return _expect(kind, names[kind], value, error, where)
+    inner = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return None if value is None else _read(inner[0], value, error, where, defaults)
+    if get_origin(kind) in (dict, Mapping):
+        entries = _expect(dict, "an object", value, error, where)
+        return {
+            name: _read(inner[1], entry, error, f"{where}.{name}", defaults)
+            for name, entry in entries.items()
+        }
+    if get_origin(kind) is tuple:
+        items = _expect(list, "a list", value, error, where)
+        kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(items):
+            raise error(f"field {where} has {len(items)} items; {len(kinds)} are needed")
+        places = (f"{where}[{at}]" for at in range(len(items)))
+        return tuple(
+            _read(each, item, error, place, defaults)
+            for each, item, place in zip(kinds, items, places, strict=True)
+        )
+    entry = _expect(dict, "an object", value, error, where)
+    return read_dataclass(kind, entry, error, where=f"{where}.", defaults=defaults)
+
+
+def _float(value: Any, error: type[McMarginError], where: str) -> float:
+    infinite = where.rpartition(".")[2] in INFINITE
+    if value is None and infinite:
+        return math.inf
+    number = _expect((int, float), "a number", value, error, where)
+    if not (abs(number) <= sys.float_info.max or (infinite and number == math.inf)):
+        raise error(f"field {where} is {number!r:.60}; a finite number is needed")
+    return float(number)
+
+
+def _expect(kinds: Any, name: str, value: Any, error: type[McMarginError], where: str) -> Any:
+    flag = isinstance(value, bool) and kinds is not bool
+    if flag or not isinstance(value, kinds):
+        raise error(f"field {where} is {value!r:.60}; {name} is needed")
+    return value
+
+
+def without_infinity(value: Any) -> Any:
+    """Plain values with None for infinity, as JSON can say them."""
+    if isinstance(value, Mapping):
+        return {name: without_infinity(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_infinity(entry) for entry in value]
+    return None if isinstance(value, float) and math.isinf(value) else value

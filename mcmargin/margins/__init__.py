@@ -1,0 +1,1 @@
+"""From losses to margins: tails, components, the requirement, margin()."""

@@ -1,0 +1,118 @@
+"""Components of a margin: small functions, each an amount by unit and a reason.
+
+In: units with their expected shortfall, and how to value them. Out: columns of amounts, one entry a
+unit, in the unit's currency. `COMPONENTS` lists them all; how they are put together is in
+`mcmargin.margins.requirement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+from scipy import sparse
+
+from mcmargin.margins.components_context import Amounts, UnitContext
+from mcmargin.margins.figures import unit_figures
+from mcmargin.margins.leverage import concentration, leverage_minimum
+from mcmargin.margins.liquidity import liquidity
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.stresses.stress_add_on import add_on
+from mcmargin.valuing.instruments import Perpetual
+from mcmargin.valuing.scenario_market import elapsed_years
+
+Component: TypeAlias = Callable[[UnitContext], Amounts]
+
+
+def base(context: UnitContext) -> Amounts:
+    """Expected shortfall with the worst fills of open orders; at least the short options' least."""
+    worst = context.figures.expected_shortfall + context.figures.open_orders
+    return np.maximum(np.maximum(worst, short_option_minimum(context)), 0.0)
+
+
+def short_option_minimum(context: UnitContext) -> Amounts:
+    """A share of the notional of every option that is short, or would be if sold as ordered."""
+    instruments, units = context.valuation.instruments, context.units
+    options = np.array([item.product == "option" for item in instruments], float)
+    sold = (units.quantities + units.sells).minimum(0)
+    short = -sold @ (context.valuation.units.notional * options)
+    return np.asarray(context.policy.short_option_minimum * short / context.rates)
+
+
+def floor(context: UnitContext) -> Amounts:
+    """Expected shortfall at the volatility of the policy's years; 0 without such a floor."""
+    if "floor" not in context.companions:
+        return np.zeros(len(context.units.currencies))
+    figures = unit_figures(context.units, context.companions["floor"], context.level, shares=False)
+    return np.maximum(figures.expected_shortfall + figures.open_orders, 0.0)
+
+
+def stress_add_on(context: UnitContext) -> Amounts:
+    """Shares of what the worst scenario, and the worse of two tests, exceed base by."""
+    return add_on(context, base(context))
+
+
+def stressed_funding(context: UnitContext) -> Amounts:
+    """What stressed funding costs over the horizon beyond the expected, on the worst fills."""
+    return np.asarray(stressed_funding_costs(context).sum(axis=1) / context.rates)
+
+
+def stressed_funding_costs(context: UnitContext) -> sparse.csr_array:
+    """The same by instrument, in the market's currency; [units, instruments]."""
+    units, valuation = context.units, context.valuation
+    market, scenarios = valuation.market, valuation.scenarios
+    stressed, expected = np.zeros((2, len(valuation.instruments)))
+    for at, item in enumerate(valuation.instruments):
+        if isinstance(item, Perpetual) and item.stressed_funding_rate:
+            years = elapsed_years(scenarios, market, valuation.horizons[item.product])
+            rate = market.price(item.currency)
+            stressed[at] = rate * item.funding(market, years, stressed=True)
+            expected[at] = rate * item.funding(market, years)
+    if not stressed.any():
+        return sparse.csr_array(units.quantities.shape)
+    bought, sold = (
+        _funding_beyond(units.quantities + fills, stressed, expected)
+        for fills in (units.buys, units.sells)
+    )
+    return sparse.csr_array(bought.maximum(sold))
+
+
+def _funding_beyond(
+    quantities: sparse.csr_array, stressed: Amounts, expected: Amounts
+) -> sparse.csr_array:
+    beyond = sparse.csr_array(quantities, copy=True)
+    column = beyond.indices
+    costs = np.abs(beyond.data) * stressed[column] - beyond.data * expected[column]
+    beyond.data = np.where(stressed[column] > 0, np.maximum(costs, 0.0), 0.0)
+    return beyond
+
+
+COMPONENTS: Mapping[str, Component] = {
+    "base": base,
+    "short_option_minimum": short_option_minimum,
+    "floor": floor,
+    "stress_add_on": stress_add_on,
+    "liquidity": liquidity,
+    "concentration": concentration,
+    "stressed_funding": stressed_funding,
+    "leverage_minimum": leverage_minimum,
+}
+"""Column by column, the amounts that a requirement is put together of."""
+
+
+def reason_of(name: str, policy: MarginPolicy) -> str:
+    """Why a component is charged, for people."""
+    calm, stress = policy.procyclicality, policy.stress
+    worst, tests = (stress.scenario_weight, stress.dependence_weight) if stress else (0.0, 0.0)
+    return {
+        "base": f"expected shortfall at {policy.level:.4g}, worst fills of open orders",
+        "short_option_minimum": f"{policy.short_option_minimum:.4g} of notional a short option",
+        "floor": f"the same at the volatility of {calm.floor_years if calm else 0:.4g} years",
+        "stress_add_on": f"{worst:.4g} of what the worst stress scenario exceeds base by, and "
+        f"{tests:.4g} of what the worse of concentration and perfect dependence does",
+        "liquidity": "spread, order book, impact, and longer close-outs of large positions",
+        "concentration": "delta-equivalent amounts of one underlying beyond the free one",
+        "leverage_minimum": "notional over the largest leverage of its bracket",
+        "stressed_funding": "stressed funding over the horizon beyond the expected",
+    }[name]

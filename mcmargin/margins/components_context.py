@@ -1,0 +1,53 @@
+"""What every component of a margin is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.books.units import Units
+from mcmargin.margins.figures import UnitFigures
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.stresses.stressing import StressTable
+from mcmargin.valuing.valuation import Valuation
+
+Amounts: TypeAlias = NDArray[np.float64]
+"""One entry a unit or a row, in its currency."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitContext:
+    """What a component is computed from.
+
+    Attributes
+    ----------
+    units : Units
+    valuation : Valuation
+        Of initial or of maintenance margin.
+    companions : mapping of str to Valuation
+        The same at the volatility of other times: `floor`.
+    policy : MarginPolicy
+    level : float
+        Of initial or of maintenance margin.
+    figures : UnitFigures
+        Of the units at this valuation and level.
+    stress : StressTable, optional
+        Of the units, where the policy charges stress scenarios.
+    """
+
+    units: Units
+    valuation: Valuation
+    companions: Mapping[str, Valuation]
+    policy: MarginPolicy
+    level: float
+    figures: UnitFigures
+    stress: StressTable | None
+
+    @property
+    def rates(self) -> Amounts:
+        """Value of each unit's currency, in the market's; float64 [units]."""
+        return np.array([self.valuation.market.price(code) for code in self.units.currencies])

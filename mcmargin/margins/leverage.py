@@ -1,0 +1,106 @@
+"""Leverage and concentration: what is charged by size alone.
+
+In: units and their valuation. Out: amounts by unit, in the unit's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mcmargin.margins.components_context import Amounts, UnitContext
+from mcmargin.policies.policy_parts import Leverage
+from mcmargin.valuing.instruments import Instrument
+
+
+def concentration(context: UnitContext) -> Amounts:
+    """Rate x what the net delta-equivalent amount of each underlying exceeds the free one by."""
+    if context.policy.concentration is None:
+        return np.zeros(len(context.units.currencies))
+    return np.asarray(concentration_charges(context).sum(axis=1) / context.rates)
+
+
+def concentration_charges(context: UnitContext) -> Amounts:
+    """The same by underlying, in the market's currency; [units, underlyings sorted by name]."""
+    values = context.valuation.units.exposure
+    amounts = _by_underlying(context, context.units.quantities, values)
+    part = context.policy.concentration
+    if part is None:
+        return np.zeros_like(amounts)
+    return np.asarray(part.rate * np.maximum(np.abs(amounts) - part.free_notional, 0.0))
+
+
+def leverage_minimum(context: UnitContext) -> Amounts:
+    """Notional over the largest leverage, bracket by bracket, of the larger side of an underlying.
+
+    With open interest given, an initial fraction f becomes
+    min(f + max((OI - L) / (U - L) (1 - f), 0), 1), as in dYdX v4 (liquidity_tier.go).
+    """
+    if context.policy.leverage is None:
+        return np.zeros(len(context.units.currencies))
+    return np.asarray(leverage_charges(context).sum(axis=1) / context.rates)
+
+
+def leverage_charges(context: UnitContext) -> Amounts:
+    """The same by underlying, in the market's currency; [units, underlyings sorted by name]."""
+    quantities, notional = context.units.quantities, context.valuation.units.notional
+    long = _by_underlying(context, quantities.maximum(0), notional)
+    short = _by_underlying(context, -quantities.minimum(0), notional)
+    larger = np.maximum(long, short)
+    part = context.policy.leverage
+    if part is None:
+        return np.zeros_like(larger)
+    interest = context.valuation.market.open_interest
+    columns = [
+        _bracketed(larger[:, at], part, interest.get(name, 0.0))
+        for at, name in enumerate(underlyings(context.valuation.instruments))
+    ]
+    return np.stack(columns, axis=1) if columns else larger
+
+
+def _bracketed(notional: NDArray[np.float64], part: Leverage, interest: float) -> Amounts:
+    """Sum over brackets of the notional within each, times its initial fraction.
+
+    Examples
+    --------
+    >>> from mcmargin.policies.policy_parts import LeverageTier
+    >>> tiers = (LeverageTier(100.0, 10.0), LeverageTier(float("inf"), 5.0))
+    >>> _bracketed(np.array([50.0, 300.0]), Leverage(tiers), 0.0).tolist()
+    [5.0, 50.0]
+    """
+    least, start = np.zeros(len(notional)), 0.0
+    for tier in part.tiers:
+        within = np.clip(notional - start, 0.0, tier.up_to - start)
+        least += within * initial_fraction(1.0 / tier.max_leverage, part, interest)
+        start = tier.up_to
+    return least
+
+
+def initial_fraction(fraction: float, part: Leverage, interest: float) -> float:
+    """Initial margin fraction at an open interest."""
+    lower, upper = part.open_interest_lower, part.open_interest_upper
+    if not interest > lower:
+        return fraction
+    share = (interest - lower) / (upper - lower)
+    return min(fraction + share * (1.0 - fraction), 1.0)
+
+
+def underlyings(instruments: Sequence[Instrument]) -> list[str]:
+    """Names of all underlyings, sorted."""
+    return sorted({item.underlying for item in instruments})
+
+
+def _by_underlying(
+    context: UnitContext, quantities: sparse.csr_array, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weighted quantities added up by underlying, in the order of their names; [units, names]."""
+    instruments = context.valuation.instruments
+    names = underlyings(instruments)
+    columns = [names.index(item.underlying) for item in instruments]
+    member = sparse.csr_array(
+        (weights, (np.arange(len(instruments)), columns)), shape=(len(instruments), len(names))
+    )
+    return np.asarray((quantities @ member).toarray())

@@ -1,0 +1,271 @@
+"""margin(): from a book and scenarios to what each account must post, and why.
+
+In: a `Book`, `Scenarios`, a `Market` (the model's own prices where none is given) and a
+`MarginPolicy`. Out: a `MarginReport`. Instruments are valued once on every path, the profit and
+loss of all accounts is one sparse product in float64, taken by blocks that fit a memory budget,
+and each account's margin is the expected shortfall of its losses, shared out over its positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mcmargin.books.book import Account, Book
+from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
+from mcmargin.books.equity import equity_of
+from mcmargin.books.units import units_of
+from mcmargin.checks import Progress, whole_number
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.margins.haircuts import haircuts_of
+from mcmargin.margins.requirement import Run, requirement
+from mcmargin.margins.tail import tail_count
+from mcmargin.markets.market import Market
+from mcmargin.markets.surface import VolatilitySurface
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.reports.reporting import MarginReport, Session, previous_of, report_of
+from mcmargin.scenarios.simulation import Scenarios, thread_count
+from mcmargin.stresses.stressing import stress_values
+from mcmargin.valuing.instruments import Instrument, assets_of
+from mcmargin.valuing.valuation import Valuation, default_memory_limit
+
+
+def margin(
+    book: Book,
+    scenarios: Scenarios,
+    market: Market | None = None,
+    policy: MarginPolicy | None = None,
+    *,
+    previous: MarginReport | None = None,
+    memory_limit: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> MarginReport:
+    """Expected-shortfall margin of every account.
+
+    How it is put together is declared by the policy; see `mcmargin.policies.policy`.
+
+    Parameters
+    ----------
+    book : Book
+    scenarios : Scenarios
+    market : Market, optional
+        Prices to value at, in place of the model's latest.
+    policy : MarginPolicy, optional
+        99 % over the longest horizon by default.
+    previous : MarginReport, optional
+        The last report, where a buffer or a speed limit needs it.
+    memory_limit : int, optional
+        Bytes that valuations, and profit and loss, may take each; a quarter of the machine's
+        memory by default. Changes no figure.
+    threads : int, optional
+        `MCMARGIN_THREADS`, or one a core. Changes no figure.
+    progress : callable, optional
+        Called with accounts and owners done and in all.
+
+    Returns
+    -------
+    MarginReport
+        A margin is a positive amount in the account's currency.
+
+    Raises
+    ------
+    DataError
+        For an asset that the scenarios or the market lack, an expired instrument, a currency
+        without rate or risk, or a model older than the policy allows.
+    PolicyError
+        For a horizon, floor or stressed period that was not simulated, stress scenarios that model
+        or market cannot give, or too few paths for the level.
+    """
+    policy = MarginPolicy() if policy is None else policy
+    market = scenarios.market() if market is None else market
+    limit = default_memory_limit() if memory_limit is None else memory_limit
+    tail_count(scenarios.plan.paths, policy.level)
+    check_book(book, scenarios, market)
+    check_balances(book, scenarios, market)
+    _check_age(scenarios, market, policy)
+    held = held_of(book, market, policy)
+    run = run_of(
+        (*book.instruments, *held.items),
+        scenarios,
+        market,
+        policy,
+        memory_limit=whole_number("memory_limit", limit),
+        threads=thread_count(threads),
+    )
+    haircuts = haircuts_of(book, run.initial, policy)
+    equity = equity_of(book, run.initial, haircuts)
+    units = units_of(book, held)
+    before = previous_of(book, units, previous, run)
+    required = requirement(units, len(book.accounts), run, policy, before, progress=progress)
+    # Without its own session: reports that follow one another would keep all of their scenarios.
+    last = None if previous is None else replace(previous, session=None)
+    session = Session(book, held, scenarios, run, required.context, last)
+    return report_of(session, units, required, policy, equity, haircuts)
+
+
+def run_of(
+    instruments: tuple[Instrument, ...],
+    scenarios: Scenarios,
+    market: Market,
+    policy: MarginPolicy,
+    *,
+    memory_limit: int,
+    threads: int,
+) -> Run:
+    """How to value instruments for each margin that a policy asks for.
+
+    Raises
+    ------
+    PolicyError
+        For a horizon, floor or stressed period that was not simulated, and for stress scenarios
+        that model or market cannot give.
+    """
+    longest = scenarios.plan.horizons[-1]
+    initial, maintenance = (
+        policy.horizons_from(longest),
+        policy.maintenance_horizons_from(longest),
+    )
+    for horizon in (*initial.values(), *maintenance.values()):
+        scenarios.horizon_index(horizon)
+    part = policy.procyclicality
+    wanted = []
+    if part is not None:
+        wanted = [
+            n for n, w in (("floor", part.floor_years), ("stressed", part.stressed_weight)) if w
+        ]
+    for name in wanted:
+        if name not in scenarios.companions:
+            raise PolicyError(
+                f"the policy's {name} scenarios were not simulated; give simulate() the policy"
+            )
+
+    def valued(source: Scenarios, horizons: dict[str, int]) -> Valuation:
+        return Valuation(instruments, source, market, horizons, memory_limit, threads)
+
+    if "stressed" in wanted and part is not None:
+        scenarios = scenarios.stressed(part.stressed_weight)
+    floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
+    first = valued(scenarios, initial)
+    companions = {name: valued(each, initial) for name, each in floors.items()}
+    stress = None
+    if policy.stress is not None and policy.stress.scenario_weight:
+        stress = stress_values(policy.stress, first)
+    if maintenance == initial:
+        return Run(first, first, companions, companions, stress)
+    lower = {name: valued(each, maintenance) for name, each in floors.items()}
+    return Run(first, valued(scenarios, maintenance), companions, lower, stress)
+
+
+def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:
+    """Refuse a book that the model or the market cannot value.
+
+    Raises
+    ------
+    DataError
+        Naming the accounts, the instrument, and what is missing.
+    """
+    if not book.accounts:
+        raise DataError("the book has no accounts; give at least one position")
+    columns = (abs(book.quantities) + abs(book.buys) + abs(book.sells)).tocsc()
+    for column, instrument in enumerate(book.instruments):
+        rows = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
+        holders = [book.accounts[row] for row in rows]
+        _check_held(instrument, f"instrument {instrument.name!r}", holders, scenarios, market)
+
+
+def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:
+    """Refuse balances that the model or the market cannot value, and debits that are no cash.
+
+    Raises
+    ------
+    DataError
+        Naming accounts, the asset, and what is missing.
+    """
+    kinds, kind = kinds_of(book)
+    for at, each in enumerate(kinds):
+        assert book.balances is not None
+        rows = np.searchsorted(book.balances.indptr, np.flatnonzero(kind == at), side="right") - 1
+        holders, what = [book.accounts[row] for row in rows], f"balance {each.asset!r}"
+        if each.debit and each.asset not in (market.currency, *market.fx, each.currency):
+            raise DataError(
+                f"{_named(holders)}, {what}: a debit is in cash; give what is borrowed else as a "
+                "short position"
+            )
+        if not is_own_cash(each, market):
+            _check_held(balance_of(each.asset, market), what, holders, scenarios, market)
+        elif each.asset not in (market.currency, *market.fx):
+            way = "name it in coins" if each.asset in market.spot else "give it in fx"
+            raise DataError(f"{_named(holders)}, {what}: the market has no rate of it; {way}")
+
+
+def _check_held(
+    item: Instrument, what: str, holders: list[Account], scenarios: Scenarios, market: Market
+) -> None:
+    """Refuse what its holders cannot be margined for."""
+    where = f"{_named(holders)}, {what}"
+    for asset in assets_of(item):
+        if asset not in (*scenarios.assets, *market.fx, market.currency):
+            raise DataError(
+                f"{where}: the model has no asset {asset!r}; it has {', '.join(scenarios.assets)}"
+            )
+        if asset not in (*market.spot, *market.fx, market.currency):
+            raise DataError(f"{where}: the market has no price of {asset!r}")
+        if asset not in scenarios.assets:
+            _check_currency(asset, where, scenarios, market)
+    foreign = {market.quoted.get(asset, market.currency) for asset in assets_of(item)}
+    for code in foreign - {item.currency}:
+        for each in (code, item.currency):
+            _check_currency(each, where, scenarios, market)
+    for holder in {holder.currency: holder for holder in holders}.values():
+        if item.currency != holder.currency:
+            for code in (item.currency, holder.currency):
+                if code not in market.coins:
+                    _check_currency(code, f"{_named([holder])}, {what}", scenarios, market)
+
+
+def _check_currency(code: str, where: str, scenarios: Scenarios, market: Market) -> None:
+    if code not in (market.currency, *market.fx):
+        way = "name it in coins" if code in market.spot else "give it in fx"
+        raise DataError(
+            f"{where}: the market has no rate of currency {code!r} in {market.currency}; {way}"
+        )
+    risky = market.fx_asset.get(code, code) in scenarios.assets
+    if not (risky or code == market.currency or code in {*market.fx_volatility, *market.depeg}):
+        raise DataError(
+            f"{where}: the rate of {code!r} has no risk: it is no asset of the model, and the "
+            "market declares no fx_volatility of it (0 to hold it still)"
+        )
+
+
+def _named(holders: list[Account]) -> str:
+    """Name the first few accounts, and count the others."""
+    if not holders:
+        return "no account"
+    names = ", ".join(repr(holder.name) for holder in holders[:5])
+    more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
+    return f"account{'s' if len(holders) > 1 else ''} {names}{more}"
+
+
+def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:
+    if policy.max_age_days is None:
+        return
+    age = float((market.as_of - scenarios.as_of) / np.timedelta64(1, "D"))
+    if abs(age) > policy.max_age_days:
+        older = "older than" if age > 0 else "newer than"
+        raise DataError(
+            f"the model's state of {scenarios.as_of} is {abs(age):.1f} days {older} the market; "
+            f"the policy allows {policy.max_age_days}; "
+            f"{'update the model' if age > 0 else 'give prices of today'}"
+        )
+    for name, level in market.volatility.items():
+        if not isinstance(level, VolatilitySurface):
+            continue
+        age = float((market.as_of - level.as_of) / np.timedelta64(1, "D"))
+        if abs(age) > policy.max_age_days:
+            raise DataError(
+                f"the volatility surface of {name!r}, of {level.as_of.astype('M8[s]')}, is "
+                f"{abs(age):.1f} days from the market; the policy allows {policy.max_age_days}; "
+                "give quotes of today"
+            )

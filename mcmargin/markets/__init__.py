@@ -1,0 +1,1 @@
+"""Prices, rates, liquidity and implied volatility at one moment."""

@@ -1,0 +1,300 @@
+"""Market files: TOML, and the quotes and order books beside it, into a `Market`.
+
+In: a file whose tables are the market's attributes; a volatility is a number, or names a file of
+quotes in the same folder or below, as an instrument's liquidity names one of levels. Out: a
+`Market`, or a `DataError` that names the file, the table and the entry (of quotes and levels, row
+and column), and the way out.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+from pydantic import Discriminator, Field, Tag, ValidationError
+
+from mcmargin.data.bars import years_between
+from mcmargin.data.validation import (
+    Above0,
+    Flag,
+    Least0,
+    Number,
+    Row,
+    Share,
+    Text,
+    Time,
+    first_fault,
+    read_toml,
+)
+from mcmargin.errors import DataError
+from mcmargin.markets.levels import read_levels
+from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
+from mcmargin.markets.quotes import read_quotes
+from mcmargin.markets.surface import VolatilitySurface
+
+
+class QuotesTable(Row):
+    """A surface, in place of one volatility."""
+
+    quotes: Text = Field(
+        description="Path of the quotes, CSV or Parquet, relative to the market file's folder and "
+        "inside it."
+    )
+    repair: Flag = Field(
+        False,
+        description="Change quotes that make an arbitrage, and tell which, instead of refusing "
+        "them.",
+    )
+
+
+class DepegTable(Row):
+    """A stablecoin's jump."""
+
+    probability: Share = Field(description="Of the jump in one bar, 0 to 1.")
+    loss: Share = Field(description="Share of its value that the coin loses, 0 to below 1.")
+
+
+class LiquidityTable(Row):
+    """How much of an instrument can be traded, and at what cost."""
+
+    daily_volume: Above0 | None = Field(
+        None,
+        description="Units traded a day, above 0; without it there is no impact beyond levels.",
+    )
+    spread: Least0 | None = Field(
+        None,
+        description="Share of price between best bid and ask (0.001 is 10 bp); none: the policy's.",
+    )
+    levels: Text | None = Field(
+        None,
+        description="Path of the order book, CSV or Parquet, relative to the market file's folder "
+        "and inside it.",
+    )
+
+
+def _kind_of_level(value: Any) -> str:
+    return "table" if isinstance(value, dict) else "number"
+
+
+Level: TypeAlias = Annotated[
+    Annotated[Above0, Tag("number")] | Annotated[QuotesTable, Tag("table")],
+    Discriminator(_kind_of_level),
+]
+
+
+class MarketFile(Row):
+    """A market."""
+
+    as_of: Time = Field(
+        description="When prices held: an ISO time, UTC where it has no zone; a date is its "
+        "midnight."
+    )
+    currency: Text = Field(Market.currency, description="The market's own, in which fx is counted.")
+    spot: dict[Text, Above0] = Field(
+        description="Price of each asset, in the market's currency or the one in quoted. Above 0."
+    )
+    fx: dict[Text, Above0] = Field(
+        {}, description="Value of one unit of each other currency, in currency. Above 0."
+    )
+    quoted: dict[Text, Text] = Field(
+        {},
+        description="Currency of an asset's price in spot, where it is not the market's; it needs "
+        "a rate in fx.",
+    )
+    coins: tuple[Text, ...] = Field(
+        (),
+        description="Currencies of accounts that are coins: margins in them are taken in the "
+        "market's currency and converted at today's price.",
+    )
+    rates: dict[Text, Number] = Field(
+        {},
+        description="Interest of each currency, a year, continuous (0.05 is 5 %); 0 where none is "
+        "given.",
+    )
+    carry: dict[Text, Number] = Field(
+        {}, description="ln(F/S) a year of each underlying, continuous; 0 where none is given."
+    )
+    volatility: dict[Text, Level] = Field(
+        {},
+        description="Implied volatility of each underlying of options, a year (0.8 is 80 %), above "
+        "0; or a table, below.",
+    )
+    vol_of_vol: dict[Text, Least0] = Field(
+        {},
+        description="Volatility of implied volatility, a year, of underlyings to which the model "
+        "gives a constant one.",
+    )
+    volatility_asset: dict[Text, Text] = Field(
+        {},
+        description="Asset of the model whose moves drive an underlying's surface (VIX for the "
+        "S&P 500).",
+    )
+    fx_asset: dict[Text, Text] = Field(
+        {}, description="Asset of the model that is a currency's rate."
+    )
+    fx_volatility: dict[Text, Least0] = Field(
+        {}, description="Volatility, a year, of a currency's rate that the model lacks."
+    )
+    depeg: dict[Text, DepegTable] = Field(
+        {}, description="Jumps of stablecoins, a table a currency, below."
+    )
+    liquidity: dict[Text, LiquidityTable] = Field(
+        {}, description="What closing out costs, a table an instrument, below."
+    )
+    open_interest: dict[Text, Least0] = Field(
+        {},
+        description="Notional of all that is open in each underlying, in currency, for leverage "
+        "that it tightens.",
+    )
+
+
+def read_market(path: str | os.PathLike[str]) -> Market:
+    r"""Read a market from TOML; the fields are in docs/files.md.
+
+    Quotes at strikes without a column `forward` take spot x exp(carry x years) of this market.
+    What a repair of quotes changed stands in the surface's `repairs`.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    DataError
+        For a table or entry that is unknown, missing, of another type or out of its range; for
+        quotes or levels that cannot be used, or that do not lie in the market file's folder.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "market.toml"
+    ...     _ = path.write_text("as_of = 2021-01-04\nspot = {btc = 32000}\n")
+    ...     read_market(path).price("btc")
+    32000.0
+    """
+    file = _read(path)
+    volatility = {
+        name: level if isinstance(level, float) else _surface(Path(path), file, name, level)
+        for name, level in file.volatility.items()
+    }
+    depeg = {code: Depeg(jump.probability, jump.loss) for code, jump in file.depeg.items()}
+    liquidity = {
+        name: InstrumentLiquidity(
+            table.daily_volume,
+            table.spread,
+            **(
+                {} if table.levels is None else read_levels(_levels(Path(path), name, table.levels))
+            ),
+        )
+        for name, table in file.liquidity.items()
+    }
+    others = {
+        name: getattr(file, name)
+        for name in MarketFile.model_fields
+        if name not in ("volatility", "depeg", "liquidity")
+    }
+    try:
+        return Market(volatility=volatility, depeg=depeg, liquidity=liquidity, **others)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def files_beside(path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Files of quotes and levels that a market file names; errors as `read_market`."""
+    file = _read(path)
+    quotes = (
+        _quotes(Path(path), name, level.quotes)
+        for name, level in file.volatility.items()
+        if isinstance(level, QuotesTable)
+    )
+    levels = (
+        _levels(Path(path), name, table.levels)
+        for name, table in file.liquidity.items()
+        if table.levels is not None
+    )
+    return (*quotes, *levels)
+
+
+def repair_notes(market: Market) -> tuple[str, ...]:
+    """Say of each quote that was changed, since it made an arbitrage, what became of it."""
+    return tuple(
+        f"volatility of {name!r}: quote of {change.expiry}, "
+        + (
+            f"log-moneyness {change.log_moneyness:.6g}"
+            if np.isnan(change.strike)
+            else f"strike {change.strike:.6g}"
+        )
+        + f", repaired from {change.before:.6g} to {change.after:.6g}"
+        for name, level in market.volatility.items()
+        if isinstance(level, VolatilitySurface)
+        for change in level.repairs
+    )
+
+
+def _read(path: str | os.PathLike[str]) -> MarketFile:
+    try:
+        return MarketFile.model_validate(read_toml(path))
+    except ValidationError as error:
+        place, kind, words = first_fault(error)
+        if kind == "extra_forbidden":
+            tables: dict[str, type[Row]] = {
+                "depeg": DepegTable,
+                "volatility": QuotesTable,
+                "liquidity": LiquidityTable,
+            }
+            known: type[Row] = MarketFile if len(place) == 1 else tables[str(place[0])]
+            words += f"; give of {', '.join(known.model_fields)}"
+        raise DataError(f"{path}: {_named(place)}: {words}") from None
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    """A place in the file as TOML writes it: [volatility] btc.quotes."""
+    section, *entry = (str(step) for step in place if step != "[key]")
+    if section == "volatility":
+        # pydantic tells which kind of entry it took it for, too.
+        del entry[1:2]
+    return f"[{section}] {'.'.join(entry)}" if entry else section
+
+
+def _surface(path: Path, file: MarketFile, name: str, table: QuotesTable) -> VolatilitySurface:
+    source = _quotes(path, name, table.quotes)
+    frame = read_quotes(source)
+    if "strike" in frame and "forward" not in frame:
+        if name not in file.spot:
+            raise DataError(
+                f"{source}: quotes at strikes need a forward; add a column 'forward', or the "
+                f"price of {name!r} to [spot] of {path}"
+            )
+        years = [years_between(file.as_of, expiry) for expiry in frame["expiry"].to_numpy()]
+        frame["forward"] = file.spot[name] * np.exp(file.carry.get(name, 0.0) * np.array(years))
+    return VolatilitySurface.from_quotes(
+        frame, as_of=file.as_of, repair=table.repair, source=str(source)
+    )
+
+
+def _quotes(path: Path, name: str, quotes: str) -> Path:
+    return _inside(path, f"[volatility] {name}.quotes", quotes)
+
+
+def _levels(path: Path, name: str, levels: str) -> Path:
+    return _inside(path, f"[liquidity] {name}.levels", levels)
+
+
+def _inside(path: Path, entry: str, named: str) -> Path:
+    """Path of a file named; a market file that comes from elsewhere must not open what is not its
+    own.
+    """
+    where = f"{path}: {entry}"
+    try:
+        folder, target = path.parent.resolve(), (path.parent / named).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{where}: {named!r:.60} is no path ({error})") from None
+    if Path(named).is_absolute() or not target.is_relative_to(folder):
+        raise DataError(
+            f"{where}: {named!r} leads out of the market file's folder; put the file beside it, "
+            "and name it relative to it"
+        )
+    return path.parent / named

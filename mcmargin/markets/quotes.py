@@ -1,0 +1,197 @@
+"""Quotes of implied volatility: reading and checking them, and one expiry's as arrays.
+
+In: a CSV or Parquet file, or a DataFrame, with a row a quote: `expiry`, `strike` or
+`log_moneyness`, `volatility`, and `forward` where it is not given otherwise. Out: a typed frame,
+and per expiry log-moneyness and volatilities in order.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mcmargin.checks import plain_time
+from mcmargin.data.bars import years_between
+from mcmargin.data.tables import is_parquet, iso_times, parse_number, read_cells, read_frame
+from mcmargin.errors import DataError
+
+PLACES = ("strike", "log_moneyness")
+"""Columns of which one says where on the smile a quote stands."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExpiryQuotes:
+    """Quotes of one expiry.
+
+    Attributes
+    ----------
+    expiry : numpy.datetime64
+        Nanoseconds, UTC.
+    time : float
+        Years, above 0.
+    forward : float
+        NaN where quotes stand at log-moneyness and none was given.
+    log_moneyness : ndarray of shape (quotes,), float64
+        ln(strike / forward), increasing.
+    volatilities : ndarray of shape (quotes,), float64
+    """
+
+    expiry: np.datetime64
+    time: float
+    forward: float
+    log_moneyness: NDArray[np.float64]
+    volatilities: NDArray[np.float64]
+
+    @property
+    def variances(self) -> NDArray[np.float64]:
+        """Total variances, volatility squared times time."""
+        return self.volatilities**2 * self.time
+
+
+def read_quotes(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read quotes from CSV or Parquet; see `checked_quotes`."""
+    if is_parquet(path):
+        frame = read_frame(path)
+    else:
+        header, rows = read_cells(path)
+        frame = pd.DataFrame(rows, columns=header, dtype=object)
+    return checked_quotes(frame, source=str(path))
+
+
+def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFrame:
+    """Check a frame of quotes, and give its columns their types.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns `expiry` (an ISO timestamp, UTC unless it has a zone; a date means 00:00), `strike`
+        or `log_moneyness`, `volatility` (a year, 0.2 for 20 %), and `forward` if wanted.
+    source : str
+        Named in errors.
+
+    Returns
+    -------
+    DataFrame
+        The same columns: expiry datetime64[ns], UTC, the others float64.
+
+    Raises
+    ------
+    DataError
+        For columns missing, unknown or repeated, no row, an expiry that is no date, and a number
+        that is missing, not finite or, but for log-moneyness, not above 0.
+
+    Examples
+    --------
+    >>> rows = {"expiry": ["2021-03-26"], "strike": ["30000"], "volatility": [0.9]}
+    >>> checked_quotes(pd.DataFrame(rows)).dtypes.astype(str).tolist()
+    ['datetime64[ns]', 'float64', 'float64']
+    """
+    names = [str(name).strip() for name in frame.columns]
+    wanted = {"expiry", "volatility", *PLACES, "forward"}
+    if (
+        len(set(names)) < len(names)
+        or not set(names) <= wanted
+        or not {"expiry", "volatility"} <= set(names)
+        or len(set(PLACES) & set(names)) != 1
+    ):
+        raise DataError(
+            f"{source}: columns {', '.join(names)}; expiry, volatility, one of strike and "
+            "log_moneyness, and forward if it is not given otherwise, are needed"
+        )
+    if len(frame) == 0:
+        raise DataError(f"{source}: no quotes")
+    columns = {
+        name: (_expiries if name == "expiry" else _numbers)(frame.iloc[:, at], name, source)
+        for at, name in enumerate(names)
+    }
+    return pd.DataFrame(columns)
+
+
+def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
+    numbers = np.empty(len(column))
+    for at, cell in enumerate(column.astype(object)):
+        where = f"{source}: row {at + 2}, column {name!r}"
+        missing = cell is None or cell is pd.NA
+        number = parse_number("" if missing else str(cell).strip(), where=where)
+        if not np.isfinite(number) or (number <= 0 and name != "log_moneyness"):
+            least = "" if name == "log_moneyness" else " above 0"
+            raise DataError(f"{where}: {cell!r}; a finite number{least} is needed")
+        numbers[at] = number
+    return numbers
+
+
+def _expiries(column: pd.Series, name: str, source: str) -> NDArray[np.datetime64]:
+    cells = [str(cell).strip() for cell in column]
+    times, bad = iso_times(cells)
+    for at in bad[:1]:
+        raise DataError(
+            f"{source}: row {at + 2}, column {name!r}: {cells[at]!r} is not an ISO date between "
+            "1678 and 2261; write 2016-12-19"
+        )
+    return times
+
+
+def quotes_by_expiry(
+    frame: pd.DataFrame, *, as_of: np.datetime64, forward: float | None, source: str
+) -> list[ExpiryQuotes]:
+    """Quotes expiry by expiry, soonest first.
+
+    Raises
+    ------
+    DataError
+        As `checked_quotes`, and for an expiry that is not after `as_of`, a quote given twice, and
+        forwards that are missing where quotes have strikes, given twice, or differ in an expiry.
+    """
+    frame = checked_quotes(frame, source=source)
+    place = next(name for name in PLACES if name in frame)
+    if "forward" not in frame:
+        frame["forward"] = _one_forward(forward, place, source)
+    elif forward is not None:
+        raise DataError(f"{source}: column 'forward' and the argument forward; give one of them")
+    for row, expiry in enumerate(frame["expiry"].to_numpy()):
+        if expiry <= as_of:
+            raise DataError(
+                f"{source}: row {row + 2}: expiry {plain_time(expiry)} is not after "
+                f"{plain_time(as_of)}, the time of the surface; leave it out"
+            )
+    out = []
+    for expiry, rows in frame.groupby("expiry", sort=True):
+        stamp = np.datetime64(str(expiry), "ns")
+        _refuse_differences(rows, place, f"of expiry {plain_time(stamp)}", source)
+        ordered = rows.sort_values(place)
+        at = float(rows["forward"].iloc[0])
+        where = ordered[place].to_numpy()
+        k = np.log(where / at) if place == "strike" else where
+        years = float(years_between(as_of, stamp))
+        out.append(ExpiryQuotes(stamp, years, at, k, ordered["volatility"].to_numpy()))
+    return out
+
+
+def _one_forward(forward: float | None, place: str, source: str) -> float:
+    if forward is None and place == "strike":
+        raise DataError(f"{source}: strikes need a forward; add a column 'forward' or give forward")
+    if forward is not None and not 0 < forward < np.inf:
+        raise DataError(f"{source}: forward must be finite and above 0, not {forward!r}")
+    return np.nan if forward is None else float(forward)
+
+
+def _refuse_differences(rows: pd.DataFrame, place: str, expiry: str, source: str) -> None:
+    """Refuse quotes of one expiry at one place, or with more than one forward."""
+    numbers = rows.index.to_numpy() + 2
+    places, forwards = rows[place].tolist(), rows["forward"].tolist()
+    for at, value in enumerate(places):
+        first = places.index(value)
+        if first < at:
+            raise DataError(
+                f"{source}: row {numbers[at]} repeats {place} {value:g} {expiry}, which row "
+                f"{numbers[first]} gives; give each quote once"
+            )
+        if forwards[at] != forwards[0] and not np.isnan(forwards[0]):
+            raise DataError(
+                f"{source}: row {numbers[at]}, column 'forward': {forwards[at]:g} {expiry}, but "
+                f"{forwards[0]:g} in row {numbers[0]}"
+            )

@@ -1,0 +1,267 @@
+"""calibrate(): from a price history to a MarketModel, one arch fit an asset, in parallel.
+
+In: prices, and which volatility, innovations and dependence to fit. Out: a `MarketModel` whose
+facts say, asset by asset, what was fitted and what was refused on the way.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.audit import fingerprint
+from mcmargin.checks import Progress, whole_number
+from mcmargin.data.bars import calendar_of
+from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
+from mcmargin.errors import CalibrationError, PolicyError
+from mcmargin.models.dependence import check_pair, fit_dependence
+from mcmargin.models.fitting import VOLATILITIES, AssetFit, fit_asset, refilter, start_values
+from mcmargin.models.marginals import marginal_tables
+from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.volatility import volatility_of
+
+MINIMUM_RETURNS = 100
+
+
+def calibrate(
+    prices: PriceHistory,
+    *,
+    volatility: str = "gjr",
+    innovations: str = "skewt",
+    dependence: str = "t",
+    own_history: bool = False,
+    factors: int | None = None,
+    correlation_lookback: int | None = None,
+    correlation_half_life: float | None = None,
+    warm_start: MarketModel | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> MarketModel:
+    """Fit a market model to daily (or any other regular) closes.
+
+    Parameters
+    ----------
+    prices : PriceHistory
+    volatility : str
+        `garch`, `gjr`, `egarch`, `ewma` (decay 0.94) or `constant`; zero mean.
+    innovations : str
+        `normal`, `t`, `skewt`, `ged` or `empirical`.
+    dependence : str
+        `gaussian`, `t` or `historical` (with `empirical` innovations only).
+    own_history : bool
+        Fit each asset on all of its own closes instead of the common dates alone. Where its
+        own bars are shorter than the joint ones (a coin that trades at weekends beside a
+        share), the fitted variance and its persistence are carried to the joint bars
+        (`refilter`), and the facts say by how much.
+    factors : int, optional
+        Common factors in place of a full correlation matrix, for many assets.
+    correlation_lookback : int, optional
+        Newest common bars that the dependence is fitted on; all by default. With `historical`
+        dependence `MarketModel.update` keeps as many dates, and lets the oldest go.
+    correlation_half_life : float, optional
+        Bars in which a date loses half its weight in the correlation, which is then that of
+        normal scores, so that no single bar turns it about (`fit_dependence`). With it
+        `MarketModel.update` moves the correlation too, to what a calibration at that bar would
+        find with the model's degrees of freedom; without, the correlation stays.
+    warm_start : MarketModel, optional
+        An earlier model: its parameters start the optimiser where asset and kinds agree.
+    jobs : int, optional
+        Fits at a time; one a core by default.
+    progress : callable, optional
+        Called with fits done and in all.
+
+    Returns
+    -------
+    MarketModel
+
+    Raises
+    ------
+    CalibrationError
+        For an unknown or illegal combination, or a history too short, naming the asset.
+    PolicyError
+        If jobs, factors or lookback is not a whole number, or a half-life not above 0.
+    """
+    from joblib import Parallel, delayed
+
+    if volatility not in VOLATILITIES:
+        raise CalibrationError(f"volatility {volatility!r} is unknown; choose of {VOLATILITIES}")
+    check_pair(innovations, dependence)
+    _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
+    workers = -1 if jobs is None else whole_number("jobs", jobs)
+    joint = joint_returns(prices)
+    columns = _own_columns(prices) if own_history else list(joint.returns.T)
+    _check_lengths(prices, joint, columns)
+    fits: list[AssetFit] = []
+    tasks = (
+        delayed(fit_asset)(
+            column,
+            volatility,
+            innovations,
+            asset=asset,
+            start=start_values(warm_start, asset, volatility, innovations),
+        )
+        for asset, column in zip(joint.assets, columns, strict=True)
+    )
+    for fit in Parallel(n_jobs=workers, return_as="generator")(tasks):
+        fits.append(fit)
+        if progress is not None:
+            progress(len(fits), len(joint.assets))
+    ratios, own_bars = np.ones((2, len(fits)))
+    if own_history:
+        ratios, own_bars = _bar_ratios(prices, joint)
+        fits = [
+            refilter(
+                fit,
+                joint.returns[:, at],
+                ratio=float(ratios[at]),
+                bars=float(own_bars[at]),
+                asset=joint.assets[at],
+            )
+            for at, fit in enumerate(fits)
+        ]
+    residuals = np.column_stack([fit.residuals for fit in fits])
+    state = FilterState(
+        as_of=joint.times[-1],
+        prices=joint.last_prices,
+        variance=np.array([fit.next_variance for fit in fits]),
+        residuals=residuals[-1].copy(),
+    )
+    window = residuals[-(correlation_lookback or len(residuals)) :]
+    mean, std = window.mean(axis=0), window.std(axis=0)
+    if dependence == "historical":
+        window = (window - mean) / std
+    law = fit_dependence(
+        window,
+        dependence,
+        factors=factors,
+        half_life=correlation_half_life,
+        lookback=correlation_lookback,
+    )
+    marginals = tuple(fit.innovations for fit in fits)
+    return MarketModel(
+        assets=joint.assets,
+        volatility=volatility_of(
+            tuple(fit.volatility for fit in fits),
+            np.array([fit.parameters for fit in fits]),
+            joint.returns.var(axis=0),
+        ),
+        innovations=marginals,
+        dependence=law,
+        committed=state,
+        state=state,
+        tables=marginal_tables(marginals, law.kind, law.nu),
+        calendar=calendar_of(joint.times),
+        history=History(
+            joint.times, joint.returns, np.column_stack([fit.variances for fit in fits])
+        ),
+        facts=_facts(
+            prices,
+            joint,
+            fits,
+            bar_variance_ratio=ratios,
+            own_bars=own_bars,
+            residual_mean=mean,
+            residual_std=std,
+        ),
+    )
+
+
+def _check_correlation(
+    dependence: str, factors: int | None, lookback: int | None, half_life: float | None
+) -> None:
+    if factors is not None:
+        whole_number("factors", factors)
+    if lookback is not None:
+        whole_number("correlation_lookback", lookback, least=MINIMUM_RETURNS)
+    if half_life is None:
+        return
+    if not (half_life > 0 and np.isfinite(half_life)):
+        raise PolicyError(f"correlation_half_life must be above 0 bars, not {half_life}")
+    if factors is not None or dependence == "historical":
+        raise CalibrationError(
+            "correlation_half_life moves a full correlation matrix; leave it out with "
+            f"{'factors' if factors is not None else 'historical dependence'}"
+        )
+
+
+def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
+    return [own_returns(prices, asset).returns[:, 0] for asset in prices.assets]
+
+
+def _bar_ratios(
+    prices: PriceHistory, joint: ReturnHistory
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance of a joint bar over that of an own bar, and own bars in a joint one; [assets].
+
+    Both over the joint dates.
+    """
+    ratios, bars = np.empty((2, len(joint.assets)))
+    for at, asset in enumerate(joint.assets):
+        own = own_returns(prices, asset)
+        inside = (own.times >= joint.times[0]) & (own.times <= joint.times[-1])
+        ratios[at] = joint.returns[:, at].var() / own.returns[inside, 0].var()
+        # The first joint bar may have begun before; from its end on, both are counted whole.
+        bars[at] = (inside.sum() - 1) / (len(joint.times) - 1)
+    return ratios, bars
+
+
+def _check_lengths(
+    prices: PriceHistory, joint: ReturnHistory, columns: list[NDArray[np.float64]]
+) -> None:
+    for asset, column in zip(joint.assets, columns, strict=True):
+        if len(column) < MINIMUM_RETURNS and len(column) != len(joint.returns):
+            raise CalibrationError(
+                f"{asset}: {len(column)} returns of its own, and a fit needs at least "
+                f"{MINIMUM_RETURNS}; give a longer history or leave it out"
+            )
+    for asset, column in zip(joint.assets, joint.returns.T, strict=True):
+        if not column.any():
+            raise CalibrationError(
+                f"{prices.source}: the price of {asset!r} never moves in {len(column) + 1} common "
+                "rows; leave it out or give a longer history"
+            )
+    closes = np.isfinite(prices.prices).sum(axis=0)
+    if len(joint.returns) < MINIMUM_RETURNS:
+        shortest = int(np.argmin(closes))
+        raise CalibrationError(
+            f"{joint.assets[shortest]}: {len(joint.returns)} returns on the dates common to "
+            f"{', '.join(joint.assets)}, and a fit needs at least {MINIMUM_RETURNS}; it has the "
+            f"fewest closes, {closes[shortest]}: give it a longer history or leave it out"
+        )
+
+
+def _facts(
+    prices: PriceHistory,
+    joint: ReturnHistory,
+    fits: list[AssetFit],
+    **by_asset: NDArray[np.float64],
+) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "join": joint.report.summary(),
+        "data_fingerprint": fingerprint(prices.assets, prices.times.astype(str), prices.prices),
+        "versions": {name: version(name) for name in ("arch", "numpy", "scipy", "mcmargin")}
+        | {"python": platform.python_version()},
+        "fits": {
+            asset: {
+                "volatility": fit.volatility,
+                "innovations": fit.innovations.kind,
+                "persistence": fit.persistence,
+                "refused": list(fit.refused),
+                "largest_move": _largest_move(joint, at),
+                "weekdays": list(calendar_of(own_returns(prices, asset).times).weekdays),
+            }
+            | {name: float(values[at]) for name, values in by_asset.items()}
+            for at, (asset, fit) in enumerate(zip(joint.assets, fits, strict=True))
+        },
+    }
+
+
+def _largest_move(joint: ReturnHistory, at: int) -> dict[str, Any]:
+    """An asset's largest return: where a misplaced digit shows."""
+    row = int(np.argmax(np.abs(joint.returns[:, at])))
+    return {"return": float(joint.returns[row, at]), "at": str(joint.times[row])}

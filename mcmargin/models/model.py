@@ -1,0 +1,286 @@
+"""MarketModel: a calibrated market, frozen, saved, loaded and filtered forward.
+
+In: what calibration fitted. Out: a value that simulation reads, that a file holds exactly, and
+that `update` moves to newer prices by the volatility recursions alone, without a refit.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import plain_time
+from mcmargin.data.bars import BarCalendar
+from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.errors import DataError
+from mcmargin.models.dependence import Dependence
+from mcmargin.models.innovations import Innovations
+from mcmargin.models.updates import record_update, update_summary
+from mcmargin.models.volatility import VARIANCE_FLOOR, Volatility
+
+REVISED = 1e-3
+"""Relative difference from which a close of the same date counts as revised, and not as rounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilterState:
+    """Where the filter stands: after the close of one bar, or provisionally within one.
+
+    Attributes
+    ----------
+    as_of : numpy.datetime64
+    prices : ndarray of shape (assets,), float64
+    variance : ndarray of shape (assets,), float64
+        Of the bar that comes next.
+    residuals : ndarray of shape (assets,), float64
+        Standardised residual of the bar that ended.
+    """
+
+    as_of: np.datetime64
+    prices: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Joint returns that the model has seen, and its filter's variances: what stress is read from.
+
+    Attributes
+    ----------
+    times : ndarray of shape (bars,), datetime64[ns]
+        End of each bar, increasing.
+    returns, variances : ndarray of shape (bars, assets), float64
+        Simple returns as fractions, and the variance that the filter gave each bar beforehand.
+    """
+
+    times: NDArray[np.datetime64]
+    returns: NDArray[np.float64]
+    variances: NDArray[np.float64]
+
+    @property
+    def residuals(self) -> NDArray[np.float64]:
+        """Standardised residuals; float64 [bars, assets]."""
+        return np.asarray(self.returns / np.sqrt(self.variances))
+
+    def extended(
+        self,
+        times: NDArray[np.datetime64],
+        returns: NDArray[np.float64],
+        variances: NDArray[np.float64],
+    ) -> History:
+        """Return the history with newer bars."""
+        return History(
+            np.concatenate([self.times, times]),
+            np.concatenate([self.returns, returns]),
+            np.concatenate([self.variances, variances]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MarketModel:
+    """A calibrated market.
+
+    Attributes
+    ----------
+    assets : tuple of str
+    volatility : Volatility
+    innovations : tuple of Innovations
+        One an asset.
+    dependence : Dependence
+    committed : FilterState
+        After the last closed bar; every update starts here.
+    state : FilterState
+        What simulation starts from: `committed`, or a provisional state within a bar.
+    tables : ndarray of shape (assets, 4163) or (0, 0), float64
+        Marginal transforms (`mcmargin.models.marginals.marginal_table`); empty for `historical`.
+    calendar : BarCalendar
+        When bars close.
+    history : History
+    facts : dict
+        Bar length, fits asset by asset, dates lost, updates since, data fingerprint, library
+        versions.
+    """
+
+    assets: tuple[str, ...]
+    volatility: Volatility
+    innovations: tuple[Innovations, ...]
+    dependence: Dependence
+    committed: FilterState
+    state: FilterState
+    tables: NDArray[np.float64]
+    calendar: BarCalendar
+    history: History
+    facts: dict[str, Any]
+
+    @property
+    def as_of(self) -> np.datetime64:
+        """Time of the prices that simulation starts from."""
+        return self.state.as_of
+
+    @property
+    def provisional(self) -> bool:
+        """Whether the state is within a bar."""
+        return self.state is not self.committed
+
+    def update(self, prices: PriceHistory, *, provisional: bool = False) -> MarketModel:
+        """Filter variances forward over newer closes, without a refit.
+
+        Parameters
+        ----------
+        prices : PriceHistory
+            All of the model's assets; rows at or before the committed state are passed over,
+            and so are, as in calibration, dates on which some asset has no close.
+        provisional : bool
+            Take the last row as a tick within the running bar: the state is computed from the
+            committed one and the bar's return so far, and is not committed. Assets without a
+            price keep theirs.
+
+        Returns
+        -------
+        MarketModel
+            Its `update_report` tells the bars taken in and the dates lost.
+
+        Raises
+        ------
+        DataError
+            If an asset is missing, nothing is newer than the model, a close of the model's own
+            date is another by 0.1 % or more, or a `historical` model was not made by `calibrate`.
+        """
+        places = {asset: at for at, asset in enumerate(prices.assets)}
+        lacking = [asset for asset in self.assets if asset not in places]
+        if lacking:
+            raise DataError(f"{prices.source}: no column for asset {lacking[0]!r} of the model")
+        columns = [places[asset] for asset in self.assets]
+        rows = prices.prices[:, columns]
+        newer = prices.times > self.committed.as_of
+        if not provisional:
+            newer &= np.isfinite(rows).all(axis=1)
+        if not newer.any():
+            raise DataError(
+                f"{prices.source}: no row newer than the model's {self.committed.as_of} has a "
+                "close of every asset; give prices after that time"
+            )
+        self._refuse_revised(prices, rows)
+        if provisional:
+            return replace(self, state=self._tick(prices.times[newer][-1], rows[newer][-1]))
+        ordered = replace(prices, assets=self.assets, prices=rows)
+        joint = joint_returns(ordered, before=(self.committed.as_of, self.committed.prices))
+        variance, variances, residuals = self.committed.variance, [], []
+        for bar in joint.returns:
+            variances.append(variance)
+            residuals.append(bar / np.sqrt(variance))
+            variance = self.volatility.next_variance(variance, bar)
+        state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
+        dependence = self.dependence
+        if dependence.kind == "historical":
+            dependence = dependence.with_dates(self._standardised(np.array(residuals)))
+        elif np.isfinite(dependence.half_life):
+            dependence = dependence.moved(np.vstack([self.history.residuals, residuals]))
+        record = record_update(
+            self.facts.get("update"),
+            self.assets,
+            self.committed.as_of,
+            prices.times,
+            np.isfinite(rows),
+            self.calendar.mean_days,
+        )
+        return replace(
+            self,
+            committed=state,
+            state=state,
+            dependence=dependence,
+            history=self.history.extended(joint.times, joint.returns, np.array(variances)),
+            facts=self.facts | {"update": record},
+        )
+
+    def _refuse_revised(self, prices: PriceHistory, rows: NDArray[np.float64]) -> None:
+        """Refuse prices whose row at the model's last close says something else than it does."""
+        last = self.committed
+        for row in rows[prices.times == last.as_of]:
+            off = np.abs(row / last.prices - 1.0) > REVISED
+            for at in np.flatnonzero(off)[:1].tolist():
+                raise DataError(
+                    f"{prices.source}: {self.assets[at]!r} closed at {row[at]:.6g} on "
+                    f"{plain_time(last.as_of)}, and the model has {last.prices[at]:.6g}; prices "
+                    "that were revised, or adjusted as for a split, need a new calibration"
+                )
+
+    def _standardised(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
+        try:
+            fits = [self.facts["fits"][asset] for asset in self.assets]
+            mean = np.array([fit["residual_mean"] for fit in fits])
+            std = np.array([fit["residual_std"] for fit in fits])
+        except KeyError:
+            raise DataError(
+                "the model does not say how its dates were standardised, so none can be added; "
+                "calibrate it again"
+            ) from None
+        return np.asarray((residuals - mean) / std)
+
+    def _tick(self, time: np.datetime64, row: NDArray[np.float64]) -> FilterState:
+        last = self.committed
+        traded = np.isfinite(row)
+        prices = np.where(traded, row, last.prices)
+        returns = prices / last.prices - 1.0
+        moved = self.volatility.next_variance(last.variance, returns)
+        variance = np.where(traded, moved, last.variance)
+        residuals = np.where(traded, returns / np.sqrt(last.variance), last.residuals)
+        return FilterState(time, prices, variance, residuals)
+
+    def update_report(self) -> str:
+        """Text for people: the bars that updates took in and the dates that they lost."""
+        return update_summary(self.facts["update"]) if "update" in self.facts else ""
+
+    def fit_report(self) -> str:
+        """Text for people: dates joined, updates since, each asset's fit, fallbacks, largest move.
+
+        And on how many of the bars since its history began a variance was held at its floor.
+        """
+        lines = [str(self.facts.get("join", "")), self.update_report()]
+        variances = self.history.variances
+        held = dict(zip(self.assets, (variances <= self.volatility.floor).sum(axis=0), strict=True))
+        for asset, fit in self.facts.get("fits", {}).items():
+            lines.append(
+                f"{asset}: {fit['volatility']}, {fit['innovations']}, "
+                f"persistence {fit['persistence']:.4f}"
+                + (f" (fell back: {'; '.join(fit['refused'])})" if fit["refused"] else "")
+            )
+            if "largest_move" in fit:
+                move = fit["largest_move"]
+                lines[-1] += f"; largest move {move['return']:+.1%} to {plain_time(move['at'])}"
+            if held[asset]:
+                lines[-1] += (
+                    f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
+                    f"{len(variances)} bars"
+                )
+        return "\n".join(line for line in lines if line)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        from mcmargin.models.model_file import model_fingerprint
+
+        return model_fingerprint(self)
+
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, over everything that the model holds."""
+        return self._fingerprint
+
+    def save(self, path: str | os.PathLike[str], *, key: bytes | None = None) -> None:
+        """Write the model: to a temporary name in the same folder, synced, then renamed.
+
+        Parameters
+        ----------
+        path : path
+        key : bytes, optional
+            Sign the checksum (HMAC-SHA-256) instead of only guarding against accidents.
+        """
+        from mcmargin.models.model_file import save_model
+
+        save_model(self, path, key=key)

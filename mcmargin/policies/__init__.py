@@ -1,0 +1,1 @@
+"""Margin policies: their parts, their files, and what they say in words."""

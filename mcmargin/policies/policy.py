@@ -1,0 +1,162 @@
+"""MarginPolicy: what is charged, declared as one checked value.
+
+In: numbers, and the parts that are wanted. Out: a value that `margin` reads, written to and read
+from TOML. The order of operations, in the code's own words:
+
+    base     = ES(level, horizon by product class), with the stressed weight inside it
+    stressed = max(base, ten-year floor) + stress add-on
+    calm     = buffer and speed limit(stressed, previous)
+    total    = calm + liquidity + concentration + funding
+    margin   = round up to tick(max(total, notional / maximum leverage))
+
+Maintenance margin goes the same way with its own level and horizon on the same paths, and initial
+margin is max(its own, maintenance): a shorter horizon can cost more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Real
+
+from mcmargin.audit import fingerprint as digest
+from mcmargin.errors import PolicyError
+from mcmargin.policies.policy_parts import (
+    PRODUCTS,
+    Collateral,
+    Concentration,
+    Leverage,
+    Liquidity,
+    Maintenance,
+    Procyclicality,
+    Resources,
+    Stress,
+    check_horizons,
+    number,
+    plain,
+)
+
+VERSION = 1
+"""Of the form of policy files."""
+
+
+@dataclass(frozen=True)
+class MarginPolicy:
+    """What an account must post.
+
+    Attributes
+    ----------
+    level : float
+        Confidence level of the expected shortfall, between 0.5 and 1.
+    horizon : int, optional
+        Margin period of risk in bars; the longest simulated where none is given.
+    horizons : mapping of str to int
+        Close-out horizon of a product class (`spot`, `perpetual`, `future`, `option`), in bars;
+        `horizon` for the others. On every path a position is frozen at its own horizon.
+    short_option_minimum : float
+        Least margin for each short option, as a share of its notional.
+    confidence : float
+        Of the Monte Carlo intervals.
+    max_age_days : float, optional
+        How much older than the market the model's state may be.
+    name : str
+        What reports call it.
+    maintenance, stress, procyclicality, liquidity, concentration, leverage, resources, collateral
+        Parts, each of the class of its name; None for none. Without `collateral`, balances count
+        jointly.
+    tick : float
+        Margins are rounded up to whole multiples of it; 0 for none.
+
+    Raises
+    ------
+    PolicyError
+        If any is out of range.
+
+    Examples
+    --------
+    >>> MarginPolicy(level=0.975).level
+    0.975
+    """
+
+    level: float = 0.99
+    horizon: int | None = None
+    horizons: Mapping[str, int] = field(default_factory=dict)
+    short_option_minimum: float = 0.0
+    confidence: float = 0.95
+    max_age_days: float | None = None
+    name: str = ""
+    maintenance: Maintenance | None = None
+    stress: Stress | None = None
+    procyclicality: Procyclicality | None = None
+    liquidity: Liquidity | None = None
+    concentration: Concentration | None = None
+    leverage: Leverage | None = None
+    resources: Resources | None = None
+    collateral: Collateral | None = None
+    tick: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("level", "confidence", "short_option_minimum", "max_age_days", "tick"):
+            value = getattr(self, name)
+            if value is None and name == "max_age_days":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise PolicyError(f"{name} must be a number, not {value!r}")
+            # Plain numbers, so that a policy's fingerprint does not hang on the caller's types.
+            object.__setattr__(self, name, float(value))
+        if not 0.5 < self.level < 1:
+            raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {self.level}")
+        if not 0 < self.confidence < 1:
+            raise PolicyError(f"confidence must lie between 0 and 1, not {self.confidence}")
+        check_horizons(self)
+        if not 0 <= self.short_option_minimum <= 1:
+            raise PolicyError(
+                "short_option_minimum is a share of notional between 0 and 1, not "
+                f"{self.short_option_minimum}"
+            )
+        if self.max_age_days is not None and not self.max_age_days >= 0:
+            raise PolicyError(f"max_age_days must be 0 or more, not {self.max_age_days}")
+        number("tick", self.tick, 0.0, 1e12)
+
+    def horizons_from(self, longest: int) -> dict[str, int]:
+        """Horizon of every product class, where the longest simulated is the default."""
+        common = longest if self.horizon is None else self.horizon
+        return {product: self.horizons.get(product, common) for product in PRODUCTS}
+
+    def maintenance_horizons_from(self, longest: int) -> dict[str, int]:
+        """The same of maintenance margin, whose default is the initial margin's."""
+        initial = self.horizons_from(longest)
+        if self.maintenance is None:
+            return initial
+        own, common = self.maintenance.horizons, self.maintenance.horizon
+        return {
+            product: own.get(product, bars if common is None else common)
+            for product, bars in initial.items()
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of every field."""
+        return digest(*(plain(getattr(self, each.name)) for each in fields(self)))
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> MarginPolicy:
+        """Read a policy; its first line says `version = 1`.
+
+        Raises
+        ------
+        PolicyError
+            Naming the file and the field that is unknown, missing or out of range.
+        """
+        from mcmargin.policies.policy_file import policy_from_toml
+
+        return policy_from_toml(path)
+
+    def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
+        """TOML of the policy, without what is at its default; written whole where asked."""
+        from mcmargin.policies.policy_file import policy_to_toml
+
+        return policy_to_toml(self, path)
+
+
+__all__ = ["PRODUCTS", "VERSION", "MarginPolicy"]

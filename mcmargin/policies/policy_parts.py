@@ -1,0 +1,431 @@
+"""Parts of a margin policy, each a small checked value that one component reads.
+
+In: numbers and names. Out: frozen values of plain types. What a part does stands in
+`mcmargin.margins.components`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Real
+from typing import Any
+
+from mcmargin.checks import whole_number
+from mcmargin.errors import PolicyError
+
+PRODUCTS = ("spot", "perpetual", "future", "option")
+"""Product classes of instruments."""
+
+GRIDS = ("deribit", "okx-major", "okx-mid", "okx-other", "paradex")
+"""Scenario grids that exchanges publish; see `mcmargin.stresses.stress_grids`."""
+
+REPLAYS = ("filtered", "raw")
+COLLATERAL_MODES = ("joint", "haircut")
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """Maintenance margin: a level and horizon of its own, on the same paths.
+
+    Attributes
+    ----------
+    level : float
+        Confidence level of its expected shortfall, between 0.5 and 1.
+    horizon : int, optional
+        Its margin period of risk in bars; the initial margin's where none is given.
+    horizons : mapping of str to int
+        Of single product classes, in bars; `horizon` for the others.
+    """
+
+    level: float = 0.975
+    horizon: int | None = None
+    horizons: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plain_numbers(self, level=(0.5, 1.0, False))
+        check_horizons(self)
+
+
+@dataclass(frozen=True)
+class StressWindow:
+    """Dates of the model's history whose worst bars are lived again.
+
+    Attributes
+    ----------
+    name : str
+        What results call it.
+    first, last : str
+        ISO dates in quotes, both included.
+    worst : int
+        How many of the dates that are worst for an account are listed; the worst is its loss.
+    replay : str
+        `filtered`: that date's standardised residuals at today's volatility; `raw`: its returns.
+    """
+
+    name: str
+    first: str
+    last: str
+    worst: int = 1
+    replay: str = "filtered"
+
+    def __post_init__(self) -> None:
+        for name in ("first", "last"):
+            try:
+                datetime.date.fromisoformat(getattr(self, name))
+            except (ValueError, TypeError):
+                date = getattr(self, name)
+                raise PolicyError(
+                    f"stress window {self.name!r}: {name} {date!r} is not an ISO date"
+                ) from None
+        if self.first > self.last:
+            raise PolicyError(f"stress window {self.name!r}: it ends before it begins")
+        whole_number(f"stress window {self.name!r}: worst", self.worst)
+        one_of(f"stress window {self.name!r}: replay", self.replay, REPLAYS)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One underlying alone jumps.
+
+    Attributes
+    ----------
+    underlying : str
+        Whose price jumps.
+    move : float
+        As a fraction; -0.3 is a fall of 30 %.
+    """
+
+    underlying: str
+    move: float
+
+    def __post_init__(self) -> None:
+        plain_numbers(self, move=(-1.0, 100.0, True))
+
+
+@dataclass(frozen=True)
+class GridTerms:
+    """What the sources of the exchanges' grids leave open; the defaults are ours.
+
+    Attributes
+    ----------
+    volatility_up, volatility_down : float
+        Relative moves of the implied volatility of an option of 30 days. The default is that of
+        Deribit's former grid, either way.
+    power, floor_days : float
+        A move of an option of n days is (30 / max(floor_days, n))**power times as large; the
+        power is that of Deribit's former grid.
+    extended_weight : float, optional
+        Share of the loss in a move beyond a grid's edge that counts. Where none is given, edge
+        over move, so that a linear position loses as much in each of them as at the edge.
+    """
+
+    volatility_up: float = 0.38
+    volatility_down: float = 0.38
+    power: float = 0.30
+    floor_days: float = 1.0
+    extended_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        plain_numbers(
+            self,
+            volatility_up=(0.0, 100.0, True),
+            volatility_down=(0.0, 1.0, True),
+            power=(0.0, 1.0, True),
+            floor_days=(0.0, 365.0, True),
+        )
+        if self.floor_days == 0.0:
+            raise PolicyError("gridterms: floor_days must be above 0")
+        if self.extended_weight is not None:
+            plain_numbers(self, extended_weight=(0.0, 1.0, True))
+
+
+@dataclass(frozen=True)
+class Stress:
+    """Stress scenarios, and the add-on that they make.
+
+    Attributes
+    ----------
+    windows : tuple of StressWindow
+        Times of the history that are lived again.
+    grids : mapping of str to str
+        Underlying, or `*` for all others, to the name of a published grid: `deribit`, `okx-major`,
+        `okx-mid`, `okx-other` or `paradex`.
+    grid_terms : GridTerms
+        What the grids need beside the published moves.
+    gaps : tuple of Gap
+        Jumps of one underlying alone.
+    depegs : mapping of str to float
+        Currency to the share of its value that it loses.
+    scenario_weight : float
+        Share of the excess of the worst scenario's loss over base that is added.
+    dependence_weight : float
+        Share of the excess over base of the worse of two tests that is added: the two largest risk
+        factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
+    """
+
+    windows: tuple[StressWindow, ...] = ()
+    grids: Mapping[str, str] = field(default_factory=dict)
+    grid_terms: GridTerms = field(default_factory=GridTerms)
+    gaps: tuple[Gap, ...] = ()
+    depegs: Mapping[str, float] = field(default_factory=dict)
+    scenario_weight: float = 0.0
+    dependence_weight: float = 0.25
+
+    def __post_init__(self) -> None:
+        plain_numbers(self, scenario_weight=(0.0, 1.0, True), dependence_weight=(0.0, 1.0, True))
+        for underlying, grid in self.grids.items():
+            one_of(f"stress: grid of {underlying!r}", grid, GRIDS)
+        depegs = {
+            code: number(f"stress: depeg of {code!r}", loss, 0.0, 1.0)
+            for code, loss in self.depegs.items()
+        }
+        object.__setattr__(self, "depegs", depegs)
+
+
+@dataclass(frozen=True)
+class Procyclicality:
+    """What keeps a margin from rising too fast when it is least wanted.
+
+    The first three are those of EMIR's RTS 153/2013, Article 28(1); each is off by default.
+
+    Attributes
+    ----------
+    buffer : float
+        Share of margin charged on top in calm times, and drawn down while requirements rise: at
+        least 0.25 for (a).
+    stressed_weight : float
+        Share of the lookback's observations that are stressed: at least 0.25 for (b).
+    stressed_first, stressed_last : str, optional
+        ISO dates in quotes, the stressed period; the worst 250 bars of the history where none are
+        given.
+    floor_years : float
+        Years of volatility under which margin does not fall: 10 for (c).
+    speed_limit : float, optional
+        Largest rise in a bar, as a share of the last margin; what is above it is caught up with
+        later. It never holds a margin below base.
+    """
+
+    buffer: float = 0.0
+    stressed_weight: float = 0.0
+    stressed_first: str | None = None
+    stressed_last: str | None = None
+    floor_years: float = 0.0
+    speed_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        plain_numbers(
+            self,
+            buffer=(0.0, 1.0, True),
+            stressed_weight=(0.0, 1.0, True),
+            floor_years=(0.0, 100.0, True),
+        )
+        if self.speed_limit is not None:
+            plain_numbers(self, speed_limit=(0.0, 10.0, False))
+        if (self.stressed_first is None) != (self.stressed_last is None):
+            raise PolicyError("procyclicality: give both stressed_first and stressed_last, or none")
+        if self.stressed_first is not None and self.stressed_last is not None:
+            StressWindow("stressed period", self.stressed_first, self.stressed_last)
+
+
+@dataclass(frozen=True)
+class Liquidity:
+    """Cost of closing out, and longer close-outs of positions that are large for their market.
+
+    Attributes
+    ----------
+    impact : float
+        Y of the square-root law: cost = Y x daily volatility x sqrt(size / daily volume) a unit of
+        notional.
+    participation : float
+        Share of a day's volume that can be closed a day; a larger position takes longer.
+    spread : float
+        Share of price, where the market gives an instrument none.
+    """
+
+    impact: float = 1.0
+    participation: float = 0.1
+    spread: float = 0.0
+
+    def __post_init__(self) -> None:
+        plain_numbers(
+            self,
+            impact=(0.0, 100.0, True),
+            participation=(0.0, 1.0, True),
+            spread=(0.0, 1.0, True),
+        )
+        if self.participation == 0.0:
+            raise PolicyError("liquidity: participation must be above 0")
+
+
+@dataclass(frozen=True)
+class Concentration:
+    """Charge on what is held of one underlying beyond a free amount.
+
+    Attributes
+    ----------
+    free_notional : float
+        Delta-equivalent amount of one underlying that costs nothing, in the market's currency.
+    rate : float
+        Share of the amount beyond it.
+    """
+
+    free_notional: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        plain_numbers(self, free_notional=(0.0, float("inf"), True), rate=(0.0, 1.0, True))
+
+
+@dataclass(frozen=True)
+class LeverageTier:
+    """A bracket of notional and the leverage that it allows.
+
+    Attributes
+    ----------
+    up_to : float
+        Notional in one underlying that the bracket ends at, in the market's currency; infinite
+        for the last.
+    max_leverage : float
+        Notional over margin that it allows, 1 to 10,000.
+    """
+
+    up_to: float
+    max_leverage: float
+
+    def __post_init__(self) -> None:
+        plain_numbers(self, up_to=(0.0, float("inf"), True), max_leverage=(1.0, 10_000.0, True))
+
+
+@dataclass(frozen=True)
+class Leverage:
+    """Largest leverage, by brackets of notional, tightened as open interest grows.
+
+    Attributes
+    ----------
+    tiers : tuple of LeverageTier
+        Brackets rising, their leverage falling; margin is the sum over brackets.
+    open_interest_lower, open_interest_upper : float
+        Open interest of an underlying between which its initial fraction rises from its own to 1,
+        as dYdX v4's liquidity tiers do; infinite for never.
+    """
+
+    tiers: tuple[LeverageTier, ...]
+    open_interest_lower: float = float("inf")
+    open_interest_upper: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if not self.tiers:
+            raise PolicyError("leverage: give at least one tier")
+        ends = [tier.up_to for tier in self.tiers]
+        if ends != sorted(set(ends)) or ends[0] <= 0 or ends[-1] != float("inf"):
+            raise PolicyError(
+                f"leverage: tiers must rise from above 0 and end at inf; these end at {ends}"
+            )
+        allowed = [tier.max_leverage for tier in self.tiers]
+        if allowed != sorted(allowed, reverse=True):
+            raise PolicyError(f"leverage: larger brackets cannot allow more leverage: {allowed}")
+        ends_of_interest = (0.0, float("inf"), True)
+        plain_numbers(
+            self, open_interest_lower=ends_of_interest, open_interest_upper=ends_of_interest
+        )
+        lower, upper = self.open_interest_lower, self.open_interest_upper
+        if not (0 <= lower <= upper) or (lower == upper != float("inf")):
+            raise PolicyError(
+                f"leverage: open interest must rise from lower to upper, not {lower} to {upper}"
+            )
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Default fund, and the ratio of resources to risk that is to be kept.
+
+    Attributes
+    ----------
+    cover : int
+        Largest stressed losses over margin, by owner, that the fund covers.
+    target_ratio : float
+        Of margin and fund to stressed loss, at least 1.
+    """
+
+    cover: int = 2
+    target_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole_number("resources: cover", self.cover)
+        plain_numbers(self, target_ratio=(1.0, 1000.0, True))
+
+
+@dataclass(frozen=True)
+class Collateral:
+    """How collateral counts.
+
+    Attributes
+    ----------
+    mode : str
+        `joint`: at its full value, and its moves in the account's own profit and loss;
+        `haircut`: at its value less a haircut, and not in the profit and loss.
+    level : float
+        Of the expected shortfall that haircuts are derived from.
+    """
+
+    mode: str = "joint"
+    level: float = 0.99
+
+    def __post_init__(self) -> None:
+        one_of("collateral: mode", self.mode, COLLATERAL_MODES)
+        plain_numbers(self, level=(0.5, 1.0, False))
+
+
+def number(what: str, value: Any, low: float, high: float, *, closed: bool = True) -> float:
+    """Return a plain float within its bounds.
+
+    Raises
+    ------
+    PolicyError
+        Naming what, the bounds and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise PolicyError(f"{what} must be a number, not {value!r}")
+    plain = float(value)
+    if not (low <= plain <= high if closed else low < plain < high):
+        ends = f"from {low:g} to {high:g}" if closed else f"between {low:g} and {high:g}"
+        raise PolicyError(f"{what} must lie {ends}, not {plain:g}")
+    return plain
+
+
+def plain_numbers(part: Any, **bounds: tuple[float, float, bool]) -> None:
+    """Check fields against (low, high, closed), and keep them as plain floats."""
+    where = type(part).__name__.lower()
+    for name, (low, high, closed) in bounds.items():
+        value = number(f"{where}: {name}", getattr(part, name), low, high, closed=closed)
+        object.__setattr__(part, name, value)
+
+
+def one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Refuse a name that is not among the allowed."""
+    if value not in allowed:
+        raise PolicyError(f"{what} {value!r} is unknown; give one of {allowed}")
+
+
+def check_horizons(part: Any) -> None:
+    """Check `horizon` and `horizons`, and keep them plain and sorted."""
+    if part.horizon is not None:
+        object.__setattr__(part, "horizon", whole_number("horizon", part.horizon))
+    plain = {}
+    for product, bars in sorted(part.horizons.items()):
+        one_of("horizons: product class", product, PRODUCTS)
+        plain[product] = whole_number(f"horizons of {product!r}", bars)
+    object.__setattr__(part, "horizons", plain)
+
+
+def plain(value: Any) -> Any:
+    """A policy's value as tuples of plain values, for a fingerprint."""
+    if isinstance(value, Mapping):
+        return tuple((name, plain(entry)) for name, entry in sorted(value.items()))
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    if hasattr(value, "__dataclass_fields__"):
+        return (type(value).__name__, *(plain(getattr(value, each.name)) for each in fields(value)))
+    return value

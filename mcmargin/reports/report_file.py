@@ -1,0 +1,140 @@
+"""Report files: a MarginReport as JSON that can be recomputed, and as Parquet for many accounts.
+
+In: a report, or a text. Out: a text whose every figure is exact, or the report that it holds; a
+text that is not one is refused with the name of the first field that is wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mcmargin.data.files import write_atomically
+from mcmargin.data.typed_fields import read_dataclass, without_infinity
+from mcmargin.errors import McMarginError, ModelFileError
+from mcmargin.margins.haircuts import Haircut
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.reports.reporting import (
+    AccountMargin,
+    MarginReport,
+    OwnerMargin,
+    frames_of,
+    haircut_frame,
+)
+from mcmargin.scenarios.simulation import SimulationPlan
+
+SCHEMA = "mcmargin.report/1"
+TABLES = ("accounts", "owners", "haircuts")
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """What a file holds, by the types that it is read with."""
+
+    accounts: tuple[AccountMargin, ...]
+    owners: tuple[OwnerMargin, ...]
+    haircuts: tuple[Haircut, ...]
+    policy: MarginPolicy
+    plan: SimulationPlan
+    horizons: dict[str, int]
+    engine: str
+    as_of: str
+    market_as_of: str
+    previous_as_of: str
+    market: dict[str, Any]
+    fingerprints: dict[str, str]
+    floored_paths: int
+    capped_paths: int
+    versions: dict[str, str]
+
+
+def report_to_json(report: MarginReport) -> str:
+    """JSON of schema mcmargin.report/1, every figure exact."""
+    fields = _header(report) | {
+        "accounts": [asdict(account) for account in report.accounts],
+        "owners": report.owners.to_dict("records"),
+    }
+    return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
+
+
+def report_from_json(text: str, source: str) -> MarginReport:
+    """Read a report; see `MarginReport.from_json`."""
+    try:
+        fields = json.loads(text)
+        schema = fields.pop("schema", None) if isinstance(fields, dict) else None
+        if schema != SCHEMA:
+            raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
+        file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
+        figures, positions = frames_of(file.accounts)
+        report = MarginReport(
+            figures=figures,
+            positions=positions,
+            owners=pd.DataFrame([asdict(owner) for owner in file.owners]),
+            haircuts=haircut_frame(file.haircuts),
+            **{
+                name: getattr(file, name)
+                for name in ReportFile.__dataclass_fields__
+                if name not in TABLES
+            },
+        )
+        _check_market(report)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{source}: not a margin report: {error}") from None
+    except McMarginError as error:
+        raise ModelFileError(f"{source}: not a usable margin report: {error}") from None
+    return report
+
+
+def _check_market(report: MarginReport) -> None:
+    """Refuse terms that make no market; a surface, which is only named, `verify` asks for."""
+    terms, levels = report.market, report.market.get("volatility")
+    if isinstance(levels, dict):
+        numbers = {name: level for name, level in levels.items() if not isinstance(level, str)}
+        terms = terms | {"volatility": numbers}
+    replace(report, market=terms).market_used()
+
+
+def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write accounts to PATH and positions beside it, each whole; see `MarginReport.to_parquet`."""
+    import pyarrow
+    from pyarrow import parquet
+
+    target, beside = Path(path), positions_beside(path)
+    header = json.dumps(_header(report), sort_keys=True, allow_nan=False).encode()
+    for place, frame in ((target, report.figures), (beside, report.positions)):
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+        metadata = {**(table.schema.metadata or {}), b"mcmargin": header}
+        buffer = io.BytesIO()
+        parquet.write_table(table.replace_schema_metadata(metadata), buffer)
+        write_atomically(place, buffer.getvalue())
+    return target, beside
+
+
+def positions_beside(path: str | os.PathLike[str]) -> Path:
+    """Where the positions of a report in Parquet lie.
+
+    Examples
+    --------
+    >>> positions_beside("margins.parquet").name
+    'margins.positions.parquet'
+    """
+    target = Path(path)
+    return target.with_name(f"{target.stem}.positions{target.suffix}")
+
+
+def _header(report: MarginReport) -> dict[str, Any]:
+    """All but the figures."""
+    others = [
+        name for name in ReportFile.__dataclass_fields__ if name not in (*TABLES, "policy", "plan")
+    ]
+    values = {name: asdict(getattr(report, name)) for name in ("policy", "plan")}
+    haircuts = report.haircuts.to_dict("records")
+    return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
+        name: getattr(report, name) for name in others
+    }

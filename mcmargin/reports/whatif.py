@@ -1,0 +1,212 @@
+"""What-ifs: an account after a proposed trade, and the most that its equity permits.
+
+In: a report that this process made, and a trade. Out: figures on the report's own scenarios:
+nothing is simulated again, and instruments that the book holds are not valued again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mcmargin.books.book import Account, Book
+from mcmargin.books.units import units_of
+from mcmargin.engines.arrays import to_host
+from mcmargin.errors import DataError
+from mcmargin.margins.figures import gains_of
+from mcmargin.margins.margining import check_book, run_of
+from mcmargin.margins.requirement import Requirement, requirement
+from mcmargin.reports.health import AccountLeverage, own_equity
+from mcmargin.reports.reporting import (
+    AccountMargin,
+    MarginReport,
+    Session,
+    account_margin,
+    previous_of,
+)
+from mcmargin.valuing.instruments import Instrument
+
+SMALLEST_STEP = 1e-9
+"""Relative width at which the search for the largest order ends."""
+
+LARGEST_DOUBLINGS = 200
+
+MOST_LEVERAGE = 2.0**100
+"""Factor on all positions beyond which any is taken to be permitted."""
+
+
+def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
+    """Figures of an account after trades; see `MarginReport.what_if`."""
+    session = _session(report)
+    for name, size in trades.items():
+        if not np.isfinite(size):
+            raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
+    row = _row(session.book, account)
+    after = _after(report, session, row, trades)
+    return account_margin(after, _required(report, after), report.figures.iloc[row].to_dict())
+
+
+def _required(report: MarginReport, session: Session) -> Requirement:
+    """Margin of a book of one account, under the report's policy."""
+    units = units_of(session.book, session.held)
+    last = previous_of(session.book, units, session.previous, session.run)
+    return requirement(units, 1, session.run, report.policy, last)
+
+
+def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
+    """Gains of an account on every path; see `MarginReport.profit_and_loss`."""
+    session = _session(report)
+    row = _row(session.book, account)
+    codes = (session.book.accounts[row].currency,)
+    held = session.held.of(row).beside(session.book.quantities[[row]])
+    gains = to_host(gains_of(held, codes, session.valuation))
+    return np.asarray(gains[0])
+
+
+def max_order(
+    report: MarginReport,
+    account: str,
+    instrument: str,
+    *,
+    side: str,
+    equity: float | None = None,
+    lot: float | None = None,
+) -> float:
+    """Largest order of one instrument; see `MarginReport.max_order`.
+
+    A margin is convex in the size of an order: expected shortfall, the worst of several, and
+    amounts proportional to |position| are, and so is base + w max(stressed - base, 0), which is
+    (1 - w) base + w max(base, stressed). So the sizes that leave it at or below a bound that
+    holds at 0 form one interval from 0, and bisection finds its end; where the margin is above
+    the equity to begin with, the bound is the margin itself. Where a floor is above base, or both
+    stress weights add up to more than 1, the interval may not be one: the end that is found is
+    then one beyond which the margin is above the bound.
+    """
+    if equity is None:
+        equity = own_equity(report, account)
+    if side not in ("buy", "sell"):
+        raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
+    if not np.isfinite(equity) or (lot is not None and not lot > 0):
+        raise DataError(f"max_order: equity must be finite, and a lot above 0; not {equity}, {lot}")
+    session = _session(report)
+    row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
+
+    def margin(size: float) -> float:
+        after = _after(report, session, row, {instrument: sign * size})
+        return float(_required(report, after).columns["margin"][0])
+
+    bound = max(equity, margin(0.0))
+    # Rounding alone may lift a margin above a bound that it started at.
+    bound += 1e-12 * abs(bound)
+    high = lot or 1.0
+    for _ in range(LARGEST_DOUBLINGS):
+        if margin(high) > bound:
+            break
+        high *= 2.0
+    else:
+        return float("inf")
+    low = 0.0
+    # Where no order is permitted at all, only an absolute width ends the search.
+    width = SMALLEST_STEP * SMALLEST_STEP if lot is None else 0.5 * lot
+    while high - low > max(SMALLEST_STEP * high, width):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if margin(middle) <= bound else (low, middle)
+    if lot is None:
+        return low
+    whole = lot * round(high / lot)
+    return float(whole if margin(whole) <= bound else max(0.0, whole - lot))
+
+
+def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
+    """Leverage of an account, and the most that it can take; see `MarginReport.max_leverage`."""
+    equity, session = own_equity(report, account), _session(report)
+    row = _row(session.book, account)
+    held = session.book.quantities[[row]]
+    figures = report.figures.iloc[row]
+    gross = float(figures["gross_exposure"])
+    if gross == 0.0:
+        raise DataError(f"account {account!r} has no positions, and so no leverage that could grow")
+    names = [session.book.instruments[column].name for column in held.indices]
+
+    def permitted(factor: float) -> bool:
+        trades = dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True))
+        after = _after(report, session, row, trades)
+        return float(_required(report, after).columns["margin"][0]) <= equity
+
+    low, high = 0.0, 1.0
+    if figures["margin"] <= equity:
+        low, high = 1.0, 2.0
+        while high < MOST_LEVERAGE and permitted(high):
+            low, high = high, 2.0 * high
+    elif not permitted(0.0):
+        high = 0.0
+    while high - low > SMALLEST_STEP * high and high < MOST_LEVERAGE:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if permitted(middle) else (low, middle)
+    factor = low if high < MOST_LEVERAGE else float("inf")
+    now, most = (gross / equity, gross / equity * factor) if equity > 0 else (float("inf"), 0.0)
+    return AccountLeverage(account, str(figures["currency"]), gross, equity, now, most)
+
+
+def _session(report: MarginReport) -> Session:
+    if report.session is None:
+        raise DataError(
+            "what-ifs need the scenarios, and a report that was read has none; margin again"
+        )
+    return report.session
+
+
+def _row(book: Book, account: str) -> int:
+    for row, each in enumerate(book.accounts):
+        if each.name == account:
+            return row
+    raise DataError(f"the report has no account {account!r}")
+
+
+def _after(
+    report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
+) -> Session:
+    """One account's book after trades, and how to value its instruments."""
+    book, valuation, posted = session.book, session.valuation, session.held.of(row)
+    account: Account = replace(book.accounts[row], netting="gross")
+    names = [item.name for item in book.instruments]
+    if all(name in names for name in trades):
+        bought = np.zeros(len(names))
+        for name, size in trades.items():
+            bought[names.index(name)] += size
+        held = _matrix(book.quantities[[row]].toarray()[0] + bought)
+        orders = book.buys[[row]], book.sells[[row]]
+        after = Book((account,), book.instruments, held, *orders, book.known)
+        return replace(session, book=after, held=posted)
+    unknown = [name for name in trades if name not in book.known]
+    if unknown:
+        raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
+    # An instrument that nobody holds: value it, and what this account touches, on the way.
+    touched = abs(book.quantities[[row]]) + abs(book.buys[[row]]) + abs(book.sells[[row]])
+    chosen = sorted({*trades, *(names[column] for column in touched.indices)})
+    items: tuple[Instrument, ...] = tuple(book.known[name] for name in chosen)
+    columns = [names.index(name) if name in names else -1 for name in chosen]
+    dense = [
+        np.array([0.0 if c < 0 else matrix[row, c] for c in columns])
+        for matrix in (book.quantities, book.buys, book.sells)
+    ]
+    dense[0] += [trades.get(name, 0.0) for name in chosen]
+    held, buys, sells = (_matrix(line) for line in dense)
+    small = Book((account,), items, held, buys, sells, book.known)
+    check_book(small, valuation.scenarios, valuation.market)
+    limits = {"memory_limit": valuation.memory_limit, "threads": valuation.threads}
+    everything = (*items, *posted.items)
+    run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
+    return replace(session, book=small, held=posted, run=run)
+
+
+def _matrix(line: Any) -> sparse.csr_array:
+    matrix = sparse.csr_array(np.asarray(line, float)[None])
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    return matrix

@@ -1,0 +1,1 @@
+"""From a model and a seed to scenarios: the random stream, the plan, simulate()."""

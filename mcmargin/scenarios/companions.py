@@ -1,0 +1,88 @@
+"""Companions of scenarios: the same paths at the volatility of other times.
+
+In: a model and a policy. Out: models that start where the policy's floor, or its stressed period,
+has the variance; all else, and every draw, is the model's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.data.bars import YEAR
+from mcmargin.errors import PolicyError
+from mcmargin.models.model import MarketModel
+from mcmargin.policies.policy import MarginPolicy
+
+STRESSED_BARS = 250
+"""Length of the worst period that is looked for: a year of trading days."""
+
+
+@dataclass(frozen=True, eq=False)
+class Companion:
+    """A model at the volatility of another time.
+
+    Attributes
+    ----------
+    model : MarketModel
+    first, last : numpy.datetime64
+        Bars of the history that its variance is the mean of.
+    """
+
+    model: MarketModel
+    first: np.datetime64
+    last: np.datetime64
+
+
+def companions_of(model: MarketModel, policy: MarginPolicy) -> dict[str, Companion]:
+    """What a policy needs beside the model itself: `floor`, `stressed`, both or neither.
+
+    Raises
+    ------
+    PolicyError
+        If the model's history has no bar of the period that is asked for.
+    """
+    part = policy.procyclicality
+    found: dict[str, Companion] = {}
+    if part is None:
+        return found
+    times = model.history.times
+    if part.floor_years:
+        start = model.as_of - np.timedelta64(int(part.floor_years * int(YEAR)), "ns")
+        found["floor"] = _at(model, times >= start, f"the last {part.floor_years:g} years")
+    if part.stressed_weight:
+        if part.stressed_first is not None and part.stressed_last is not None:
+            first, end = np.datetime64(part.stressed_first), np.datetime64(part.stressed_last) + 1
+            chosen, name = (times >= first) & (times < end), f"{first} to {end - 1}"
+        else:
+            chosen, name = _worst_period(model), "a stressed period"
+        found["stressed"] = _at(model, chosen, name)
+    return found
+
+
+def _at(model: MarketModel, chosen: NDArray[np.bool_], name: str) -> Companion:
+    """The model at the mean squared return of some bars of its history."""
+    if not chosen.any():
+        raise PolicyError(
+            f"procyclicality: the model's history has no bar of {name}; calibrate it on a history "
+            "that has"
+        )
+    variance = (model.history.returns[chosen] ** 2).mean(axis=0)
+    bars = model.history.times[chosen]
+    state = replace(model.state, variance=variance)
+    return Companion(replace(model, state=state), bars[0], bars[-1])
+
+
+def _worst_period(model: MarketModel) -> NDArray[np.bool_]:
+    """The bars in a row of largest squared returns, each asset's over its own sample variance."""
+    squares = (model.history.returns**2 / model.volatility.sample_variance).mean(axis=1)
+    bars = len(squares)
+    length = min(STRESSED_BARS, bars)
+    chosen = np.zeros(bars, bool)
+    if bars:
+        sums = np.convolve(squares, np.ones(length), mode="valid")
+        start = int(np.argmax(sums))
+        chosen[start : start + length] = True
+    return chosen

@@ -1,0 +1,403 @@
+"""simulate(): from a model and a seed to scenarios of all assets together.
+
+In: a `MarketModel` and a plan (paths, horizons, seed, precision). Out: `Scenarios`: simple
+returns over each horizon and the variance of the bar after it. The plan is what an audit needs:
+the same plan and model give the same scenarios.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import Progress, whole_number
+from mcmargin.data.files import write_atomically
+from mcmargin.engines import cupy_engine
+from mcmargin.engines.arrays import array_module, to_host
+from mcmargin.engines.execution import Execution
+from mcmargin.errors import EngineError, PolicyError
+from mcmargin.markets.market import Market
+from mcmargin.models.model import MarketModel
+from mcmargin.models.volatility import VarianceOutlook, variance_outlook
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.scenarios.companions import companions_of
+from mcmargin.scenarios.random_stream import TILE_PATHS, lane_of
+
+LINUX = sys.platform == "linux"
+NAMED_BYTES = 2**28
+"""Draws of named things that scenarios keep."""
+
+ENGINES = ("auto", "numpy", "cupy")
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """What, beside the model, decides the scenarios.
+
+    Attributes
+    ----------
+    seed, paths : int
+    horizons : tuple of int
+        Bars, increasing.
+    precision : str
+        `single` (float32) or `double` (float64).
+    variance_cap : float
+        Multiple of the sample variance that a simulated variance may reach; infinite for none.
+    price_floor : float
+        Share of today's price below which no simulated price falls.
+
+    Raises
+    ------
+    PolicyError
+        If any is out of range.
+
+    Examples
+    --------
+    >>> SimulationPlan(seed=7, paths=1000, horizons=(1, 2), precision="single").horizons
+    (1, 2)
+    """
+
+    seed: int
+    paths: int
+    horizons: tuple[int, ...]
+    precision: str
+    variance_cap: float = 100.0
+    price_floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not self.horizons:
+            raise PolicyError("give a horizon of 1 bar or more")
+        plain = {
+            "seed": whole_number("seed", self.seed, least=0),
+            "paths": whole_number("paths", self.paths),
+            "horizons": tuple(whole_number("horizon", horizon) for horizon in self.horizons),
+        }
+        # A report files its plan as JSON, which takes no numpy integers.
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        if list(self.horizons) != sorted(set(self.horizons)):
+            raise PolicyError(f"horizons must increase, not {self.horizons}")
+        # Tiles are numbered in 32 bits of a counter word.
+        if self.paths > 2**32 * TILE_PATHS:
+            raise PolicyError(f"paths must be at most {2**32 * TILE_PATHS}, not {self.paths}")
+        if self.precision not in ("single", "double"):
+            raise PolicyError(f"precision must be 'single' or 'double', not {self.precision!r}")
+        if not self.variance_cap > 1.0:
+            raise PolicyError(f"variance_cap must be above 1, not {self.variance_cap}")
+        if not 0.0 < self.price_floor < 1.0:
+            raise PolicyError(f"price_floor must lie between 0 and 1, not {self.price_floor}")
+
+    @property
+    def tiles(self) -> range:
+        """All tiles of 2,048 paths; the last may be kept in part."""
+        return range(-(-self.paths // TILE_PATHS))
+
+    def paths_in(self, tiles: range) -> int:
+        """Paths of consecutive tiles that are kept."""
+        return min(tiles.stop * TILE_PATHS, self.paths) - tiles.start * TILE_PATHS
+
+
+@dataclass(frozen=True, eq=False)
+class Scenarios:
+    """Simulated market moves.
+
+    Attributes
+    ----------
+    model : MarketModel
+    plan : SimulationPlan
+    returns : ndarray of shape (horizons, assets, paths), float32 or float64
+        Simple returns from now to each horizon, as fractions; on the device where the cupy
+        engine made them.
+    next_variance : ndarray of shape (horizons, assets, paths)
+        Variance of the bar after each horizon.
+    engine : str
+    floored_paths, capped_paths : int
+        Paths on which some price was floored, or some variance capped.
+    companions : mapping of str to Scenarios
+        The same paths at the volatility of other times, where a policy needs them.
+    """
+
+    model: MarketModel
+    plan: SimulationPlan
+    returns: NDArray[Any]
+    next_variance: NDArray[Any]
+    engine: str
+    floored_paths: int
+    capped_paths: int
+    companions: Mapping[str, Scenarios] = field(default_factory=dict)
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The model's assets, in the order of the arrays."""
+        return self.model.assets
+
+    @property
+    def as_of(self) -> np.datetime64:
+        """Time of the state that the simulation started from."""
+        return self.model.as_of
+
+    def closes_after(self, time: np.datetime64) -> NDArray[np.datetime64]:
+        """Times at which the simulated bars close; datetime64[ns] [longest horizon].
+
+        Parameters
+        ----------
+        time : numpy.datetime64
+            Of the market: the first simulated bar is the one that closes next after it, and after
+            the model's last close. Within a bar, as after a tick, a whole bar's variance is thus
+            charged for what is left of it.
+        """
+        close, count = self.model.committed.as_of, self.plan.horizons[-1]
+        return self.model.calendar.closes_after(close, count, after=time)
+
+    def mean_square(self, asset: str, horizon: int) -> float:
+        """Mean of (1 + return)**2 of an asset over all paths."""
+        key = (asset, horizon)
+        if key not in self._mean_squares:
+            moves = self.returns[self.horizon_index(horizon), self.assets.index(asset)]
+            self._mean_squares[key] = float(((1.0 + moves.astype(np.float64)) ** 2).mean())
+        return self._mean_squares[key]
+
+    @cached_property
+    def _mean_squares(self) -> dict[tuple[str, int], float]:
+        return {}
+
+    def outlook(self, asset: str, bars: int) -> VarianceOutlook:
+        """What the model expects of an asset's variance, as far as `bars` bars at least."""
+        reach = 1 << max(6, (bars - 1).bit_length())
+        if (asset, reach) not in self._outlooks:
+            at, model = self.assets.index(asset), self.model
+            drawn = model.dependence.residuals
+            self._outlooks[asset, reach] = variance_outlook(
+                model.volatility,
+                at,
+                model.innovations[at],
+                float(model.state.variance[at]),
+                bars=reach,
+                cap=self.plan.variance_cap,
+                dates=drawn[:, at] if len(drawn) else None,
+            )
+        return self._outlooks[asset, reach]
+
+    @cached_property
+    def _outlooks(self) -> dict[tuple[str, int], VarianceOutlook]:
+        return {}
+
+    def named_normals(self, name: str, tiles: range) -> Any:
+        """Standard normals of a named thing, each bar; float64 [longest horizon, paths of tiles].
+
+        Drawn where the scenarios lie, and kept while `NAMED_BYTES` of them last, so that a market
+        that moves is valued again without new draws.
+        """
+        key = (name, tiles.start, tiles.stop)
+        if key not in self._named:
+            engine, steps = self._engine, range(self.plan.horizons[-1])
+            drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
+            drawn = drawn[:, : self.plan.paths_in(tiles)]
+            # A copy: other threads may add theirs meanwhile.
+            if (
+                sum(each.nbytes for each in tuple(self._named.values())) + drawn.nbytes
+                > NAMED_BYTES
+            ):
+                return drawn
+            self._named[key] = drawn
+        return self._named[key]
+
+    def named_jumps(self, name: str, tiles: range, probability: float) -> Any:
+        """Whether a named thing jumps in each bar; bool [longest horizon, paths of tiles]."""
+        steps = range(self.plan.horizons[-1])
+        jumps = self._engine.named_jumps(self.plan.seed, lane_of(name), tiles, steps, probability)
+        return jumps[:, : self.plan.paths_in(tiles)]
+
+    @property
+    def _engine(self) -> ModuleType:
+        where = array_module(self.returns).__name__
+        return importlib.import_module(f"mcmargin.engines.{where}_engine")
+
+    @cached_property
+    def _named(self) -> dict[tuple[str, int, int], Any]:
+        return {}
+
+    def horizon_index(self, horizon: int) -> int:
+        """Position of a horizon in `returns`.
+
+        Raises
+        ------
+        PolicyError
+            Naming the horizons there are.
+        """
+        if horizon not in self.plan.horizons:
+            raise PolicyError(
+                f"horizon {horizon} was not simulated; these were: {self.plan.horizons}"
+            )
+        return self.plan.horizons.index(horizon)
+
+    def to_host(self) -> Scenarios:
+        """The same scenarios in numpy arrays."""
+        returns, next_variance = to_host(self.returns), to_host(self.next_variance)
+        others = {name: each.to_host() for name, each in self.companions.items()}
+        return replace(self, returns=returns, next_variance=next_variance, companions=others)
+
+    def stressed(self, weight: float) -> Scenarios:
+        """Scenarios whose last paths, a share of all, are those of the companion `stressed`.
+
+        Each path is drawn alike in both, so that a share of the observations is stressed. They are
+        kept, so that a market that moves is valued again on the same.
+        """
+        if weight not in self._mixtures:
+            other, calm = self.companions["stressed"], round((1.0 - weight) * self.plan.paths)
+            returns, next_variance = self.returns.copy(), self.next_variance.copy()
+            returns[:, :, calm:] = other.returns[:, :, calm:]
+            next_variance[:, :, calm:] = other.next_variance[:, :, calm:]
+            self._mixtures[weight] = replace(self, returns=returns, next_variance=next_variance)
+        return self._mixtures[weight]
+
+    @cached_property
+    def _mixtures(self) -> dict[float, Scenarios]:
+        return {}
+
+    def market(self) -> Market:
+        """The model's own latest prices, as a market."""
+        prices = self.model.state.prices.tolist()
+        return Market(as_of=self.as_of, spot=dict(zip(self.assets, prices, strict=True)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write returns, next variances, assets, horizons and seed as npz, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            returns=to_host(self.returns),
+            next_variance=to_host(self.next_variance),
+            assets=np.array(self.assets),
+            horizons=np.array(self.plan.horizons),
+            seed=np.array(str(self.plan.seed)),
+            spot=self.model.state.prices,
+            as_of=np.array(str(self.as_of)),
+            model_fingerprint=np.array(self.model.fingerprint()),
+        )
+        write_atomically(Path(path), buffer.getvalue())
+
+
+def simulate(
+    model: MarketModel,
+    *,
+    horizon: int | None = None,
+    horizons: tuple[int, ...] | None = None,
+    paths: int,
+    seed: int,
+    policy: MarginPolicy | None = None,
+    engine: str = "auto",
+    precision: str = "single",
+    variance_cap: float = 100.0,
+    price_floor: float = 1e-4,
+    threads: int | None = None,
+    devices: tuple[int, ...] | None = None,
+    block_tiles: int | None = None,
+    progress: Progress | None = None,
+) -> Scenarios:
+    """Simulate correlated return paths of all assets.
+
+    Parameters
+    ----------
+    model : MarketModel
+    horizon : int, optional
+        Bars; 1 where neither it nor `horizons` is given.
+    horizons : tuple of int, optional
+        Several horizons of the same paths, increasing.
+    paths, seed : int
+    policy : MarginPolicy, optional
+        Whose floor or stressed period is simulated too, on the same draws.
+    engine : str
+        `auto`, `numpy` or `cupy`; `MCMARGIN_ENGINE` stands in for `auto`.
+    precision, variance_cap, price_floor
+        See `SimulationPlan`.
+    threads : int, optional
+        `MCMARGIN_THREADS`, or one a core. Changes no figure.
+    devices : tuple of int, optional
+        GPUs to spread the paths over, for the cupy engine; the current one by default. It runs
+        in cupy's current stream.
+    block_tiles : int, optional
+        Tiles of 2,048 paths worked on at a time. Changes no figure beyond the engine's bound.
+    progress : callable, optional
+        Called with groups of tiles done and in all, from the threads that did them.
+
+    Returns
+    -------
+    Scenarios
+
+    Raises
+    ------
+    PolicyError
+        For a plan out of range.
+    EngineError
+        For an engine that is unknown or not here.
+    """
+    if horizon is not None and horizons is not None:
+        raise PolicyError("give horizon or horizons, not both")
+    wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
+    plan = SimulationPlan(seed, paths, tuple(wanted), precision, variance_cap, price_floor)
+    if block_tiles is not None:
+        block_tiles = whole_number("block_tiles", block_tiles)
+    chosen = choose_engine(engine)
+    execution = Execution(thread_count(threads), devices, block_tiles, progress)
+    module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
+
+    def run(start: MarketModel) -> Scenarios:
+        parts = module.simulate_paths(start, plan, execution)
+        returns, next_variance, floored, capped = parts
+        return Scenarios(start, plan, returns, next_variance, chosen, floored, capped)
+
+    scenarios = run(model)
+    if policy is None:
+        return scenarios
+    others = {name: run(each.model) for name, each in companions_of(model, policy).items()}
+    return replace(scenarios, companions=others)
+
+
+def choose_engine(engine: str) -> str:
+    """Name of the engine that will run.
+
+    Raises
+    ------
+    EngineError
+        For an engine that is unknown or not here.
+
+    Examples
+    --------
+    >>> choose_engine("numpy")
+    'numpy'
+    """
+    if engine == "auto":
+        engine = os.environ.get("MCMARGIN_ENGINE", "auto")
+    if engine not in ENGINES:
+        raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
+    if engine == "numpy":
+        return "numpy"
+    reason = cupy_engine.missing()
+    if reason is None:
+        return "cupy"
+    if engine == "cupy":
+        raise EngineError(f"engine 'cupy' cannot run here: {reason}; use engine='numpy'")
+    return "numpy"
+
+
+def thread_count(threads: int | None) -> int:
+    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
+    if threads is None:
+        given = os.environ.get("MCMARGIN_THREADS")
+        if given is None:
+            return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
+        if not (given.isascii() and given.isdigit() and int(given) > 0):
+            raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
+        return int(given)
+    return whole_number("threads", threads)

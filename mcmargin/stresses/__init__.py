@@ -1,0 +1,1 @@
+"""Losses under stress, and the resources held against them."""

@@ -1,0 +1,1 @@
+"""Instruments, and what they are worth today and on every path."""

@@ -1,0 +1,258 @@
+"""The market on every path: what instruments are revalued at.
+
+In: scenarios, today's market, and some tiles of paths. Out: prices, currencies, volatilities and
+draws of named things at any simulated horizon, float64, on the device where the scenarios lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from mcmargin.data.bars import YEAR, years_between
+from mcmargin.engines.arrays import array_module
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.markets.market import Market
+from mcmargin.markets.surface import VolatilitySurface
+from mcmargin.models.volatility import VarianceOutlook
+from mcmargin.scenarios.random_stream import TILE_PATHS
+from mcmargin.scenarios.simulation import Scenarios
+
+LEAST_SQUARED_SHOCK = 0.01
+"""Floor of a squared volatility shock that an implied-volatility asset drives."""
+
+INDEX_YEARS = 30 / 365
+"""Horizon of an implied-volatility index."""
+
+
+class PathBlock:
+    """Some tiles of paths, and what has been drawn for them.
+
+    Parameters
+    ----------
+    scenarios : Scenarios
+    market : Market
+    tiles : range
+        Consecutive.
+    """
+
+    def __init__(self, scenarios: Scenarios, market: Market, tiles: range) -> None:
+        self.scenarios, self.market, self.tiles = scenarios, market, tiles
+        first = tiles.start * TILE_PATHS
+        self.paths = slice(first, first + scenarios.plan.paths_in(tiles))
+        self.xp = array_module(scenarios.returns)
+        self._drawn: dict[str, Any] = {}
+        self._rates: dict[tuple[str, int], Any] = {}
+        # Accounts are margined by several threads, which ask for rates of their currencies.
+        self._lock = RLock()
+
+    def at(self, horizon: int) -> ScenarioMarket:
+        """The market at a horizon."""
+        return ScenarioMarket(self, horizon)
+
+    def rate(self, code: str, horizon: int, make: Callable[[], Any]) -> Any:
+        """Value of a currency at a horizon, made once for all that ask."""
+        with self._lock:
+            if (code, horizon) not in self._rates:
+                self._rates[code, horizon] = make()
+            return self._rates[code, horizon]
+
+    @cached_property
+    def closes(self) -> Any:
+        """Times at which the simulated bars close; datetime64[ns] [steps], on the host."""
+        return self.scenarios.closes_after(self.market.as_of)
+
+    @cached_property
+    def bar_years(self) -> Any:
+        """Length of each simulated bar from the market's time on; float64 [steps], on the host."""
+        ends = (self.closes - self.market.as_of.astype("datetime64[ns]")) / YEAR
+        return np.diff(ends, prepend=0.0)
+
+    def walk(self, name: str) -> Any:
+        """Brownian motion of a named thing, years as its clock; float64 [steps, paths]."""
+        if name not in self._drawn:
+            normals = self.scenarios.named_normals(name, self.tiles)
+            clock = self.xp.asarray(np.sqrt(self.bar_years))[:, None]
+            self._drawn[name] = self.xp.cumsum(normals * clock, axis=0)
+        return self._drawn[name]
+
+    def jumped(self, name: str, probability: float) -> Any:
+        """Whether a named thing has jumped by each step; bool [steps, paths]."""
+        key = f"jump of {name}"
+        if key not in self._drawn:
+            jumps = self.scenarios.named_jumps(name, self.tiles, probability)
+            self._drawn[key] = self.xp.cumsum(jumps, axis=0) > 0
+        return self._drawn[key]
+
+
+class ScenarioMarket:
+    """The market on each path of a block at one horizon.
+
+    Parameters
+    ----------
+    block : PathBlock
+    horizon : int
+        Bars; one that was simulated.
+    """
+
+    def __init__(self, block: PathBlock, horizon: int) -> None:
+        self._block, self.horizon = block, horizon
+        self._at = block.scenarios.horizon_index(horizon)
+        self.market = block.market
+        self.time = block.closes[horizon - 1]
+        self.years = float(block.bar_years[:horizon].sum())
+        self._memo: dict[tuple[str, Any], Any] = {}
+
+    def price(self, name: str, currency: str) -> Any:
+        """Price of an asset, or value of a currency, in a currency; float64 [paths]."""
+        market = self.market
+        if name not in self._block.scenarios.assets:
+            return self.currency(name) / self.currency(currency)
+        price = market.price(name) * (1.0 + self._return(name)) * self._peg(name)
+        quoted = market.quoted.get(name, market.currency)
+        if quoted != currency:
+            price = price * self.currency(quoted) / self.currency(currency)
+        return price
+
+    def gain(self, name: str, currency: str) -> Any:
+        """Price change of an asset: where nothing else moves, its price x its simple return."""
+        start = self.market.price(name, currency)
+        quoted = self.market.quoted.get(name, self.market.currency)
+        plain = name in self._block.scenarios.assets and name not in self.market.depeg
+        if plain and quoted == currency:
+            return start * self._return(name)
+        return self.price(name, currency) - start
+
+    def walk(self, name: str) -> Any:
+        """Brownian motion of a named thing at this horizon; float64 [paths]."""
+        return self._block.walk(name)[self.horizon - 1]
+
+    def settled(self, expiry: np.datetime64) -> ScenarioMarket:
+        """The market at the first bar close at or after an expiry.
+
+        Raises
+        ------
+        PolicyError
+            If that close was not simulated as a horizon.
+        """
+        closes = self._block.closes
+        bar = int(np.searchsorted(closes, expiry)) + 1
+        if bar not in self._block.scenarios.plan.horizons:
+            raise PolicyError(
+                f"what expires at {expiry.astype('M8[s]')} settles at the close of bar {bar}, "
+                f"which was not simulated; simulate horizons {(bar, self.horizon)} too"
+            )
+        return self if bar == self.horizon else self._block.at(bar)
+
+    def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
+        """Today's implied volatility at strike / forward: an array of its shape, or a number."""
+        level = self.market.level_of(underlying)
+        if not isinstance(level, VolatilitySurface):
+            return level
+        table = self._once("smile", (underlying, years), lambda: level.slice(years))
+        return table.volatility(self._block.xp.log(moneyness))
+
+    def volatility_ratio(self, underlying: str, years: float) -> Any:
+        """Implied volatility on each path over today's, for `years` to expiry; [paths] or 1.
+
+        The squared ratio is the expected average variance from the horizon to expiry on the path
+        over that of today, so that its mean is 1; with an implied-volatility asset, that asset's
+        squared ratio over its mean, its excess over 1 fading with time to expiry at the model's
+        rate, and held above 0.01.
+
+        Raises
+        ------
+        DataError
+            If the model's volatility is constant and the market declares no vol_of_vol.
+        """
+        return self._once("ratio", (underlying, years), lambda: self._ratio(underlying, years))
+
+    def currency(self, code: str) -> Any:
+        """Value of one unit of a currency, in the market's; float64 [paths] or a number.
+
+        One whose risk nobody declares holds still: margin() takes it only where nothing is
+        converted.
+        """
+        return self._block.rate(code, self.horizon, lambda: self._currency(code))
+
+    def _once(self, what: str, key: Any, make: Any) -> Any:
+        if (what, key) not in self._memo:
+            self._memo[what, key] = make()
+        return self._memo[what, key]
+
+    def _return(self, asset: str) -> Any:
+        scenarios = self._block.scenarios
+        at = scenarios.assets.index(asset)
+        return scenarios.returns[self._at, at, self._block.paths].astype(np.float64)
+
+    def _peg(self, name: str) -> Any:
+        """What is left of a stablecoin's value; 1 where it has no jump, or did not."""
+        jump = self.market.depeg.get(name)
+        if jump is None:
+            return 1.0
+        jumped = self._block.jumped(f"depeg {name}", jump.probability)[self.horizon - 1]
+        return 1.0 - jump.loss * jumped
+
+    def _currency(self, code: str) -> Any:
+        market = self.market
+        start = market.price(code)
+        if code == market.currency:
+            return 1.0
+        ratio: Any = 1.0
+        asset = market.fx_asset.get(code, code)
+        if asset in self._block.scenarios.assets:
+            ratio = 1.0 + self._return(asset)
+        elif code in market.fx_volatility:
+            volatility = float(market.fx_volatility[code])
+            walk = self.walk(f"fx {code}")
+            ratio = self._block.xp.exp(volatility * walk - 0.5 * volatility**2 * self.years)
+        return start * ratio * self._peg(code)
+
+    def _ratio(self, underlying: str, years: float) -> Any:
+        scenarios, xp = self._block.scenarios, self._block.xp
+        outlook = self._outlook(underlying, years)
+        bars = bars_in(scenarios, years)
+        driver = self.market.volatility_asset.get(underlying)
+        if driver is not None:
+            if driver not in scenarios.assets:
+                raise DataError(
+                    f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
+                )
+            fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
+            mean = scenarios.mean_square(driver, self.horizon)
+            squared = 1.0 + fading * ((1.0 + self._return(driver)) ** 2 / mean - 1.0)
+            return xp.sqrt(xp.maximum(squared, LEAST_SQUARED_SHOCK))
+        if outlook.kind == "constant":
+            if underlying not in self.market.vol_of_vol:
+                raise DataError(
+                    f"the model's volatility of {underlying!r} is constant, and options on it need "
+                    "the market's vol_of_vol (0 to hold their volatility still)"
+                )
+            vol_of_vol = float(self.market.vol_of_vol[underlying])
+            walk = self.walk(f"volatility {underlying}")
+            return xp.exp(vol_of_vol * walk - vol_of_vol**2 * self.years)
+        at = scenarios.assets.index(underlying)
+        variance = scenarios.next_variance[self._at, at, self._block.paths].astype(np.float64)
+        return xp.sqrt(outlook.average(variance, bars) / outlook.average_today(self.horizon, bars))
+
+    def _outlook(self, underlying: str, years: float) -> VarianceOutlook:
+        scenarios = self._block.scenarios
+        if underlying not in scenarios.assets:
+            raise DataError(f"the model has no asset {underlying!r}, and options on it need one")
+        reach = self.horizon + int(bars_in(scenarios, max(years, INDEX_YEARS))) + 1
+        return scenarios.outlook(underlying, reach)
+
+
+def bars_in(scenarios: Scenarios, years: float) -> float:
+    """Bars in some years, at least the next one."""
+    return max(1.0, years * 365.0 / scenarios.model.calendar.mean_days)
+
+
+def elapsed_years(scenarios: Scenarios, market: Market, horizon: int) -> float:
+    """Years from the market's time to a horizon's close."""
+    close = scenarios.closes_after(market.as_of)[horizon - 1]
+    return float(years_between(market.as_of, close))
