@@ -17,7 +17,8 @@ from benchmarks.gpu_peers import PEERS
 from benchmarks.gpu_steps import STEPS, bound, make_block, work_of
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.execution import Execution
-from mcmargin.scenarios.simulation import SimulationPlan, simulate
+from mcmargin.scenarios.plan import SimulationPlan
+from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 if not os.environ.get("MCMARGIN_TEST_GPU"):

@@ -8,7 +8,8 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mcmargin.books.book import Account, Book, read_positions
+    from mcmargin.books.accounts import Account
+    from mcmargin.books.book import Book, read_positions
     from mcmargin.books.book_files import read_accounts
     from mcmargin.data.prices import PriceHistory, read_prices
     from mcmargin.errors import (
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from mcmargin.reports.reporting import MarginReport
     from mcmargin.reports.verification import Verification, verify
     from mcmargin.reports.waterfall import MarginChange, attribute
-    from mcmargin.scenarios.simulation import Scenarios, SimulationPlan, simulate
+    from mcmargin.scenarios.plan import SimulationPlan
+    from mcmargin.scenarios.simulation import Scenarios, simulate
     from mcmargin.stresses.default_fund import ResourcesToRisk, resources
     from mcmargin.stresses.stress_report import StressReport, stress
     from mcmargin.valuing.black import black76, black76_greeks
@@ -131,7 +133,8 @@ _CONTENTS = {
     "models.calibration": ("calibrate",),
     "models.model": ("MarketModel",),
     "models.model_file": ("load_model",),
-    "scenarios.simulation": ("Scenarios", "SimulationPlan", "simulate"),
+    "scenarios.plan": ("SimulationPlan",),
+    "scenarios.simulation": ("Scenarios", "simulate"),
     "valuing.black": ("black76", "black76_greeks"),
     "valuing.implied": ("implied_volatility",),
     "markets.quotes": ("read_quotes",),
@@ -140,7 +143,8 @@ _CONTENTS = {
     "markets.market_files": ("read_market",),
     "valuing.instruments": ("Future", "Option", "Perpetual", "Spot"),
     "valuing.instrument_files": ("read_instruments",),
-    "books.book": ("Account", "Book", "read_positions"),
+    "books.accounts": ("Account",),
+    "books.book": ("Book", "read_positions"),
     "books.book_files": ("read_accounts",),
     "valuing.greeks": ("greeks_frame",),
     "policies.policy": ("MarginPolicy",),

@@ -50,7 +50,9 @@ ALTERED = {
 }
 
 
-@pytest.mark.parametrize("field", [*ALTERED, "contributions", "horizons", "as_of", "floored_paths"])
+@pytest.mark.parametrize(
+    "field", [*ALTERED, "contributions", "horizons", "as_of", "floored_paths", "calibration"]
+)
 def test_an_altered_field_is_different(model, scenarios, field):
     fields = json.loads(mm.margin(BOOK, scenarios).to_json())
     account = fields["accounts"][0]
@@ -60,6 +62,8 @@ def test_an_altered_field_is_different(model, scenarios, field):
         account[field] = ALTERED[field]
     elif field == "horizons":
         fields[field]["spot"] = 9
+    elif field == "calibration":
+        fields[field]["refused"] = {"a0": "ewma, normal, as it was asked"}
     else:
         fields[field] = "1999-01-01" if field == "as_of" else 9
     report = mm.MarginReport.from_json(json.dumps(fields))

@@ -53,6 +53,9 @@ def test_margin_and_verify(folder):
     assert done.stderr == ""
     report = json.loads(done.stdout)
     assert report["accounts"][0]["margin"] > 0
+    notes = report["calibration"]
+    assert (notes["assets"], notes["refused"]) == (3, {})
+    assert "dates lost" in notes["dates"]
     (folder / "report.json").write_text(done.stdout)
     again = run("verify", "report.json", "model.npz", "positions.csv", cwd=folder)
     assert (again.returncode, again.stdout) == (0, "equal\n")
@@ -70,6 +73,7 @@ def test_csv_and_table(folder):
     assert csv.stdout.startswith("account,owner,currency,margin,")
     table = run("margin", "model.npz", "positions.csv", "--paths", 5000, cwd=folder)
     assert "x (USD)" in table.stdout
+    assert "dates lost" in " ".join(table.stdout.split())
 
 
 def test_update_moves_the_model(folder):
@@ -346,6 +350,7 @@ def test_the_demo_tells_its_fits_between_the_bars():
     status, output, sent = on_terminal("demo", cwd=None)
     assert status == 0
     assert "Margin at" in output
+    assert "Fits that gave way: sp500: garch, t, as gjr with skewt innovations is not" in output
     # Longer than the terminal's 100 columns, and sent as one line all the same.
     told = r"5012 common dates .{60,} \(missing closes: sp500 185, nasdaq 185, wti 195\)\r\n"
     line = re.search(told, sent)

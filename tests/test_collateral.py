@@ -19,7 +19,8 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Stress,
 )
-from mcmargin.scenarios.simulation import Scenarios, SimulationPlan
+from mcmargin.scenarios.plan import SimulationPlan
+from mcmargin.scenarios.simulation import Scenarios
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -19,51 +19,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.books.accounts import Account
 from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.errors import DataError
 from mcmargin.valuing.instruments import Instrument, Spot
-
-MODES = ("cross", "isolated")
-NETTINGS = ("gross", "net")
-
-
-@dataclass(frozen=True)
-class Account:
-    """An account, and how it is margined.
-
-    Attributes
-    ----------
-    name : str
-    currency : str
-        That its margin is asked in.
-    owner : str
-        Of several sub-accounts; the account itself where none is given.
-    mode : str
-        `cross`: its positions cover one another; `isolated`: each is margined alone.
-    netting : str
-        Of the owner: `gross` adds up its accounts' margins, `net` margins all of their positions
-        as one.
-    """
-
-    name: str
-    currency: str = "USD"
-    owner: str = ""
-    mode: str = "cross"
-    netting: str = "gross"
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("mode", MODES), ("netting", NETTINGS)):
-            if getattr(self, name) not in allowed:
-                raise DataError(
-                    f"account {self.name!r}: {name} {getattr(self, name)!r} is unknown; give one "
-                    f"of {allowed}"
-                )
-        object.__setattr__(self, "owner", self.owner or self.name)
-        if self.mode == "isolated" and self.netting == "net":
-            raise DataError(
-                f"account {self.name!r}: isolated positions cannot be netted with the owner's "
-                "others; make it cross, or its owner's netting gross"
-            )
 
 
 @dataclass(frozen=True, eq=False)

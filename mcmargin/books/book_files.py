@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import pandas as pd
 from pydantic import Field, StringConstraints, ValidationError
 
-from mcmargin.books.book import Account
+from mcmargin.books.accounts import Account
 from mcmargin.data.rows import (
     BALANCE_COLUMNS,
     ENTRY_PRICE,

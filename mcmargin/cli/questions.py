@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcmargin.policies.policy import MarginPolicy
-    from mcmargin.reports.reporting import AccountMargin, MarginReport
+    from mcmargin.reports.account_figures import AccountMargin
+    from mcmargin.reports.reporting import MarginReport
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
 ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]

@@ -37,7 +37,7 @@ from mcmargin.scenarios.random_stream import (
 )
 
 if TYPE_CHECKING:
-    from mcmargin.scenarios.simulation import SimulationPlan
+    from mcmargin.scenarios.plan import SimulationPlan
 
 Array = Any
 """An array on a device."""

@@ -45,7 +45,7 @@ from mcmargin.scenarios.random_stream import (
 )
 
 if TYPE_CHECKING:
-    from mcmargin.scenarios.simulation import SimulationPlan
+    from mcmargin.scenarios.plan import SimulationPlan
 
 BLOCK_ASSETS = 64
 """Assets of one product and one pass; part of the arithmetic, so that it never varies."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcmargin.books.book import Account, Book
+from mcmargin.books.accounts import Account
+from mcmargin.books.book import Book
 from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
 from mcmargin.books.units import units_of
@@ -24,7 +25,8 @@ from mcmargin.margins.tail import tail_count
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.reporting import MarginReport, Session, previous_of, report_of
+from mcmargin.reports.gathering import previous_of, report_of
+from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stressing import stress_values
 from mcmargin.valuing.instruments import Instrument, assets_of

@@ -82,6 +82,27 @@ class History:
         )
 
 
+@dataclass(frozen=True)
+class CalibrationNotes:
+    """What a report tells of its model: short, however many assets there are.
+
+    Attributes
+    ----------
+    assets : int
+    dates : str
+        Common dates, and those lost.
+    updates : str
+        Bars taken in since calibration, and dates lost.
+    refused : dict of str to str
+        By asset whose fit gave way: to what, and why.
+    """
+
+    assets: int
+    dates: str
+    updates: str
+    refused: dict[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class MarketModel:
     """A calibrated market.
@@ -238,6 +259,16 @@ class MarketModel:
         """Text for people: the bars that updates took in and the dates that they lost."""
         return update_summary(self.facts["update"]) if "update" in self.facts else ""
 
+    def calibration_notes(self) -> CalibrationNotes:
+        """Say what a report tells of the model."""
+        refused = {
+            asset: f"{_law(fit)}, as {'; '.join(fit['refused'])}"
+            for asset, fit in self.facts.get("fits", {}).items()
+            if fit["refused"]
+        }
+        dates = str(self.facts.get("join", ""))
+        return CalibrationNotes(len(self.assets), dates, self.update_report(), refused)
+
     def fit_report(self) -> str:
         """Text for people: dates joined, updates since, each asset's fit, fallbacks, largest move.
 
@@ -248,7 +279,7 @@ class MarketModel:
         held = dict(zip(self.assets, (variances <= self.volatility.floor).sum(axis=0), strict=True))
         for asset, fit in self.facts.get("fits", {}).items():
             lines.append(
-                f"{asset}: {fit['volatility']}, {fit['innovations']}, "
+                f"{asset}: {_law(fit)}, "
                 f"persistence {fit['persistence']:.4f}"
                 + (f" (fell back: {'; '.join(fit['refused'])})" if fit["refused"] else "")
             )
@@ -284,3 +315,8 @@ class MarketModel:
         from mcmargin.models.model_file import save_model
 
         save_model(self, path, key=key)
+
+
+def _law(fit: dict[str, Any]) -> str:
+    """Name the volatility and innovations that an asset's fit came to."""
+    return f"{fit['volatility']}, {fit['innovations']}"

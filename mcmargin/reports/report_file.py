@@ -19,18 +19,20 @@ from mcmargin.data.files import write_atomically
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
+from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.reporting import (
+from mcmargin.reports.account_figures import (
     AccountMargin,
-    MarginReport,
     OwnerMargin,
     frames_of,
     haircut_frame,
 )
-from mcmargin.scenarios.simulation import SimulationPlan
+from mcmargin.reports.reporting import MarginReport
+from mcmargin.scenarios.plan import SimulationPlan
 
 SCHEMA = "mcmargin.report/1"
 TABLES = ("accounts", "owners", "haircuts")
+PARTS = ("policy", "plan", "calibration")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class ReportFile:
     previous_as_of: str
     market: dict[str, Any]
     fingerprints: dict[str, str]
+    calibration: CalibrationNotes
     floored_paths: int
     capped_paths: int
     versions: dict[str, str]
@@ -130,10 +133,8 @@ def positions_beside(path: str | os.PathLike[str]) -> Path:
 
 def _header(report: MarginReport) -> dict[str, Any]:
     """All but the figures."""
-    others = [
-        name for name in ReportFile.__dataclass_fields__ if name not in (*TABLES, "policy", "plan")
-    ]
-    values = {name: asdict(getattr(report, name)) for name in ("policy", "plan")}
+    others = [name for name in ReportFile.__dataclass_fields__ if name not in (*TABLES, *PARTS)]
+    values = {name: asdict(getattr(report, name)) for name in PARTS}
     haircuts = report.haircuts.to_dict("records")
     return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
         name: getattr(report, name) for name in others

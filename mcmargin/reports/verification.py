@@ -139,7 +139,7 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     largest = float(apart.max())
     if not largest <= bound:
         reasons.append(f"expected shortfall differs by {largest:.3g} of gross exposure")
-    fields = ["as_of", "horizons"]
+    fields = ["as_of", "horizons", "calibration"]
     if report.engine == again.engine:
         # Between engines a path at the bound may fall on either side; on one it may not.
         fields += ["floored_paths", "capped_paths"]

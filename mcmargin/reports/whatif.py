@@ -14,21 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.books.book import Account, Book
+from mcmargin.books.accounts import Account
+from mcmargin.books.book import Book
 from mcmargin.books.units import units_of
 from mcmargin.engines.arrays import to_host
 from mcmargin.errors import DataError
 from mcmargin.margins.figures import gains_of
 from mcmargin.margins.margining import check_book, run_of
 from mcmargin.margins.requirement import Requirement, requirement
+from mcmargin.reports.account_figures import AccountMargin
+from mcmargin.reports.gathering import account_margin, previous_of
 from mcmargin.reports.health import AccountLeverage, own_equity
-from mcmargin.reports.reporting import (
-    AccountMargin,
-    MarginReport,
-    Session,
-    account_margin,
-    previous_of,
-)
+from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.valuing.instruments import Instrument
 
 SMALLEST_STEP = 1e-9

@@ -25,7 +25,7 @@ from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import check_balances, check_book
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.reporting import library_versions
+from mcmargin.reports.gathering import library_versions
 from mcmargin.scenarios.simulation import Scenarios
 from mcmargin.stresses.stressing import (
     StressTable,

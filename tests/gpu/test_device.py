@@ -16,6 +16,7 @@ import mcmargin as mm
 from mcmargin.engines import cupy_engine, numpy_engine
 from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folder
 from mcmargin.engines.execution import Execution
+from mcmargin.scenarios.plan import SimulationPlan
 from mcmargin.scenarios.random_stream import (
     NORMAL_DOUBLE,
     NORMAL_SINGLE,
@@ -23,7 +24,7 @@ from mcmargin.scenarios.random_stream import (
     WordSource,
     stream_key,
 )
-from mcmargin.scenarios.simulation import SimulationPlan, simulate
+from mcmargin.scenarios.simulation import simulate
 from tests.models import RECURSIONS, make_model
 from tests.test_engine_parity import BOUND, book_of
 from tests.test_kernel_compilation import REGISTERS

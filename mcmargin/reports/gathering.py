@@ -1,0 +1,206 @@
+"""Gathering: a requirement's columns into a report, and into one account's figures.
+
+In: a session, the requirement by unit, equity and haircuts. Out: a `MarginReport` with its audit
+trail; and, for the next one, what this report says of each row.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+from numpy.typing import NDArray
+
+from mcmargin.books.book import Book
+from mcmargin.books.equity import Equity
+from mcmargin.books.units import Units
+from mcmargin.data.bars import DAY
+from mcmargin.errors import DataError
+from mcmargin.margins.haircuts import Haircut
+from mcmargin.margins.requirement import Previous, Requirement, Run
+from mcmargin.markets.market import Market, market_terms
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.reports.account_figures import (
+    BOUNDS,
+    COLUMNS,
+    INTERVALS,
+    KINDS,
+    AccountMargin,
+    Contribution,
+    OwnerMargin,
+    haircut_frame,
+)
+from mcmargin.reports.reporting import MarginReport, Session
+from mcmargin.valuing.instruments import Balance
+from mcmargin.valuing.valuation import Valuation
+
+_OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
+
+
+def report_of(
+    session: Session,
+    units: Units,
+    required: Requirement,
+    policy: MarginPolicy,
+    equity: Equity,
+    haircuts: Sequence[Haircut],
+) -> MarginReport:
+    """Gather figures by account and owner, with the audit trail."""
+    book, valuation, previous = session.book, session.valuation, session.previous
+    scenarios, market = valuation.scenarios, valuation.market
+    names = np.array([account.name for account in book.accounts], object)
+    return MarginReport(
+        figures=pd.DataFrame(
+            {
+                "account": names,
+                "owner": [account.owner for account in book.accounts],
+                "currency": [account.currency for account in book.accounts],
+                **{name: required.columns[name][: len(names)] for name in COLUMNS},
+                **{each.name: getattr(equity, each.name) for each in fields(equity)},
+                **{name: required.columns[name][: len(names)] for name in BOUNDS},
+            }
+        ),
+        positions=_positions(session, required.figures.contributions),
+        owners=_owners(book, units, required, market),
+        haircuts=haircut_frame(haircuts),
+        policy=policy,
+        plan=scenarios.plan,
+        horizons=dict(valuation.horizons),
+        engine=scenarios.engine,
+        as_of=str(scenarios.as_of),
+        market_as_of=str(market.as_of),
+        previous_as_of="" if previous is None else previous.as_of,
+        market=market_terms(market),
+        fingerprints={
+            "model": scenarios.model.fingerprint(),
+            "book": book.fingerprint(),
+            "market": market.fingerprint(),
+            "policy": policy.fingerprint(),
+        },
+        calibration=scenarios.model.calibration_notes(),
+        floored_paths=scenarios.floored_paths,
+        capped_paths=scenarios.capped_paths,
+        versions=library_versions(),
+        session=session,
+    )
+
+
+def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
+    """One row a position, and a balance that moves with them, account by account."""
+    book, valuation = session.book, session.valuation
+    whole = session.held.beside(book.quantities)
+    counts, each = np.diff(whole.indptr), whole.indices
+    moving, values = _shown(valuation)
+    rates = np.array([valuation.market.price(account.currency) for account in book.accounts])
+    names = np.array([account.name for account in book.accounts], object)
+    return pd.DataFrame(
+        {
+            "account": np.repeat(names, counts),
+            "instrument": np.array([i.name for i in valuation.instruments], object)[each],
+            "kind": np.array(KINDS, object)[moving[each]],
+            "quantity": whole.data,
+            "exposure": whole.data * values[each] / np.repeat(rates, counts),
+            "contribution": contributions[: whole.nnz],
+        }
+    )
+
+
+def account_margin(
+    session: Session, required: Requirement, before: Mapping[Any, Any]
+) -> AccountMargin:
+    """One account's figures after trades, of a book that has no other, and those before them."""
+    account, book, valuation = session.book.accounts[0], session.book, session.valuation
+    row: dict[str, Any] = {name: float(required.columns[name][0]) for name in COLUMNS + BOUNDS}
+    rate = valuation.market.price(account.currency)
+    values = valuation.units.value[: len(book.instruments)]
+    value = float((book.quantities @ values)[0]) / rate
+    # What is bought is paid in the account's own cash.
+    row |= {"collateral": before["collateral"] + before["position_value"] - value}
+    row |= {"position_value": value, "unrealised": before["unrealised"]}
+    row |= {"equity": None if np.isnan(before["equity"]) else before["equity"]}
+    for figure in INTERVALS:
+        row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
+    # No frame: a what-if is asked for many times a second.
+    whole, (moving, values) = session.held.beside(book.quantities), _shown(valuation)
+    each = whole.indices
+    held = tuple(
+        Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)
+        for column, *numbers in zip(
+            each.tolist(),
+            whole.data.tolist(),
+            (whole.data * values[each] / rate).tolist(),
+            required.figures.contributions.tolist(),
+            strict=True,
+        )
+    )
+    return AccountMargin(account.name, account.owner, account.currency, **row, contributions=held)
+
+
+def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Place of each instrument's kind in `KINDS`, and what a report says that a unit stands for."""
+    moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
+    return moving, np.where(moving, valuation.units.value, valuation.units.exposure)
+
+
+def _owners(book: Book, units: Units, required: Requirement, market: Market) -> pd.DataFrame:
+    """One row an owner: its own columns where it nets, else the sums of its accounts'."""
+    rows: dict[str, list[int]] = {}
+    for row, account in enumerate(book.accounts):
+        rows.setdefault(account.owner, []).append(row)
+    netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
+    table = []
+    for owner, own in sorted(rows.items()):
+        first = book.accounts[own[0]]
+        codes = {book.accounts[row].currency for row in own}
+        # Margins in several currencies add up in the market's, at today's rates.
+        code = first.currency if len(codes) == 1 else market.currency
+        weights = [market.price(book.accounts[row].currency) / market.price(code) for row in own]
+        amounts = {
+            name: float(required.columns[name][netted[owner]])
+            if owner in netted
+            else float(required.columns[name][own] @ weights)
+            for name in _OWNER_COLUMNS
+        }
+        table.append(vars(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
+    return pd.DataFrame(table)
+
+
+def previous_of(book: Book, units: Units, report: MarginReport | None, run: Run) -> Previous | None:
+    """What the last report says of the rows of this book."""
+    if report is None:
+        return None
+    names = [account.name for account in book.accounts]
+    columns = []
+    for name in ("calm", "maintenance_calm"):
+        accounts = report.figures.set_index("account")[name].reindex(names)
+        owners = report.owners.set_index("owner")[name].reindex(list(units.owner))
+        columns.append(np.concatenate([accounts.to_numpy(float), owners.to_numpy(float)]))
+    last, now = np.datetime64(report.as_of, "ns"), run.initial.scenarios.as_of
+    if last > now:
+        raise DataError(
+            f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
+        )
+    calendar = run.initial.scenarios.model.calendar
+    bars = max(1, round(float((now - last) / DAY) / calendar.mean_days))
+    return Previous(columns[0], columns[1], bars)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a figure may depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("mcmargin")
+    except PackageNotFoundError:
+        own = "source"
+    return {
+        "mcmargin": own,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+    }
