@@ -95,6 +95,10 @@ def test_perpetual(outputs):
     assert after < 0.2 * before
     # 100,000 carries two to three times the 10 that are held.
     assert 10 < float(printed["max-order"]) < 20
+    # Positions apart cannot call on one another; the pair's margin is about 31,000 dollars.
+    states = {"pair": "margin call", "isolated": "liquidation"}
+    for line in printed["status"].splitlines()[1:]:
+        assert states.get(line.split()[0], "healthy") in line
 
 
 def test_options(outputs):

@@ -62,6 +62,15 @@ OrderFile = Annotated[
         show_default="none",
     ),
 ]
+BalanceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--balances",
+        metavar="FILE",
+        help="CSV or Parquet: account,asset,amount, the collateral.",
+        show_default="none, and no equity",
+    ),
+]
 PolicyFile = Annotated[
     Path | None,
     typer.Option(
@@ -111,11 +120,12 @@ class BookFiles:
     market: Path | None
     accounts: Path | None
     orders: Path | None
+    balances: Path | None
 
     def check_output(self, output: Path, *others: Path) -> None:
         """Refuse an output that cannot be written, or that is one of these files or others."""
-        given = (self.positions, self.instruments, self.market, self.accounts, self.orders)
-        check_destination(output, inputs=(*others, *(path for path in given if path is not None)))
+        given = (path for path in vars(self).values() if path is not None)
+        check_destination(output, inputs=(*others, *given))
         if self.market is not None:
             from mcmargin.markets.market_files import files_beside
 
@@ -146,6 +156,7 @@ class BookFiles:
             instruments=instruments,
             accounts=accounts,
             orders=self.orders,
+            balances=self.balances,
             currency=currency,
         )
         return book, market

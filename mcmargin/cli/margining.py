@@ -10,6 +10,7 @@ import typer
 from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, say
 from mcmargin.cli.inputs import (
     AccountFile,
+    BalanceFile,
     BookFiles,
     Horizon,
     InstrumentFile,
@@ -36,6 +37,7 @@ def margin(
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    balances: BalanceFile = None,
     policy: PolicyFile = None,
     previous: PreviousFile = None,
     output: Annotated[
@@ -79,7 +81,7 @@ def margin(
     from mcmargin.data.tables import is_parquet
     from mcmargin.valuing.settlement import horizons_needed
 
-    files = BookFiles(positions, instruments, market, accounts, orders)
+    files = BookFiles(positions, instruments, market, accounts, orders, balances)
     written = () if output is None else _written(output)
     others = [path for path in (policy, previous) if path is not None]
     for path in (*written, *(() if html is None else (html,))):
@@ -179,6 +181,7 @@ def verify(
     ] = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    balances: BalanceFile = None,
     previous: Annotated[
         Path | None,
         typer.Option(
@@ -201,7 +204,7 @@ def verify(
 
     filed = read_report(report)
     last = None if previous is None else read_report(previous)
-    files = BookFiles(positions, instruments, market, accounts, orders)
+    files = BookFiles(positions, instruments, market, accounts, orders, balances)
     fitted = load_model(model)
     book, priced = files.read(currency=filed.market.get("currency") if market is None else None)
     with bar("Simulating") as progress:

@@ -1,9 +1,10 @@
-"""Commands that answer before a trade: what-ifs, the largest order, greeks."""
+"""Commands that answer before a trade: what-ifs, the largest order, greeks, health."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import typer
 from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar
 from mcmargin.cli.inputs import (
     AccountFile,
+    BalanceFile,
     BookFiles,
     Horizon,
     InstrumentFile,
@@ -57,6 +59,7 @@ def what_if(
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    balances: BalanceFile = None,
     policy: PolicyFile = None,
     previous: PreviousFile = None,
     form: ResultFormat = Format.table,
@@ -79,7 +82,7 @@ def what_if(
     asked = pairs("--trade", "BTC-PERP=+3", trade)
     trades = {name: parse_number(size, where=f"--trade {name}") for name, size in asked.items()}
     report = _report(
-        BookFiles(positions, instruments, market, accounts, orders),
+        BookFiles(positions, instruments, market, accounts, orders, balances),
         model,
         margin_policy(policy, level, horizon, product_horizon),
         previous,
@@ -101,13 +104,19 @@ def max_order(
         str, typer.Option("--instrument", metavar="NAME", help="What is ordered.")
     ],
     side: Annotated[str, typer.Option(metavar="SIDE", help="buy or sell.")],
-    equity: Annotated[
-        float, typer.Option(metavar="AMOUNT", help="What margin may take, in its currency.")
-    ],
     instruments: InstrumentFile = None,
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    balances: BalanceFile = None,
+    equity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="What margin may take, in its currency.",
+            show_default="the account's, where balances are given",
+        ),
+    ] = None,
     policy: PolicyFile = None,
     previous: PreviousFile = None,
     horizon: Horizon = None,
@@ -126,13 +135,61 @@ def max_order(
     --side buy --equity 1000
     """
     report = _report(
-        BookFiles(positions, instruments, market, accounts, orders),
+        BookFiles(positions, instruments, market, accounts, orders, balances),
         model,
         margin_policy(policy, level, horizon, product_horizon),
         previous,
         (paths, seed, engine, precision),
     )
     print(repr(report.max_order(account, instrument, side=side, equity=equity)))
+
+
+@app.command()
+def status(
+    model: Model,
+    positions: Positions,
+    balances: Annotated[
+        Path,
+        typer.Option(
+            "--balances",
+            metavar="FILE",
+            help="CSV or Parquet: account,asset,amount, the collateral.",
+        ),
+    ],
+    instruments: InstrumentFile = None,
+    market: MarketFile = None,
+    accounts: AccountFile = None,
+    orders: OrderFile = None,
+    policy: PolicyFile = None,
+    previous: PreviousFile = None,
+    form: ResultFormat = Format.table,
+    horizon: Horizon = None,
+    product_horizon: ProductHorizon = None,
+    level: Level = None,
+    paths: Paths = 100_000,
+    seed: Seed = 7,
+    engine: Engine = "auto",
+    precision: Precision = "single",
+) -> None:
+    """Print each account's equity against its margins: healthy, margin call or liquidation.
+
+    Amounts are in the account's currency. Without a policy's maintenance margin, only an account
+    without equity is liquidated.
+
+    Example: mcmargin status model.npz positions.csv --balances balances.csv --policy policy.toml
+    """
+    report = _report(
+        BookFiles(positions, instruments, market, accounts, orders, balances),
+        model,
+        margin_policy(policy, level, horizon, product_horizon),
+        previous,
+        (paths, seed, engine, precision),
+    )
+    statuses = report.statuses()
+    if form is Format.json:
+        print(_json([_finite(row) for row in statuses.to_dict("records")]))
+        return
+    _print(statuses, form, decimals=2)
 
 
 @app.command()
@@ -171,12 +228,12 @@ def greeks(
 
         frame = instrument_greeks(read_instruments(instruments), read_market_aloud(market))
     else:
-        book, priced = BookFiles(positions, instruments, market, accounts, None).read()
+        book, priced = BookFiles(positions, instruments, market, accounts, None, None).read()
         assert priced is not None
         frame = greeks_frame(book, priced)
     if form is Format.json:
         rows = frame.to_dict("records")
-        print(_json([{name: _plain(cell) for name, cell in row.items()} for row in rows]))
+        print(_json([_finite(row) for row in rows]))
         return
     _print(frame, form, decimals=6 if positions is None else 2)
 
@@ -220,9 +277,12 @@ def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
         print(frame.to_string(index=False, na_rep="", float_format=form_of))
 
 
-def _plain(cell: Any) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(cell, float) and math.isnan(cell) else cell
+def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """JSON has neither NaN nor infinity."""
+    return {
+        name: None if isinstance(cell, float) and not math.isfinite(cell) else cell
+        for name, cell in row.items()
+    }
 
 
 def _json(content: Any) -> str:

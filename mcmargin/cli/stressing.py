@@ -12,6 +12,7 @@ import typer
 from mcmargin.cli.app import Format, Model, app, say
 from mcmargin.cli.inputs import (
     AccountFile,
+    BalanceFile,
     BookFiles,
     InstrumentFile,
     MarketFile,
@@ -39,6 +40,7 @@ def stress(
     market: MarketFile = None,
     accounts: AccountFile = None,
     orders: OrderFile = None,
+    balances: BalanceFile = None,
     margins: Annotated[
         Path | None,
         typer.Option(
@@ -66,7 +68,7 @@ def stress(
     """
     from mcmargin import MarginPolicy, load_model, resources, simulate, stress
 
-    files = BookFiles(positions, instruments, market, accounts, orders)
+    files = BookFiles(positions, instruments, market, accounts, orders, balances)
     if output is not None:
         files.check_output(output, model, policy, *([] if margins is None else [margins]))
     asked = MarginPolicy.from_toml(policy)
