@@ -50,6 +50,10 @@ def _encode(part: Any) -> bytes:
     if isinstance(part, np.ndarray):
         array = np.ascontiguousarray(part)
         return f"array {array.dtype.str} {array.shape} ".encode() + array.tobytes()
-    if part is None or isinstance(part, (str, bool, int, float)):
-        return f"{type(part).__name__} {part!r}".encode()
+    for kind in (str, bool, int, float):
+        # By the plain type: numpy's texts and numbers are subclasses of these.
+        if isinstance(part, kind):
+            return f"{kind.__name__} {kind(part)!r}".encode()
+    if part is None:
+        return b"NoneType None"
     raise TypeError(f"no fingerprint of a {type(part).__name__}")

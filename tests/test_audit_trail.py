@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -224,3 +225,52 @@ def test_fingerprints_are_those_of_hashlib_and_hmac():
     parts, encoded = ("a", 1.5), b"7:str 'a'" + b"9:float 1.5"
     assert fingerprint(*parts) == hashlib.sha256(encoded).hexdigest()
     assert fingerprint(*parts, key=b"ours") == hmac.new(b"ours", encoded, "sha256").hexdigest()
+
+
+def test_texts_and_numbers_of_numpy_have_the_fingerprints_of_plain_ones():
+    assert fingerprint(np.str_("USD"), np.float64(0.1)) == fingerprint("USD", 0.1)
+    assert fingerprint(True) != fingerprint(1)
+    plain, numpys = (
+        mm.Book.from_frame(
+            pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"]),
+            accounts=[mm.Account(name, kind("USD")) for name in "xy"],
+        )
+        for kind in (str, np.str_)
+    )
+    assert plain.fingerprint() == numpys.fingerprint()
+
+
+def posting(positions, balances, accounts):
+    return mm.Book.from_frame(
+        pd.DataFrame(positions, columns=["account", "instrument", "quantity"]),
+        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
+        accounts=[mm.Account(name) for name in accounts],
+    )
+
+
+def test_a_filed_report_of_cash_alone_verifies(model, scenarios):
+    book = posting([], [("x", "USD", 5.0)], "x")
+    report = mm.MarginReport.from_json(mm.margin(book, scenarios).to_json())
+    assert mm.verify(report, model, book).verdict == "equal"
+
+
+IDLE = [("y", "USD", 10.0), ("z", "USD", 20.0)]
+COINS = [("y", "a0", 1e6), ("z", "a1", 20.0)]
+
+
+@pytest.mark.parametrize("mode", ["joint", "haircut"])
+@pytest.mark.parametrize("balances", [IDLE, COINS], ids=["cash", "coins"])
+def test_rounding_of_another_machine_is_within_the_bound(model, scenarios, mode, balances):
+    """Returns that differ in the last bits, as another engine's do, beside idle accounts."""
+    book = posting([("x", "a0", 1.0)], balances, "xyz")
+    policy = mm.MarginPolicy(collateral=mm.Collateral(mode))
+    returns = scenarios.returns * np.float32(1 + 2e-7)
+    other = replace(scenarios, returns=returns, engine="another")
+    report = mm.MarginReport.from_json(mm.margin(book, other, policy=policy).to_json())
+    found = mm.verify(report, model, book)
+    assert (found.verdict, found.reasons) == ("within the engine bound", ())
+    fields = json.loads(report.to_json())
+    fields["accounts"][1]["collateral"] *= 1.001
+    forged = mm.MarginReport.from_json(json.dumps(fields))
+    found = mm.verify(forged, model, book)
+    assert (found.verdict, found.reasons) == ("different", ("collateral of account 'y' differs",))

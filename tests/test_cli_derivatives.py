@@ -161,14 +161,15 @@ def test_parquet_writes_accounts_and_positions(folder, call, tmp_path):
     path = tmp_path / "margins.parquet"
     status, text, message = call("margin", *BOOK, *PLAN, "-o", path)
     assert (status, text) == (0, "")
-    beside = tmp_path / "margins.positions.parquet"
-    assert message.endswith(f"Wrote {path}.\nWrote {beside}.\n")
-    assert sorted(tmp_path.iterdir()) == [path, beside]
-    expected = report_of(folder)
-    for place, frame in ((path, expected.figures), (beside, expected.positions)):
+    positions, owners = (tmp_path / f"margins.{name}.parquet" for name in ("positions", "owners"))
+    assert message.endswith(f"Wrote {path}.\nWrote {positions}.\nWrote {owners}.\n")
+    assert sorted(tmp_path.iterdir()) == [owners, path, positions]
+    report = report_of(folder)
+    expected = {path: report.figures, positions: report.positions, owners: report.owners}
+    for place, frame in expected.items():
         pd.testing.assert_frame_equal(pd.read_parquet(place), frame, check_dtype=False)
         header = json.loads(pyarrow.parquet.read_schema(place).metadata[b"mcmargin"])
-        assert header["fingerprints"] == expected.fingerprints
+        assert header["fingerprints"] == report.fingerprints
 
 
 @pytest.mark.parametrize("name", [*FILES[1::2], "positions.csv", "model.npz", "quotes.csv"])
@@ -228,9 +229,11 @@ def test_max_order_by_the_margin_that_it_leaves(folder, call):
     for more, within in ((0.999, True), (1.001, False)):
         after = expected.what_if("euro", {"A-PERP": -more * size}).margin
         assert (after <= equity) is within
-    # Selling what is held reduces risk, whatever the equity.
-    status, text, _ = call("max-order", *BOOK, *PLAN, *order, "--equity", "0")
-    assert (status, float(text) > 0) == (0, True)
+    # Its worst fill is short by 6: a purchase reduces risk whatever the equity, and no sale does.
+    for side, permitted in (("buy", True), ("sell", False)):
+        order = ("--account", "euro", "--instrument", "A-PERP", "--side", side, "--equity", "0")
+        status, text, _ = call("max-order", *BOOK, *PLAN, *order)
+        assert (status, float(text) > 0) == (0, permitted)
 
 
 def test_greeks_of_units_and_of_positions(folder, call):

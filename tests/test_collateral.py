@@ -125,6 +125,106 @@ def test_a_coin_margined_accounts_own_coin_moves():
         mm.margin(cash, EVEN, policy=FIVE_WORST)
 
 
+ENTRIES = [*POSITIONS, "entry_price"]
+COIN = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 100.0}, coins=("a0",))
+
+
+def entered(instrument, quantity, price, balances, **options):
+    frame = pd.DataFrame([("x", instrument, quantity, price)], columns=ENTRIES)
+    posted = pd.DataFrame(balances, columns=BALANCES)
+    return mm.Book.from_frame(frame, instruments=ITEMS, balances=posted, **options)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "coins", "settled", "margin"),
+    [
+        # 200 dollars of contracts from 50: 200 (1/50 - 1/100) = 2 coins. A coin is 100 r a path,
+        # and so is what the contracts gain in dollars, 200 S' (1/100 - 1/S') = 200 r: 4 x 48.
+        (20, 50.0, 0.0, 2.0, 192.0),
+        # Short from 200, and a coin: 1 + 200 (1/100 - 1/200) coins and 200 of short contracts are
+        # 200 dollars wherever the coin goes.
+        (-20, 200.0, 1.0, 2.0, 0.0),
+    ],
+)
+def test_what_an_inverse_contract_has_gained_moves_as_coin(quantity, price, coins, settled, margin):
+    open_, paid = (
+        one(
+            mm.margin(
+                entered("INV", quantity, entry, [("x", "a0", posted)]), EVEN, policy=FIVE_WORST
+            )
+        )
+        for entry, posted in ((price, coins), (100.0, settled))
+    )
+    assert open_.margin == pytest.approx(margin, abs=1e-12)
+    assert open_.equity == pytest.approx(200.0)
+    assert (open_.margin, open_.equity, open_.wrong_way) == pytest.approx(
+        (paid.margin, paid.equity, paid.wrong_way), abs=1e-12
+    )
+
+
+def test_what_a_contract_in_another_currency_has_gained_moves_with_its_rate(scenarios):
+    """As the same amount of settled cash does: 3 x (100 - 20) dollars, of an account in euro."""
+    euro = [mm.Account("x", "EUR")]
+    open_, paid = (
+        one(mm.margin(entered("PERP", 3, entry, [("x", "USD", cash)], accounts=euro), scenarios,
+                      market_of()))
+        for entry, cash in ((20.0, 10.0), (100.0, 250.0))
+    )  # fmt: skip
+    assert open_.margin == pytest.approx(paid.margin, rel=1e-12)
+    assert open_.equity == pytest.approx(paid.equity) == pytest.approx(250 / 1.25)
+
+
+@pytest.mark.parametrize("mode", ["joint", "haircut"])
+@pytest.mark.parametrize("trade", [{"S": 1.0}, {"PUT": 10.0}, {"PERP": -2.0}, {"S": -0.5}])
+def test_a_what_if_of_an_account_that_counts_in_coin_pays_in_coin(mode, trade):
+    """As a full run of the book after it, that has so many coins fewer, or more."""
+    policy = replace(FIVE_WORST, collateral=Collateral(mode, level=0.95))
+    accounts = [mm.Account("x", "a0")]
+    market = replace(COIN, volatility={"a0": 0.5}, vol_of_vol={"a0": 0.0})
+    rows = {"PERP": 1.0, "S": 1.0}
+    before = mm.margin(
+        book_of([("x", *row) for row in rows.items()], [("x", "a0", 2)], accounts=accounts),
+        EVEN, market, policy,
+    )  # fmt: skip
+    found = before.what_if("x", trade)
+    ((name, size),) = trade.items()
+    item = next(each for each in ITEMS if each.name == name)
+    after = rows | {name: rows.get(name, 0.0) + size}
+    book = book_of(
+        [("x", *row) for row in after.items()],
+        [("x", "a0", 2 - size * item.value(market) / 100)],
+        accounts=accounts,
+    )
+    full = one(mm.margin(book, EVEN, market, policy))
+    for figure in ("margin", "collateral", "position_value", "equity", "wrong_way"):
+        assert getattr(found, figure) == pytest.approx(getattr(full, figure), abs=1e-12), figure
+
+
+def test_an_account_without_coins_that_buys_some_on_credit_owes_coins():
+    """Nothing is gained or lost by it, and any size is permitted; a coin's haircut is freed."""
+    accounts = [mm.Account("x", "a0")]
+    book = book_of([("x", "PERP", 1)], [("x", "USD", 300)], accounts=accounts)
+    market = replace(COIN, fx={"USD": 1.0})
+    report = mm.margin(book, EVEN, market, FIVE_WORST)
+    before = one(report)
+    after = report.what_if("x", {"S": 2.0})
+    assert after.margin == pytest.approx(before.margin, abs=1e-12)
+    assert after.equity == before.equity
+    assert report.max_order("x", "S", side="buy") == float("inf")
+    policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
+    report = mm.margin(book_of([("x", "PERP", 1)], [("x", "a0", 2)], accounts=accounts), EVEN,
+                       COIN, policy)  # fmt: skip
+    # Spot of 1 takes 0.48 of a coin more, as much as its coin counts for more.
+    assert report.what_if("x", {"S": 1.0}).equity == pytest.approx(1.04 + 0.48)
+    size = report.max_order("x", "PERP", side="buy")
+    assert size == pytest.approx((1.04 - 0.48) / 0.48)
+
+
+def test_a_what_if_without_balances_has_no_collateral():
+    account = mm.margin(book_of([("x", "PERP", 1)], None), EVEN).what_if("x", {"S": 1.0})
+    assert (account.collateral, account.equity, account.position_value) == (0.0, None, 100.0)
+
+
 def test_an_isolated_accounts_balances_stand_alone():
     """Nothing covers the short: 47 for it, 48 for the coin; together 95, so wrong-way 48."""
     book = book_of(
@@ -149,6 +249,14 @@ def test_an_owner_who_nets_nets_collateral_too():
     report = mm.margin(book, EVEN, policy=FIVE_WORST)
     assert report.figures["margin"].tolist() == [pytest.approx(47.0), pytest.approx(48.0)]
     assert report.owners["margin"].tolist() == [pytest.approx(0.0, abs=1e-13)]
+    # On its own a is called; the owner's 100 cover what is left of both, which is nothing.
+    assert report.statuses()["state"].tolist() == ["margin call", "healthy"]
+    (owner,) = report.statuses(by="owner").to_dict("records")
+    assert (owner["owner"], owner["equity"], owner["state"]) == ("o", 100.0, "healthy")
+    again = mm.MarginReport.from_json(report.to_json())
+    pd.testing.assert_frame_equal(again.owners, report.owners)
+    with pytest.raises(mm.DataError, match="by 'desk' is unknown; give 'account' or 'owner'"):
+        report.statuses(by="desk")
 
 
 def test_collateral_is_charged_by_no_size():

@@ -107,6 +107,22 @@ def test_leverage_on_coins():
     assert report.max_leverage("l").max_leverage == pytest.approx((200 / 48 - 2) / 2, rel=1e-8)
 
 
+def test_leverage_that_covers_what_the_collateral_risks():
+    """Short f under 2 coins, of 40 in equity: 48 (2 - f) as far as 2, and 47 (f - 2) beyond.
+
+    Neither nothing nor 1 is permitted, and f up to 2 + 40/47 is."""
+    book = book_of([("x", "PERP", -1)], [("x", "a0", 2), ("x", "USD", -160)])
+    found = mm.margin(book, EVEN, policy=FIVE_WORST).max_leverage("x")
+    assert found.max_leverage == pytest.approx(100 / 40 * (2 + 40 / 47))
+    book = book_of([("x", "PERP", -1)], [("x", "a0", 2), ("x", "USD", -201)])
+    assert mm.margin(book, EVEN, policy=FIVE_WORST).max_leverage("x").max_leverage == 0.0
+
+
+def test_rounding_permits_no_order():
+    report = with_cash(1.0)
+    assert report.max_order("x0", "PERP", side="buy") == 0.0
+
+
 def test_a_hedged_book_takes_any_leverage():
     items = [*ITEMS, mm.Perpetual("TWIN", "a0", basis_volatility=0.0)]
     book = book_of([("x", "PERP", 1), ("x", "TWIN", -1)], [("x", "USD", 1)], items)

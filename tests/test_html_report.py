@@ -255,6 +255,23 @@ def test_a_page_lists_the_largest_and_tells_of_the_others():
     assert "Margin at 99 % over 1 bar." in text
 
 
+def test_a_coin_that_is_quoted_in_another_currency_is_worth_that_much():
+    """1 of a0 is 100 euro, and 125 dollars: the page adds accounts up in dollars."""
+    model = make_model(("garch", "garch"))
+    market = mm.Market(
+        as_of=model.as_of, spot={"a0": 100.0, "a1": 50.0}, quoted={"a0": "EUR"}, coins=("a0",),
+        fx={"EUR": 1.25}, fx_volatility={"EUR": 0.0},
+    )  # fmt: skip
+    frame = pd.DataFrame({"account": ["x"], "instrument": ["S"], "quantity": [2.0]})
+    book = mm.Book.from_frame(
+        frame, instruments=[mm.Spot("S", "a0", "EUR")], accounts=[mm.Account("x", "a0")]
+    )
+    report = mm.margin(book, mm.simulate(model, horizon=1, paths=2000, seed=7), market)
+    assert report.account("x").gross_exposure == pytest.approx(2.0)
+    (gross,) = re.findall(r'Gross exposure, USD</dt><dd><data value="(.*?)"', report.to_html())
+    assert float(gross) == pytest.approx(250.0)
+
+
 def test_accounts_without_risk_and_with_many_positions():
     """No margin, no positions left, and more positions than a chart has room for."""
     items = [mm.Spot(f"S{at}", "a0") for at in range(40)]

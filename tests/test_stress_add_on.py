@@ -345,3 +345,19 @@ def test_a_report_verifies(report, scenarios):
     forged = replace(again, figures=again.figures.assign(stress_add_on=0.0))
     found = mm.verify(forged, model, book)
     assert (found.verdict, len(found.reasons)) == ("different", 1)
+
+
+def test_a_currency_whose_rate_is_an_asset_is_that_asset():
+    """Euro of cash cover a short in the asset that is their rate: two names, one risk factor."""
+    model = make_model(("garch", "garch"), "t", "t", variance=4e-4)
+    scenarios = mm.simulate(model, horizon=1, paths=5000, seed=3)
+    market = mm.Market(
+        as_of=model.as_of, spot={"a0": 100.0, "a1": 1.25}, fx={"EUR": 1.25}, fx_asset={"EUR": "a1"}
+    )
+    rows = pd.DataFrame({"account": ["x"], "instrument": ["a1"], "quantity": [-100.0]})
+    cash = pd.DataFrame({"account": ["x"], "asset": ["EUR"], "amount": [100.0]})
+    book = mm.Book.from_frame(rows, balances=cash)
+    policy = mm.MarginPolicy(stress=Stress(scenario_weight=0.0, dependence_weight=1.0))
+    account = mm.margin(book, scenarios, market, policy).account("x")
+    assert account.stress_add_on == pytest.approx(0.0, abs=1e-10)
+    assert account.margin == pytest.approx(0.0, abs=1e-10)

@@ -9,9 +9,11 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.bars import BarCalendar, calendar_of
+from mcmargin.policies.policy_parts import Gap, Leverage, LeverageTier, Stress
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import make_model
 
+TWENTY = Leverage((LeverageTier(float("inf"), 20.0),))
 AS_OF = np.datetime64("2020-01-01", "ns")
 HOUR = np.timedelta64(1, "h")
 SPOT = {"a0": 100.0, "a1": 50.0, "a2": 1.2}
@@ -207,7 +209,38 @@ def test_an_asset_quoted_in_another_currency(scenarios):
     expected = 60 * (moved(scenarios, 5, 1) * moved(scenarios, 5, 2) - 1)
     for name in "xy":
         np.testing.assert_allclose(report.profit_and_loss(name), expected, atol=1e-10)
-    assert market.price("a1"), market.price("a1", "USD") == (50.0, 60.0)
+    assert (market.price("a1"), market.price("a1", "USD"), market.worth("a1")) == (50.0, 60.0, 60.0)
+
+
+def test_accounts_that_count_in_a_coin_quoted_in_another_currency(scenarios):
+    """A coin of 50 euro is 60 dollars: figures in coin are those in dollars by 60."""
+    euro = {"quoted": {"a1": "EUR"}, "fx": {"EUR": 1.2}, "fx_asset": {"EUR": "a2"}}
+    market = market_of(coins=("a1",), **euro)
+    items = [mm.Spot("S", "a0"), mm.Spot("coin", "a1", "EUR"), mm.Perpetual("P", "a0")]
+    rows = [(name, item, 2.0) for name in "xy" for item in ("S", "coin", "P")]
+    balances = pd.DataFrame({"account": ["x", "y"], "asset": ["a1", "a1"], "amount": [3.0, 3.0]})
+    book = book_of(
+        rows, items, accounts=[mm.Account("x", "a1"), mm.Account("y")], balances=balances
+    )
+    policy = mm.MarginPolicy(stress=Stress(gaps=(Gap("a0", -0.4),)), leverage=TWENTY)
+    report = mm.margin(book, scenarios, market, policy)
+    coin, dollar = report.figures.select_dtypes("number").to_numpy()
+    np.testing.assert_allclose(60 * coin, dollar, rtol=1e-9, atol=1e-9)
+    assert report.account("x").equity == pytest.approx(3 + 2 + 200 / 60)
+    stressed = mm.stress(book, scenarios, market, policy).accounts.set_index("account")["loss"]
+    assert 60 * stressed["x"] == pytest.approx(stressed["y"])
+    greeks = mm.greeks_frame(book, market).groupby("account")["delta"].last()
+    assert 60 * greeks["x"] == pytest.approx(greeks["y"])
+
+
+def test_a_price_in_coin_that_is_quoted_in_another_currency(scenarios):
+    """a0 in coins of a1 is worth what a0 is, whatever the coin and the euro do."""
+    euro = {"quoted": {"a1": "EUR"}, "fx": {"EUR": 1.2}, "fx_asset": {"EUR": "a2"}}
+    items = [mm.Spot("plain", "a0"), mm.Spot("in coin", "a0", "a1")]
+    book = book_of([("x", "plain", 1.0), ("y", "in coin", 1.0)], items)
+    report = mm.margin(book, scenarios, market_of(coins=("a1",), **euro))
+    gains = [report.profit_and_loss(name) for name in "xy"]
+    np.testing.assert_allclose(*gains, atol=1e-9)
 
 
 def test_a_perpetual_settled_in_a_stablecoin_that_breaks_its_peg(scenarios):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 import mcmargin as mm
 from mcmargin.models.dependence import make_dependence
 from mcmargin.models.model import History
-from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
+from mcmargin.policies.policy_parts import (
+    Collateral,
+    Gap,
+    Maintenance,
+    Procyclicality,
+    Stress,
+)
 from mcmargin.reports import waterfall
 from mcmargin.reports.waterfall import PARTS
 from tests.models import make_model
@@ -258,6 +264,72 @@ def test_the_buffer_follows_the_last_report():
     assert (frame["data"] < 0).all()
     total = frame["before"] + frame[list(PARTS)].sum(axis=1)
     np.testing.assert_allclose(total, frame["after"], atol=1e-10)
+
+
+LIMITED = replace(
+    POLICY,
+    maintenance=None,
+    procyclicality=Procyclicality(speed_limit=0.1),
+    stress=Stress(gaps=(Gap("a0", -0.9),), scenario_weight=1.0, dependence_weight=0.0),
+)
+
+
+def with_closes(model, days):
+    """The model with a history of closes, one a day, up to its own."""
+    times = model.as_of - np.arange(days - 1, -1, -1) * DAY
+    history = History(times, np.full((days, 2), 0.02), np.full((days, 2), 4e-4))
+    return replace(model, history=history)
+
+
+def test_reports_that_differ_by_what_they_follow_alone():
+    """Each a tenth above the last: the change is what the last charge allowed, and no more."""
+    rows = [("x", "PERP", 10.0)]
+    model, reports = with_closes(MODEL, 10), []
+    small = report_of(model, book=book_of([("x", "PERP", 2.0)], []), policy=LIMITED)
+    for day in (1, 2, 3):
+        later = replace(
+            moved(model, days=day), history=with_closes(moved(model, days=day), 10 + day).history
+        )
+        last = reports[-1] if reports else small
+        reports.append(
+            report_of(later, book=book_of(rows, []), policy=LIMITED, previous=last,
+                      market=market_of(MODEL.as_of))
+        )  # fmt: skip
+    charges = [unrounded(small)[0], *(unrounded(each)[0] for each in reports)]
+    np.testing.assert_allclose(np.diff(np.log(charges)), np.log(1.1), rtol=1e-9)
+    frame = mm.attribute(*reports[1:]).frame
+    assert frame[["before", "after"]].to_numpy()[0].tolist() == charges[2:]
+    assert frame["data"][0] == pytest.approx(charges[3] - charges[2])
+
+
+def test_no_bar_no_rise():
+    """Margins taken again within a bar do not add up to a way around the limit."""
+    model = with_closes(MODEL, 10)
+    small = report_of(model, book=book_of([("x", "PERP", 2.0)], []), policy=LIMITED)
+    book = book_of([("x", "PERP", 3.0)], [])
+    again = report_of(model, book=book, policy=LIMITED, previous=small)
+    once_more = report_of(model, book=book, policy=LIMITED, previous=again)
+    assert unrounded(small) == unrounded(again) == unrounded(once_more)
+
+
+def test_the_last_charge_of_an_account_that_changed_its_currency():
+    """As much money at today's rate as it was: the buffer stands as it stood."""
+    policy = replace(POLICY, procyclicality=Procyclicality(buffer=0.5))
+    market = market_of(fx={"JPY": 0.01}, fx_volatility={"JPY": 0.0})
+    dollars, yen = (
+        book_of([("x", "PERP", size)], [], accounts=[mm.Account("x", code)])
+        for size, code in ((1.2, "USD"), (1.0, "JPY"))
+    )
+    first = report_of(book=dollars, market=market, policy=policy)
+    after = report_of(book=yen, market=market, policy=policy, previous=first)
+    fresh = report_of(book=yen, market=market, policy=policy)
+    # 1.2 covers the calm charge of 1, and its own buffer is drawn to 1.5 x 1.
+    assert unrounded(after)[0] == pytest.approx(unrounded(fresh)[0])
+    drawn = report_of(
+        book=book_of([("x", "PERP", 1.4)], [], accounts=[mm.Account("x", "JPY")]),
+        market=market, policy=policy, previous=first,
+    )  # fmt: skip
+    assert unrounded(drawn)[0] == pytest.approx(100 * unrounded(first)[0], rel=1e-12)
 
 
 @pytest.mark.parametrize(

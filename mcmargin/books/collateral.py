@@ -4,9 +4,11 @@ In: a book, a market, and how the policy counts balances. Out: balances as units
 of their own beside the positions.
 
 Jointly, an account's expected shortfall is that of positions and balances together, and balances
-count at full value: a coin that falls where the position loses is charged once. With haircuts,
-balances count at less and do not move. Cash in the account's own currency neither moves nor takes a
-haircut; a coin does, even as an account's currency, since gains are counted in quote currency.
+count at full value: a coin that falls where the position loses is charged once. Coins that inverse
+contracts have gained and not settled are coins, too. With haircuts, balances count at less, what
+is unrealised counts in full, and neither moves. Cash in the account's own currency neither moves
+nor takes a haircut; a coin does, even as an account's currency, since gains are counted in quote
+currency.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.books.book import Book
+from mcmargin.books.unrealised import unrealised_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.valuing.instruments import Balance
@@ -48,6 +51,16 @@ class Held:
     def of(self, row: int) -> Held:
         """One account's."""
         return Held(self.items, self.amounts[[row]])
+
+    def plus(self, item: Balance, amount: float) -> Held:
+        """One account's, with so much more of an item."""
+        if amount == 0.0:
+            return self
+        items = self.items if item in self.items else (*self.items, item)
+        amounts = np.zeros((1, len(items)))
+        amounts[:, : len(self.items)] = self.amounts.toarray()
+        amounts[0, items.index(item)] += amount
+        return Held(items, sparse.csr_array(amounts))
 
     def beside(self, positions: sparse.csr_array) -> sparse.csr_array:
         """Positions, and these balances in columns after them."""
@@ -95,23 +108,47 @@ def balance_of(asset: str, market: Market) -> Balance:
 
 
 def held_of(book: Book, market: Market, policy: MarginPolicy) -> Held:
-    """Balances that move with the positions: none but in joint mode."""
+    """What moves with the positions: nothing but in joint mode, and of a book with balances.
+
+    Balances, and what contracts have gained since their entry prices and is not settled yet: coins
+    of inverse ones, and money of others; all but cash in the account's own currency.
+    """
     accounts = len(book.accounts)
     if book.balances is None or collateral_mode(policy) != "joint":
         return Held((), sparse.csr_array((accounts, 0)))
-    kinds, kind = kinds_of(book)
-    moving = np.array([not is_own_cash(each, market) for each in kinds], bool)[kind]
-    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))[moving]
-    used, column = np.unique(book.balances.indices[moving], return_inverse=True)
-    amounts = (book.balances.data[moving], (rows, column))
-    held = sparse.csr_array(amounts, shape=(accounts, len(used)))
+    gained = unrealised_of(book, market)
+    names = sorted({*book.assets, *gained.assets})
+    posted, won = (
+        np.array([names.index(name) for name in assets], np.int64)
+        for assets in (book.assets, gained.assets)
+    )
+    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
+    row = np.concatenate([rows, gained.rows])
+    asset = np.concatenate([posted[book.balances.indices], won[gained.asset]])
+    amounts = np.concatenate([book.balances.data, gained.amounts])
+    own = {name: at for at, name in enumerate(names) if name not in market.coins}
+    cash = np.array([own.get(account.currency, -1) for account in book.accounts], np.int64)
+    moving = asset != cash[row]
+    used, column = np.unique(asset[moving], return_inverse=True)
+    held = sparse.csr_array((amounts[moving], (row[moving], column)), shape=(accounts, len(used)))
+    held.sum_duplicates()
     held.sort_indices()
-    return Held(tuple(balance_of(book.assets[at], market) for at in used), held)
+    return Held(tuple(balance_of(names[at], market) for at in used), held)
+
+
+def posted_values(book: Book, market: Market) -> NDArray[np.float64]:
+    """Balances of each account by their sizes, without haircuts, in its currency."""
+    accounts = len(book.accounts)
+    if book.balances is None:
+        return np.zeros(accounts)
+    kinds, kind = kinds_of(book)
+    values = np.array([unit_value(each, market) for each in kinds], float)
+    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
+    return np.bincount(rows, np.abs(book.balances.data) * values[kind], accounts).astype(float)
 
 
 def unit_value(kind: Kind, market: Market) -> float:
     """What one unit is worth, in the account's currency."""
     if kind.asset == kind.currency:
         return 1.0
-    base = market.currency
-    return market.price(kind.asset, base) / market.price(kind.currency, base)
+    return market.worth(kind.asset) / market.worth(kind.currency)

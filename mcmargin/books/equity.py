@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Kind, kinds_of, unit_value
+from mcmargin.books.unrealised import unrealised_of
 from mcmargin.margins.haircuts import Haircut
-from mcmargin.markets.market import Market
-from mcmargin.valuing.instruments import Future, Perpetual
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -46,10 +45,10 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> 
     """Equity of all accounts, with these haircuts; see `haircuts_of`."""
     market = valuation.market
     accounts = len(book.accounts)
-    rates = np.array([market.price(each.currency, market.currency) for each in book.accounts])
+    rates = np.array([market.worth(each.currency) for each in book.accounts])
     values = valuation.units.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
-    unrealised = _since_entry(book, market) / rates
+    unrealised = unrealised_of(book, market).by_account(accounts, market) / rates
     if book.balances is None:
         nothing, unknown = np.zeros(accounts), np.full(accounts, np.nan)
         return Equity(nothing, position_value, unrealised, unknown)
@@ -63,27 +62,3 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> 
     amounts = book.balances.data * np.array(counts, float)[kind]
     collateral = np.bincount(rows, amounts, accounts).astype(np.float64)
     return Equity(collateral, position_value, unrealised, collateral + position_value + unrealised)
-
-
-def _since_entry(book: Book, market: Market) -> NDArray[np.float64]:
-    """Gains of perpetuals and futures since their entry prices, in the market's currency.
-
-    A linear contract of size c gains c (P - entry), an inverse one c (1/entry - 1/P) coins.
-    """
-    accounts = len(book.accounts)
-    if book.entry_prices is None:
-        return np.zeros(accounts)
-    size, price, coin = np.zeros((3, len(book.instruments)))
-    for at, item in enumerate(book.instruments):
-        if isinstance(item, (Perpetual, Future)):
-            size[at] = item.contract_size * market.price(item.currency)
-            price[at] = item.price(market)
-            coin[at] = market.price(item.underlying, item.currency) if item.inverse else 0.0
-    columns, entry = book.quantities.indices, book.entry_prices
-    known = np.isfinite(entry) & (price[columns] > 0)
-    column, entry = columns[known], entry[known]
-    moved = price[column] - entry
-    moved = np.where(coin[column] > 0, coin[column] * moved / (entry * price[column]), moved)
-    rows = np.repeat(np.arange(accounts), np.diff(book.quantities.indptr))[known]
-    gained = book.quantities.data[known] * size[column] * moved
-    return np.bincount(rows, gained, accounts).astype(np.float64)

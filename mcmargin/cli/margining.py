@@ -46,7 +46,8 @@ def margin(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write; .parquet writes accounts, and .positions.parquet beside them.",
+            help="File to write; .parquet writes accounts, and .positions.parquet and "
+            ".owners.parquet beside them.",
             show_default="print it",
         ),
     ] = None,
@@ -124,9 +125,9 @@ def margin(
 def _written(output: Path) -> tuple[Path, ...]:
     """Files that an output stands for."""
     from mcmargin.data.tables import is_parquet
-    from mcmargin.reports.report_file import positions_beside
+    from mcmargin.reports.report_file import parquet_files
 
-    return (output, positions_beside(output)) if is_parquet(output) else (output,)
+    return parquet_files(output) if is_parquet(output) else (output,)
 
 
 @app.command()

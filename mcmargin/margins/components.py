@@ -66,7 +66,7 @@ def stressed_funding_costs(context: UnitContext) -> sparse.csr_array:
     for at, item in enumerate(valuation.instruments):
         if isinstance(item, Perpetual) and item.stressed_funding_rate:
             years = elapsed_years(scenarios, market, valuation.horizons[item.product])
-            rate = market.price(item.currency)
+            rate = market.worth(item.currency)
             stressed[at] = rate * item.funding(market, years, stressed=True)
             expected[at] = rate * item.funding(market, years)
     if not stressed.any():

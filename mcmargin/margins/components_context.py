@@ -50,4 +50,4 @@ class UnitContext:
     @property
     def rates(self) -> Amounts:
         """Value of each unit's currency, in the market's; float64 [units]."""
-        return np.array([self.valuation.market.price(code) for code in self.units.currencies])
+        return np.array([self.valuation.market.worth(code) for code in self.units.currencies])

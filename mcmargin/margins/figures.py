@@ -216,7 +216,7 @@ def _gains(
             continue
         rows = [row for row, own in enumerate(codes) if own == code]
         if code in valuation.market.coins:
-            gains[rows] /= valuation.market.price(code)
+            gains[rows] /= valuation.market.worth(code)
         else:
             gains[rows] = _converted_sums(quantities[rows], changes, code, block, valuation)
     return gains
@@ -239,7 +239,7 @@ def _converted_sums(
 
 def _converted(gains: Any, start: Any, code: str, moved: Any, valuation: Valuation) -> Any:
     """Gains in a currency that moves, of what is worth `start` today in the market's."""
-    return (start + gains) / moved - start / valuation.market.price(code)
+    return (start + gains) / moved - start / valuation.market.worth(code)
 
 
 def _open_orders(
@@ -272,7 +272,7 @@ def _unit_gains(columns: NDArray[np.int64], code: str, valuation: Valuation) -> 
     for block, changes in valuation.blocks():
         own = changes[columns] if valuation.fits else valuation.changes(block, chosen)
         if code in valuation.market.coins:
-            own = own / valuation.market.price(code)
+            own = own / valuation.market.worth(code)
         elif code != valuation.market.currency:
             start = valuation.units.value[columns]
             own = block.xp.stack(
@@ -342,7 +342,7 @@ def _tail_gains(
             continue
         mine = np.array([codes[row] == code for row in rows], bool)
         if code in market.coins:
-            gained[xp.asarray(np.flatnonzero(mine))] /= market.price(code)
+            gained[xp.asarray(np.flatnonzero(mine))] /= market.worth(code)
             continue
         horizons = valuation.item_horizons[columns]
         for horizon in sorted(set(horizons[mine].tolist())):

@@ -52,7 +52,7 @@ class Previous:
     calm, maintenance_calm : ndarray of shape (rows,), float64
         NaN where a row is new.
     bars : int
-        Bars since then, at least 1.
+        Bars closed since then.
     """
 
     calm: Amounts

@@ -230,6 +230,18 @@ class Market:
             return price
         return price * self.price(quoted) / self.price(currency)
 
+    def worth(self, currency: str) -> float:
+        """Value of one unit of a currency or coin in the market's currency; errors as `price`.
+
+        Examples
+        --------
+        >>> euro = {"fx": {"EUR": 1.25}, "quoted": {"btc": "EUR"}}
+        >>> market = Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 100.0}, **euro)
+        >>> market.price("btc"), market.worth("btc")
+        (100.0, 125.0)
+        """
+        return self.price(currency, self.currency)
+
     def rate(self, currency: str) -> float:
         """Interest of a currency; 0 where none is given."""
         return float(self.rates.get(currency, 0.0))

@@ -23,6 +23,9 @@ LARGEST_CAP = 1e4
 higher or there is none: with power tails an uncapped one has no expectation, and what makes it up
 lies on paths that are never drawn."""
 
+NO_CAP = 1e8
+"""Multiple of the sample variance from which a cap takes nothing off expectations."""
+
 LEAST_SHARE = 1e-4
 """Least variance of the grid of expectations, over the start's or the sample's."""
 
@@ -226,7 +229,7 @@ def variance_outlook(
         # EWMA's, to rounding: its excess stays.
         persistence = 1.0
     long_run = 0.0 if persistence == 1.0 else omega / (1.0 - persistence)
-    if kind == "constant" or np.isinf(cap):
+    if kind == "constant" or cap > NO_CAP:
         return VarianceOutlook(kind, persistence, long_run, start, None)
 
     def linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -101,7 +101,10 @@ class AccountMargin:
 
 @dataclass(frozen=True)
 class OwnerMargin:
-    """One owner's margin: that of all of its positions where they are netted, else the sum."""
+    """One owner's margin: that of all of its positions where they are netted, else the sum.
+
+    `equity` is the sum of its accounts', None where no balances were given.
+    """
 
     owner: str
     netting: str
@@ -111,6 +114,7 @@ class OwnerMargin:
     maintenance: float
     calm: float
     maintenance_calm: float
+    equity: float | None
 
 
 def account_of(row: Mapping[Any, Any], positions: pd.DataFrame | None) -> AccountMargin:
@@ -141,9 +145,16 @@ def frames_of(accounts: Sequence[AccountMargin]) -> tuple[pd.DataFrame, pd.DataF
     figures = pd.DataFrame(rows)
     if len(figures):
         figures["equity"] = figures["equity"].astype(float)
-    return figures, pd.DataFrame(positions, columns=columns)
+    numbers = dict.fromkeys(("quantity", "exposure", "contribution"), float)
+    return figures, pd.DataFrame(positions, columns=columns).astype(numbers)
 
 
 def haircut_frame(haircuts: Sequence[Haircut]) -> pd.DataFrame:
     """One row a haircut."""
     return pd.DataFrame(map(asdict, haircuts), columns=list(Haircut.__dataclass_fields__))
+
+
+def owner_frame(owners: Sequence[OwnerMargin]) -> pd.DataFrame:
+    """One row an owner."""
+    frame = pd.DataFrame(map(asdict, owners), columns=list(OwnerMargin.__dataclass_fields__))
+    return frame.astype({"equity": float})

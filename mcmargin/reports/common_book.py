@@ -50,6 +50,9 @@ def common_book(first: Book, second: Book) -> Book:
         return first
     held = [kept for _, kept in pairs[:3]]
     used = np.flatnonzero(sum(np.bincount(each.indices, minlength=each.shape[1]) for each in held))
+    entry_prices = first.entry_prices
+    if entry_prices is not None:
+        entry_prices = entry_prices[np.isin(_places(first.quantities), _places(held[0]))]
     quantities, buys, sells = (sparse.csr_array(each[:, used]) for each in held)
     return Book(
         # Each account's own margin is asked for: owners do not matter.
@@ -61,7 +64,14 @@ def common_book(first: Book, second: Book) -> Book:
         known=first.known,
         assets=first.assets,
         balances=balances,
+        entry_prices=entry_prices,
     )
+
+
+def _places(matrix: sparse.csr_array) -> NDArray[np.int64]:
+    """One number for the place of each entry."""
+    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return np.asarray(rows * matrix.shape[1] + matrix.indices)
 
 
 def _kept(

@@ -24,6 +24,7 @@ from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.requirement import Previous, Requirement, Run
 from mcmargin.markets.market import Market, market_terms
+from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
     BOUNDS,
@@ -34,10 +35,14 @@ from mcmargin.reports.account_figures import (
     Contribution,
     OwnerMargin,
     haircut_frame,
+    owner_frame,
 )
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.valuing.instruments import Balance
 from mcmargin.valuing.valuation import Valuation
+
+CHARGES = ("calm", "maintenance_calm")
+"""Of the last report, that a buffer and a speed limit go by."""
 
 _OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
 
@@ -66,7 +71,7 @@ def report_of(
             }
         ),
         positions=_positions(session, required.figures.contributions),
-        owners=_owners(book, units, required, market),
+        owners=_owners(book, units, required, market, equity.equity),
         haircuts=haircut_frame(haircuts),
         policy=policy,
         plan=scenarios.plan,
@@ -96,7 +101,7 @@ def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataF
     whole = session.held.beside(book.quantities)
     counts, each = np.diff(whole.indptr), whole.indices
     moving, values = _shown(valuation)
-    rates = np.array([valuation.market.price(account.currency) for account in book.accounts])
+    rates = np.array([valuation.market.worth(account.currency) for account in book.accounts])
     names = np.array([account.name for account in book.accounts], object)
     return pd.DataFrame(
         {
@@ -111,18 +116,24 @@ def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataF
 
 
 def account_margin(
-    session: Session, required: Requirement, before: Mapping[Any, Any]
+    session: Session, required: Requirement, before: Mapping[Any, Any], haircut: float
 ) -> AccountMargin:
-    """One account's figures after trades, of a book that has no other, and those before them."""
+    """One account's figures after trades, of a book that has no other, and those before them.
+
+    The haircut is that of the cash which trades are paid in: 0 but where that is a coin.
+    """
     account, book, valuation = session.book.accounts[0], session.book, session.valuation
     row: dict[str, Any] = {name: float(required.columns[name][0]) for name in COLUMNS + BOUNDS}
-    rate = valuation.market.price(account.currency)
+    rate = valuation.market.worth(account.currency)
     values = valuation.units.value[: len(book.instruments)]
     value = float((book.quantities @ values)[0]) / rate
-    # What is bought is paid in the account's own cash.
-    row |= {"collateral": before["collateral"] + before["position_value"] - value}
+    row |= {"collateral": before["collateral"], "equity": None}
     row |= {"position_value": value, "unrealised": before["unrealised"]}
-    row |= {"equity": None if np.isnan(before["equity"]) else before["equity"]}
+    if not np.isnan(before["equity"]):
+        # What is bought is paid in the account's own cash.
+        paid = value - before["position_value"]
+        row["collateral"] -= paid * (1.0 - haircut)
+        row["equity"] = before["equity"] + paid * haircut
     for figure in INTERVALS:
         row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
     # No frame: a what-if is asked for many times a second.
@@ -147,7 +158,13 @@ def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]
     return moving, np.where(moving, valuation.units.value, valuation.units.exposure)
 
 
-def _owners(book: Book, units: Units, required: Requirement, market: Market) -> pd.DataFrame:
+def _owners(
+    book: Book,
+    units: Units,
+    required: Requirement,
+    market: Market,
+    equity: NDArray[np.float64],
+) -> pd.DataFrame:
     """One row an owner: its own columns where it nets, else the sums of its accounts'."""
     rows: dict[str, list[int]] = {}
     for row, account in enumerate(book.accounts):
@@ -159,35 +176,60 @@ def _owners(book: Book, units: Units, required: Requirement, market: Market) -> 
         codes = {book.accounts[row].currency for row in own}
         # Margins in several currencies add up in the market's, at today's rates.
         code = first.currency if len(codes) == 1 else market.currency
-        weights = [market.price(book.accounts[row].currency) / market.price(code) for row in own]
+        weights = [market.worth(book.accounts[row].currency) / market.worth(code) for row in own]
         amounts = {
             name: float(required.columns[name][netted[owner]])
             if owner in netted
             else float(required.columns[name][own] @ weights)
             for name in _OWNER_COLUMNS
         }
-        table.append(vars(OwnerMargin(owner, first.netting, code, len(own), **amounts)))
-    return pd.DataFrame(table)
+        owned = float(equity[own] @ weights)
+        amounts["equity"] = owned
+        table.append(OwnerMargin(owner, first.netting, code, len(own), **amounts))
+    return owner_frame(table)
 
 
 def previous_of(book: Book, units: Units, report: MarginReport | None, run: Run) -> Previous | None:
     """What the last report says of the rows of this book."""
     if report is None:
         return None
-    names = [account.name for account in book.accounts]
-    columns = []
-    for name in ("calm", "maintenance_calm"):
-        accounts = report.figures.set_index("account")[name].reindex(names)
-        owners = report.owners.set_index("owner")[name].reindex(list(units.owner))
-        columns.append(np.concatenate([accounts.to_numpy(float), owners.to_numpy(float)]))
+    market = run.initial.market
+    own = pd.DataFrame({"name": [account.name for account in book.accounts]})
+    own["currency"] = [account.currency for account in book.accounts]
+    nets = {account.owner: account.currency for account in book.accounts}
+    netted = pd.DataFrame({"name": units.owner, "currency": [nets[name] for name in units.owner]})
+    rows = pd.concat(
+        [
+            _last_charges(own, report.figures, "account", market),
+            _last_charges(netted, report.owners, "owner", market),
+        ]
+    )
     last, now = np.datetime64(report.as_of, "ns"), run.initial.scenarios.as_of
     if last > now:
         raise DataError(
             f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
         )
-    calendar = run.initial.scenarios.model.calendar
-    bars = max(1, round(float((now - last) / DAY) / calendar.mean_days))
-    return Previous(columns[0], columns[1], bars)
+    bars = _bars_closed(run.initial.scenarios.model, last, now)
+    calm, maintenance_calm = (rows[name].to_numpy(float) for name in CHARGES)
+    return Previous(calm, maintenance_calm, bars)
+
+
+def _last_charges(rows: pd.DataFrame, last: pd.DataFrame, key: str, market: Market) -> pd.DataFrame:
+    """Charges of the last report by name, at today's rate where the currency was another."""
+    known = last.set_index(key).reindex(rows["name"])
+    rates = [
+        1.0 if before == now or pd.isna(before) else market.worth(before) / market.worth(now)
+        for before, now in zip(known["currency"], rows["currency"], strict=True)
+    ]
+    return known[list(CHARGES)].astype(float).mul(np.array(rates, float), axis=0)
+
+
+def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) -> int:
+    """Bars that closed after the last report: none between two ticks of one bar."""
+    times = model.history.times
+    if len(times) and times[0] <= last:
+        return int(np.sum((times > last) & (times <= now)))
+    return round(float((now - last) / DAY) / model.calendar.mean_days)
 
 
 def library_versions() -> dict[str, str]:

@@ -94,14 +94,16 @@ def account_status(report: MarginReport, account: str) -> AccountStatus:
     return AccountStatus(*next(frame.itertuples(index=False, name=None)))
 
 
-def account_statuses(report: MarginReport) -> pd.DataFrame:
-    """Statuses of all accounts; see `MarginReport.statuses`."""
+def account_statuses(report: MarginReport, by: str) -> pd.DataFrame:
+    """Statuses of all accounts or owners; see `MarginReport.statuses`."""
+    if by not in ("account", "owner"):
+        raise DataError(f"statuses: by {by!r} is unknown; give 'account' or 'owner'")
     for account in report.figures["account"][report.figures["equity"].isna()][:1]:
         own_equity(report, str(account))
-    return _statuses(report.figures)
+    return _statuses(report.figures if by == "account" else report.owners, by)
 
 
-def _statuses(figures: pd.DataFrame) -> pd.DataFrame:
+def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
     equity, initial, maintenance = (
         figures[name].to_numpy(float) for name in ("equity", "margin", "maintenance")
     )
@@ -110,7 +112,7 @@ def _statuses(figures: pd.DataFrame) -> pd.DataFrame:
     place = np.where(equity >= initial, 0, np.where(equity >= maintenance, 1, 2))
     return pd.DataFrame(
         {
-            "account": figures["account"].to_numpy(object),
+            by: figures[by].to_numpy(object),
             "currency": figures["currency"].to_numpy(object),
             "equity": equity,
             "initial": initial,

@@ -22,6 +22,7 @@ from mcmargin.margins.components import reason_of
 from mcmargin.margins.requirement import rounded_up
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
+from mcmargin.reports.report_file import market_without_surfaces
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.stresses.default_fund import resources
 from mcmargin.stresses.stress_report import StressReport, stress
@@ -169,8 +170,7 @@ def decimals_of(row: Mapping[Any, Any]) -> int:
 
 def _rate(report: MarginReport, code: str) -> float:
     """Value of a currency in the market's."""
-    prices = {**report.market["spot"], **report.market.get("fx", {})}
-    return 1.0 if code == report.market["currency"] else float(prices[code])
+    return market_without_surfaces(report).worth(code)
 
 
 def _largest_first(report: MarginReport) -> pd.DataFrame:

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from mcmargin.data.files import write_atomically
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
+from mcmargin.markets.market import Market
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
@@ -26,6 +27,7 @@ from mcmargin.reports.account_figures import (
     OwnerMargin,
     frames_of,
     haircut_frame,
+    owner_frame,
 )
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.plan import SimulationPlan
@@ -61,7 +63,10 @@ def report_to_json(report: MarginReport) -> str:
     """JSON of schema mcmargin.report/1, every figure exact."""
     fields = _header(report) | {
         "accounts": [asdict(account) for account in report.accounts],
-        "owners": report.owners.to_dict("records"),
+        "owners": [
+            row | {"equity": None if np.isnan(row["equity"]) else row["equity"]}
+            for row in report.owners.to_dict("records")
+        ],
     }
     return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
 
@@ -78,7 +83,7 @@ def report_from_json(text: str, source: str) -> MarginReport:
         report = MarginReport(
             figures=figures,
             positions=positions,
-            owners=pd.DataFrame([asdict(owner) for owner in file.owners]),
+            owners=owner_frame(file.owners),
             haircuts=haircut_frame(file.haircuts),
             **{
                 name: getattr(file, name)
@@ -86,7 +91,7 @@ def report_from_json(text: str, source: str) -> MarginReport:
                 if name not in TABLES
             },
         )
-        _check_market(report)
+        market_without_surfaces(report)  # which refuses terms that make no market
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{source}: not a margin report: {error}") from None
     except McMarginError as error:
@@ -94,41 +99,44 @@ def report_from_json(text: str, source: str) -> MarginReport:
     return report
 
 
-def _check_market(report: MarginReport) -> None:
-    """Refuse terms that make no market; a surface, which is only named, `verify` asks for."""
+def market_without_surfaces(report: MarginReport) -> Market:
+    """The market that a report used, but for volatility surfaces, which are only named."""
     terms, levels = report.market, report.market.get("volatility")
     if isinstance(levels, dict):
         numbers = {name: level for name, level in levels.items() if not isinstance(level, str)}
         terms = terms | {"volatility": numbers}
-    replace(report, market=terms).market_used()
+    return replace(report, market=terms).market_used()
 
 
-def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write accounts to PATH and positions beside it, each whole; see `MarginReport.to_parquet`."""
+def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Write accounts, and what is beside them, each whole; see `MarginReport.to_parquet`."""
     import pyarrow
     from pyarrow import parquet
 
-    target, beside = Path(path), positions_beside(path)
+    places = parquet_files(path)
     header = json.dumps(_header(report), sort_keys=True, allow_nan=False).encode()
-    for place, frame in ((target, report.figures), (beside, report.positions)):
+    for place, frame in zip(places, (report.figures, report.positions, report.owners), strict=True):
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
         metadata = {**(table.schema.metadata or {}), b"mcmargin": header}
         buffer = io.BytesIO()
         parquet.write_table(table.replace_schema_metadata(metadata), buffer)
         write_atomically(place, buffer.getvalue())
-    return target, beside
+    return places
 
 
-def positions_beside(path: str | os.PathLike[str]) -> Path:
-    """Where the positions of a report in Parquet lie.
+def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+    """Where accounts, positions and owners of a report in Parquet lie.
 
     Examples
     --------
-    >>> positions_beside("margins.parquet").name
-    'margins.positions.parquet'
+    >>> [each.name for each in parquet_files("margins.parquet")]
+    ['margins.parquet', 'margins.positions.parquet', 'margins.owners.parquet']
     """
     target = Path(path)
-    return target.with_name(f"{target.stem}.positions{target.suffix}")
+    positions, owners = (
+        target.with_name(f"{target.stem}.{name}{target.suffix}") for name in ("positions", "owners")
+    )
+    return target, positions, owners
 
 
 def _header(report: MarginReport) -> dict[str, Any]:

@@ -152,7 +152,9 @@ class MarginReport:
     def what_if(self, account: str, trades: Mapping[str, float]) -> AccountMargin:
         """Figures of an account after trades, on the same scenarios.
 
-        Trades are at today's values, paid in the account's cash, so that its equity stays.
+        Trades are at today's values, paid in the account's cash. Its equity stays, but for the
+        haircut of a coin that it pays in. Of an account that is netted with others, these are its
+        own figures, without them.
 
         Parameters
         ----------
@@ -208,7 +210,9 @@ class MarginReport:
         return max_order(self, account, instrument, side=side, equity=equity, lot=lot)
 
     def status(self, account: str) -> AccountStatus:
-        """Whether an account covers its margins, and by how much.
+        """Whether an account covers its own margins, and by how much.
+
+        Of an owner who nets its accounts, `statuses(by="owner")` tells.
 
         Raises
         ------
@@ -217,15 +221,21 @@ class MarginReport:
         """
         return account_status(self, account)
 
-    def statuses(self) -> pd.DataFrame:
+    def statuses(self, by: str = "account") -> pd.DataFrame:
         """One row an account, the fields of `AccountStatus`.
+
+        Parameters
+        ----------
+        by : str
+            `account`, each on its own, or `owner`: who nets, has one margin for all of its
+            accounts.
 
         Raises
         ------
         DataError
-            For a report of a book without balances.
+            For another `by`, or a report of a book without balances.
         """
-        return account_statuses(self)
+        return account_statuses(self, by)
 
     def max_leverage(self, account: str) -> AccountLeverage:
         """Leverage of an account, and the most that its equity permits.
@@ -273,10 +283,10 @@ class MarginReport:
             write_atomically(Path(path), text.encode())
         return text
 
-    def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write accounts to PATH.parquet and positions to PATH.positions.parquet beside it.
+    def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write accounts to PATH.parquet, and PATH.positions.parquet, PATH.owners.parquet beside.
 
-        The audit trail is in both files' metadata, under `mcmargin`. Each is written whole.
+        The audit trail is in all files' metadata, under `mcmargin`. Each is written whole.
         """
         from mcmargin.reports.report_file import report_to_parquet
 

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
+from mcmargin.books.collateral import posted_values
 from mcmargin.checks import Progress
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
@@ -152,7 +153,9 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     if all(getattr(again, name).equals(getattr(report, name)) for name in frames):
         return Verification("equal", 0.0, ())
     same = again.figures["expected_shortfall"] == report.figures["expected_shortfall"]
-    if 2 * int(same.sum()) > len(same):
+    # Of those that risk something: without positions there is nothing to round.
+    risky = (again.figures["expected_shortfall"] != 0) | ~same
+    if 2 * int((same & risky).sum()) > int(risky.sum()):
         # Rounding would part most accounts: this machine computes as the report's did.
         whose = again.figures["account"][~same]
         named = f"of account {whose.iloc[0]!r}" if len(whose) else "beside expected shortfall"
@@ -193,11 +196,13 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
 
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:
-    """Gross exposure of each account, and the value of the collateral that moves with it."""
+    """Gross exposure of each account, and the value of its collateral, moving or not."""
+    assert report.session is not None
     moving = report.positions[report.positions["kind"] == "collateral"]
-    posted = moving["exposure"].abs().groupby(moving["account"]).sum()
-    own = report.figures["account"].map(posted).fillna(0.0).to_numpy(float)
-    return np.asarray(report.figures["gross_exposure"].to_numpy(float) + own)
+    held = moving["exposure"].abs().groupby(moving["account"]).sum()
+    own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
+    posted = posted_values(report.session.book, report.session.valuation.market)
+    return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
 
 
 def _apart(again: pd.DataFrame, report: pd.DataFrame, name: str) -> NDArray[np.float64]:

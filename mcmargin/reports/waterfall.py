@@ -27,12 +27,13 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.common_book import common_book
+from mcmargin.reports.gathering import CHARGES
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, simulate
 from mcmargin.valuing.settlement import horizons_needed
@@ -133,8 +134,24 @@ class _World:
         """Equal for equal worlds."""
         parts = (self.book, self.model, self.market, self.policy)
         followed = self.previous
-        last = () if followed is None else (followed.as_of, *followed.fingerprints.values())
+        last = () if followed is None else (followed.as_of, _charges(followed))
         return *(part.fingerprint() for part in parts), last
+
+
+def _charges(report: MarginReport) -> str:
+    """Digest of what a buffer and a speed limit go by."""
+    frames = (report.figures, "account"), (report.owners, "owner")
+    return fingerprint(
+        *(
+            part
+            for frame, key in frames
+            for part in (
+                tuple(frame[key]),
+                tuple(frame["currency"]),
+                *(frame[name].to_numpy(float) for name in CHARGES),
+            )
+        )
+    )
 
 
 def _world(report: MarginReport, session: Session) -> _World:
@@ -212,7 +229,7 @@ def _margins(
             memory_limit=valuation.memory_limit,
             threads=valuation.threads,
         )
-    except DataError as error:
+    except (DataError, PolicyError) as error:
         raise DataError(f"attribute: the step of {part} cannot be margined: {error}") from None
     return report.figures.set_index("account")["unrounded"]
 

@@ -6,16 +6,18 @@ nothing is simulated again, and instruments that the book holds are not valued a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.optimize import minimize_scalar
 
 from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
+from mcmargin.books.collateral import Held, balance_of, collateral_mode
 from mcmargin.books.units import units_of
 from mcmargin.engines.arrays import to_host
 from mcmargin.errors import DataError
@@ -45,7 +47,17 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
             raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
     row = _row(session.book, account)
     after = _after(report, session, row, trades)
-    return account_margin(after, _required(report, after), report.figures.iloc[row].to_dict())
+    before, haircut = report.figures.iloc[row].to_dict(), _own_haircut(report, row)
+    return account_margin(after, _required(report, after), before, haircut)
+
+
+def _own_haircut(report: MarginReport, row: int) -> float:
+    """Haircut of the cash that an account pays in: none but where that is a coin."""
+    code = report.figures["currency"].iat[row]
+    for each in report.haircuts.to_dict("records"):
+        if each["asset"] == each["currency"] == code and not each["debit"]:
+            return float(each["haircut"])
+    return 0.0
 
 
 def _required(report: MarginReport, session: Session) -> Requirement:
@@ -84,8 +96,8 @@ def max_order(
     stress weights add up to more than 1, the interval may not be one: the end that is found is
     then one beyond which the margin is above the bound.
     """
-    if equity is None:
-        equity = own_equity(report, account)
+    own = equity is None
+    equity = own_equity(report, account) if equity is None else equity
     if side not in ("buy", "sell"):
         raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
     if not np.isfinite(equity) or (lot is not None and not lot > 0):
@@ -94,8 +106,8 @@ def max_order(
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
     def margin(size: float) -> float:
-        after = _after(report, session, row, {instrument: sign * size})
-        return float(_required(report, after).columns["margin"][0])
+        needed, freed = _asked(report, session, row, {instrument: sign * size})
+        return needed - freed if own else needed
 
     bound = max(equity, margin(0.0))
     # Rounding alone may lift a margin above a bound that it started at.
@@ -114,7 +126,8 @@ def max_order(
         middle = 0.5 * (low + high)
         low, high = (middle, high) if margin(middle) <= bound else (low, middle)
     if lot is None:
-        return low
+        # What rounding alone permits is no order.
+        return low if low > SMALLEST_STEP else 0.0
     whole = lot * round(high / lot)
     return float(whole if margin(whole) <= bound else max(0.0, whole - lot))
 
@@ -130,24 +143,46 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
         raise DataError(f"account {account!r} has no positions, and so no leverage that could grow")
     names = [session.book.instruments[column].name for column in held.indices]
 
-    def permitted(factor: float) -> bool:
+    def margin(factor: float) -> float:
         trades = dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True))
-        after = _after(report, session, row, trades)
-        return float(_required(report, after).columns["margin"][0]) <= equity
+        needed, freed = _asked(report, session, row, trades)
+        return needed - freed
+
+    def permitted(factor: float) -> bool:
+        return margin(factor) <= equity
 
     low, high = 0.0, 1.0
     if figures["margin"] <= equity:
-        low, high = 1.0, 2.0
+        low = 1.0
+    elif not permitted(0.0):
+        # Collateral may lose more than no position at all permits, and positions hedge it.
+        low = _least(margin)
+    if low > 0.0 and permitted(low):
+        high = 2.0 * low
         while high < MOST_LEVERAGE and permitted(high):
             low, high = high, 2.0 * high
-    elif not permitted(0.0):
-        high = 0.0
+    elif low > 0.0:
+        low = high = 0.0
     while high - low > SMALLEST_STEP * high and high < MOST_LEVERAGE:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if permitted(middle) else (low, middle)
     factor = low if high < MOST_LEVERAGE else float("inf")
     now, most = (gross / equity, gross / equity * factor) if equity > 0 else (float("inf"), 0.0)
     return AccountLeverage(account, str(figures["currency"]), gross, equity, now, most)
+
+
+def _least(margin: Callable[[float], float]) -> float:
+    """Factor above 0 at which a convex margin is least."""
+    high = 1.0
+    while high < MOST_LEVERAGE and margin(2.0 * high) < margin(high):
+        high *= 2.0
+    found: Any = minimize_scalar(
+        margin,
+        bounds=(0.0, 2.0 * high),
+        method="bounded",
+        options={"xatol": SMALLEST_STEP * high},
+    )
+    return float(found.x)
 
 
 def _session(report: MarginReport) -> Session:
@@ -169,10 +204,14 @@ def _after(
     report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
 ) -> Session:
     """One account's book after trades, and how to value its instruments."""
-    book, valuation, posted = session.book, session.valuation, session.held.of(row)
+    book, valuation = session.book, session.valuation
+    unknown = [name for name in trades if name not in book.known]
+    if unknown:
+        raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
     account: Account = replace(book.accounts[row], netting="gross")
+    posted = _posted(report, session, row, trades)
     names = [item.name for item in book.instruments]
-    if all(name in names for name in trades):
+    if posted.items == session.held.items and all(name in names for name in trades):
         bought = np.zeros(len(names))
         for name, size in trades.items():
             bought[names.index(name)] += size
@@ -180,10 +219,7 @@ def _after(
         orders = book.buys[[row]], book.sells[[row]]
         after = Book((account,), book.instruments, held, *orders, book.known)
         return replace(session, book=after, held=posted)
-    unknown = [name for name in trades if name not in book.known]
-    if unknown:
-        raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
-    # An instrument that nobody holds: value it, and what this account touches, on the way.
+    # An instrument, or a coin, that nobody holds: value it, and what this account touches.
     touched = abs(book.quantities[[row]]) + abs(book.buys[[row]]) + abs(book.sells[[row]])
     chosen = sorted({*trades, *(names[column] for column in touched.indices)})
     items: tuple[Instrument, ...] = tuple(book.known[name] for name in chosen)
@@ -200,6 +236,36 @@ def _after(
     everything = (*items, *posted.items)
     run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
     return replace(session, book=small, held=posted, run=run)
+
+
+def _posted(report: MarginReport, session: Session, row: int, trades: Mapping[str, float]) -> Held:
+    """Collateral of an account after trades: a coin that it pays in moves, and is paid away."""
+    market, posted = session.valuation.market, session.held.of(row)
+    code = session.book.accounts[row].currency
+    given = session.book.balances is not None
+    if code not in market.coins or not given or collateral_mode(report.policy) != "joint":
+        return posted
+    return posted.plus(balance_of(code, market), -_cost(session, row, trades))
+
+
+def _cost(session: Session, row: int, trades: Mapping[str, float]) -> float:
+    """Today's value of what is bought, in the account's currency."""
+    market, known = session.valuation.market, session.book.known
+    worth = sum(
+        size * known[name].value(market) * market.worth(known[name].currency)
+        for name, size in trades.items()
+    )
+    return worth / market.worth(session.book.accounts[row].currency)
+
+
+def _asked(
+    report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
+) -> tuple[float, float]:
+    """Margin after trades, and what they add to equity: haircuts of coins that are paid away."""
+    after = _after(report, session, row, trades)
+    haircut = _own_haircut(report, row)
+    freed = haircut * _cost(session, row, trades) if haircut else 0.0
+    return float(_required(report, after).columns["margin"][0]), freed
 
 
 def _matrix(line: Any) -> sparse.csr_array:

@@ -74,8 +74,11 @@ def underlying_shortfalls(context: UnitContext) -> sparse.csr_array:
         Underlyings in the order of their names, and zeros kept where a unit has positions.
     """
     units, valuation = context.units, context.valuation
-    names = sorted({item.underlying for item in valuation.instruments})
-    group = np.array([names.index(item.underlying) for item in valuation.instruments], np.int64)
+    # A currency whose rate is an asset of the model is that asset.
+    same = valuation.market.fx_asset
+    factors = [same.get(item.underlying, item.underlying) for item in valuation.instruments]
+    names = sorted(set(factors))
+    group = np.array([names.index(factor) for factor in factors], np.int64)
     held = units.quantities
     unit = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
     # A part is a unit's positions in one underlying; parts are in the order of the result.

@@ -268,7 +268,7 @@ def _owners(
         {
             "owner": names,
             "currency": currencies,
-            "rate": [market.price(code) for code in currencies],
+            "rate": [market.worth(code) for code in currencies],
             "scenario": table.worst_names(),
             "loss": table.worst,
         }

@@ -169,7 +169,7 @@ def all_losses(
         if code == market.currency:
             continue
         held = np.array([each == code for each in currencies])
-        rate = market.price(code)
+        rate = market.worth(code)
         start = (quantities[held] @ valuation.units.value)[:, None]
         for own, place in zip(values.sets, values.places, strict=True):
             part = gains[held, place]

@@ -124,7 +124,7 @@ def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
     units = np.array([_relative(item, market) for item in book.instruments]).reshape(-1, 4)
     held = sparse.coo_array(book.quantities)
     rows, columns = held.coords
-    rates = np.array([market.price(account.currency) for account in book.accounts])
+    rates = np.array([market.worth(account.currency) for account in book.accounts])
     positions = pd.DataFrame(
         held.data[:, None] * units[columns] / rates[rows, None], columns=list(GREEKS)
     )
@@ -147,6 +147,6 @@ def _relative(instrument: Instrument, market: Market) -> list[float]:
     """Greeks of one unit by relative moves of the spot price, in the market's currency."""
     greeks = greeks_of(instrument, market)
     spot = market.price(instrument.underlying, instrument.currency)
-    rate = market.price(instrument.currency)
+    rate = market.worth(instrument.currency)
     own = (greeks["delta"] * spot, greeks["gamma"] * spot**2, greeks["vega"], greeks["theta"])
     return [rate * greek for greek in own]

@@ -199,7 +199,6 @@ class ScenarioMarket:
 
     def _currency(self, code: str) -> Any:
         market = self.market
-        start = market.price(code)
         if code == market.currency:
             return 1.0
         ratio: Any = 1.0
@@ -210,7 +209,11 @@ class ScenarioMarket:
             volatility = float(market.fx_volatility[code])
             walk = self.walk(f"fx {code}")
             ratio = self._block.xp.exp(volatility * walk - 0.5 * volatility**2 * self.years)
-        return start * ratio * self._peg(code)
+        value = market.worth(code) * ratio * self._peg(code)
+        quoted = market.quoted.get(code, market.currency)
+        if quoted != market.currency:
+            value = value * self.currency(quoted) / market.worth(quoted)
+        return value
 
     def _ratio(self, underlying: str, years: float) -> Any:
         scenarios, xp = self._block.scenarios, self._block.xp

@@ -83,8 +83,13 @@ class ShockedMarket:
 
     def currency(self, code: str) -> Moves:
         """Value of one unit of a currency, in the market's; float64 [count]."""
-        asset = code if code in self.prices else self.market.fx_asset.get(code, code)
-        return self.market.price(code) * (1.0 + self._move(asset, code))
+        market = self.market
+        asset = code if code in self.prices else market.fx_asset.get(code, code)
+        value = market.worth(code) * (1.0 + self._move(asset, code))
+        quoted = market.quoted.get(code, market.currency)
+        if quoted != market.currency:
+            value = value * self.currency(quoted) / market.worth(quoted)
+        return value
 
     @cached_property
     def moved(self) -> frozenset[str]:

@@ -69,7 +69,7 @@ class Valuation:
     @cached_property
     def units(self) -> UnitValues:
         """Values today; see `UnitValues`."""
-        rates = [self.market.price(item.currency) for item in self.instruments]
+        rates = [self.market.worth(item.currency) for item in self.instruments]
         rows = [
             (item.value(self.market), item.notional(self.market), item.exposure(self.market))
             for item in self.instruments
@@ -132,7 +132,7 @@ def value_change(item: Instrument, paths: ScenarioMarket | ShockedMarket) -> Any
         return gain
     # What is owned moves with its currency too: (v + gain) c' - v c.
     start = item.value(market)
-    return (start + gain) * paths.currency(item.currency) - start * market.price(item.currency)
+    return (start + gain) * paths.currency(item.currency) - start * market.worth(item.currency)
 
 
 def default_memory_limit() -> int:

@@ -1,0 +1,84 @@
+"""Unrealised profit and loss: what positions have gained since their entry prices, and in what.
+
+In: a book with entry prices, and a market. Out: amounts by account and asset. A linear contract
+has gained an amount of its currency; an inverse one an amount of coin, which moves as the coin does
+until it is settled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.books.book import Book
+from mcmargin.markets.market import Market
+from mcmargin.valuing.instruments import Future, Perpetual
+
+
+@dataclass(frozen=True, eq=False)
+class Unrealised:
+    """Amounts gained since entry, one a position that has an entry price.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (positions,), int64
+        Places of the accounts in the book.
+    assets : tuple of str
+        Currencies and coins, sorted.
+    asset : ndarray of shape (positions,), int64
+        Place of each amount's asset in `assets`.
+    amounts : ndarray of shape (positions,), float64
+    """
+
+    rows: NDArray[np.int64]
+    assets: tuple[str, ...]
+    asset: NDArray[np.int64]
+    amounts: NDArray[np.float64]
+
+    def by_account(self, accounts: int, market: Market) -> NDArray[np.float64]:
+        """Sums in the market's currency; float64 [accounts]."""
+        prices = np.array([market.worth(name) for name in self.assets], float)
+        return np.bincount(self.rows, self.amounts * prices[self.asset], accounts).astype(float)
+
+
+def unrealised_of(book: Book, market: Market) -> Unrealised:
+    """Gains of perpetuals and futures since their entry prices.
+
+    A linear contract of size c gains c (P - entry) of its currency, an inverse one
+    c (1/entry - 1/P) coins.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = {"account": ["x"], "instrument": ["P"], "quantity": [2.0], "entry_price": [80.0]}
+    >>> inverse = Perpetual("P", "btc", inverse=True, contract_size=1000.0)
+    >>> book = Book.from_frame(pd.DataFrame(rows), instruments=[inverse])
+    >>> market = Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 100.0})
+    >>> gained = unrealised_of(book, market)
+    >>> gained.assets, gained.amounts.tolist(), gained.by_account(1, market).tolist()
+    (('btc',), [5.0], [500.0])
+    """
+    contracts = [isinstance(item, (Perpetual, Future)) for item in book.instruments]
+    if book.entry_prices is None or not any(contracts):
+        nothing = np.zeros(0, np.int64)
+        return Unrealised(nothing, (), nothing, np.zeros(0))
+    paid, size, price = [], np.zeros(len(contracts)), np.ones(len(contracts))
+    inverse = np.zeros(len(contracts), bool)
+    for at, item in enumerate(book.instruments):
+        if isinstance(item, (Perpetual, Future)):
+            size[at], price[at], inverse[at] = item.contract_size, item.price(market), item.inverse
+            paid.append(item.underlying if item.inverse else item.currency)
+        else:
+            paid.append("")
+    assets = tuple(sorted({name for name in paid if name}))
+    place = np.array([assets.index(name) if name else -1 for name in paid], np.int64)
+    columns, entry = book.quantities.indices, book.entry_prices
+    known = np.isfinite(entry) & (place[columns] >= 0)
+    column, entry = columns[known], entry[known]
+    moved = price[column] - entry
+    moved = np.where(inverse[column], moved / (entry * price[column]), moved)
+    rows = np.repeat(np.arange(len(book.accounts)), np.diff(book.quantities.indptr))[known]
+    amounts = book.quantities.data[known] * size[column] * moved
+    return Unrealised(rows, assets, place[column], amounts)
