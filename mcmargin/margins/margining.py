@@ -228,6 +228,8 @@ def _check_held(
 
 
 def _check_currency(code: str, where: str, scenarios: Scenarios, market: Market) -> None:
+    if code in market.coins and code in scenarios.assets:
+        return
     if code not in (market.currency, *market.fx):
         way = "name it in coins" if code in market.spot else "give it in fx"
         raise DataError(
