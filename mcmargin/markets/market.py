@@ -228,7 +228,7 @@ class Market:
             raise DataError(f"the market has no price of {name!r}; give it in spot or fx")
         if currency is None or currency == quoted:
             return price
-        return price * self.price(quoted) / self.price(currency)
+        return price * self.worth(quoted) / self.worth(currency)
 
     def worth(self, currency: str) -> float:
         """Value of one unit of a currency or coin in the market's currency; errors as `price`.
