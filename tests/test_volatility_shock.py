@@ -204,3 +204,18 @@ def test_a_part_of_a_bar_counts_in_proportion():
     outlook = variance_outlook(volatility, 0, law, 1e-4, bars=10)
     two, three = (m * outlook.average(np.full(1, 3e-4), m) for m in (2.0, 3.0))
     np.testing.assert_allclose(2.5 * outlook.average(np.full(1, 3e-4), 2.5), (two + three) / 2)
+
+
+@pytest.mark.parametrize("kind", ["egarch", "garch"])
+def test_a_cap_next_to_one_and_one_beyond_all(kind):
+    """Held at the sample's variance it stays there; a cap of 1e100 is none, and is as quick."""
+    columns = {"garch": [2e-6, 0.08, 0.0, 0.90], "egarch": [-0.4, 0.1, -0.05, 0.96]}[kind]
+    law = volatility_of((kind,), np.array([columns]), np.full(1, 1e-4))
+    innovations = Innovations("normal", np.empty(0))
+    held = variance_outlook(law, 0, innovations, 1e-4, bars=8, cap=float(np.nextafter(1, 2)))
+    if kind == "egarch":
+        assert held.average(1e-4, 8.0) == pytest.approx(1e-4, rel=1e-4)
+    else:
+        assert held.average(1e-4, 8.0) < 1e-4
+        free = variance_outlook(law, 0, innovations, 1e-4, bars=8, cap=1e100)
+        assert free.chain is None

@@ -126,6 +126,9 @@ def variance_chain(
     (7.7, 3.7)
     """
     low, high = np.log(reach[0]), np.log(reach[1])
+    # A cap next to 1 would leave no room for nodes.
+    room = max(0.0, 8 * SPACING - (high - low)) / 2
+    low, high = low - room, high + room
     log_grid, spacing = np.linspace(
         low, high, max(8, int(np.ceil((high - low) / SPACING)) + 1), retstep=True
     )
