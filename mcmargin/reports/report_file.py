@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import check_destination, write_atomically
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
@@ -109,6 +109,9 @@ def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tup
     from pyarrow import parquet
 
     target, beside = Path(path), positions_beside(path)
+    # Before either is written: one alone would be taken for the whole.
+    for place in (target, beside):
+        check_destination(place)
     header = json.dumps(_header(report), sort_keys=True, allow_nan=False).encode()
     for place, frame in ((target, report.figures), (beside, report.positions)):
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)

@@ -274,9 +274,24 @@ class MarginReport:
         return text
 
     def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write accounts to PATH.parquet and positions to PATH.positions.parquet beside it.
+        """Write accounts to a file, and positions beside it.
 
         The audit trail is in both files' metadata, under `mcmargin`. Each is written whole.
+
+        Parameters
+        ----------
+        path : path
+            Of the accounts, such as margins.parquet; positions go to margins.positions.parquet.
+
+        Returns
+        -------
+        tuple of Path
+            Of accounts and of positions.
+
+        Raises
+        ------
+        DataError
+            If either cannot be written.
         """
         from mcmargin.reports.report_file import report_to_parquet
 
