@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 import mcmargin as mm
+from benchmarks.size import size
 from tests.models import make_model
 
-UNDERLYINGS = 50
-PATHS = 10_000
+UNDERLYINGS = size(50, 4)
+PATHS = size(10_000, 2048)
 AS_OF = np.datetime64("2020-01-01", "ns")
 
 

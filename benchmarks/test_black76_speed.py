@@ -14,11 +14,16 @@ import pytest
 from scipy.special import ndtr
 
 from benchmarks.peers import available
+from benchmarks.size import size
 from mcmargin.valuing.black import black76, black76_values
 from mcmargin.valuing.implied import implied_volatility
 
 STRIKE, TIME = 100.0, 0.25
-COUNTS = {"float32": 1_000_000, "float64": 1_000_000, "implied": 100_000}
+COUNTS = {
+    "float32": size(1_000_000, 1000),
+    "float64": size(1_000_000, 1000),
+    "implied": size(100_000, 1000),
+}
 
 
 def ours(forward, volatility):

@@ -23,9 +23,12 @@ from benchmarks.books import (
     positions_of,
     scenarios_of,
 )
-from benchmarks.test_simulation_speed import grown
+from benchmarks.memory import peak, reset_peak
+from benchmarks.size import size
 from mcmargin.margins import figures
 from mcmargin.policies.policy_parts import Collateral
+
+ACCOUNTS, INSTRUMENTS = size(100_000, 400), size(2000, 40)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +36,9 @@ def scenarios():
     return scenarios_of()
 
 
-@pytest.mark.parametrize("accounts", [100_000, 10_000])
+@pytest.mark.parametrize("accounts", [ACCOUNTS, ACCOUNTS // 10])
 def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
-    items = instruments_of(2000)
+    items = instruments_of(INSTRUMENTS)
     positions = positions_of(accounts, items)
     tails = []
 
@@ -55,17 +58,18 @@ def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
 
     benchmark.group = f"B1, {accounts:,} accounts"
     benchmark.extra_info["who"] = "mcmargin"
+    reset_peak()
     report = benchmark.pedantic(run, rounds=2 if accounts > 50_000 else 4)
     benchmark.extra_info["tails, s of two threads"] = round(sum(tails), 2)
-    benchmark.extra_info["peak MB of the process"] = round(grown())
+    benchmark.extra_info["peak MB of the process"] = round(peak())
     assert len(report.figures) == accounts
 
 
 @pytest.mark.parametrize("balances", ["none", "dollars", "two coins", "two coins, haircuts"])
 def test_all_accounts_with_balances(benchmark, scenarios, balances):
     """20,000 accounts; each coin moves with the positions, or takes a haircut."""
-    items = instruments_of(2000)
-    positions = positions_of(20_000, items)
+    items = instruments_of(INSTRUMENTS)
+    positions = positions_of(ACCOUNTS // 5, items)
     posted = None
     if balances != "none":
         posted = balances_of(positions, 0 if balances == "dollars" else 2)
@@ -75,8 +79,8 @@ def test_all_accounts_with_balances(benchmark, scenarios, balances):
         book = mm.Book.from_frame(positions, instruments=items, balances=posted)
         return mm.margin(book, scenarios, market_of(), mm.MarginPolicy(collateral=part), threads=2)
 
-    benchmark.group = "B1 with balances, 20,000 accounts"
-    benchmark.extra_info["who"] = f"mcmargin, {balances}"
+    benchmark.group = f"B1 with balances, {ACCOUNTS // 5:,} accounts"
+    benchmark.extra_info["who"] = "mcmargin" if posted is None else f"mcmargin, {balances}"
     report = benchmark.pedantic(run, rounds=3)
     assert report.figures["equity"].notna().all() == (posted is not None)
 
@@ -99,8 +103,8 @@ def plain_account(items, quantities, moves, ratios):
 
 def test_a_loop_over_accounts(benchmark, scenarios):
     """500 accounts, scaled to 100,000."""
-    items = {item.name: item for item in instruments_of(2000)}
-    rows = positions_of(500, list(items.values())).groupby("account")
+    items = {item.name: item for item in instruments_of(INSTRUMENTS)}
+    rows = positions_of(ACCOUNTS // 200, list(items.values())).groupby("account")
     moves = scenarios.returns[0].astype(float)
     ratios = np.sqrt(scenarios.next_variance[0].astype(float) / 4e-4)
 
@@ -108,7 +112,7 @@ def test_a_loop_over_accounts(benchmark, scenarios):
         for _, held in rows:
             plain_account([items[n] for n in held["instrument"]], held["quantity"], moves, ratios)
 
-    benchmark.group = "B1, 100,000 accounts"
+    benchmark.group = f"B1, {ACCOUNTS:,} accounts"
     benchmark.extra_info.update(who="numpy, account by account", scaled_by=200)
     benchmark.pedantic(run, rounds=2)
 
@@ -121,7 +125,7 @@ def test_a_loop_over_quantlib(benchmark, scenarios):
     def run():
         return [quantlib.blackFormula(1, 100.0, forward, 0.1, 1.0) for forward in forwards]
 
-    benchmark.group = "B1, 100,000 accounts"
+    benchmark.group = f"B1, {ACCOUNTS:,} accounts"
     benchmark.extra_info.update(who="QuantLib, option values alone", scaled_by=1000)
     benchmark.pedantic(run, rounds=5)
 

@@ -17,13 +17,15 @@ import pytest
 from arch.univariate.base import ARCHModel
 from joblib.externals.loky import get_reusable_executor
 
+from benchmarks.size import size
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.fitting import arch_model_of
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
-ASSETS, DAYS, PATHS = 200, 2000, 10
+ASSETS, DAYS, PATHS = size(200, 2), size(2000, 500), size(10, 2)
+ROUNDS = size(3, 1)
 CHOICE = {"volatility": "gjr", "innovations": "t", "dependence": "t"}
 
 
@@ -45,7 +47,9 @@ def closes():
 @pytest.fixture(scope="module")
 def earlier(closes):
     """The model of the day before, which a warm start begins at."""
-    return calibrate(PriceHistory.from_frame(closes.to_frame().iloc[:-1]), **CHOICE)
+    return calibrate(
+        PriceHistory.from_frame(closes.to_frame().iloc[:-1]), **CHOICE, jobs=size(2, 1)
+    )
 
 
 def end_workers():
@@ -64,7 +68,9 @@ def processor_seconds():
 def run(benchmark, function, *arguments, setup=None, **options):
     """Three rounds, with the seconds an asset and the cores busy in `extra_info`."""
     before = processor_seconds()
-    result = benchmark.pedantic(function, args=arguments, kwargs=options, rounds=3, setup=setup)
+    result = benchmark.pedantic(
+        function, args=arguments, kwargs=options, rounds=ROUNDS, setup=setup
+    )
     busy = (processor_seconds() - before) / benchmark.stats.stats.total
     benchmark.extra_info["seconds an asset"] = round(benchmark.stats.stats.median / ASSETS, 5)
     benchmark.extra_info["cores busy"] = round(busy, 2)
@@ -101,7 +107,7 @@ def test_arch(benchmark, closes):
     run(benchmark, arch_fits, joint_returns(closes).returns)
 
 
-@pytest.mark.parametrize("count", [20, 200])
+@pytest.mark.parametrize("count", [ASSETS // 10 or 1, ASSETS])
 @pytest.mark.parametrize("start", ["cold", "warm"])
 def test_share_outside_archs_fit(benchmark, closes, earlier, start, count, monkeypatch):
     benchmark.group = f"{count} assets x 2,000 days, {start}, jobs=1, arch's fit timed within"
@@ -118,7 +124,7 @@ def test_share_outside_archs_fit(benchmark, closes, earlier, start, count, monke
     monkeypatch.setattr(ARCHModel, "fit", timed)
     few = PriceHistory.from_frame(closes.to_frame().iloc[:, :count])
     options = CHOICE | {"jobs": 1, "warm_start": earlier if start == "warm" else None}
-    benchmark.pedantic(calibrate, args=(few,), kwargs=options, rounds=3)
+    benchmark.pedantic(calibrate, args=(few,), kwargs=options, rounds=ROUNDS)
     share = 1 - sum(inside) / benchmark.stats.stats.total
     benchmark.extra_info["seconds an asset"] = round(benchmark.stats.stats.median / count, 5)
     benchmark.extra_info["share outside arch's fit"] = round(share, 3)

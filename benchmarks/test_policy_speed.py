@@ -11,7 +11,8 @@ import pytest
 
 import mcmargin as mm
 from benchmarks.books import PATHS, UNDERLYINGS, instruments_of, market_of, positions_of
-from benchmarks.test_simulation_speed import grown
+from benchmarks.memory import peak, reset_peak
+from benchmarks.size import size
 from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.policies.policy_parts import (
     Concentration,
@@ -27,6 +28,8 @@ from mcmargin.policies.policy_parts import (
 from tests.models import make_model, with_history
 
 BARS = 1500
+ACCOUNTS, INSTRUMENTS = size(100_000, 400), size(2000, 40)
+POSITIONS = size(200, 20)
 POLICY = mm.MarginPolicy(
     short_option_minimum=0.01,
     maintenance=Maintenance(level=0.975),
@@ -63,23 +66,24 @@ def market_with_volumes(items, level=1.0):
 
 @pytest.mark.parametrize("policy", [POLICY, None], ids=["full", "base"])
 def test_all_accounts(benchmark, scenarios, policy):
-    items = instruments_of(2000)
-    positions, market = positions_of(100_000, items), market_with_volumes(items)
+    items = instruments_of(INSTRUMENTS)
+    positions, market = positions_of(ACCOUNTS, items), market_with_volumes(items)
 
     def run():
         book = mm.Book.from_frame(positions, instruments=items)
         return mm.margin(book, scenarios, market, policy, threads=2)
 
-    benchmark.group = "P1, all components of 100,000 accounts"
+    benchmark.group = f"P1, all components of {ACCOUNTS:,} accounts"
     benchmark.extra_info["who"] = "mcmargin" if policy else "mcmargin, base alone"
+    reset_peak()
     report = benchmark.pedantic(run, rounds=2)
-    benchmark.extra_info["peak MB of the process"] = round(grown())
-    assert len(report.figures) == 100_000
+    benchmark.extra_info["peak MB of the process"] = round(peak())
+    assert len(report.figures) == ACCOUNTS
 
 
-@pytest.fixture(params=[10, 200])
+@pytest.fixture(params=[10, POSITIONS])
 def one_account(request):
-    items = instruments_of(200)[:: 200 // request.param]
+    items = instruments_of(POSITIONS)[:: POSITIONS // request.param]
     rng = np.random.default_rng(6)
     rows = positions_of(1, items).iloc[:0]
     for item in items:

@@ -1,24 +1,25 @@
 """Simulation beside what others would write; see peers.py.
 
 W1: 20 assets x 10 bars x 100,000 paths, GARCH, normal, Gaussian. W2: 100 x 10 x 100,000, GJR, t
-innovations, t dependence. W3: 500 x 2 x 20,000 as W1. Two threads each.
+innovations, t dependence. W3: 500 x 2 x 20,000 as W1. Two threads each. Peak memory is that of
+one call, in a process of its own.
 """
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.peers import PEERS, available
+from benchmarks.size import SMALL, size
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
 THREADS = 2
 WORKLOADS = {
-    "W1": ("garch", "normal", "gaussian", 20, 10, 100_000),
-    "W2": ("gjr", "t", "t", 100, 10, 100_000),
-    "W3": ("garch", "normal", "gaussian", 500, 2, 20_000),
+    "W1": ("garch", "normal", "gaussian", 20, 10, size(100_000, 2048)),
+    "W2": ("gjr", "t", "t", size(100, 5), size(10, 2), size(100_000, 2048)),
+    "W3": ("garch", "normal", "gaussian", size(500, 70), 2, size(20_000, 2048)),
 }
 
 
@@ -45,7 +46,8 @@ def test_simulation(benchmark, name, peer):
     model, horizon, paths = workload(name)
     benchmark.group = name
     benchmark.extra_info["who"] = peer
-    benchmark.extra_info["peak MB"] = peak_megabytes(name, peer)
+    if not SMALL:
+        benchmark.extra_info["peak MB"] = peak_megabytes(name, peer)
     returns, variance = benchmark.pedantic(
         RUNS[peer],
         args=(model, horizon, paths, THREADS),
@@ -56,23 +58,13 @@ def test_simulation(benchmark, name, peer):
 
 
 def peak_megabytes(name, peer):
-    """Peak memory of a process that does this alone, over that of one that only prepares."""
-    return round(_peak(name, peer, run=True) - _peak(name, peer, run=False))
-
-
-def _peak(name, peer, *, run):
+    """What a call adds at most to a process of its own, warmed up; outputs included."""
     code = (
-        "from benchmarks.test_simulation_speed import RUNS, THREADS, grown, workload\n"
+        "from benchmarks.memory import growth\n"
+        "from benchmarks.test_simulation_speed import RUNS, THREADS, workload\n"
         f"model, horizon, paths = workload({name!r})\n"
         f"RUNS[{peer!r}](model, 1, 2048, THREADS)\n"
-        + (f"RUNS[{peer!r}](model, horizon, paths, THREADS)\n" if run else "")
-        + "print(grown())"
+        f"print(growth(RUNS[{peer!r}], model, horizon, paths, THREADS)[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-def grown():
-    """Peak resident memory of this process, MB; getrusage's would include its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return round(float(done.stdout.split()[-1]))

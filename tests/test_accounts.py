@@ -204,6 +204,25 @@ def enumerated(scenarios, positions, orders):
     return worst
 
 
+@pytest.mark.parametrize("code", ["a0", "EUR"])
+def test_the_worst_fills_of_an_account_in_another_currency(scenarios, code):
+    """By the margins themselves with and without the orders, in a coin and in a currency."""
+    market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"}, coins=("a0",))
+    accounts = [mm.Account("x", code)]
+    positions, orders = [("x", "P", 4.0)], [("x", "S", 2.0), ("x", "S", -5.0), ("x", "C", -3.0)]
+    found = mm.margin(
+        book_of(positions, orders=frame(orders), accounts=accounts), scenarios, market
+    ).accounts[0]
+    filled = []
+    for size, options in product((0.0, 2.0, -5.0, -3.0), (0.0, -3.0)):
+        rows = [*positions, ("x", "S", size), ("x", "C", options)]
+        held = [row for row in rows if row[2]]
+        report = mm.margin(book_of(held, accounts=accounts), scenarios, market)
+        filled.append(report.accounts[0].expected_shortfall)
+    assert found.open_orders > 0
+    assert found.expected_shortfall + found.open_orders == pytest.approx(max(filled), rel=1e-11)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_worst_fills_of_open_orders(scenarios, seed):
     rng = np.random.default_rng(seed)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import QuantLib as ql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcmargin.engines.chunks import CHUNK_BYTES
 from mcmargin.errors import DataError, McMarginError
-from mcmargin.valuing.black import black76, black76_greeks, black76_values
+from mcmargin.valuing.black import black76, black76_greeks, black76_point, black76_values
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 
@@ -173,3 +174,16 @@ def test_bad_inputs(inputs, message):
         with pytest.raises(DataError, match=message):
             function(*inputs)
     assert issubclass(DataError, McMarginError)
+
+
+@pytest.mark.parametrize("kind", ["call", "put"])
+@pytest.mark.parametrize("forward", [80.0, 100.0, 125.0])
+def test_one_option_without_volatility_or_time_is_worth_what_it_pays(kind, forward):
+    """And its delta is the limit of QuantLib's as volatility goes to 0: 1/2 at the money."""
+    sign = 1.0 if kind == "call" else -1.0
+    option = ql.Option.Call if kind == "call" else ql.Option.Put
+    limit = ql.BlackCalculator(ql.PlainVanillaPayoff(option, 100.0), forward, 1e-9)
+    for volatility, time in ((0.0, 1.0), (0.3, 0.0)):
+        value, delta = black76_point(forward, 100.0, volatility, time, sign)
+        assert value == max(sign * (forward - 100.0), 0.0)
+        assert delta == pytest.approx(limit.deltaForward(), abs=1e-8)

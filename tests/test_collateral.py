@@ -450,6 +450,18 @@ def test_haircuts_have_a_level_of_their_own(scenarios):
     )  # fmt: skip
 
 
+def test_dollars_alone_have_no_haircut(scenarios):
+    """Nothing that is posted moves: margins are those of an account that posts nothing."""
+    policy = mm.MarginPolicy(collateral=Collateral("haircut", level=0.975))
+    posted, bare = (
+        mm.margin(book_of([("x", "PERP", 1.0)], balances), scenarios, policy=policy)
+        for balances in ([("x", "USD", 500.0)], None)
+    )
+    assert posted.haircuts["haircut"].tolist() == [0.0]
+    assert posted.account("x").margin == bare.account("x").margin
+    assert (posted.account("x").equity, bare.account("x").equity) == (500.0, None)
+
+
 def test_a_haircut_takes_no_more_than_all():
     """A debit in a currency that quadruples in 5 % of the scenarios loses 300 % of its value: at
     most 100 % more is counted."""

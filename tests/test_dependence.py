@@ -6,7 +6,12 @@ import pytest
 from scipy import stats
 
 import mcmargin as mm
-from mcmargin.models.dependence import copula_scores, fit_dependence, make_dependence
+from mcmargin.models.dependence import (
+    copula_scores,
+    fit_dependence,
+    make_dependence,
+    score_correlation,
+)
 from mcmargin.models.scores import copula_correlation
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
@@ -202,3 +207,40 @@ def test_a_factor_model_and_a_half_life_survive_their_file(tmp_path):
         assert again.fingerprint() == model.fingerprint()
         assert again.dependence.half_life == model.dependence.half_life
         np.testing.assert_array_equal(again.dependence.diagonal, model.dependence.diagonal)
+
+
+def nearest_correlation(matrix, least):
+    """Higham (2002): projections in turn, by Dykstra, onto matrices of eigenvalues and diagonal."""
+    found, correction = matrix, np.zeros_like(matrix)
+    for _ in range(2000):
+        moved = found - correction
+        values, vectors = np.linalg.eigh(moved)
+        clipped = (vectors * np.maximum(values, least)) @ vectors.T
+        correction, found = clipped - moved, clipped.copy()
+        np.fill_diagonal(found, 1.0)
+    return found
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_correlation_of_no_matrix_is_moved_to_the_nearest():
+    """Four assets of two sources: of the copula's correlations, taken one by one, none is theirs.
+
+    To 1e-6, a hundred times the least eigenvalue that is asked for."""
+    rng = np.random.default_rng(1)
+    sources = rng.standard_t(3, (4000, 2))
+    x = np.column_stack([sources, sources.sum(axis=1), sources[:, 0] - sources[:, 1]])
+    law = fit_dependence(x, "t", half_life=2000.0, nu=2.5)
+    weights = 0.5 ** (np.arange(4000)[::-1] / 2000)
+    scores = stats.norm.ppf(stats.rankdata(x, axis=0) / 4001)
+    by_scores, _ = score_correlation(scores, weights / weights.sum())
+    one_by_one = copula_correlation(by_scores, 2.5)
+    assert np.linalg.eigvalsh(one_by_one)[0] < -0.005
+    expected = nearest_correlation(one_by_one, 1e-8)
+    np.testing.assert_allclose(law.correlation, expected, atol=1e-6)
+    assert np.linalg.eigvalsh(law.correlation)[0] > 0
+    np.testing.assert_allclose(np.diag(law.correlation), 1.0, atol=1e-12)
+
+
+def test_a_correlation_that_is_not_positive_definite_is_refused():
+    with pytest.raises(mm.CalibrationError, match="not positive definite"):
+        make_dependence("gaussian", np.array([[1.0, 1.1], [1.1, 1.0]]))

@@ -29,6 +29,22 @@ def margin_of(scenarios, rows, policy, **terms):
     return mm.margin(book, scenarios, market, policy)
 
 
+def test_what_the_model_does_not_have_has_no_impact(scenarios):
+    """A stablecoin that is sold for dollars: half of its spread, and no volatility of a day."""
+    policy = mm.MarginPolicy(liquidity=Liquidity(impact=1.0, participation=0.5, spread=0.01))
+    market = mm.Market(
+        as_of=AS_OF,
+        spot={"a0": 100.0, "a1": 50.0},
+        fx={"USDT": 0.8},
+        fx_volatility={"USDT": 0.01},
+        liquidity={"U": InstrumentLiquidity(daily_volume=1000.0, spread=0.002)},
+    )
+    rows = pd.DataFrame([("x", "U", 250.0)], columns=["account", "instrument", "quantity"])
+    book = mm.Book.from_frame(rows, instruments=[mm.Spot("U", "USDT")])
+    account = mm.margin(book, scenarios, market, policy).account("x")
+    assert account.liquidity == pytest.approx(0.5 * 0.002 * 250 * 0.8)
+
+
 def test_spread_and_square_root_impact_by_hand(scenarios):
     """250 units of 100: 25,000. Half of 0.2 % is 25. Daily volatility is sqrt(4e-4) = 2 %, a day's
     volume 1,000 units = 100,000, so that impact is 1.0 x 2 % x sqrt(0.25) x 25,000 = 250. At 50 %

@@ -132,6 +132,17 @@ def test_a_header_that_claims_more_than_it_holds(saved):
         mm.load_model(path)
 
 
+def test_a_file_that_unpacks_to_too_much(saved, monkeypatch):
+    model, path = saved
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    monkeypatch.setattr("mcmargin.models.model_file.LARGEST_MODEL_BYTES", size)
+    assert mm.load_model(path).fingerprint() == model.fingerprint()
+    monkeypatch.setattr("mcmargin.models.model_file.LARGEST_MODEL_BYTES", size - 1)
+    with pytest.raises(mm.ModelFileError, match=f"larger than {size - 1} bytes"):
+        mm.load_model(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a model", json.dumps({}).encode()])
 def test_other_files(tmp_path, content):
     path = tmp_path / "model.npz"

@@ -31,6 +31,7 @@ BAD = {
     "a currency's sign": ("date,a\n2021-01-01,$1\n", r"'\$1' is not a number; leave a missing"),
     "date of a country": ("date,a\n04/01/2021,1\n", "write 2016-12-19"),
     "binary": ("date,a\n\0\1\n", "binary"),
+    "quote never closed": ('date,a\n2021-01-01,"1\n2021-01-02,2\n', "not a CSV file"),
     "repeated asset": ("date,a,a\n2021-01-01,1,2\n2021-01-02,2,3\n", "'a' stands in more than"),
     "no row": ("date,a\n", "no rows of prices"),
     "one column": ("date\n2021-01-01\n", "one column"),

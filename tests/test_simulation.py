@@ -51,6 +51,7 @@ def test_precisions_draw_apart_but_agree_in_law():
     "options",
     [
         {"paths": 0},
+        {"paths": 2**32 * 2048 + 1},
         {"horizon": 0},
         {"horizon": None, "horizons": (2, 1)},
         {"horizon": None, "horizons": ()},

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from arch.data import nasdaq, sp500
 from arch.univariate import EWMAVariance, ZeroMean
+from arch.univariate.base import ARCHModel
 from scipy import integrate, stats
 
 import mcmargin as mm
 from mcmargin.margins.tail import expected_shortfall
+from mcmargin.models import innovations
 from mcmargin.models.fitting import LEAST_SHAPE, RESIDUAL_STD, arch_model_of, fit_asset
 from mcmargin.models.innovations import Innovations, empirical_innovations
 from mcmargin.models.volatility import VARIANCE_FLOOR
@@ -313,3 +315,93 @@ def test_a_single_enormous_day_condemns_no_fit(innovations):
     fit = fit_asset(returns, "garch", innovations)
     assert fit.residuals.std() > RESIDUAL_STD[1]
     assert fit.innovations.kind == innovations
+
+
+def doctored(monkeypatch, kind, change):
+    """Let arch's fits of a kind of volatility go through a change of their results."""
+    real = ARCHModel.fit
+
+    def fit(self, *arguments, **options):
+        result = real(self, *arguments, **options)
+        return change(result) if type(self.volatility).__name__ == kind else result
+
+    monkeypatch.setattr(ARCHModel, "fit", fit)
+
+
+def unfinished(result):
+    result._optim_output.status = 9
+    return result
+
+
+def at(place, value):
+    def change(result):
+        result._params = np.array(result._params, float)
+        result._params[place] = value
+        return result
+
+    return change
+
+
+def broken(result):
+    raise np.linalg.LinAlgError("singular matrix")
+
+
+GAVE_WAY = {
+    "did not converge (flag 9)": unfinished,
+    "gave parameters that are not finite": at(1, np.nan),
+    "has a skewness of -0.995, near the optimiser's bound": at(-1, -0.995),
+    "failed (singular matrix)": broken,
+}
+
+
+@pytest.mark.parametrize("reason", list(GAVE_WAY))
+def test_what_arch_cannot_fit_gives_way_to_the_next_and_says_why(monkeypatch, reason):
+    """arch's answers are spoilt; what is left is what is fitted when it is asked for itself."""
+    returns = sp500.load()["Adj Close"].pct_change().dropna().to_numpy()[:1000]
+    expected = fit_asset(returns, "ewma", "t", asset="a")
+    assert expected.refused == ()
+    doctored(monkeypatch, "GARCH", GAVE_WAY[reason])
+    fit = fit_asset(returns, "gjr", "skewt", asset="a")
+    assert (fit.volatility, fit.innovations.kind) == ("ewma", "t")
+    assert fit.refused[0] == f"gjr with skewt innovations {reason}"
+    np.testing.assert_array_equal(fit.variances, expected.variances)
+    np.testing.assert_array_equal(fit.innovations.parameters, expected.innovations.parameters)
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-14])
+def test_tails_of_moves_of_one_size_are_no_distribution(rounding):
+    """Their variance is 0 or rounding, and a generalised Pareto's shape by it is minus infinity."""
+    rng = np.random.default_rng(3)
+    z = np.concatenate([-np.ones(12), np.zeros(226), np.ones(12)])
+    z += rounding * rng.standard_normal(250)
+    with pytest.raises(mm.CalibrationError, match="a: too few of 250 residuals differ"):
+        empirical_innovations(z, asset="a")
+
+
+@pytest.mark.parametrize("spread", [1e-8, 0.01, 0.5, 3.0])
+def test_generalised_pareto_tails_have_their_excesses_mean_and_variance(spread):
+    """Against scipy's own moments, over narrow tails and tails whose shape nears 1/2."""
+    rng = np.random.default_rng(4)
+    excesses = 1 + spread * rng.lognormal(0, 1.0, 400)
+    shape, scale = innovations._fit_tail(excesses)
+    assert shape < 0.5
+    if shape > -20:  # scipy loses the moments of narrower ones
+        mean, variance = stats.genpareto.stats(shape, scale=scale, moments="mv")
+        assert mean == pytest.approx(excesses.mean(), rel=1e-9)
+        assert variance == pytest.approx(excesses.var(), rel=1e-9)
+    # No quantile is beyond the end of a tail of bounded support, scale / -shape.
+    far = innovations._excess(np.array([1.0, 0.5, 1e-12, 0.0]), shape, scale)
+    assert (np.diff(far) >= 0).all() and np.isfinite(far).all()
+    if shape < 0:
+        assert far[-1] <= scale / -shape * (1 + 1e-12)
+
+
+def test_a_peg_between_two_prices_is_margined():
+    """A tenth of the bars move by 1 %, up and down in turn: asked for are empirical innovations."""
+    rng = np.random.default_rng(0)
+    moves = rng.permutation(np.arange(1000) < 100)
+    price = np.where(np.cumsum(moves) % 2, 1.01, 1.0)
+    returns = np.diff(price, prepend=1.0) / np.concatenate([[1.0], price[:-1]])
+    fit = fit_asset(returns, "constant", "empirical", asset="peg")
+    assert np.isfinite(fit.innovations.parameters).all()
+    assert "too few of 1000 residuals differ" in fit.refused[0]

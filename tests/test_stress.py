@@ -268,6 +268,17 @@ def test_the_report_as_json_and_text(scenarios, tmp_path):
     assert "worst of 215 scenarios in 2 sets" in text
 
 
+def test_text_of_many_accounts_lists_fifty(scenarios):
+    rows = [(f"account {at:02d}", "S", 1.0 + at) for at in range(53)]
+    text = str(stressed(rows, scenarios, gaps=(Gap("a0", -0.3),)))
+    assert "account 49 (USD)" in text
+    assert "account 50" not in text
+    assert "and 3 accounts more" in text
+    few = str(stressed(rows[:50], scenarios, gaps=(Gap("a0", -0.3),)))
+    assert "account 49 (USD)" in few
+    assert "more" not in few
+
+
 def test_what_a_report_does_not_have(scenarios):
     report = stressed([("x", "S", 1.0)], scenarios, gaps=(Gap("a0", -0.3),))
     with pytest.raises(mm.DataError, match="no account 'z'"):

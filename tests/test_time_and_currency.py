@@ -150,6 +150,33 @@ def test_bars_of_a_day_skip_weekends_by_numpys_calendar(count, after):
     np.testing.assert_array_equal(found.astype("datetime64[D]"), expected)
 
 
+@pytest.mark.parametrize("after", [0, 3, 7, 500])
+@pytest.mark.parametrize("last", ["2021-03-26", "2021-04-01"])
+def test_weeks_end_on_fridays_by_pandas_calendar(last, after):
+    """From a Friday, and from the Thursday before Good Friday, to which a week's bar may move."""
+    fridays = pd.date_range("2019-01-04", "2021-03-26", freq="W-FRI")
+    calendar = calendar_of(fridays.to_numpy().astype("datetime64[ns]"))
+    assert (calendar.days, calendar.weekdays, calendar.mean_days) == (7.0, (4,), 7.0)
+    close = np.datetime64(last, "ns")
+    later = close + np.timedelta64(after, "D")
+    found = calendar.closes_after(close, 60, after=later)
+    # A bar is a week from the one before, moved on to a Friday: after Thursday, not tomorrow.
+    start = max(later + np.timedelta64(1, "D"), close + np.timedelta64(7, "D"))
+    expected = pd.date_range(start, periods=60, freq="W-FRI")
+    np.testing.assert_array_equal(found, expected.to_numpy().astype("datetime64[ns]"))
+
+
+@pytest.mark.parametrize("days", [2.0, 3.0, 5.0])
+def test_bars_of_some_days_never_end_together(days):
+    """On weekdays, each after the one before, and never further apart than a step and a weekend."""
+    calendar = BarCalendar(days, (0, 1, 2, 3, 4))
+    found = calendar.closes_after(np.datetime64("2021-03-26", "ns"), 200)
+    assert len(found) == 200
+    assert np.is_busday(found.astype("datetime64[D]")).all()
+    gaps = np.diff(found) / np.timedelta64(1, "D")
+    assert gaps.min() > 0 and gaps.max() <= days + 2
+
+
 # Money
 
 

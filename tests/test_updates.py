@@ -1,5 +1,7 @@
 """Updates: what they lose is kept and told, and one update is as good as many."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.demo import demo_prices
 from mcmargin.models.fitting import arch_model_of
-from tests.models import make_model
+from tests.models import make_model, with_history
 
 BARS = 400
 
@@ -159,3 +161,56 @@ def test_a_month_without_prices_is_told():
     # It stays told, whatever comes after.
     later = gap.update(prices_of({"2020-02-02": 98.0}))
     assert "spans 30 bars of the calendar, to 2020-02-01" in later.update_report()
+
+
+@pytest.mark.parametrize("read_first", [False, True])
+def test_updates_branch_from_one_model(read_first, tmp_path):
+    """Two futures of one model: each the whole history of its own, and the past as it was."""
+    past = prices_of({"2020-01-02": 101.0, "2020-01-03": 99.0})
+    base = model_of_today().update(past)
+    if read_first:
+        assert len(base.history.times) == 2
+    up, down = (
+        base.update(prices_of({"2020-01-04": 99.0 * move, "2020-01-05": 99.0})).update(
+            prices_of({"2020-01-06": 100.0})
+        )
+        for move in (1.1, 0.9)
+    )
+    for model, moves in ((up, [0.1, 99 / 108.9 - 1]), (down, [-0.1, 99 / 89.1 - 1])):
+        expected = [0.01, 99 / 101 - 1, *moves, 100 / 99 - 1]
+        np.testing.assert_allclose(model.history.returns[:, 0], expected, rtol=1e-12)
+        assert str(model.history.times[-1])[:10] == "2020-01-06"
+        # The filter by hand: omega + alpha r^2 + beta h, from the model's own variance.
+        h = 1e-4
+        for seen, bar in zip(model.history.variances[:, 0], expected, strict=True):
+            assert seen == pytest.approx(h, rel=1e-12)
+            h = 2e-6 + 0.08 * bar**2 + 0.90 * h
+        model.save(tmp_path / "model.npz")
+        loaded = mm.load_model(tmp_path / "model.npz")
+        assert loaded.fingerprint() == model.fingerprint()
+        np.testing.assert_array_equal(loaded.history.returns, model.history.returns)
+    assert base.history.returns[:, 0].tolist() == pytest.approx([0.01, 99 / 101 - 1])
+
+
+def test_a_history_cannot_be_changed():
+    history = model_of_today().update(prices_of({"2020-01-02": 101.0})).history
+    for name in ("times", "returns", "variances"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(history, name)[0] = 0
+        with pytest.raises(AttributeError):
+            setattr(history, name, None)
+
+
+def test_an_update_does_not_copy_the_history():
+    """A bar of 200 assets after 5,000, which take 16 MB: the update needs some 50 kB of its own."""
+    bars, assets = 5000, 200
+    returns = np.full((bars, assets), 0.01)
+    model = with_history(make_model(("garch",) * assets), returns, np.full_like(returns, 1e-4))
+    frame = pd.DataFrame([[101.0] * assets], pd.to_datetime(["2020-01-02"]), list(model.assets))
+    newer = mm.PriceHistory.from_frame(frame)
+    tracemalloc.start()
+    moved = model.update(newer)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert moved.history.returns.shape == (bars + 1, assets)
+    assert peak < 320_000

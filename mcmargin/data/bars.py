@@ -86,8 +86,10 @@ class BarCalendar:
             ahead = ahead[np.isin(weekday(ahead), self.weekdays)]
         else:
             step = np.timedelta64(round(self.days * int(DAY)), "ns")
-            ahead = first + step * np.arange(1, int(passed / self.days) + count + 2)
-            ahead = self._moved_to_weekdays(ahead)
+            # Bars of two days may move to one Monday; a week has at least one of its own.
+            most = count * max(1, round(7.0 / self.days)) + 2
+            ahead = first + step * np.arange(1, int(passed / self.days) + most)
+            ahead = np.unique(self._moved_to_weekdays(ahead))
         return np.asarray(ahead[ahead > bound][:count])
 
     def _moved_to_weekdays(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:

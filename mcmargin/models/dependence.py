@@ -7,6 +7,7 @@ turns independent normals into correlated ones, the chi-square table of a t copu
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -287,7 +288,10 @@ def _nearest(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
         return correlation
     from statsmodels.stats.correlation_tools import corr_nearest
 
-    nearest = np.asarray(corr_nearest(correlation, threshold=1e-8))
+    with warnings.catch_warnings():
+        # It stops at its limit of steps, near enough: `make_dependence` refuses what is not.
+        warnings.simplefilter("ignore")
+        nearest = np.asarray(corr_nearest(correlation, threshold=1e-8))
     np.fill_diagonal(nearest, 1.0)
     return nearest
 

@@ -25,6 +25,9 @@ TAIL_SHARE = 0.05
 BODY_KNOTS = 181
 MINIMUM_EMPIRICAL = 250
 
+LEAST_SPREAD = 1e-9
+"""Of a tail's excesses, as a share of the largest: below it they are of one size."""
+
 SHORTFALL_NODES = 200
 SHORTFALL_REACH = 100.0
 """-ln of the share of a tail that is left out: t of 2.1 degrees of freedom leaves e**-52 of it."""
@@ -201,7 +204,8 @@ def empirical_innovations(residuals: NDArray[np.float64], *, asset: str = "") ->
     body = np.quantile(residuals, np.linspace(TAIL_SHARE, 1 - TAIL_SHARE, BODY_KNOTS))
     ordered, count = np.sort(residuals), max(2, round(TAIL_SHARE * len(residuals)))
     excesses = body[0] - ordered[:count], ordered[-count:] - body[-1]
-    if not all(each.any() for each in excesses):
+    # Moves of one size, as those of a peg between two prices, differ by rounding alone.
+    if not all(np.ptp(each) > LEAST_SPREAD * np.abs(each).max() for each in excesses):
         raise CalibrationError(
             f"{asset}: too few of {len(residuals)} residuals differ to tell their tails; leave the "
             "asset out, or give a longer history or one of longer bars"

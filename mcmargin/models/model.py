@@ -47,21 +47,59 @@ class FilterState:
     residuals: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
 class History:
     """Joint returns that the model has seen, and its filter's variances: what stress is read from.
 
-    Attributes
+    Frozen: its arrays are read-only. What `extended` added is joined when an array is first read,
+    so that an update costs by its own bars, however many came before.
+
+    Parameters
     ----------
     times : ndarray of shape (bars,), datetime64[ns]
         End of each bar, increasing.
     returns, variances : ndarray of shape (bars, assets), float64
         Simple returns as fractions, and the variance that the filter gave each bar beforehand.
+
+    Examples
+    --------
+    >>> days = np.array(["2021-01-01", "2021-01-02"], "datetime64[ns]")
+    >>> first = History(days[:1], np.array([[0.01]]), np.array([[1e-4]]))
+    >>> second = first.extended(days[1:], np.array([[-0.02]]), np.array([[2e-4]]))
+    >>> first.returns.tolist(), second.returns.tolist()
+    ([[0.01]], [[0.01], [-0.02]])
     """
 
-    times: NDArray[np.datetime64]
-    returns: NDArray[np.float64]
-    variances: NDArray[np.float64]
+    __slots__ = ("_parts",)
+
+    def __init__(
+        self,
+        times: NDArray[np.datetime64],
+        returns: NDArray[np.float64],
+        variances: NDArray[np.float64],
+    ) -> None:
+        self._parts: tuple[tuple[NDArray[Any], ...], ...] = (_read_only(times, returns, variances),)
+
+    def _joined(self) -> tuple[NDArray[Any], ...]:
+        # Two threads may both join; either's result is the same, and the assignment is one step.
+        if len(self._parts) > 1:
+            joined = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+            self._parts = (_read_only(*joined),)
+        return self._parts[0]
+
+    @property
+    def times(self) -> NDArray[np.datetime64]:
+        """End of each bar; datetime64[ns] [bars]."""
+        return self._joined()[0]
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """Simple returns; float64 [bars, assets]."""
+        return self._joined()[1]
+
+    @property
+    def variances(self) -> NDArray[np.float64]:
+        """Variance that the filter gave each bar beforehand; float64 [bars, assets]."""
+        return self._joined()[2]
 
     @property
     def residuals(self) -> NDArray[np.float64]:
@@ -74,12 +112,18 @@ class History:
         returns: NDArray[np.float64],
         variances: NDArray[np.float64],
     ) -> History:
-        """Return the history with newer bars."""
-        return History(
-            np.concatenate([self.times, times]),
-            np.concatenate([self.returns, returns]),
-            np.concatenate([self.variances, variances]),
-        )
+        """Return the history with newer bars; this one stays as it is."""
+        longer = History(times, returns, variances)
+        longer._parts = self._parts + longer._parts
+        return longer
+
+
+def _read_only(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Views that cannot be written through: models that branch from one another share them."""
+    views = tuple(array.view() for array in arrays)
+    for view in views:
+        view.flags.writeable = False
+    return views
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import check_destination, write_atomically
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
@@ -114,6 +114,9 @@ def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tup
     from pyarrow import parquet
 
     places = parquet_files(path)
+    # Before any is written: one alone would be taken for the whole.
+    for place in places:
+        check_destination(place)
     header = json.dumps(_header(report), sort_keys=True, allow_nan=False).encode()
     for place, frame in zip(places, (report.figures, report.positions, report.owners), strict=True):
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)

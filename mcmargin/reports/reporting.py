@@ -284,9 +284,25 @@ class MarginReport:
         return text
 
     def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
-        """Write accounts to PATH.parquet, and PATH.positions.parquet, PATH.owners.parquet beside.
+        """Write accounts to a file, and positions and owners beside it.
 
         The audit trail is in all files' metadata, under `mcmargin`. Each is written whole.
+
+        Parameters
+        ----------
+        path : path
+            Of the accounts, such as margins.parquet; positions go to margins.positions.parquet
+            and owners to margins.owners.parquet.
+
+        Returns
+        -------
+        tuple of Path
+            Of accounts, positions and owners.
+
+        Raises
+        ------
+        DataError
+            If any cannot be written.
         """
         from mcmargin.reports.report_file import report_to_parquet
 

@@ -128,9 +128,9 @@ def verify(
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
     """Verdict on a report and its recomputation."""
-    for names in (["account"], ["account", "owner", "currency"]):
-        if not again.figures[names].equals(report.figures[names]):
-            return Verification("different", float("inf"), (*reasons, f"the {names[-1]}s differ"))
+    for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
+        if not again.figures[name].equals(report.figures[name]):
+            return Verification("different", float("inf"), (*reasons, f"the {what} differ"))
     held = ["account", "instrument", "kind", "quantity"]
     if not again.positions[held].equals(report.positions[held]):
         return Verification("different", float("inf"), (*reasons, "the positions differ"))

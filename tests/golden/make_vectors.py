@@ -1,4 +1,4 @@
-"""Golden vectors: words, normals, mixing variables, dates and two margins, by independent code.
+"""Golden vectors: words, normals, mixing variables, dates, jumps and margins, by independent code.
 
 Standard library alone: nothing here imports mcmargin or numpy, so that an upgrade of either
 cannot move a margin unseen. Regenerate, only when the stream is changed on purpose, with
@@ -9,6 +9,7 @@ which rewrites vectors.json beside this file; the tests run it again and compare
 """
 
 import functools
+import hashlib
 import json
 import math
 import struct
@@ -20,6 +21,9 @@ SEED = 2024
 # numpy.random.SeedSequence(2024).generate_state(2, numpy.uint64)
 KEY = (0x4C87174BC76DBA01, 0xFDF50F1DFB214748)
 WIDTHS = {0: 256, 1: 512, 2: 512, 3: 512, 6: 256, 7: 512}  # counters a slot, by purpose
+NORMALS_OF_A_NAME, JUMPS_OF_A_NAME, NAMED_WIDTH = 4, 5, 512
+NAMES = ("BTC-PERP", "Zürich 6M")
+PROBABILITY = 0.01
 ADDRESSES = [(0, 0, 0), (0, 2, 1), (5, 130, 3), (70_000, 999, 255)]  # tile, slot, step
 PATHS = (0, 1, 517, 1023)
 DATES = 1249
@@ -54,11 +58,20 @@ def philox(counter):
 
 
 @functools.cache
-def words(tile, slot, step, purpose):
+def words(tile, slot, step, purpose, lane=0):
     """All words of one slot: j counts from 1."""
-    first = (tile << 32) + slot * WIDTHS[purpose]
-    counters = range(first + 1, first + WIDTHS[purpose] + 1)
-    return [word for low in counters for word in philox((low, step, purpose, 0))]
+    width = WIDTHS.get(purpose, NAMED_WIDTH)
+    first = (tile << 32) + slot * width
+    counters = range(first + 1, first + width + 1)
+    return [word for low in counters for word in philox((low, step, purpose, lane))]
+
+
+def lane_of(name):
+    """The first 8 bytes, big-endian, of the SHA-256 of a name in UTF-8."""
+    lane = 0
+    for byte in hashlib.sha256(name.encode("utf-8")).digest()[:8]:
+        lane = lane << 8 | byte
+    return lane
 
 
 def single(x):
@@ -71,9 +84,9 @@ def uniform(word):
 
 
 @functools.cache
-def normals(tile, slot, step, purpose):
-    """A tile's normals: float32 (purpose 0, every operation rounded) or float64 (purpose 1)."""
-    drawn = words(tile, slot, step, purpose)
+def normals(tile, slot, step, purpose, lane=0):
+    """A tile's normals: float32 (purpose 0, every operation rounded), or float64."""
+    drawn = words(tile, slot, step, purpose, lane)
     if purpose == 0:
         rounded = single
         u = [single(single(w % 2**32) + 0.5) * 2.0**-32 for w in drawn]
@@ -188,6 +201,22 @@ def make():
             rows += [[tile, slot, step, p, values[p]] for w in PATHS for p in (w, w + HALF)]
         every = words(tile, 0, step, 2)
         mixed += [[tile, step, p, uniform(every[p])] for p in PATHS]
+    named_words, named_normals, jumps = [], [], []
+    for name in NAMES:
+        lane = lane_of(name)
+        for tile, _, step in ADDRESSES:
+            for purpose in (NORMALS_OF_A_NAME, JUMPS_OF_A_NAME):
+                every = words(tile, 0, step, purpose, lane)
+                for j in (1, 2, NAMED_WIDTH):
+                    four = [f"{word:016x}" for word in every[4 * j - 4 : 4 * j]]
+                    named_words.append([name, tile, step, purpose, j, four])
+            values = normals(tile, 0, step, NORMALS_OF_A_NAME, lane)
+            named_normals += [
+                [name, tile, step, p, values[p]] for w in PATHS for p in (w, w + HALF)
+            ]
+            bound = math.floor(Fraction(PROBABILITY) * 2**64)
+            every = words(tile, 0, step, JUMPS_OF_A_NAME, lane)
+            jumps.append([name, tile, step, [p for p, word in enumerate(every) if word < bound]])
     margins = {}
     for dependence in ("gaussian", "t"):
         for purpose, precision in ((0, "single"), (1, "double")):
@@ -205,6 +234,10 @@ def make():
             for tile, _, step in ADDRESSES
             for p in PATHS
         ],
+        "lanes of name": [[name, f"{lane_of(name):016x}"] for name in NAMES],
+        "words of name, tile, step, purpose, counter": named_words,
+        "float64 normals of name, tile, step, path": named_normals,
+        f"paths that jump at {PROBABILITY} of name, tile, step": jumps,
         "model": MODEL,
         "margins": margins,
     }

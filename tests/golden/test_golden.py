@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from mcmargin.engines import numpy_engine
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.volatility import volatility_of
-from mcmargin.scenarios.random_stream import MIXING, WordSource, stream_key
+from mcmargin.scenarios.random_stream import MIXING, NAMED, WordSource, lane_of, stream_key
 from tests.models import make_model
 
 HERE = Path(__file__).parent
@@ -75,6 +76,39 @@ def test_mixing_uniforms_and_dates_exactly(source):
         assert source.uniforms(tiles=tiles, steps=steps, purpose=MIXING)[0, 0, path] == u
     for tile, step, path, date in VECTORS["dates of 1249 of tile, step, path"]:
         assert source.dates(tile=tile, step=step, count=1249)[path] == date
+
+
+def test_words_of_names_bit_for_bit(source):
+    for name, lane in VECTORS["lanes of name"]:
+        assert f"{lane_of(name):016x}" == lane
+    for name, tile, step, purpose, j, four in VECTORS[
+        "words of name, tile, step, purpose, counter"
+    ]:
+        words = source.words(tile=tile, step=step, purpose=purpose, lane=lane_of(name))
+        assert [f"{word:016x}" for word in words[4 * j - 4 : 4 * j]] == four
+
+
+def test_normals_of_names_to_the_engine_bound(source):
+    out = np.empty((1, 1, 2048))
+    for name, tile, step, path, normal in VECTORS["float64 normals of name, tile, step, path"]:
+        tiles, steps, lane = range(tile, tile + 1), range(step, step + 1), lane_of(name)
+        source.normals_double(
+            tiles=tiles, step=step, first_slot=0, out=out, purpose=NAMED, lane=lane
+        )
+        assert abs(out[0, 0, path] - normal) <= 1e-13
+        drawn = numpy_engine.named_normals(VECTORS["seed"], lane, tiles, steps)
+        assert drawn.shape == (1, 2048)
+        assert abs(drawn[0, path] - normal) <= 1e-13
+
+
+def test_jumps_of_names_exactly(source):
+    for name, tile, step, paths in VECTORS["paths that jump at 0.01 of name, tile, step"]:
+        lane = lane_of(name)
+        jumps = source.jumps(tile=tile, step=step, lane=lane, probability=0.01)
+        assert np.flatnonzero(jumps).tolist() == paths
+        tiles, steps = range(tile, tile + 1), range(step, step + 1)
+        drawn = numpy_engine.named_jumps(VECTORS["seed"], lane, tiles, steps, 0.01)
+        assert np.flatnonzero(drawn[0]).tolist() == paths
 
 
 def margin(dependence, precision):

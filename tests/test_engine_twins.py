@@ -1,0 +1,40 @@
+"""The two engines offer the same functions, called alike: either may stand for the other."""
+
+import inspect
+import re
+
+from mcmargin.engines import cupy_engine, numpy_engine
+
+OWN = {
+    "numpy": {"prepare"},  # a model in blocks of assets that fit the processor's cache
+    "cupy": {"missing", "device_names"},  # numpy is always there, and has one device
+}
+
+
+def functions(engine):
+    """Public functions by name: parameters and what returns, arrays of either module as Array."""
+    return {
+        name: (
+            [
+                (each.name, each.kind, each.default, plain(each.annotation))
+                for each in signature.parameters.values()
+            ],
+            plain(signature.return_annotation),
+        )
+        for name, function in inspect.getmembers(engine, inspect.isfunction)
+        if function.__module__ == engine.__name__ and not name.startswith("_")
+        for signature in [inspect.signature(function)]
+    }
+
+
+def plain(annotation):
+    return re.sub(r"NDArray\[[^\[\]]*\]", "Array", annotation)
+
+
+def test_the_engines_offer_the_same_functions_with_the_same_signatures():
+    ours, peers = functions(numpy_engine), functions(cupy_engine)
+    assert set(ours) - set(peers) == OWN["numpy"]
+    assert set(peers) - set(ours) == OWN["cupy"]
+    shared = set(ours) & set(peers)
+    assert {"simulate_paths", "named_normals", "named_jumps", "worst_losses"} <= shared
+    assert {name: ours[name] for name in shared} == {name: peers[name] for name in shared}

@@ -1,0 +1,152 @@
+"""Reports as text for a terminal, and as Parquet."""
+
+import json
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+import mcmargin as mm
+from mcmargin.models.model import CalibrationNotes
+from mcmargin.policies.policy_parts import Collateral, Maintenance
+from tests.models import make_model
+
+POLICY = mm.MarginPolicy(maintenance=Maintenance(level=0.9), collateral=Collateral("haircut"))
+
+
+@pytest.fixture(scope="module")
+def scenarios():
+    return mm.simulate(make_model(("garch", "gjr")), horizon=2, paths=3000, seed=1)
+
+
+def report_of(scenarios, rows, **options):
+    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
+    policy = options.pop("policy", None)
+    return mm.margin(mm.Book.from_frame(frame, **options), scenarios, policy=policy)
+
+
+@pytest.fixture(scope="module")
+def owned(scenarios):
+    """Two accounts of one owner and one of its own, with balances and maintenance margin."""
+    balances = [("a [1]", "USD", 1000.0), ("b", "a0", 1.5), ("c", "USD", -20.0)]
+    return report_of(
+        scenarios,
+        [("a [1]", "a0", 1.0), ("b", "a1", -2.0), ("c", "a1", 1.0)],
+        policy=POLICY,
+        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
+        accounts=[
+            mm.Account("a [1]", owner="fund"),
+            mm.Account("b", owner="fund"),
+            mm.Account("c"),
+        ],
+    )
+
+
+def rows_of(text, title):
+    """Cells of a printed table, row by row, its head first."""
+    block = text[text.index(title) :]
+    lines = re.split(r"\n└", block)[0].splitlines()
+    return [
+        [cell.strip() for cell in re.split(r"[│┃]", line)[1:-1]]
+        for line in lines
+        if re.search(r"[│┃]", line)
+    ]
+
+
+def test_text_tells_equity_maintenance_and_owners(owned):
+    text = str(owned)
+    head, *rows = rows_of(text, "Margin at 99 % over 2 bars")
+    assert head[:4] == ["account", "margin", "maintenance", "equity"]
+    for row, figures in zip(rows, owned.figures.to_dict("records"), strict=True):
+        assert row[0] == f"{figures['account']} (USD)"
+        assert row[1:4] == [f"{figures[n]:,.2f}" for n in ("margin", "maintenance", "equity")]
+        assert row[-1] == f"{figures['margin'] / figures['gross_exposure']:.2%}"
+    assert rows[0][3] == "1,100.00"  # 1,000 in cash and one a0 at 100
+    _, *owners = rows_of(text, "Owners")
+    margins = dict(zip(owned.figures["account"], owned.figures["margin"], strict=True))
+    together = margins["a [1]"] + margins["b"]
+    assert [row[:4] for row in owners] == [
+        ["c (USD)", "gross", "1", f"{margins['c']:,.2f}"],
+        ["fund (USD)", "gross", "2", f"{together:,.2f}"],
+    ]
+
+
+def test_text_of_plain_accounts_has_no_column_of_nothing(scenarios):
+    text = str(report_of(scenarios, [("x", "a0", 1.0)]))
+    head, row = rows_of(text, "Margin at 99 %")
+    assert head == ["account", "margin", "± error", "VaR", "gross", "net", "margin / gross"]
+    assert row[4] == "100.00"
+    assert "Owners" not in text
+    assert "more" not in text
+
+
+def test_text_of_many_accounts_lists_fifty(scenarios):
+    """53 accounts of 52 owners: the first has two."""
+    names = [f"account {at:02d}" for at in range(53)]
+    accounts = [mm.Account(name, owner=f"owner {max(at, 1):02d}") for at, name in enumerate(names)]
+    report = report_of(scenarios, [(name, "a0", 1.0) for name in names], accounts=accounts)
+    text = str(report)
+    listed = rows_of(text, "Margin at 99 %")[1:]
+    assert [row[0] for row in listed] == [f"{name} (USD)" for name in names[:50]]
+    assert len(rows_of(text, "Owners")[1:]) == 50
+    assert "and 3 accounts more" in text
+    assert "and 2 owners more" in text
+
+
+def test_text_tells_five_fits_that_gave_way(scenarios):
+    refused = {f"f{at}": f"ewma, t, as reason {at}" for at in range(7)}
+    notes = CalibrationNotes(9, "500 dates", "updated by 3 bars", refused)
+    plain = report_of(scenarios, [("x", "a0", 1.0)])
+    text = " ".join(str(replace(plain, calibration=notes)).split())
+    assert "9 assets; 500 dates; updated by 3 bars." in text
+    told = "; ".join(f"f{at}: ewma, t, as reason {at}" for at in range(5))
+    assert f"Fits that gave way: {told}; and 2 more." in text
+    assert "Fits that gave way" not in str(plain)
+
+
+def test_parquet_holds_every_figure_and_the_audit_trail(owned, tmp_path):
+    paths = owned.to_parquet(tmp_path / "margins.parquet")
+    assert [path.name for path in paths] == ["margins.parquet", "margins.positions.parquet"]
+    trail = json.loads(owned.to_json())
+    del trail["accounts"], trail["owners"]
+    for path, table in zip(paths, (owned.figures, owned.positions), strict=True):
+        pd.testing.assert_frame_equal(pd.read_parquet(path), table)
+        assert json.loads(parquet.read_schema(path).metadata[b"mcmargin"]) == trail
+    assert len(trail["haircuts"]) == len(owned.haircuts) > 0
+
+
+def test_parquet_of_a_cap_without_a_bound_is_plain_json(scenarios, tmp_path):
+    free = mm.simulate(scenarios.model, horizon=2, paths=3000, seed=1, variance_cap=float("inf"))
+    target, _ = report_of(free, [("x", "a0", 1.0)]).to_parquet(tmp_path / "m.parquet")
+    text = parquet.read_schema(target).metadata[b"mcmargin"].decode()
+
+    def refused(constant):
+        pytest.fail(f"{constant} is not JSON")
+
+    assert json.loads(text, parse_constant=refused)["plan"]["paths"] == 3000
+
+
+def test_parquet_of_accounts_without_positions(scenarios, tmp_path):
+    """An account of balances alone: its table of positions is empty, and has its columns."""
+    report = report_of(
+        scenarios,
+        [],
+        balances=pd.DataFrame([("x", "USD", 5.0)], columns=["account", "asset", "amount"]),
+        accounts=[mm.Account("x")],
+    )
+    target, beside = report.to_parquet(tmp_path / "m.parquet")
+    assert pd.read_parquet(target)["equity"].tolist() == [5.0]
+    positions = pd.read_parquet(beside)
+    assert len(positions) == 0
+    assert list(positions.columns) == list(report.positions.columns)
+
+
+def test_parquet_that_cannot_be_written_leaves_nothing_half_done(owned, tmp_path):
+    with pytest.raises(mm.DataError, match="no folder"):
+        owned.to_parquet(tmp_path / "nowhere" / "m.parquet")
+    (tmp_path / "m.positions.parquet").mkdir()
+    with pytest.raises(mm.DataError, match="is not a file"):
+        owned.to_parquet(tmp_path / "m.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.positions.parquet"]
