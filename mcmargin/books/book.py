@@ -20,9 +20,10 @@ from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.books.accounts import Account
+from mcmargin.checks import require_type
 from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.errors import DataError
-from mcmargin.valuing.instruments import Instrument, Spot
+from mcmargin.valuing.instruments import Future, Instrument, Option, Perpetual, Spot
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,13 @@ class Book:
         >>> Book.from_frame(pd.DataFrame(rows)).quantities.toarray()
         array([[  1., -10.]])
         """
+        for name, rows_of in ((source, frame), ("orders", orders), ("balances", balances)):
+            if rows_of is not None:
+                require_type(name, rows_of, pd.DataFrame)
+        for item in instruments or ():
+            require_type("an instrument", item, Spot, Perpetual, Future, Option)
+        for account in accounts or ():
+            require_type("an account", account, Account)
         empty = pd.DataFrame(columns=[*POSITION_COLUMNS])
         if not any(each is not None and len(each) for each in (frame, orders, balances)):
             raise DataError(f"{source}: no positions")

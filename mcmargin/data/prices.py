@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mcmargin.checks import require_type
 from mcmargin.data.tables import (
     MISSING,
     is_parquet,
@@ -74,6 +75,9 @@ class PriceHistory:
         >>> PriceHistory.from_frame(frame).assets
         ('btc',)
         """
+        if isinstance(frame, pd.Series):
+            raise DataError(f"{source}: a Series; give a DataFrame, such as series.to_frame('btc')")
+        require_type(source, frame, pd.DataFrame)
         stamps = frame.index
         # An index of whole numbers counts rows; any other is taken for the dates.
         if pd.api.types.is_integer_dtype(stamps) and frame.shape[1] > 0:

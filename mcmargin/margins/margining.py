@@ -17,7 +17,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
 from mcmargin.books.units import units_of
-from mcmargin.checks import Progress, whole_number
+from mcmargin.checks import Progress, require_type, whole_number
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.requirement import Run, requirement
@@ -80,8 +80,14 @@ def margin(
         For a horizon, floor or stressed period that was not simulated, stress scenarios that model
         or market cannot give, or too few paths for the level.
     """
-    policy = MarginPolicy() if policy is None else policy
+    require_type("book", book, Book)
+    require_type("scenarios", scenarios, Scenarios)
     market = scenarios.market() if market is None else market
+    require_type("market", market, Market)
+    policy = MarginPolicy() if policy is None else policy
+    require_type("policy", policy, MarginPolicy, error=PolicyError)
+    if previous is not None:
+        require_type("previous", previous, MarginReport)
     limit = default_memory_limit() if memory_limit is None else memory_limit
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)

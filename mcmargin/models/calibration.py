@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint
-from mcmargin.checks import Progress, whole_number
+from mcmargin.checks import Progress, require_type, whole_number
 from mcmargin.data.bars import calendar_of
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
 from mcmargin.errors import CalibrationError, PolicyError
@@ -79,6 +79,8 @@ def calibrate(
 
     Raises
     ------
+    DataError
+        If the prices are no `PriceHistory`, or have no return on common dates.
     CalibrationError
         For an unknown or illegal combination, or a history too short, naming the asset.
     PolicyError
@@ -86,6 +88,9 @@ def calibrate(
     """
     from joblib import Parallel, delayed
 
+    require_type("prices", prices, PriceHistory)
+    if warm_start is not None:
+        require_type("warm_start", warm_start, MarketModel)
     if volatility not in VOLATILITIES:
         raise CalibrationError(f"volatility {volatility!r} is unknown; choose of {VOLATILITIES}")
     check_pair(innovations, dependence)

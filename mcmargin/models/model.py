@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import plain_time
+from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
@@ -173,6 +173,7 @@ class MarketModel:
             If an asset is missing, nothing is newer than the model, a close of the model's own
             date is another by 0.1 % or more, or a `historical` model was not made by `calibrate`.
         """
+        require_type("prices", prices, PriceHistory)
         places = {asset: at for at, asset in enumerate(prices.assets)}
         lacking = [asset for asset in self.assets if asset not in places]
         if lacking:

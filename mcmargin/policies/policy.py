@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.checks import require_type
 from mcmargin.errors import PolicyError
 from mcmargin.policies.policy_parts import (
     PRODUCTS,
@@ -39,6 +40,18 @@ from mcmargin.policies.policy_parts import (
 
 VERSION = 1
 """Of the form of policy files."""
+
+PARTS = (
+    Maintenance,
+    Stress,
+    Procyclicality,
+    Liquidity,
+    Concentration,
+    Leverage,
+    Resources,
+    Collateral,
+)
+"""Each stands in the field that its class names."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,10 @@ class MarginPolicy:
             raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {self.level}")
         if not 0 < self.confidence < 1:
             raise PolicyError(f"confidence must lie between 0 and 1, not {self.confidence}")
+        for part in PARTS:
+            given = getattr(self, part.__name__.lower())
+            if given is not None:
+                require_type(part.__name__.lower(), given, part, error=PolicyError)
         check_horizons(self)
         if not 0 <= self.short_option_minimum <= 1:
             raise PolicyError(

@@ -413,6 +413,11 @@ def check_horizons(part: Any) -> None:
     """Check `horizon` and `horizons`, and keep them plain and sorted."""
     if part.horizon is not None:
         object.__setattr__(part, "horizon", whole_number("horizon", part.horizon))
+    if not isinstance(part.horizons, Mapping):
+        raise PolicyError(
+            f"horizons must be a mapping of product classes to bars, such as {{'option': 5}}, not "
+            f"{part.horizons!r}; give one for all as horizon="
+        )
     plain = {}
     for product, bars in sorted(part.horizons.items()):
         one_of("horizons: product class", product, PRODUCTS)

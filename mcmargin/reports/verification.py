@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
-from mcmargin.checks import Progress
+from mcmargin.checks import Progress, require_type
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.margins.tail import tail_count
@@ -85,8 +85,14 @@ def verify(
     DataError
         If the report needs a market to be given.
     """
+    require_type("report", report, MarginReport)
+    require_type("model", model, MarketModel)
+    require_type("book", book, Book)
     plan = report.plan
     market = report.market_used() if market is None else market
+    require_type("market", market, Market)
+    if previous is not None:
+        require_type("previous", previous, MarginReport)
     # Asked here, so that a bad setting of this machine is an error and no difference.
     threads = thread_count(None)
     fingerprints = {

@@ -27,6 +27,7 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
+from mcmargin.checks import require_type
 from mcmargin.errors import DataError
 from mcmargin.margins.margining import margin
 from mcmargin.markets.market import Market
@@ -87,6 +88,8 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
         For a report that was read from a file, other plans, reports in the wrong order, an account
         that changed its currency, and a step that cannot be margined: it says which.
     """
+    require_type("previous_report", previous_report, MarginReport)
+    require_type("report", report, MarginReport)
     first, last = _session(previous_report), _session(report)
     for name in SAME_PLAN:
         before, after = (getattr(each.plan, name) for each in (previous_report, report))

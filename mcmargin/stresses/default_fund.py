@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mcmargin.checks import require_type
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.reporting import MarginReport
@@ -116,7 +117,11 @@ def resources(
     CPMI-IOSCO, Principles for financial market infrastructures (2012), Principle 4: resources to
     cover the default of the two participants that would cause the largest exposure (cover 2).
     """
-    part = (report.policy if policy is None else policy).resources
+    require_type("report", report, MarginReport)
+    require_type("stress", stress, StressReport)
+    policy = report.policy if policy is None else policy
+    require_type("policy", policy, MarginPolicy, error=PolicyError)
+    part = policy.resources
     if part is None:
         raise PolicyError("the policy declares no resources; give it a part `resources`")
     for what in ("book", "market"):

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, held_of
+from mcmargin.checks import require_type
 from mcmargin.data.files import write_atomically
 from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError, PolicyError
@@ -207,10 +208,15 @@ def stress(
     PolicyError
         For a policy without stress scenarios, and for those that model or market cannot give.
     """
+    require_type("book", book, Book)
+    require_type("scenarios", scenarios, Scenarios)
+    market = scenarios.market() if market is None else market
+    require_type("market", market, Market)
+    if policy is not None:
+        require_type("policy", policy, MarginPolicy, error=PolicyError)
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    market = scenarios.market() if market is None else market
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
     held = held_of(book, market, policy)
