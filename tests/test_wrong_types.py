@@ -121,11 +121,11 @@ OF_DATA = {
     ),
     "units in words": (
         lambda m: m.report.what_if("a", {"a0": "two"}),
-        "what_if: 'two' units of 'a0' are no finite number",
+        "what_if: 'two' units of 'a0' are not a finite number",
     ),
     "no units": (
         lambda m: m.report.what_if("a", {"a0": None}),
-        "what_if: None units of 'a0' are no finite number",
+        "what_if: None units of 'a0' are not a finite number",
     ),
     "equity in words": (
         lambda m: m.report.max_order("a", "a0", side="buy", equity="1000"),

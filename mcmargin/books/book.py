@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.books.accounts import Account
+from mcmargin.books.accounts import Account, check_owners
 from mcmargin.checks import require_type
 from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.errors import DataError
@@ -110,6 +110,30 @@ class Book:
         for name, rows_of in ((source, frame), ("orders", orders), ("balances", balances)):
             if rows_of is not None:
                 require_type(name, rows_of, pd.DataFrame)
+        return cls._of(
+            frame,
+            orders,
+            balances,
+            instruments=instruments,
+            accounts=accounts,
+            currency=currency,
+            sources=(source, f"{source}, orders", f"{source}, balances"),
+        )
+
+    @classmethod
+    def _of(
+        cls,
+        frame: pd.DataFrame,
+        orders: pd.DataFrame | None,
+        balances: pd.DataFrame | None,
+        *,
+        instruments: Sequence[Instrument] | None,
+        accounts: Sequence[Account] | None,
+        currency: str,
+        sources: tuple[str, str, str],
+    ) -> Book:
+        """Check and order rows, whose errors name the source of positions, orders or balances."""
+        source = sources[0]
         for item in instruments or ():
             require_type("an instrument", item, Spot, Perpetual, Future, Option)
         for account in accounts or ():
@@ -120,13 +144,13 @@ class Book:
         held = Rows.of(frame, source, POSITION_COLUMNS, entries=True)
         ordered = Rows.of(
             empty if orders is None else orders,
-            f"{source}, orders",
+            sources[1],
             POSITION_COLUMNS,
             entries=False,
         )
         posted = None
         if balances is not None:
-            posted = Rows.of(balances, f"{source}, balances", BALANCE_COLUMNS, entries=False)
+            posted = Rows.of(balances, sources[2], BALANCE_COLUMNS, entries=False)
             posted.refuse_repeats()
         held.refuse_repeats()
         known = None if instruments is None else {item.name: item for item in instruments}
@@ -151,7 +175,7 @@ class Book:
                 posted.refuse_unknown_accounts(traders, hint)
             names = sorted(traders)
             owned = tuple(Account(name, currency) for name in names)
-        _check_owners(owned)
+        check_owners(owned)
         # A position of 0 is none: the account stays, the instrument is not held.
         used = sorted({*held.name[held.number != 0], *ordered.name})
         assets = [] if posted is None else sorted({*posted.name[posted.number != 0]})
@@ -208,23 +232,6 @@ class Book:
         )
 
 
-def _check_owners(accounts: tuple[Account, ...]) -> None:
-    """An owner's accounts agree on how they are netted, and net ones on their currency."""
-    first: dict[str, Account] = {}
-    for account in accounts:
-        other = first.setdefault(account.owner, account)
-        if account.netting != other.netting:
-            raise DataError(
-                f"owner {account.owner!r}: account {other.name!r} is netted {other.netting!r} and "
-                f"{account.name!r} {account.netting!r}; give one way"
-            )
-        if account.netting == "net" and account.currency != other.currency:
-            raise DataError(
-                f"owner {account.owner!r}: netted accounts are in one currency, and "
-                f"{other.name!r} is in {other.currency}, {account.name!r} in {account.currency}"
-            )
-
-
 def _arrays(matrix: sparse.csr_array) -> tuple[NDArray[Any], ...]:
     """Arrays of a sparse matrix, of the same types on every machine."""
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
@@ -255,12 +262,12 @@ def read_positions(
     """
     from mcmargin.books.book_files import balance_frame, order_frame, position_frame
 
-    return Book.from_frame(
+    return Book._of(
         position_frame(path),
+        None if orders is None else order_frame(orders),
+        None if balances is None else balance_frame(balances),
         instruments=instruments,
         accounts=accounts,
-        orders=None if orders is None else order_frame(orders),
-        balances=None if balances is None else balance_frame(balances),
         currency=currency,
-        source=str(path),
+        sources=(str(path), str(orders), str(balances)),
     )

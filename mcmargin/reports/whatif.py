@@ -48,7 +48,7 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
         )
     for name, size in trades.items():
         if not _finite(size):
-            raise DataError(f"what_if: {size!r} units of {name!r} are no finite number")
+            raise DataError(f"what_if: {size!r} units of {name!r} are not a finite number")
     row = _row(session.book, account)
     after = _after(report, session, row, trades)
     return account_margin(after, _required(report, after), report.figures.iloc[row].to_dict())
