@@ -27,6 +27,13 @@ class Account:
     netting : str
         Of the owner: `gross` adds up its accounts' margins, `net` margins all of their positions
         as one.
+
+    Examples
+    --------
+    >>> Account("hedge", "EUR", owner="fund", netting="net").owner
+    'fund'
+    >>> Account("desk").owner
+    'desk'
     """
 
     name: str

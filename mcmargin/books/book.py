@@ -256,9 +256,21 @@ def read_positions(
     balances: str | os.PathLike[str] | None = None,
     currency: str = "USD",
 ) -> Book:
-    """Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
+    r"""Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
 
     The columns are in docs/files.md.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "positions.csv"
+    ...     _ = path.write_text("account,instrument,quantity\ndesk,btc,1\ndesk,eth,-10\n")
+    ...     read_positions(path).to_frame()
+      account instrument  quantity
+    0    desk        btc       1.0
+    1    desk        eth     -10.0
     """
     from mcmargin.books.book_files import balance_frame, order_frame, position_frame
 

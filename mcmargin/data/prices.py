@@ -95,12 +95,25 @@ class PriceHistory:
 
 
 def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
-    """Read closes from CSV (header; dates first, then one column an asset) or Parquet.
+    r"""Read closes from CSV (header; dates first, then one column an asset) or Parquet.
 
     Raises
     ------
     DataError
         Naming file, row and column; see `PriceHistory.from_frame`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "prices.csv"
+    ...     _ = path.write_text("date,btc,spx\n2021-01-04,31971,3700.65\n2021-01-05,33992,\n")
+    ...     read_prices(path).to_frame()
+                    btc      spx
+    date
+    2021-01-04  31971.0  3700.65
+    2021-01-05  33992.0      NaN
     """
     source = str(path)
     if is_parquet(path):

@@ -79,6 +79,19 @@ def margin(
     PolicyError
         For a horizon, floor or stressed period that was not simulated, stress scenarios that model
         or market cannot give, or too few paths for the level.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_book, demo_model
+    >>> from mcmargin.scenarios.simulation import simulate
+    >>> scenarios = simulate(demo_model(), horizon=2, paths=10_000, seed=7)
+    >>> report = margin(demo_book(), scenarios, policy=MarginPolicy(level=0.99))
+    >>> report.to_frame()[["account", "margin", "expected_shortfall_error"]].round()
+             account   margin  expected_shortfall_error
+    0    diversified  21383.0                     375.0
+    1   index spread   8442.0                     195.0
+    2  long equities  35415.0                     646.0
+    3      short oil  27438.0                     466.0
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)

@@ -126,6 +126,15 @@ class MarketModel:
     facts : dict
         Bar length, fits asset by asset, dates lost, updates since, data fingerprint, library
         versions.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_model
+    >>> model = demo_model()
+    >>> model.assets, str(model.as_of)[:10]
+    (('sp500', 'nasdaq', 'wti'), '2018-12-28')
+    >>> (100 * np.sqrt(252 * model.state.variance)).round(1).tolist()  # volatility a year, in %
+    [22.2, 29.7, 49.0]
     """
 
     assets: tuple[str, ...]
@@ -172,6 +181,19 @@ class MarketModel:
         DataError
             If an asset is missing, nothing is newer than the model, a close of the model's own
             date is another by 0.1 % or more, or a `historical` model was not made by `calibrate`.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mcmargin.demo import demo_model
+        >>> model = demo_model()
+        >>> closes = pd.DataFrame([[2500.0, 6650.0, 46.0]], ["2018-12-31"], columns=model.assets)
+        >>> newer = PriceHistory.from_frame(closes)
+        >>> moved = model.update(newer)
+        >>> print(moved.as_of, moved.provisional)
+        2018-12-31T00:00:00.000000000 False
+        >>> model.update(newer, provisional=True).provisional
+        True
         """
         require_type("prices", prices, PriceHistory)
         places = {asset: at for at, asset in enumerate(prices.assets)}

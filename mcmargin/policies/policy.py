@@ -158,19 +158,39 @@ class MarginPolicy:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> MarginPolicy:
-        """Read a policy; its first line says `version = 1`.
+        r"""Read a policy; its first line says `version = 1`.
 
         Raises
         ------
         PolicyError
             Naming the file and the field that is unknown, missing or out of range.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "policy.toml"
+        ...     _ = path.write_text("version = 1\nlevel = 0.975\n[procyclicality]\nbuffer = 0.25\n")
+        ...     MarginPolicy.from_toml(path).procyclicality.buffer
+        0.25
         """
         from mcmargin.policies.policy_file import policy_from_toml
 
         return policy_from_toml(path)
 
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
-        """TOML of the policy, without what is at its default; written whole where asked."""
+        """TOML of the policy, without what is at its default; written whole where asked.
+
+        Examples
+        --------
+        >>> print(MarginPolicy(level=0.975, horizons={"option": 5}).to_toml())
+        version = 1
+        level = 0.975
+        <BLANKLINE>
+        [horizons]
+        option = 5
+        """
         from mcmargin.policies.policy_file import policy_to_toml
 
         return policy_to_toml(self, path)

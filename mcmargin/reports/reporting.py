@@ -84,6 +84,17 @@ class MarginReport:
     versions : dict
     session : Session, optional
         In the process that made the report: what what-ifs are taken on.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> report = demo_report()
+    >>> round(report.account("short oil").margin)
+    27438
+    >>> report.contributions_frame().query("account == 'index spread'").round()
+            account instrument      kind  quantity  exposure  contribution
+    3  index spread     nasdaq  position     -38.0 -250212.0       13820.0
+    4  index spread      sp500  position     100.0  248574.0       -5378.0
     """
 
     figures: pd.DataFrame
@@ -164,6 +175,14 @@ class MarginReport:
         ------
         DataError
             For an unknown account or instrument, or a report that was read from a file.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> report = demo_report()
+        >>> before, after = report.account("short oil"), report.what_if("short oil", {"wti": 1000})
+        >>> round(before.margin), round(after.margin)
+        (27438, 21950)
         """
         from mcmargin.reports.whatif import what_if
 
@@ -202,6 +221,12 @@ class MarginReport:
         ------
         DataError
             As `what_if`.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> demo_report().max_order("short oil", "wti", side="sell", equity=30_000, lot=100)
+        400.0
         """
         from mcmargin.reports.whatif import max_order
 
@@ -214,6 +239,12 @@ class MarginReport:
         ------
         DataError
             For an unknown account, or a report of a book without balances.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> print(demo_report().status("short oil"))
+        short oil: margin call; equity 24,250.00 USD is 3,187.54 below initial margin 27,437.54
         """
         return account_status(self, account)
 
@@ -224,6 +255,16 @@ class MarginReport:
         ------
         DataError
             For a report of a book without balances.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> demo_report().statuses()[["account", "state", "over_initial"]].round()
+                 account        state  over_initial
+        0    diversified      healthy      599752.0
+        1   index spread      healthy      239921.0
+        2  long equities      healthy      792385.0
+        3      short oil  margin call       -3188.0
         """
         return account_statuses(self)
 
@@ -235,6 +276,13 @@ class MarginReport:
         DataError
             For an unknown account, one without positions, a report of a book without balances,
             or one that was read from a file.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> found = demo_report().max_leverage("short oil")
+        >>> round(found.leverage, 2), round(found.max_leverage, 2)
+        (9.31, 8.23)
         """
         from mcmargin.reports.whatif import max_leverage
 
@@ -259,6 +307,15 @@ class MarginReport:
         ------
         DataError
             For another `by`, or a report that was read from a file.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> demo_report().attribution("underlying").round().head(3)
+               account underlying   amount
+        0  diversified     nasdaq   7849.0
+        1  diversified       sp500   6916.0
+        2  diversified        wti   6618.0
         """
         from mcmargin.reports.attribution import attribution
 
@@ -315,6 +372,13 @@ class MarginReport:
         ModelFileError
             If it is not a report of this schema, naming the first field that is missing, unknown,
             of another type or not finite.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> text = demo_report().to_json()
+        >>> MarginReport.from_json(text).to_json() == text
+        True
         """
         from mcmargin.reports.report_file import report_from_json
 

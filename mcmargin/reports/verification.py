@@ -84,6 +84,17 @@ def verify(
         For an engine that is unknown or not here.
     DataError
         If the report needs a market to be given.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_book, demo_model
+    >>> model, book = demo_model(), demo_book()
+    >>> made = margin(book, simulate(model, horizon=2, paths=10_000, seed=7))
+    >>> filed = MarginReport.from_json(made.to_json())
+    >>> verify(filed, model, book).verdict
+    'equal'
+    >>> verify(filed, model, Book.from_frame(book.to_frame().iloc[1:])).reasons[0]
+    "the book's fingerprint differs"
     """
     require_type("report", report, MarginReport)
     require_type("model", model, MarketModel)

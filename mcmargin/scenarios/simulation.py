@@ -275,6 +275,13 @@ def simulate(
         For a plan out of range.
     EngineError
         For an engine that is unknown or not here, and for devices where it is numpy.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_model
+    >>> scenarios = simulate(demo_model(), horizons=(1, 5), paths=10_000, seed=7)
+    >>> scenarios.returns.shape, scenarios.assets
+    ((2, 3, 10000), ('sp500', 'nasdaq', 'wti'))
     """
     require_type("model", model, MarketModel)
     if policy is not None:

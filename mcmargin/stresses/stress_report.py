@@ -207,6 +207,20 @@ def stress(
         As `margin`, for a book that model or market cannot value.
     PolicyError
         For a policy without stress scenarios, and for those that model or market cannot give.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
+    >>> session = demo_report().session
+    >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))
+    >>> found.accounts[["account", "scenario", "loss"]].round(2)
+             account        scenario      loss
+    0    diversified  gap sp500 -20 %  29828.88
+    1   index spread  gap sp500 -20 %  49714.80
+    2  long equities  gap sp500 -20 %  49714.80
+    3      short oil   gap wti +30 %  67725.00
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
