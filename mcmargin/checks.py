@@ -1,4 +1,4 @@
-"""What several stages share: types, whole numbers, times for people, progress, work on threads."""
+"""What several stages share: checks of arguments, names and times for people, work on threads."""
 
 from __future__ import annotations
 
@@ -90,6 +90,19 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise PolicyError(f"{name} must be an integer of {least} or more, not {value!r}")
     return int(value)
+
+
+def few(names: Iterable[str], most: int = 5) -> str:
+    """Names for people: the first few, and how many more there are.
+
+    Examples
+    --------
+    >>> few("abc"), few("abcdefg")
+    ('a, b, c', 'a, b, c, d, e and 2 more')
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def plain_time(stamp: object) -> str:

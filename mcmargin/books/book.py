@@ -20,13 +20,13 @@ from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.books.accounts import Account, check_owners
-from mcmargin.checks import require_type
+from mcmargin.checks import few, require_type
 from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.errors import DataError
 from mcmargin.valuing.instruments import Future, Instrument, Option, Perpetual, Spot
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Book:
     """Positions and open orders of all accounts.
 
@@ -60,6 +60,14 @@ class Book:
     assets: tuple[str, ...] = ()
     balances: sparse.csr_array | None = None
     entry_prices: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        balances = 0 if self.balances is None else self.balances.nnz
+        return (
+            f"<Book of {few(account.name for account in self.accounts)}: "
+            f"{len(self.instruments):,} instruments, {self.quantities.nnz:,} positions, "
+            f"{self.buys.nnz + self.sells.nnz:,} open orders, {balances:,} balances>"
+        )
 
     @classmethod
     def from_frame(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.checks import require_type
+from mcmargin.checks import few, plain_time, require_type
 from mcmargin.data.tables import (
     MISSING,
     is_parquet,
@@ -35,7 +35,7 @@ DATE_LIKE = re.compile(r"^\d|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)
 HEADER_NEEDED = "a header row is needed: a name for the dates, then the assets' names"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PriceHistory:
     """Closes of several assets.
 
@@ -87,6 +87,10 @@ class PriceHistory:
         assets = [str(column).strip() for column in frame.columns]
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
         return _checked(assets, [str(stamp) for stamp in stamps], np.column_stack(columns), source)
+
+    def __repr__(self) -> str:
+        first, last = plain_time(self.times[0]), plain_time(self.times[-1])
+        return f"<PriceHistory of {few(self.assets)}: {len(self.times):,} bars, {first} to {last}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Return closes with dates in the index and assets in columns."""

@@ -17,7 +17,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
 from mcmargin.books.units import units_of
-from mcmargin.checks import Progress, require_type, whole_number
+from mcmargin.checks import Progress, few, require_type, whole_number
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.requirement import Run, requirement
@@ -264,9 +264,7 @@ def _named(holders: list[Account]) -> str:
     """Name the first few accounts, and count the others."""
     if not holders:
         return "no account"
-    names = ", ".join(repr(holder.name) for holder in holders[:5])
-    more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
-    return f"account{'s' if len(holders) > 1 else ''} {names}{more}"
+    return f"account{'s' if len(holders) > 1 else ''} {few(repr(each.name) for each in holders)}"
 
 
 def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:

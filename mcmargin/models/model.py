@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import plain_time, require_type
+from mcmargin.checks import few, plain_time, require_type
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
@@ -103,7 +103,7 @@ class CalibrationNotes:
     refused: dict[str, str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MarketModel:
     """A calibrated market.
 
@@ -147,6 +147,13 @@ class MarketModel:
     calendar: BarCalendar
     history: History
     facts: dict[str, Any]
+
+    def __repr__(self) -> str:
+        within = ", provisional" if self.provisional else ""
+        return (
+            f"<MarketModel of {few(self.assets)}: as of {plain_time(self.as_of)}{within}, "
+            f"{self.dependence.kind} dependence, {len(self.history.times):,} bars of history>"
+        )
 
     @property
     def as_of(self) -> np.datetime64:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
+from mcmargin.checks import few, plain_time
 from mcmargin.data.files import write_atomically
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
@@ -50,7 +51,7 @@ class Session:
         return self.run.initial
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MarginReport:
     """Margins of all accounts, with what is needed to compute them again.
 
@@ -114,7 +115,7 @@ class MarginReport:
     floored_paths: int
     capped_paths: int
     versions: dict[str, str]
-    session: Session | None = field(default=None, repr=False)
+    session: Session | None = None
 
     @cached_property
     def accounts(self) -> tuple[AccountMargin, ...]:
@@ -397,6 +398,19 @@ class MarginReport:
         except ValueError:
             raise DataError(f"market_as_of: {self.market_as_of!r} is not an ISO time") from None
         return market_of(as_of, self.market)
+
+    def __repr__(self) -> str:
+        return (
+            f"<MarginReport of {few(self.figures['account'])}: "
+            f"{100 * self.policy.level:.10g} %, prices of {plain_time(self.market_as_of)}, "
+            f"{self.plan.paths:,} paths, seed {self.plan.seed}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Tables for a notebook, which asks for them by this name."""
+        from mcmargin.reports.report_text import report_to_tables
+
+        return report_to_tables(self)
 
     def __str__(self) -> str:
         """Table for a terminal, with what was simulated."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import Progress, require_type, whole_number
+from mcmargin.checks import Progress, few, plain_time, require_type, whole_number
 from mcmargin.data.files import write_atomically
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.arrays import array_module, to_host
@@ -42,7 +42,7 @@ NAMED_BYTES = 2**28
 ENGINES = ("auto", "numpy", "cupy")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scenarios:
     """Simulated market moves.
 
@@ -70,6 +70,14 @@ class Scenarios:
     floored_paths: int
     capped_paths: int
     companions: Mapping[str, Scenarios] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        return (
+            f"<Scenarios of {few(self.assets)}: as of {plain_time(self.as_of)}, horizons "
+            f"{few(map(str, plan.horizons))}, {plan.paths:,} paths, seed {plan.seed}, "
+            f"{self.engine} engine>"
+        )
 
     @property
     def assets(self) -> tuple[str, ...]:
