@@ -20,6 +20,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.equity import Equity
 from mcmargin.books.units import Units
 from mcmargin.data.bars import DAY
+from mcmargin.engines import cupy_engine
 from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.requirement import Previous, Requirement, Run
@@ -85,7 +86,7 @@ def report_of(
         calibration=scenarios.model.calibration_notes(),
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
-        versions=library_versions(),
+        versions=library_versions(scenarios.engine),
         session=session,
     )
 
@@ -190,8 +191,8 @@ def previous_of(book: Book, units: Units, report: MarginReport | None, run: Run)
     return Previous(columns[0], columns[1], bars)
 
 
-def library_versions() -> dict[str, str]:
-    """Versions that a figure may depend on."""
+def library_versions(engine: str) -> dict[str, str]:
+    """Versions that a figure may depend on; a model files those that it was fitted with."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -203,4 +204,5 @@ def library_versions() -> dict[str, str]:
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "python": platform.python_version(),
+        **(cupy_engine.versions() if engine == "cupy" else {}),
     }

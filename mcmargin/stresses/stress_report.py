@@ -264,7 +264,7 @@ def stress(
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        versions=library_versions(),
+        versions=library_versions(scenarios.engine),
         session=StressSession(book, held, valuation, values),
     )
 
