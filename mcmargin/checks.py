@@ -1,4 +1,4 @@
-"""What several stages share: whole numbers, times for people, progress, work on threads."""
+"""What several stages share: checks of arguments, names and times for people, work on threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
-from mcmargin.errors import PolicyError
+from mcmargin.errors import DataError, McMarginError, PolicyError
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the pieces of work done, and how many there are in all."""
@@ -34,6 +34,46 @@ def parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+WAYS = {
+    "Account": "give Account objects, such as read_accounts reads from a file",
+    "Book": "read_positions reads a file, and Book.from_frame takes a DataFrame",
+    "DataFrame": "pandas.DataFrame(...) makes one",
+    "MarginPolicy": "MarginPolicy(...) makes one, and MarginPolicy.from_toml reads a file",
+    "MarginReport": "margin(...) makes one, and MarginReport.from_json reads one's text",
+    "Market": "read_market reads a file; a policy goes by its name, policy=...",
+    "MarketModel": "load_model reads a file, and calibrate fits one to prices",
+    "PriceHistory": "PriceHistory.from_frame takes a DataFrame, and read_prices reads a file",
+    "Scenarios": "simulate(...) makes them of a model",
+    "Spot, Perpetual, Future or Option": "give such objects, as read_instruments reads from a file",
+    "StressReport": "stress(...) makes one",
+}
+"""How a caller comes by a value of each type."""
+
+
+def require_type(
+    name: str, value: object, *kinds: type, error: type[McMarginError] = DataError
+) -> None:
+    """Refuse an argument of another type, and say how to come by one of the right type.
+
+    Raises
+    ------
+    DataError
+        Or the error given, if the value is of none of the kinds.
+
+    Examples
+    --------
+    >>> require_type("paths", "many", int)
+    Traceback (most recent call last):
+    mcmargin.errors.DataError: paths must be of type int, not str
+    """
+    if isinstance(value, kinds):
+        return
+    *others, last = [kind.__name__ for kind in kinds]
+    wanted = f"{', '.join(others)} or {last}" if others else last
+    way = f"; {WAYS[wanted]}" if wanted in WAYS else ""
+    raise error(f"{name} must be of type {wanted}, not {type(value).__name__}{way}")
+
+
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     """Return a plain int, whatever integer type came in, so that it files and hashes alike.
 
@@ -50,6 +90,19 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise PolicyError(f"{name} must be an integer of {least} or more, not {value!r}")
     return int(value)
+
+
+def few(names: Iterable[str], most: int = 5) -> str:
+    """Names for people: the first few, and how many more there are.
+
+    Examples
+    --------
+    >>> few("abc"), few("abcdefg")
+    ('a, b, c', 'a, b, c, d, e and 2 more')
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def plain_time(stamp: object) -> str:

@@ -1,11 +1,13 @@
 """The demonstration: real closes that ship with arch, a small book, and its margins.
 
-In: nothing but the installed packages. Out: prices, a book, and the steps run one after another.
+In: nothing but the installed packages. Out: prices, a book, and the steps run one after another; a
+model and a report that are quick to make, for examples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pandas as pd
 
@@ -14,6 +16,7 @@ from mcmargin.checks import Progress
 from mcmargin.data.prices import PriceHistory
 from mcmargin.margins.margining import margin
 from mcmargin.models.calibration import calibrate
+from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.simulation import simulate
@@ -48,6 +51,29 @@ def demo_book() -> Book:
         ("diversified", "wti", 2000),
     ]
     return Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
+
+
+@cache
+def demo_model() -> MarketModel:
+    """Model of the closes from 2016 on, of the kinds that are fitted in a moment, for examples."""
+    recent = demo_prices().to_frame().loc["2016":]
+    return calibrate(
+        PriceHistory.from_frame(recent, source="arch.data"),
+        volatility="ewma",
+        innovations="normal",
+        dependence="gaussian",
+        jobs=1,
+    )
+
+
+@cache
+def demo_report() -> MarginReport:
+    """Margins of the book on that model, each account with 250,000 dollars, for examples."""
+    positions = demo_book().to_frame()
+    posted = pd.DataFrame({"account": positions["account"].unique()})
+    book = Book.from_frame(positions, balances=posted.assign(asset="USD", amount=250_000))
+    scenarios = simulate(demo_model(), horizon=2, paths=10_000, seed=7, engine="numpy")
+    return margin(book, scenarios)
 
 
 def run_demo(

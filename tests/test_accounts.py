@@ -329,7 +329,7 @@ def test_what_ifs_that_cannot_be(report):
         report.what_if("z", {"S": 1.0})
     with pytest.raises(mm.DataError, match="instrument 'Z' is unknown"):
         report.what_if("a", {"Z": 1.0})
-    with pytest.raises(mm.DataError, match="not finite"):
+    with pytest.raises(mm.DataError, match="not a finite number"):
         report.what_if("a", {"S": np.inf})
     again = mm.MarginReport.from_json(report.to_json())
     with pytest.raises(mm.DataError, match="margin again"):

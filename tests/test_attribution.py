@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.models.model import History
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
@@ -95,8 +96,7 @@ def test_open_orders_and_minima_belong_to_the_account():
 def test_the_floor_the_buffer_and_maintenance_are_components(model):
     """A floor's excess over base, a quarter of it as a buffer, and maintenance margin, which a
     level above initial margin's lifts above all."""
-    history = replace(
-        model.history,
+    history = History(
         times=model.as_of - np.arange(9, -1, -1) * np.timedelta64(1, "D"),
         returns=np.full((10, 3), 0.05),
         variances=np.full((10, 3), 4e-4),

@@ -79,11 +79,18 @@ def test_an_account_in_no_file_of_accounts(tmp_path):
         mm.read_positions(positions, accounts=EXPECTED)
 
 
+OWNED = (("desk", "EUR"), ("hedge", "USD"))
+
+
 def test_owners_accounts_agree(tmp_path):
     text = ACCOUNTS.replace("hedge,fund,EUR", "hedge,fund,USD")
     positions = write(tmp_path, "account,instrument,quantity\ndesk,x,1\nhedge,x,1\n", "p.csv")
-    accounts = mm.read_accounts(write(tmp_path, text))
-    with pytest.raises(mm.DataError, match=r"netted accounts are in one currency"):
+    with pytest.raises(
+        mm.DataError, match=r"accounts\.csv: owner 'fund': netted accounts are in on"
+    ):
+        mm.read_accounts(write(tmp_path, text))
+    accounts = [mm.Account(name, code, "fund", netting="net") for name, code in OWNED]
+    with pytest.raises(mm.DataError, match=r"^owner 'fund': netted accounts are in one currency"):
         mm.read_positions(positions, accounts=accounts)
 
 
@@ -149,3 +156,39 @@ def test_quantities_of_parquet_are_numbers_or_text(tmp_path):
     frame["quantity"] = np.array([1, 2], np.int8)
     frame.to_parquet(tmp_path / "p.parquet")
     assert mm.read_positions(tmp_path / "p.parquet").quantities.sum() == 3.0
+
+
+GOOD = {
+    "positions": f"{HEADER}\na,x,1\nb,x,2\n",
+    "orders": f"{HEADER}\na,x,3\nb,x,4\n",
+    "balances": "account,asset,amount\na,USD,5\nb,USD,6\n",
+}
+KNOWN = {"instruments": [mm.Spot("x", "x")], "accounts": [mm.Account("a"), mm.Account("b")]}
+BAD_CELLS = {
+    "positions, number": ("positions", "b,x,2", "b,x,two", "row 3, column 'quantity': 'two' is no"),
+    "positions, instrument": ("positions", "b,x", "b,z", "row 3: instrument 'z' is unknown; add"),
+    "positions, account": ("positions", "b,x", "z,x", "row 3: account 'z' is unknown; add it or m"),
+    "positions, twice": ("positions", "b,x", "a,x", "row 3 repeats account 'a' and instrument 'x'"),
+    "orders, number": ("orders", "b,x,4", "b,x,inf", "row 3, column 'quantity': inf is not finite"),
+    "orders, instrument": ("orders", "b,x", "b,z", "row 3: instrument 'z' is unknown; add it or m"),
+    "orders, account": ("orders", "b,x", "z,x", "row 3: account 'z' is unknown; add it or mend it"),
+    "balances, number": ("balances", "USD,6", "USD,", "row 3, column 'amount': nan is not finite;"),
+    "balances, account": ("balances", "b,USD", "z,USD", "row 3: account 'z' is unknown; add it or"),
+    "balances, twice": (
+        "balances",
+        "b,USD",
+        "a,USD",
+        "row 3 repeats account 'a' and asset 'USD' o",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD_CELLS))
+def test_the_file_with_a_bad_cell_is_the_one_named(case, tmp_path):
+    name, good, bad, message = BAD_CELLS[case]
+    paths = {each: write(tmp_path, text, f"{each}.csv") for each, text in GOOD.items()}
+    positions, orders, balances = paths.values()
+    mm.read_positions(positions, orders=orders, balances=balances, **KNOWN)
+    write(tmp_path, GOOD[name].replace(good, bad), f"{name}.csv")
+    with pytest.raises(mm.DataError, match=f"^{re.escape(str(paths[name]))}: {message}"):
+        mm.read_positions(positions, orders=orders, balances=balances, **KNOWN)

@@ -76,6 +76,40 @@ def test_csv_and_table(folder):
     assert "dates lost" in " ".join(table.stdout.split())
 
 
+def test_output_is_of_the_form_that_its_name_ends_in(folder, monkeypatch, capsys):
+    """Unless a format is asked for."""
+    monkeypatch.chdir(folder)
+    command = ("margin", M, B, "--paths", 5000)
+
+    def written(name, *options):
+        status, output, said = called((*command, *options, "-o", name), monkeypatch, capsys)
+        assert (status, output, said) == (0, "", f"Wrote {name}.\n")
+        return (folder / name).read_text(encoding="utf-8")
+
+    text = written("as.json")
+    report = mm.MarginReport.from_json(text)
+    csv = report.to_frame().to_csv(index=False)
+    assert written("as.CSV") == csv
+    assert written("as.html").startswith("<!doctype html>")
+    assert written("as.txt") == written("as") == f"{report}\n"
+    assert written("csv.json", "--format", "csv") == csv
+    assert written("csv.html", "--format", "csv") == csv
+    assert written("table.json", "--format", "table") == f"{report}\n"
+
+
+def test_a_page_needs_jinja2_before_the_work(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    status, _, said = called(("margin", "no.npz", B, "-o", "needs.html"), monkeypatch, capsys)
+    assert (status, "jinja2" in said) == (2, True)
+
+
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "mcmargin", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"mcmargin {mm.__version__}\n"
+
+
 def test_update_moves_the_model(folder):
     done = run("update", "model.npz", "newer.csv", "-o", "moved.npz", cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -281,13 +281,21 @@ ORDER = ("max-order", *BOOK, *PLAN, "--account", "desk")
 WRONG = {
     (*WHAT_IF, "--trade", "A"): "--trade 'A': a name and a value are needed, such as BTC-PERP=+3",
     (*WHAT_IF, "--trade", "A=two"): "--trade A: 'two' is not a number",
-    (*WHAT_IF, "--trade", "A=nan"): "what_if: nan units of 'A' are not finite",
+    (*WHAT_IF, "--trade", "A=nan"): "what_if: nan units of 'A' are not a finite number",
     (*WHAT_IF, "--trade", "A=1", "--trade", "A=1"): "--trade: 'A' is given twice; give it once",
     (*WHAT_IF, "--trade", "B=1"): "instrument 'B' is unknown; give it to the book",
     (*WHAT_IF,): "Missing option '--trade'",
     ("what-if", *BOOK, *PLAN, "--account", "nobody", "--trade", "A=1"): "no account 'nobody'",
     (*ORDER, "--instrument", "A", "--side", "long", "--equity", "1"): "side 'long' is unknown",
-    (*ORDER, "--instrument", "A", "--side", "buy", "--equity", "nan"): "equity must be finite",
+    (
+        *ORDER,
+        "--instrument",
+        "A",
+        "--side",
+        "buy",
+        "--equity",
+        "nan",
+    ): "equity must be a finite number",
     ("margin", *BOOK, "--product-horizon", "option"): "such as option=5",
     ("margin", *BOOK, "--product-horizon", "option=2.5"): "'2.5' is no whole number of bars",
     ("margin", *BOOK, "--product-horizon", "option=0"): "horizons of 'option' must be an integer",
@@ -308,3 +316,28 @@ def test_wrong_input_is_status_2(call, arguments):
     status, output, message = call(*arguments)
     assert (status, output) == (2, ""), message
     assert WRONG[arguments] in message
+
+
+BAD_CELLS = {
+    "positions.csv": ("desk,A,5", "desk,A,five", "row 3, column 'quantity': 'five' is not a num"),
+    "orders.csv": ("A-PERP,-9", "A-PERK,-9", "row 3: instrument 'A-PERK' is unknown; add it or"),
+    "accounts.csv": (
+        "euro,fund",
+        "desk,fund",
+        "row 3, column 'account': 'desk' repeats row 2; give each",
+    ),
+    "instruments.toml": ("strike = 101", "strike = -1", "instrument 3 ('A-W1'), field 'strike': "),
+    "market.toml": ("a0 = 100", 'a0 = "x"', "[spot] a0: 'x' is not a number"),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD_CELLS))
+def test_the_file_with_a_bad_cell_is_the_one_named(name, folder, call):
+    good, bad, message = BAD_CELLS[name]
+    text = (folder / name).read_text()
+    assert text.count(good) == 1
+    (folder / f"bad-{name}").write_text(text.replace(good, bad))
+    files = [f"bad-{name}" if each == name else each for each in BOOK]
+    status, output, said = call("margin", *files, *PLAN)
+    assert (status, output) == (2, "")
+    assert f"mcmargin: bad-{name}: {message}" in said

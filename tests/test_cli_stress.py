@@ -77,10 +77,16 @@ def test_stress_and_the_fund_in_every_form(folder, call, expected):
 
 
 def test_stress_alone_to_a_file(folder, call, expected, tmp_path):
-    path = tmp_path / "stress.json"
-    status, text, message = call(*STRESS, "--format", "json", "-o", path)
-    assert (status, text, message) == (0, "", f"Wrote {path}.\n")
-    assert json.loads(path.read_text()) == json.loads(expected[0].to_json())
+    def written(name, *options):
+        path = tmp_path / name
+        status, text, message = call(*STRESS, *options, "-o", path)
+        assert (status, text, message) == (0, "", f"Wrote {path}.\n")
+        return path.read_text()
+
+    assert json.loads(written("stress.json")) == json.loads(expected[0].to_json())
+    assert written("stress.csv") == expected[0].to_frame().to_csv(index=False)
+    assert written("stress.csv", "--format", "json") == written("stress.json")
+    assert written("stress") == written("table.json", "--format", "table") == f"{expected[0]}\n"
 
 
 WRONG = {

@@ -1,6 +1,7 @@
 """The cupy engine's host code on a pretended machine: memory that runs out, devices, settings."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mcmargin as mm
@@ -126,3 +127,14 @@ def test_auto_takes_the_gpu_where_there_is_one(machine, monkeypatch):
 
 def test_devices_are_named(machine):
     assert len(cupy_engine.device_names()) == 2
+
+
+def test_reports_name_cupy_and_cuda_where_they_ran(machine):
+    """The double calls itself cupy 14.2.0 on CUDA 13.2."""
+    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
+    book = mm.Book.from_frame(frame)
+    given = {}
+    for engine in ("cupy", "numpy"):
+        scenarios = simulate(make_model(), **SETTINGS | {"engine": engine})
+        given[engine] = mm.margin(book, scenarios).versions
+    assert given["cupy"] == given["numpy"] | {"cupy": "14.2.0", "cuda": "13.2"}

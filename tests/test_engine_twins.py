@@ -7,7 +7,8 @@ from mcmargin.engines import cupy_engine, numpy_engine
 
 OWN = {
     "numpy": {"prepare"},  # a model in blocks of assets that fit the processor's cache
-    "cupy": {"missing", "device_names"},  # numpy is always there, and has one device
+    # numpy is always there, has one device, and is named in every report.
+    "cupy": {"missing", "device_names", "versions"},
 }
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,11 @@ def test_dir_star_and_unknown_names():
     assert set(mm.__all__) <= set(dir(mm))
     with pytest.raises(AttributeError, match="no attribute 'marginal'"):
         _ = mm.marginal
+
+
+@pytest.mark.parametrize("name", [each for each in mm.__all__ if each.islower()])
+def test_every_public_function_has_an_example(name):
+    """The suite runs it."""
+    function = getattr(mm, name)
+    assert inspect.isfunction(function)
+    assert "\nExamples\n--------\n>>> " in inspect.getdoc(function)

@@ -108,10 +108,12 @@ def test_text_tells_five_fits_that_gave_way(scenarios):
 
 def test_parquet_holds_every_figure_and_the_audit_trail(owned, tmp_path):
     paths = owned.to_parquet(tmp_path / "margins.parquet")
-    assert [path.name for path in paths] == ["margins.parquet", "margins.positions.parquet"]
+    assert [path.name for path in paths] == [
+        f"margins{name}.parquet" for name in ("", ".positions", ".owners")
+    ]
     trail = json.loads(owned.to_json())
     del trail["accounts"], trail["owners"]
-    for path, table in zip(paths, (owned.figures, owned.positions), strict=True):
+    for path, table in zip(paths, (owned.figures, owned.positions, owned.owners), strict=True):
         pd.testing.assert_frame_equal(pd.read_parquet(path), table)
         assert json.loads(parquet.read_schema(path).metadata[b"mcmargin"]) == trail
     assert len(trail["haircuts"]) == len(owned.haircuts) > 0
@@ -119,7 +121,7 @@ def test_parquet_holds_every_figure_and_the_audit_trail(owned, tmp_path):
 
 def test_parquet_of_a_cap_without_a_bound_is_plain_json(scenarios, tmp_path):
     free = mm.simulate(scenarios.model, horizon=2, paths=3000, seed=1, variance_cap=float("inf"))
-    target, _ = report_of(free, [("x", "a0", 1.0)]).to_parquet(tmp_path / "m.parquet")
+    target, *_ = report_of(free, [("x", "a0", 1.0)]).to_parquet(tmp_path / "m.parquet")
     text = parquet.read_schema(target).metadata[b"mcmargin"].decode()
 
     def refused(constant):
@@ -136,7 +138,7 @@ def test_parquet_of_accounts_without_positions(scenarios, tmp_path):
         balances=pd.DataFrame([("x", "USD", 5.0)], columns=["account", "asset", "amount"]),
         accounts=[mm.Account("x")],
     )
-    target, beside = report.to_parquet(tmp_path / "m.parquet")
+    target, beside, _ = report.to_parquet(tmp_path / "m.parquet")
     assert pd.read_parquet(target)["equity"].tolist() == [5.0]
     positions = pd.read_parquet(beside)
     assert len(positions) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mcmargin.errors import DataError
@@ -26,6 +27,13 @@ class Account:
     netting : str
         Of the owner: `gross` adds up its accounts' margins, `net` margins all of their positions
         as one.
+
+    Examples
+    --------
+    >>> Account("hedge", "EUR", owner="fund", netting="net").owner
+    'fund'
+    >>> Account("desk").owner
+    'desk'
     """
 
     name: str
@@ -46,4 +54,27 @@ class Account:
             raise DataError(
                 f"account {self.name!r}: isolated positions cannot be netted with the owner's "
                 "others; make it cross, or its owner's netting gross"
+            )
+
+
+def check_owners(accounts: Iterable[Account]) -> None:
+    """Refuse owners whose accounts disagree on netting, or if netted on their currency.
+
+    Raises
+    ------
+    DataError
+        Naming the owner and two accounts.
+    """
+    first: dict[str, Account] = {}
+    for account in accounts:
+        other = first.setdefault(account.owner, account)
+        if account.netting != other.netting:
+            raise DataError(
+                f"owner {account.owner!r}: account {other.name!r} is netted {other.netting!r} and "
+                f"{account.name!r} {account.netting!r}; give one way"
+            )
+        if account.netting == "net" and account.currency != other.currency:
+            raise DataError(
+                f"owner {account.owner!r}: netted accounts are in one currency, and "
+                f"{other.name!r} is in {other.currency}, {account.name!r} in {account.currency}"
             )

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.books.accounts import Account
+from mcmargin.books.accounts import Account, check_owners
+from mcmargin.checks import few, require_type
 from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.errors import DataError
-from mcmargin.valuing.instruments import Instrument, Spot
+from mcmargin.valuing.instruments import Future, Instrument, Option, Perpetual, Spot
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Book:
     """Positions and open orders of all accounts.
 
@@ -59,6 +60,14 @@ class Book:
     assets: tuple[str, ...] = ()
     balances: sparse.csr_array | None = None
     entry_prices: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        balances = 0 if self.balances is None else self.balances.nnz
+        return (
+            f"<Book of {few(account.name for account in self.accounts)}: "
+            f"{len(self.instruments):,} instruments, {self.quantities.nnz:,} positions, "
+            f"{self.buys.nnz + self.sells.nnz:,} open orders, {balances:,} balances>"
+        )
 
     @classmethod
     def from_frame(
@@ -106,19 +115,50 @@ class Book:
         >>> Book.from_frame(pd.DataFrame(rows)).quantities.toarray()
         array([[  1., -10.]])
         """
+        for name, rows_of in ((source, frame), ("orders", orders), ("balances", balances)):
+            if rows_of is not None:
+                require_type(name, rows_of, pd.DataFrame)
+        return cls._of(
+            frame,
+            orders,
+            balances,
+            instruments=instruments,
+            accounts=accounts,
+            currency=currency,
+            sources=(source, f"{source}, orders", f"{source}, balances"),
+        )
+
+    @classmethod
+    def _of(
+        cls,
+        frame: pd.DataFrame,
+        orders: pd.DataFrame | None,
+        balances: pd.DataFrame | None,
+        *,
+        instruments: Sequence[Instrument] | None,
+        accounts: Sequence[Account] | None,
+        currency: str,
+        sources: tuple[str, str, str],
+    ) -> Book:
+        """Check and order rows, whose errors name the source of positions, orders or balances."""
+        source = sources[0]
+        for item in instruments or ():
+            require_type("an instrument", item, Spot, Perpetual, Future, Option)
+        for account in accounts or ():
+            require_type("an account", account, Account)
         empty = pd.DataFrame(columns=[*POSITION_COLUMNS])
         if not any(each is not None and len(each) for each in (frame, orders, balances)):
             raise DataError(f"{source}: no positions")
         held = Rows.of(frame, source, POSITION_COLUMNS, entries=True)
         ordered = Rows.of(
             empty if orders is None else orders,
-            f"{source}, orders",
+            sources[1],
             POSITION_COLUMNS,
             entries=False,
         )
         posted = None
         if balances is not None:
-            posted = Rows.of(balances, f"{source}, balances", BALANCE_COLUMNS, entries=False)
+            posted = Rows.of(balances, sources[2], BALANCE_COLUMNS, entries=False)
             posted.refuse_repeats()
         held.refuse_repeats()
         known = None if instruments is None else {item.name: item for item in instruments}
@@ -143,7 +183,7 @@ class Book:
                 posted.refuse_unknown_accounts(traders, hint)
             names = sorted(traders)
             owned = tuple(Account(name, currency) for name in names)
-        _check_owners(owned)
+        check_owners(owned)
         # A position of 0 is none: the account stays, the instrument is not held.
         used = sorted({*held.name[held.number != 0], *ordered.name})
         assets = [] if posted is None else sorted({*posted.name[posted.number != 0]})
@@ -200,23 +240,6 @@ class Book:
         )
 
 
-def _check_owners(accounts: tuple[Account, ...]) -> None:
-    """An owner's accounts agree on how they are netted, and net ones on their currency."""
-    first: dict[str, Account] = {}
-    for account in accounts:
-        other = first.setdefault(account.owner, account)
-        if account.netting != other.netting:
-            raise DataError(
-                f"owner {account.owner!r}: account {other.name!r} is netted {other.netting!r} and "
-                f"{account.name!r} {account.netting!r}; give one way"
-            )
-        if account.netting == "net" and account.currency != other.currency:
-            raise DataError(
-                f"owner {account.owner!r}: netted accounts are in one currency, and "
-                f"{other.name!r} is in {other.currency}, {account.name!r} in {account.currency}"
-            )
-
-
 def _arrays(matrix: sparse.csr_array) -> tuple[NDArray[Any], ...]:
     """Arrays of a sparse matrix, of the same types on every machine."""
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
@@ -241,18 +264,30 @@ def read_positions(
     balances: str | os.PathLike[str] | None = None,
     currency: str = "USD",
 ) -> Book:
-    """Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
+    r"""Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
 
     The columns are in docs/files.md.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "positions.csv"
+    ...     _ = path.write_text("account,instrument,quantity\ndesk,btc,1\ndesk,eth,-10\n")
+    ...     read_positions(path).to_frame()
+      account instrument  quantity
+    0    desk        btc       1.0
+    1    desk        eth     -10.0
     """
     from mcmargin.books.book_files import balance_frame, order_frame, position_frame
 
-    return Book.from_frame(
+    return Book._of(
         position_frame(path),
+        None if orders is None else order_frame(orders),
+        None if balances is None else balance_frame(balances),
         instruments=instruments,
         accounts=accounts,
-        orders=None if orders is None else order_frame(orders),
-        balances=None if balances is None else balance_frame(balances),
         currency=currency,
-        source=str(path),
+        sources=(str(path), str(orders), str(balances)),
     )

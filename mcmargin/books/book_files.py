@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import pandas as pd
 from pydantic import Field, StringConstraints, ValidationError
 
-from mcmargin.books.accounts import Account
+from mcmargin.books.accounts import Account, check_owners
 from mcmargin.data.rows import (
     BALANCE_COLUMNS,
     ENTRY_PRICE,
@@ -91,7 +91,8 @@ def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
     Raises
     ------
     DataError
-        For a column or value that is unknown or missing, and an account given twice.
+        For a column or value that is unknown or missing, an account given twice, and accounts of
+        an owner that are netted in two ways.
 
     Examples
     --------
@@ -129,7 +130,12 @@ def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
             raise DataError(f"{path}: row {number}: {error}") from None
     if not accounts:
         raise DataError(f"{path}: no accounts; give at least one")
-    return tuple(account for _, account in accounts.values())
+    found = tuple(account for _, account in accounts.values())
+    try:
+        check_owners(found)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return found
 
 
 def position_frame(path: str | os.PathLike[str]) -> pd.DataFrame:

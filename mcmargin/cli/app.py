@@ -26,7 +26,7 @@ app = typer.Typer(
 
 2. mcmargin update model.npz newer.csv -o model.npz
 
-3. mcmargin margin model.npz positions.csv --format json -o report.json
+3. mcmargin margin model.npz positions.csv -o report.json
 
 4. mcmargin verify report.json model.npz positions.csv
 
@@ -55,6 +55,18 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+def format_of(asked: Format | None, output: Path | None) -> Format:
+    """Format that was asked for, or else the one that a file's name ends in; a table without.
+
+    Examples
+    --------
+    >>> format_of(None, Path("report.json")).value, format_of(Format.csv, Path("a.json")).value
+    ('json', 'csv')
+    """
+    ending = "" if output is None else output.suffix.lower().removeprefix(".")
+    return asked or Format.__members__.get(ending, Format.table)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, say
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, format_of, say
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -46,14 +46,19 @@ def margin(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write; .parquet writes accounts, and .positions.parquet and "
-            ".owners.parquet beside them.",
+            help="File to write: .json, .csv, .html (a page), or else a table; .parquet writes "
+            "accounts, and .positions.parquet and .owners.parquet beside them.",
             show_default="print it",
         ),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="How the report reads, unless it is Parquet.")
-    ] = Format.table,
+        Format | None,
+        typer.Option(
+            "--format",
+            help="How the report reads, unless it is Parquet.",
+            show_default="as FILE ends, or table",
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -76,7 +81,7 @@ def margin(
     futures settle inside the horizon are simulated, too, and the volatility of other times, where
     a policy asks for it. docs/files.md describes the files.
 
-    Example: mcmargin margin model.npz positions.csv --format json -o report.json
+    Example: mcmargin margin model.npz positions.csv -o report.json
     """
     from mcmargin import load_model, margin
     from mcmargin.data.tables import is_parquet
@@ -87,12 +92,13 @@ def margin(
     others = [path for path in (policy, previous) if path is not None]
     for path in (*written, *(() if html is None else (html,))):
         files.check_output(path, model, *others)
-    if html is not None:
+    page = form is None and output is not None and output.suffix.lower() == ".html"
+    if page or html is not None:
         from mcmargin.reports.html_report import check_installed
 
         check_installed()
-        if html.resolve() in [path.resolve() for path in written]:
-            raise DataError(f"{html}: --html and --output are one file; name two")
+    if html is not None and html.resolve() in [path.resolve() for path in written]:
+        raise DataError(f"{html}: --html and --output are one file; name two")
     charged = margin_policy(policy, level, horizon, product_horizon)
     last = None if previous is None else read_report(previous)
     (book, priced), fitted = files.read(), load_model(model)
@@ -105,9 +111,12 @@ def margin(
     if output is not None and is_parquet(output):
         report.to_parquet(output)
     else:
-        if form is Format.json:
+        shape = format_of(form, output)
+        if page:
+            text = report.to_html()
+        elif shape is Format.json:
             text = f"{report.to_json()}\n"
-        elif form is Format.csv:
+        elif shape is Format.csv:
             text = report.to_frame().to_csv(index=False)
         else:
             text = f"{report}\n"
@@ -166,7 +175,7 @@ def simulate(
 def verify(
     report: Annotated[
         Path,
-        typer.Argument(metavar="REPORT", help="JSON that 'margin --format json' wrote."),
+        typer.Argument(metavar="REPORT", help="JSON that 'margin -o report.json' wrote."),
     ],
     model: Model,
     positions: Positions,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Format, Model, app, say
+from mcmargin.cli.app import Format, Model, app, format_of, say
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -54,10 +54,19 @@ def stress(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write.", show_default="print it"
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write: .json, .csv or a table.",
+            show_default="print it",
         ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How the result reads.")] = Format.table,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="How the result reads.", show_default="as FILE ends, or table"
+        ),
+    ] = None,
 ) -> None:
     """Tell what accounts lose in a policy's stress scenarios, and what a default fund must hold.
 
@@ -78,12 +87,13 @@ def stress(
     scenarios = simulate(fitted, horizon=1, paths=1, seed=0, engine="numpy")
     found = stress(book, scenarios, priced, asked)
     fund = None if charged is None else resources(charged, found, asked)
-    if form is Format.json:
+    shape = format_of(form, output)
+    if shape is Format.json:
         content = json.loads(found.to_json())
         if fund is not None:
             content["resources"] = _fund(fund)
         text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    elif form is Format.csv:
+    elif shape is Format.csv:
         text = found.to_frame().to_csv(index=False).removesuffix("\n")
         if fund is not None:
             say(str(fund))

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mcmargin.checks import few, plain_time, require_type
 from mcmargin.data.tables import (
     MISSING,
     is_parquet,
@@ -34,7 +35,7 @@ DATE_LIKE = re.compile(r"^\d|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)
 HEADER_NEEDED = "a header row is needed: a name for the dates, then the assets' names"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PriceHistory:
     """Closes of several assets.
 
@@ -74,6 +75,9 @@ class PriceHistory:
         >>> PriceHistory.from_frame(frame).assets
         ('btc',)
         """
+        if isinstance(frame, pd.Series):
+            raise DataError(f"{source}: a Series; give a DataFrame, such as series.to_frame('btc')")
+        require_type(source, frame, pd.DataFrame)
         stamps = frame.index
         # An index of whole numbers counts rows; any other is taken for the dates.
         if pd.api.types.is_integer_dtype(stamps) and frame.shape[1] > 0:
@@ -84,6 +88,10 @@ class PriceHistory:
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
         return _checked(assets, [str(stamp) for stamp in stamps], np.column_stack(columns), source)
 
+    def __repr__(self) -> str:
+        first, last = plain_time(self.times[0]), plain_time(self.times[-1])
+        return f"<PriceHistory of {few(self.assets)}: {len(self.times):,} bars, {first} to {last}>"
+
     def to_frame(self) -> pd.DataFrame:
         """Return closes with dates in the index and assets in columns."""
         index = pd.DatetimeIndex(self.times, name="date")
@@ -91,12 +99,25 @@ class PriceHistory:
 
 
 def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
-    """Read closes from CSV (header; dates first, then one column an asset) or Parquet.
+    r"""Read closes from CSV (header; dates first, then one column an asset) or Parquet.
 
     Raises
     ------
     DataError
         Naming file, row and column; see `PriceHistory.from_frame`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "prices.csv"
+    ...     _ = path.write_text("date,btc,spx\n2021-01-04,31971,3700.65\n2021-01-05,33992,\n")
+    ...     read_prices(path).to_frame()
+                    btc      spx
+    date
+    2021-01-04  31971.0  3700.65
+    2021-01-05  33992.0      NaN
     """
     source = str(path)
     if is_parquet(path):

@@ -87,6 +87,14 @@ def device_names() -> list[str]:
     return [str(each["name"], "utf-8") for each in properties]
 
 
+def versions() -> dict[str, str]:
+    """Of cupy, and of the CUDA runtime that it runs on, where the engine can run."""
+    import cupy
+
+    number = cupy.cuda.runtime.runtimeGetVersion()
+    return {"cupy": cupy.__version__, "cuda": f"{number // 1000}.{number % 1000 // 10}"}
+
+
 @dataclass(frozen=True, eq=False)
 class _Constants:
     """A model's arrays on one device, in the simulation's precision."""

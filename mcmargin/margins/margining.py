@@ -17,7 +17,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
 from mcmargin.books.units import units_of
-from mcmargin.checks import Progress, whole_number
+from mcmargin.checks import Progress, few, require_type, whole_number
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.requirement import Run, requirement
@@ -79,9 +79,28 @@ def margin(
     PolicyError
         For a horizon, floor or stressed period that was not simulated, stress scenarios that model
         or market cannot give, or too few paths for the level.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_book, demo_model
+    >>> from mcmargin.scenarios.simulation import simulate
+    >>> scenarios = simulate(demo_model(), horizon=2, paths=10_000, seed=7)
+    >>> report = margin(demo_book(), scenarios, policy=MarginPolicy(level=0.99))
+    >>> report.to_frame()[["account", "margin", "expected_shortfall_error"]].round()
+             account   margin  expected_shortfall_error
+    0    diversified  21383.0                     375.0
+    1   index spread   8442.0                     195.0
+    2  long equities  35415.0                     646.0
+    3      short oil  27438.0                     466.0
     """
-    policy = MarginPolicy() if policy is None else policy
+    require_type("book", book, Book)
+    require_type("scenarios", scenarios, Scenarios)
     market = scenarios.market() if market is None else market
+    require_type("market", market, Market)
+    policy = MarginPolicy() if policy is None else policy
+    require_type("policy", policy, MarginPolicy, error=PolicyError)
+    if previous is not None:
+        require_type("previous", previous, MarginReport)
     limit = default_memory_limit() if memory_limit is None else memory_limit
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)
@@ -247,9 +266,7 @@ def _named(holders: list[Account]) -> str:
     """Name the first few accounts, and count the others."""
     if not holders:
         return "no account"
-    names = ", ".join(repr(holder.name) for holder in holders[:5])
-    more = f" and {len(holders) - 5} more" if len(holders) > 5 else ""
-    return f"account{'s' if len(holders) > 1 else ''} {names}{more}"
+    return f"account{'s' if len(holders) > 1 else ''} {few(repr(each.name) for each in holders)}"
 
 
 def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:

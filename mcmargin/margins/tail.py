@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,8 @@ def tail_count(paths: int, level: float) -> Fraction:
     >>> tail_count(100_000, 0.99)
     Fraction(1000, 1)
     """
-    if not 0.5 < level < 1:
-        raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {level}")
+    if not isinstance(level, Real) or not 0.5 < level < 1:
+        raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {level!r}")
     beyond = 1 - Fraction(Decimal(repr(float(level))))
     k = paths * beyond
     if k < 1:
@@ -119,6 +120,13 @@ def value_at_risk(losses: NDArray[Any], *, level: float) -> Any:
     -------
     float or ndarray of shape (...)
 
+    Raises
+    ------
+    DataError
+        If there is no loss, or one is not a finite number.
+    PolicyError
+        If the level is out of range, or needs more paths.
+
     Examples
     --------
     >>> value_at_risk(np.arange(1.0, 101.0), level=0.95)
@@ -139,6 +147,11 @@ def expected_shortfall(losses: NDArray[Any], *, level: float) -> Any:
     -------
     float or ndarray of shape (...)
 
+    Raises
+    ------
+    DataError, PolicyError
+        As `value_at_risk`.
+
     Examples
     --------
     >>> expected_shortfall(np.arange(1.0, 101.0), level=0.95)
@@ -148,11 +161,22 @@ def expected_shortfall(losses: NDArray[Any], *, level: float) -> Any:
 
 
 def _over_paths(losses: NDArray[Any], level: float, figure: str) -> Any:
-    xp = array_module(losses)
-    losses = xp.asarray(losses, np.float64)
+    losses = _checked(losses)
     tails = estimate_tails(losses.reshape(-1, losses.shape[-1]), level=level)
     values = getattr(tails, figure)
     return float(values[0]) if losses.ndim == 1 else values.reshape(losses.shape[:-1])
+
+
+def _checked(losses: Any) -> Any:
+    """Losses as float64, on the device where they lie; finite ones are asked for where all pass."""
+    xp = array_module(losses)
+    try:
+        losses = xp.asarray(losses, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"losses are no array of numbers ({error})") from None
+    if losses.ndim == 0 or losses.size == 0:
+        raise DataError("no losses; give an array of them, one a path")
+    return losses
 
 
 def estimate_tail(
@@ -171,9 +195,10 @@ def estimate_tail(
     >>> tail.expected_shortfall, tail.value_at_risk, len(tail.paths)
     (995.5, 991.0, 10)
     """
-    tails = estimate_tails(
-        array_module(losses).asarray(losses, np.float64)[None], level=level, confidence=confidence
-    )
+    losses = _checked(losses)
+    if losses.ndim > 1:
+        raise DataError(f"losses of shape {losses.shape} are of several accounts; give one's")
+    tails = estimate_tails(losses[None], level=level, confidence=confidence)
     low, high = tails.value_at_risk_interval[0]
     below, above = tails.expected_shortfall_interval[0]
     return TailEstimate(
@@ -233,7 +258,7 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
     if not 0 < confidence < 1:
         raise PolicyError(f"confidence must lie between 0 and 1, not {confidence}")
     if not bool(array_module(losses).isfinite(losses).all()):
-        raise DataError("a simulated loss is not finite; check quantities and prices")
+        raise DataError("a loss is not finite; check quantities and prices")
     lowest_rank, highest_rank = _rank_interval(count, level, confidence)
     paths, worst = _worst(losses, highest_rank)
     length = math.ceil(k)

@@ -53,7 +53,19 @@ class ExpiryQuotes:
 
 
 def read_quotes(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read quotes from CSV or Parquet; see `checked_quotes`."""
+    r"""Read quotes from CSV or Parquet; see `checked_quotes`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "quotes.csv"
+    ...     _ = path.write_text("expiry,strike,volatility\n2021-03-26,30000,0.9\n")
+    ...     read_quotes(path)
+          expiry   strike  volatility
+    0 2021-03-26  30000.0         0.9
+    """
     if is_parquet(path):
         frame = read_frame(path)
     else:

@@ -48,7 +48,7 @@ class Repair:
     after: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VolatilitySurface:
     """Implied volatility by time to expiry and log-moneyness k = ln(strike / forward).
 
@@ -81,6 +81,13 @@ class VolatilitySurface:
     forwards: Floats
     smiles: tuple[Smile, ...]
     repairs: tuple[Repair, ...] = ()
+
+    def __repr__(self) -> str:
+        first, last = plain_time(self.expiries[0]), plain_time(self.expiries[-1])
+        return (
+            f"<VolatilitySurface as of {plain_time(self.as_of)}: {len(self.expiries):,} expiries, "
+            f"{first} to {last}, {len(self.repairs):,} quotes repaired>"
+        )
 
     @classmethod
     def from_quotes(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint
-from mcmargin.checks import Progress, whole_number
+from mcmargin.checks import Progress, require_type, whole_number
 from mcmargin.data.bars import calendar_of
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
 from mcmargin.errors import CalibrationError, PolicyError
@@ -79,13 +79,30 @@ def calibrate(
 
     Raises
     ------
+    DataError
+        If the prices are no `PriceHistory`, or have no return on common dates.
     CalibrationError
         For an unknown or illegal combination, or a history too short, naming the asset.
     PolicyError
         If jobs, factors or lookback is not a whole number, or a half-life not above 0.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_prices
+    >>> prices = PriceHistory.from_frame(demo_prices().to_frame().loc["2017":])
+    >>> quick = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian"}
+    >>> model = calibrate(prices, jobs=1, **quick)
+    >>> print(model.fit_report())
+    498 common dates from 2017-01-03 to 2018-12-28; 23 of 521 dates lost, ...
+    sp500: ewma, normal, persistence 1.0000; largest move -4.1% to 2018-02-05
+    nasdaq: ewma, normal, persistence 1.0000; largest move -4.4% to 2018-10-24
+    wti: ewma, normal, persistence 1.0000; largest move +7.6% to 2018-06-26
     """
     from joblib import Parallel, delayed
 
+    require_type("prices", prices, PriceHistory)
+    if warm_start is not None:
+        require_type("warm_start", warm_start, MarketModel)
     if volatility not in VOLATILITIES:
         raise CalibrationError(f"volatility {volatility!r} is unknown; choose of {VOLATILITIES}")
     check_pair(innovations, dependence)

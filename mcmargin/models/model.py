@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import plain_time
+from mcmargin.checks import few, plain_time, require_type
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
@@ -147,7 +147,7 @@ class CalibrationNotes:
     refused: dict[str, str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MarketModel:
     """A calibrated market.
 
@@ -170,6 +170,15 @@ class MarketModel:
     facts : dict
         Bar length, fits asset by asset, dates lost, updates since, data fingerprint, library
         versions.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_model
+    >>> model = demo_model()
+    >>> model.assets, str(model.as_of)[:10]
+    (('sp500', 'nasdaq', 'wti'), '2018-12-28')
+    >>> (100 * np.sqrt(252 * model.state.variance)).round(1).tolist()  # volatility a year, in %
+    [22.2, 29.7, 49.0]
     """
 
     assets: tuple[str, ...]
@@ -182,6 +191,13 @@ class MarketModel:
     calendar: BarCalendar
     history: History
     facts: dict[str, Any]
+
+    def __repr__(self) -> str:
+        within = ", provisional" if self.provisional else ""
+        return (
+            f"<MarketModel of {few(self.assets)}: as of {plain_time(self.as_of)}{within}, "
+            f"{self.dependence.kind} dependence, {len(self.history.times):,} bars of history>"
+        )
 
     @property
     def as_of(self) -> np.datetime64:
@@ -216,7 +232,21 @@ class MarketModel:
         DataError
             If an asset is missing, nothing is newer than the model, a close of the model's own
             date is another by 0.1 % or more, or a `historical` model was not made by `calibrate`.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from mcmargin.demo import demo_model
+        >>> model = demo_model()
+        >>> closes = pd.DataFrame([[2500.0, 6650.0, 46.0]], ["2018-12-31"], columns=model.assets)
+        >>> newer = PriceHistory.from_frame(closes)
+        >>> moved = model.update(newer)
+        >>> print(moved.as_of, moved.provisional)
+        2018-12-31T00:00:00.000000000 False
+        >>> model.update(newer, provisional=True).provisional
+        True
         """
+        require_type("prices", prices, PriceHistory)
         places = {asset: at for at, asset in enumerate(prices.assets)}
         lacking = [asset for asset in self.assets if asset not in places]
         if lacking:

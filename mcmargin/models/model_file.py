@@ -63,6 +63,16 @@ def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> Mar
     ModelFileError
         If the file is missing, cut short, altered, too large, of another schema, signed with
         another key, or holds anything but plain arrays.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from mcmargin.demo import demo_model
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.npz"
+    ...     demo_model().save(path)
+    ...     load_model(path).fingerprint() == demo_model().fingerprint()
+    True
     """
     arrays = _read_arrays(Path(path))
     try:

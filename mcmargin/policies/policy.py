@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.checks import require_type
 from mcmargin.errors import PolicyError
 from mcmargin.policies.policy_parts import (
     PRODUCTS,
@@ -39,6 +40,18 @@ from mcmargin.policies.policy_parts import (
 
 VERSION = 1
 """Of the form of policy files."""
+
+PARTS = (
+    Maintenance,
+    Stress,
+    Procyclicality,
+    Liquidity,
+    Concentration,
+    Leverage,
+    Resources,
+    Collateral,
+)
+"""Each stands in the field that its class names."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,10 @@ class MarginPolicy:
             raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {self.level}")
         if not 0 < self.confidence < 1:
             raise PolicyError(f"confidence must lie between 0 and 1, not {self.confidence}")
+        for part in PARTS:
+            given = getattr(self, part.__name__.lower())
+            if given is not None:
+                require_type(part.__name__.lower(), given, part, error=PolicyError)
         check_horizons(self)
         if not 0 <= self.short_option_minimum <= 1:
             raise PolicyError(
@@ -141,19 +158,39 @@ class MarginPolicy:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> MarginPolicy:
-        """Read a policy; its first line says `version = 1`.
+        r"""Read a policy; its first line says `version = 1`.
 
         Raises
         ------
         PolicyError
             Naming the file and the field that is unknown, missing or out of range.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "policy.toml"
+        ...     _ = path.write_text("version = 1\nlevel = 0.975\n[procyclicality]\nbuffer = 0.25\n")
+        ...     MarginPolicy.from_toml(path).procyclicality.buffer
+        0.25
         """
         from mcmargin.policies.policy_file import policy_from_toml
 
         return policy_from_toml(path)
 
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
-        """TOML of the policy, without what is at its default; written whole where asked."""
+        """TOML of the policy, without what is at its default; written whole where asked.
+
+        Examples
+        --------
+        >>> print(MarginPolicy(level=0.975, horizons={"option": 5}).to_toml())
+        version = 1
+        level = 0.975
+        <BLANKLINE>
+        [horizons]
+        option = 5
+        """
         from mcmargin.policies.policy_file import policy_to_toml
 
         return policy_to_toml(self, path)

@@ -163,6 +163,12 @@ class Stress:
     dependence_weight : float
         Share of the excess over base of the worse of two tests that is added: the two largest risk
         factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
+
+    Examples
+    --------
+    >>> year = StressWindow("2008", "2008-01-01", "2008-12-31", worst=5)
+    >>> Stress(windows=(year,), grids={"*": "okx-major"}, gaps=(Gap("btc", -0.3),)).gaps[0].move
+    -0.3
     """
 
     windows: tuple[StressWindow, ...] = ()
@@ -205,6 +211,11 @@ class Procyclicality:
     speed_limit : float, optional
         Largest rise in a bar, as a share of the last margin; what is above it is caught up with
         later. It never holds a margin below base.
+
+    Examples
+    --------
+    >>> Procyclicality(buffer=0.25, floor_years=10).buffer
+    0.25
     """
 
     buffer: float = 0.0
@@ -309,6 +320,11 @@ class Leverage:
     open_interest_lower, open_interest_upper : float
         Open interest of an underlying between which its initial fraction rises from its own to 1,
         as dYdX v4's liquidity tiers do; infinite for never.
+
+    Examples
+    --------
+    >>> Leverage((LeverageTier(1e6, 20), LeverageTier(float("inf"), 10))).tiers[0].max_leverage
+    20.0
     """
 
     tiers: tuple[LeverageTier, ...]
@@ -413,6 +429,11 @@ def check_horizons(part: Any) -> None:
     """Check `horizon` and `horizons`, and keep them plain and sorted."""
     if part.horizon is not None:
         object.__setattr__(part, "horizon", whole_number("horizon", part.horizon))
+    if not isinstance(part.horizons, Mapping):
+        raise PolicyError(
+            f"horizons must be a mapping of product classes to bars, such as {{'option': 5}}, not "
+            f"{part.horizons!r}; give one for all as horizon="
+        )
     plain = {}
     for product, bars in sorted(part.horizons.items()):
         one_of("horizons: product class", product, PRODUCTS)

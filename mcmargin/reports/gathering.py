@@ -20,6 +20,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.equity import Equity
 from mcmargin.books.units import Units
 from mcmargin.data.bars import DAY
+from mcmargin.engines import cupy_engine
 from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.requirement import Previous, Requirement, Run
@@ -90,7 +91,7 @@ def report_of(
         calibration=scenarios.model.calibration_notes(),
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
-        versions=library_versions(),
+        versions=library_versions(scenarios.engine),
         session=session,
     )
 
@@ -232,8 +233,8 @@ def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) ->
     return round(float((now - last) / DAY) / model.calendar.mean_days)
 
 
-def library_versions() -> dict[str, str]:
-    """Versions that a figure may depend on."""
+def library_versions(engine: str) -> dict[str, str]:
+    """Versions that a figure may depend on; a model files those that it was fitted with."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -245,4 +246,5 @@ def library_versions() -> dict[str, str]:
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "python": platform.python_version(),
+        **(cupy_engine.versions() if engine == "cupy" else {}),
     }

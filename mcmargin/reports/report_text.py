@@ -1,4 +1,4 @@
-"""Reports for a terminal.
+"""Reports for a terminal, and for a notebook.
 
 In: a margin report. Out: tables of its accounts and owners, what was simulated, and from what.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from html import escape
 
 from mcmargin.reports.reporting import MarginReport
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 SHOWN_ACCOUNTS = 50
 """Accounts, and owners, that a printed report lists."""
@@ -25,62 +23,94 @@ WIDTH = 110
 """Of notes."""
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: names on the left, figures on the right.
+
+    Attributes
+    ----------
+    title : str
+    columns : list of str
+    rows : list of list of str
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
 def report_to_text(report: MarginReport) -> str:
     """Tables for a terminal, with what was simulated."""
     from rich.console import Console
+    from rich.markup import escape as marked
+    from rich.table import Table
 
     stream = io.StringIO()
     # Tables take the width that their names need.
     console = Console(file=stream, width=10**4, color_system=None, force_terminal=False)
-    console.print(_accounts(report))
-    if (report.owners["accounts"] > 1).any():
-        console.print(_owners(report))
+    for grid in _grids(report):
+        table = Table(title=grid.title)
+        for at, name in enumerate(grid.columns):
+            table.add_column(name, justify="right" if at else "left")
+        for row in grid.rows:
+            table.add_row(*map(marked, row))
+        console.print(table)
     for line in _notes(report):
         stream.write(f"{textwrap.fill(line, WIDTH)}\n")
     return stream.getvalue().rstrip()
 
 
-def _accounts(report: MarginReport) -> Table:
-    from rich.markup import escape
+def report_to_tables(report: MarginReport) -> str:
+    """The same as HTML, for a notebook: nothing but tables and paragraphs, every text escaped."""
+    lines = []
+    for grid in _grids(report):
+        lines += ["<table>", f"<caption>{escape(grid.title)}</caption>", "<thead>", "<tr>"]
+        lines += [f'<th scope="col">{escape(name)}</th>' for name in grid.columns]
+        lines += ["</tr>", "</thead>", "<tbody>"]
+        for name, *figures in grid.rows:
+            cells = "".join(f"<td>{escape(figure)}</td>" for figure in figures)
+            lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+        lines += ["</tbody>", "</table>"]
+    lines += [f"<p>{escape(line)}</p>" for line in _notes(report)]
+    return "\n".join(lines)
 
+
+def _grids(report: MarginReport) -> Iterator[Grid]:
+    yield _accounts(report)
+    if (report.owners["accounts"] > 1).any():
+        yield _owners(report)
+
+
+def _accounts(report: MarginReport) -> Grid:
     bars = sorted(set(report.horizons.values()))
     over = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
     names = ["margin", *["maintenance"] * maintained, *["equity"] * owned]
-    table = _table(
-        f"Margin at {100 * report.policy.level:.10g} % over {over} bars",
-        ["account", *names, "± error", "VaR", "gross", "net", "margin / gross"],
-    )
     more = ("expected_shortfall_error", "value_at_risk", "gross_exposure", "net_exposure")
+    rows = []
     for row in report.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records"):
         share = row["margin"] / row["gross_exposure"] if row["gross_exposure"] else 0.0
         figures = [f"{row[name]:,.2f}" for name in (*names, *more)]
-        table.add_row(escape(f"{row['account']} ({row['currency']})"), *figures, f"{share:.2%}")
-    return table
+        rows.append([f"{row['account']} ({row['currency']})", *figures, f"{share:.2%}"])
+    return Grid(
+        f"Margin at {100 * report.policy.level:.10g} % over {over} bars",
+        ["account", *names, "± error", "VaR", "gross", "net", "margin / gross"],
+        rows,
+    )
 
 
-def _owners(report: MarginReport) -> Table:
-    from rich.markup import escape
-
-    table = _table("Owners", ["owner", "netting", "accounts", "margin", "maintenance"])
-    for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records"):
-        table.add_row(
-            escape(f"{row['owner']} ({row['currency']})"),
-            row["netting"],
+def _owners(report: MarginReport) -> Grid:
+    rows = [
+        [
+            f"{row['owner']} ({row['currency']})",
+            str(row["netting"]),
             str(row["accounts"]),
             *(f"{row[name]:,.2f}" for name in ("margin", "maintenance")),
-        )
-    return table
-
-
-def _table(title: str, columns: list[str]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for at, name in enumerate(columns):
-        table.add_column(name, justify="right" if at else "left")
-    return table
+        ]
+        for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records")
+    ]
+    return Grid("Owners", ["owner", "netting", "accounts", "margin", "maintenance"], rows)
 
 
 def _notes(report: MarginReport) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
+from mcmargin.checks import few, plain_time
 from mcmargin.data.files import write_atomically
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
@@ -50,7 +51,7 @@ class Session:
         return self.run.initial
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MarginReport:
     """Margins of all accounts, with what is needed to compute them again.
 
@@ -84,6 +85,17 @@ class MarginReport:
     versions : dict
     session : Session, optional
         In the process that made the report: what what-ifs are taken on.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> report = demo_report()
+    >>> round(report.account("short oil").margin)
+    27438
+    >>> report.contributions_frame().query("account == 'index spread'").round()
+            account instrument      kind  quantity  exposure  contribution
+    3  index spread     nasdaq  position     -38.0 -250212.0       13820.0
+    4  index spread      sp500  position     100.0  248574.0       -5378.0
     """
 
     figures: pd.DataFrame
@@ -103,7 +115,7 @@ class MarginReport:
     floored_paths: int
     capped_paths: int
     versions: dict[str, str]
-    session: Session | None = field(default=None, repr=False)
+    session: Session | None = None
 
     @cached_property
     def accounts(self) -> tuple[AccountMargin, ...]:
@@ -166,6 +178,14 @@ class MarginReport:
         ------
         DataError
             For an unknown account or instrument, or a report that was read from a file.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> report = demo_report()
+        >>> before, after = report.account("short oil"), report.what_if("short oil", {"wti": 1000})
+        >>> round(before.margin), round(after.margin)
+        (27438, 21950)
         """
         from mcmargin.reports.whatif import what_if
 
@@ -204,6 +224,12 @@ class MarginReport:
         ------
         DataError
             As `what_if`.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> demo_report().max_order("short oil", "wti", side="sell", equity=30_000, lot=100)
+        400.0
         """
         from mcmargin.reports.whatif import max_order
 
@@ -218,6 +244,12 @@ class MarginReport:
         ------
         DataError
             For an unknown account, or a report of a book without balances.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> print(demo_report().status("short oil"))
+        short oil: margin call; equity 24,250.00 USD is 3,187.54 below initial margin 27,437.54
         """
         return account_status(self, account)
 
@@ -234,6 +266,16 @@ class MarginReport:
         ------
         DataError
             For another `by`, or a report of a book without balances.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> demo_report().statuses()[["account", "state", "over_initial"]].round()
+                 account        state  over_initial
+        0    diversified      healthy      599752.0
+        1   index spread      healthy      239921.0
+        2  long equities      healthy      792385.0
+        3      short oil  margin call       -3188.0
         """
         return account_statuses(self, by)
 
@@ -245,6 +287,13 @@ class MarginReport:
         DataError
             For an unknown account, one without positions, a report of a book without balances,
             or one that was read from a file.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> found = demo_report().max_leverage("short oil")
+        >>> round(found.leverage, 2), round(found.max_leverage, 2)
+        (9.31, 8.23)
         """
         from mcmargin.reports.whatif import max_leverage
 
@@ -269,6 +318,15 @@ class MarginReport:
         ------
         DataError
             For another `by`, or a report that was read from a file.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> demo_report().attribution("underlying").round().head(3)
+               account underlying   amount
+        0  diversified     nasdaq   7849.0
+        1  diversified       sp500   6916.0
+        2  diversified        wti   6618.0
         """
         from mcmargin.reports.attribution import attribution
 
@@ -341,6 +399,13 @@ class MarginReport:
         ModelFileError
             If it is not a report of this schema, naming the first field that is missing, unknown,
             of another type or not finite.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_report
+        >>> text = demo_report().to_json()
+        >>> MarginReport.from_json(text).to_json() == text
+        True
         """
         from mcmargin.reports.report_file import report_from_json
 
@@ -359,6 +424,19 @@ class MarginReport:
         except ValueError:
             raise DataError(f"market_as_of: {self.market_as_of!r} is not an ISO time") from None
         return market_of(as_of, self.market)
+
+    def __repr__(self) -> str:
+        return (
+            f"<MarginReport of {few(self.figures['account'])}: "
+            f"{100 * self.policy.level:.10g} %, prices of {plain_time(self.market_as_of)}, "
+            f"{self.plan.paths:,} paths, seed {self.plan.seed}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Tables for a notebook, which asks for them by this name."""
+        from mcmargin.reports.report_text import report_to_tables
+
+        return report_to_tables(self)
 
     def __str__(self) -> str:
         """Table for a terminal, with what was simulated."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import posted_values
-from mcmargin.checks import Progress
+from mcmargin.checks import Progress, require_type
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.margins.tail import tail_count
@@ -85,9 +85,26 @@ def verify(
         For an engine that is unknown or not here.
     DataError
         If the report needs a market to be given.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_book, demo_model
+    >>> model, book = demo_model(), demo_book()
+    >>> made = margin(book, simulate(model, horizon=2, paths=10_000, seed=7))
+    >>> filed = MarginReport.from_json(made.to_json())
+    >>> verify(filed, model, book).verdict
+    'equal'
+    >>> verify(filed, model, Book.from_frame(book.to_frame().iloc[1:])).reasons[0]
+    "the book's fingerprint differs"
     """
+    require_type("report", report, MarginReport)
+    require_type("model", model, MarketModel)
+    require_type("book", book, Book)
     plan = report.plan
     market = report.market_used() if market is None else market
+    require_type("market", market, Market)
+    if previous is not None:
+        require_type("previous", previous, MarginReport)
     # Asked here, so that a bad setting of this machine is an error and no difference.
     threads = thread_count(None)
     fingerprints = {

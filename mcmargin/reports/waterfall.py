@@ -27,6 +27,7 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
+from mcmargin.checks import require_type
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.markets.market import Market
@@ -87,7 +88,25 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     DataError
         For a report that was read from a file, other plans, reports in the wrong order, an account
         that changed its currency, and a step that cannot be margined: it says which.
+
+    Examples
+    --------
+    >>> from mcmargin.data.prices import PriceHistory
+    >>> from mcmargin.demo import demo_model, demo_report
+    >>> yesterday, model = demo_report(), demo_model()
+    >>> closes = pd.DataFrame([[2500.0, 6650.0, 46.0]], ["2018-12-31"], columns=model.assets)
+    >>> moved = model.update(PriceHistory.from_frame(closes))
+    >>> scenarios = simulate(moved, horizon=2, paths=10_000, seed=7, engine="numpy")
+    >>> change = attribute(yesterday, margin(yesterday.session.book, scenarios))
+    >>> change.frame[["account", "before", "market", "volatility", "after"]].round()
+             account   before  market  volatility    after
+    0    diversified  21383.0   243.0      -470.0  21156.0
+    1   index spread   8442.0   107.0      -169.0   8379.0
+    2  long equities  35415.0   299.0      -809.0  34905.0
+    3      short oil  27438.0   517.0      -545.0  27409.0
     """
+    require_type("previous_report", previous_report, MarginReport)
+    require_type("report", report, MarginReport)
     first, last = _session(previous_report), _session(report)
     for name in SAME_PLAN:
         before, after = (getattr(each.plan, name) for each in (previous_report, report))

@@ -6,8 +6,10 @@ nothing is simulated again, and instruments that the book holds are not valued a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,13 @@ MOST_LEVERAGE = 2.0**100
 def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
     """Figures of an account after trades; see `MarginReport.what_if`."""
     session = _session(report)
+    if not isinstance(trades, Mapping):
+        raise DataError(
+            f"what_if: trades must map instruments to units, such as {{'btc': -2}}, not {trades!r}"
+        )
     for name, size in trades.items():
-        if not np.isfinite(size):
-            raise DataError(f"what_if: {size!r} units of {name!r} are not finite")
+        if not _finite(size):
+            raise DataError(f"what_if: {size!r} units of {name!r} are not a finite number")
     row = _row(session.book, account)
     after = _after(report, session, row, trades)
     before, haircut = report.figures.iloc[row].to_dict(), _own_haircut(report, row)
@@ -100,8 +106,11 @@ def max_order(
     equity = own_equity(report, account) if equity is None else equity
     if side not in ("buy", "sell"):
         raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
-    if not np.isfinite(equity) or (lot is not None and not lot > 0):
-        raise DataError(f"max_order: equity must be finite, and a lot above 0; not {equity}, {lot}")
+    if not _finite(equity) or (lot is not None and not (_finite(lot) and lot > 0)):
+        raise DataError(
+            f"max_order: equity must be a finite number, and a lot one above 0; not {equity!r}, "
+            f"{lot!r}"
+        )
     session = _session(report)
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
@@ -183,6 +192,10 @@ def _least(margin: Callable[[float], float]) -> float:
         options={"xatol": SMALLEST_STEP * high},
     )
     return float(found.x)
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _session(report: MarginReport) -> Session:

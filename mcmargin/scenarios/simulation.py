@@ -11,7 +11,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import Progress, whole_number
+from mcmargin.checks import Progress, few, plain_time, require_type, whole_number
 from mcmargin.data.files import write_atomically
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.arrays import array_module, to_host
@@ -42,7 +42,7 @@ NAMED_BYTES = 2**28
 ENGINES = ("auto", "numpy", "cupy")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scenarios:
     """Simulated market moves.
 
@@ -70,6 +70,14 @@ class Scenarios:
     floored_paths: int
     capped_paths: int
     companions: Mapping[str, Scenarios] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        return (
+            f"<Scenarios of {few(self.assets)}: as of {plain_time(self.as_of)}, horizons "
+            f"{few(map(str, plan.horizons))}, {plan.paths:,} paths, seed {plan.seed}, "
+            f"{self.engine} engine>"
+        )
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -274,15 +282,34 @@ def simulate(
     PolicyError
         For a plan out of range.
     EngineError
-        For an engine that is unknown or not here.
+        For an engine that is unknown or not here, and for devices where it is numpy.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_model
+    >>> scenarios = simulate(demo_model(), horizons=(1, 5), paths=10_000, seed=7)
+    >>> scenarios.returns.shape, scenarios.assets
+    ((2, 3, 10000), ('sp500', 'nasdaq', 'wti'))
     """
+    require_type("model", model, MarketModel)
+    if policy is not None:
+        require_type("policy", policy, MarginPolicy, error=PolicyError)
     if horizon is not None and horizons is not None:
         raise PolicyError("give horizon or horizons, not both")
+    if horizons is not None and not isinstance(horizons, Iterable):
+        raise PolicyError(
+            f"horizons must be several whole numbers of bars, such as (1, 2), not {horizons!r}; "
+            "give one as horizon="
+        )
     wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
     plan = SimulationPlan(seed, paths, tuple(wanted), precision, variance_cap, price_floor)
     if block_tiles is not None:
         block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
+    if devices is not None and chosen == "numpy":
+        raise EngineError(
+            "devices are GPUs, and the engine here is numpy; leave them out, or give engine='cupy'"
+        )
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
 

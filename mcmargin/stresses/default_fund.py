@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mcmargin.checks import require_type
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.reporting import MarginReport
@@ -115,8 +116,25 @@ def resources(
     ----------
     CPMI-IOSCO, Principles for financial market infrastructures (2012), Principle 4: resources to
     cover the default of the two participants that would cause the largest exposure (cover 2).
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> from mcmargin.policies.policy_parts import Gap, Resources, Stress
+    >>> from mcmargin.stresses.stress_report import stress
+    >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
+    >>> policy = MarginPolicy(stress=gaps, resources=Resources(cover=2))
+    >>> report = demo_report()
+    >>> lost = stress(report.session.book, report.session.scenarios, policy=policy)
+    >>> fund = resources(report, lost, policy)
+    >>> round(fund.fund), fund.owners["owner"][fund.owners["covered"]].tolist()
+    (81561, ['index spread', 'short oil'])
     """
-    part = (report.policy if policy is None else policy).resources
+    require_type("report", report, MarginReport)
+    require_type("stress", stress, StressReport)
+    policy = report.policy if policy is None else policy
+    require_type("policy", policy, MarginPolicy, error=PolicyError)
+    part = policy.resources
     if part is None:
         raise PolicyError("the policy declares no resources; give it a part `resources`")
     for what in ("book", "market"):

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, held_of
+from mcmargin.checks import require_type
 from mcmargin.data.files import write_atomically
 from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError, PolicyError
@@ -206,11 +207,30 @@ def stress(
         As `margin`, for a book that model or market cannot value.
     PolicyError
         For a policy without stress scenarios, and for those that model or market cannot give.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
+    >>> session = demo_report().session
+    >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))
+    >>> found.accounts[["account", "scenario", "loss"]].round(2)
+             account        scenario      loss
+    0    diversified  gap sp500 -20 %  29828.88
+    1   index spread  gap sp500 -20 %  49714.80
+    2  long equities  gap sp500 -20 %  49714.80
+    3      short oil   gap wti +30 %  67725.00
     """
+    require_type("book", book, Book)
+    require_type("scenarios", scenarios, Scenarios)
+    market = scenarios.market() if market is None else market
+    require_type("market", market, Market)
+    if policy is not None:
+        require_type("policy", policy, MarginPolicy, error=PolicyError)
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    market = scenarios.market() if market is None else market
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
     held = held_of(book, market, policy)
@@ -244,7 +264,7 @@ def stress(
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        versions=library_versions(),
+        versions=library_versions(scenarios.engine),
         session=StressSession(book, held, valuation, values),
     )
 

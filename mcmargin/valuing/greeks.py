@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from mcmargin.books.book import Book
+from mcmargin.checks import require_type
 from mcmargin.markets.market import Market
 from mcmargin.valuing.instruments import Future, Instrument, Option, Perpetual
 
@@ -121,6 +122,8 @@ def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
     0       a      USD        BTC       0.5  20000.0    0.0   0.0    0.0
     1       a      USD                  NaN  20000.0    0.0   0.0    0.0
     """
+    require_type("book", book, Book)
+    require_type("market", market, Market)
     units = np.array([_relative(item, market) for item in book.instruments]).reshape(-1, 4)
     held = sparse.coo_array(book.quantities)
     rows, columns = held.coords

@@ -41,6 +41,11 @@ class Spot:
     Attributes
     ----------
     name, underlying, currency : str
+
+    Examples
+    --------
+    >>> Spot("BTC", "btc").currency
+    'USD'
     """
 
     name: str
@@ -115,6 +120,14 @@ class Perpetual:
         Annualised volatility of P/S, drawn from the stream; 0 for none.
     price_asset : str, optional
         Asset of the model whose price is this contract's own; then no basis is drawn.
+
+    Examples
+    --------
+    >>> from mcmargin.markets.market import Market
+    >>> market = Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 40_000.0})
+    >>> inverse = Perpetual("BTC-PERP", "btc", inverse=True, contract_size=100.0)
+    >>> inverse.price(market)
+    40000.0
     """
 
     name: str
@@ -312,6 +325,16 @@ class Option:
     contract_size : float
     future : Future, optional
         The underlying, in place of spot.
+
+    Examples
+    --------
+    >>> from mcmargin.markets.market import Market
+    >>> market = Market(
+    ...     as_of=np.datetime64("2021-01-04"), spot={"btc": 40_000.0}, volatility={"btc": 0.8}
+    ... )
+    >>> call = Option("C", "btc", kind="call", strike=45_000.0, expiry=np.datetime64("2021-03-26"))
+    >>> round(call.value(market), 2)
+    4155.82
     """
 
     name: str
