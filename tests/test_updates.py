@@ -1,6 +1,9 @@
 """Updates: what they lose is kept and told, and one update is as good as many."""
 
+import copy
+import pickle
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -192,8 +195,20 @@ def test_updates_branch_from_one_model(read_first, tmp_path):
     assert base.history.returns[:, 0].tolist() == pytest.approx([0.01, 99 / 101 - 1])
 
 
-def test_a_history_cannot_be_changed():
-    history = model_of_today().update(prices_of({"2020-01-02": 101.0})).history
+def test_a_history_is_a_frozen_dataclass():
+    """Whether its parts are joined yet or not: copied, pickled, replaced in part, and not set."""
+    base = model_of_today().update(prices_of({"2020-01-02": 101.0}))
+    for joined in (False, True):
+        history = base.update(prices_of({"2020-01-03": 99.0})).history
+        if joined:
+            assert len(history.times) == 2
+        for again in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+            np.testing.assert_array_equal(again.returns, history.returns)
+        doubled = replace(history, returns=2 * history.returns)
+        np.testing.assert_array_equal(doubled.returns, 2 * history.returns)
+        np.testing.assert_array_equal(doubled.times, history.times)
+        with pytest.raises(AttributeError, match="no attribute 'prices'"):
+            history.prices  # noqa: B018
     for name in ("times", "returns", "variances"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(history, name)[0] = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,14 @@ class FilterState:
     residuals: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
 class History:
     """Joint returns that the model has seen, and its filter's variances: what stress is read from.
 
-    Frozen: its arrays are read-only. What `extended` added is joined when an array is first read,
-    so that an update costs by its own bars, however many came before.
+    Its arrays are read-only. What `extended` adds is joined to them when one is first read, so
+    that an update costs by its own bars, however many came before.
 
-    Parameters
+    Attributes
     ----------
     times : ndarray of shape (bars,), datetime64[ns]
         End of each bar, increasing.
@@ -69,37 +70,33 @@ class History:
     ([[0.01]], [[0.01], [-0.02]])
     """
 
-    __slots__ = ("_parts",)
+    times: NDArray[np.datetime64]
+    returns: NDArray[np.float64]
+    variances: NDArray[np.float64]
 
-    def __init__(
-        self,
-        times: NDArray[np.datetime64],
-        returns: NDArray[np.float64],
-        variances: NDArray[np.float64],
-    ) -> None:
-        self._parts: tuple[tuple[NDArray[Any], ...], ...] = (_read_only(times, returns, variances),)
+    def __post_init__(self) -> None:
+        self._set((self.times, self.returns, self.variances))
 
-    def _joined(self) -> tuple[NDArray[Any], ...]:
-        # Two threads may both join; either's result is the same, and the assignment is one step.
-        if len(self._parts) > 1:
-            joined = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
-            self._parts = (_read_only(*joined),)
-        return self._parts[0]
+    def _set(self, arrays: tuple[NDArray[Any], ...]) -> None:
+        """Set the arrays to views that cannot be written: models that branch share them."""
+        for name, array in zip(_HISTORY_ARRAYS, arrays, strict=True):
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
-    @property
-    def times(self) -> NDArray[np.datetime64]:
-        """End of each bar; datetime64[ns] [bars]."""
-        return self._joined()[0]
+    # Hidden from type checkers, to whom any name would be an attribute.
+    if not TYPE_CHECKING:
 
-    @property
-    def returns(self) -> NDArray[np.float64]:
-        """Simple returns; float64 [bars, assets]."""
-        return self._joined()[1]
-
-    @property
-    def variances(self) -> NDArray[np.float64]:
-        """Variance that the filter gave each bar beforehand; float64 [bars, assets]."""
-        return self._joined()[2]
+        def __getattr__(self, name: str) -> Any:
+            """Join the parts when an array is first asked for, which is not there until then."""
+            if name not in _HISTORY_ARRAYS:
+                raise AttributeError(f"History has no attribute {name!r}")
+            parts = self.__dict__.get("_parts")
+            # Gone where another thread has joined them just now; two that join set the same.
+            if parts is not None:
+                self._set(tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+                self.__dict__.pop("_parts", None)
+            return self.__dict__[name]
 
     @property
     def residuals(self) -> NDArray[np.float64]:
@@ -113,17 +110,13 @@ class History:
         variances: NDArray[np.float64],
     ) -> History:
         """Return the history with newer bars; this one stays as it is."""
-        longer = History(times, returns, variances)
-        longer._parts = self._parts + longer._parts
+        before = self.__dict__.get("_parts") or ((self.times, self.returns, self.variances),)
+        longer = object.__new__(History)
+        longer.__dict__["_parts"] = (*before, (times, returns, variances))
         return longer
 
 
-def _read_only(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """Views that cannot be written through: models that branch from one another share them."""
-    views = tuple(array.view() for array in arrays)
-    for view in views:
-        view.flags.writeable = False
-    return views
+_HISTORY_ARRAYS = ("times", "returns", "variances")
 
 
 @dataclass(frozen=True)
