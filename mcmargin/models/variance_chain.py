@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from mcmargin.engines.arrays import array_module
 from mcmargin.models.innovations import Innovations
 
 SPACING = 0.07
@@ -64,6 +66,29 @@ class VarianceChain:
             values = self._after(whole, self.sums, np.zeros_like(self.grid)) + part
             self._tables[bars] = CubicSpline(np.log(self.grid), values)(np.log(self._fine))
         return self._fine, self._tables[bars]
+
+    def place(self, variance: Any) -> tuple[Any, Any]:
+        """Where variances lie in the table of every count of bars: entry, and share of the next.
+
+        Found by the logarithm, in which entries are evenly spaced, and shared out by the variance
+        itself; beyond the table its ends stand.
+        """
+        xp = array_module(variance)
+        fine, widths = xp.asarray(self._fine), xp.asarray(np.diff(self._fine))
+        low, high = float(np.log(self._fine[0])), float(np.log(self._fine[-1]))
+        steps = len(self._fine) - 1
+        entry = ((xp.log(variance) - low) * (steps / (high - low))).astype(np.int64)
+        entry = entry.clip(0, steps - 1)
+        share = ((variance - fine[entry]) / widths[entry]).clip(0.0, 1.0)
+        return entry, share
+
+    def sums_at(self, place: tuple[Any, Any], bars: float) -> Any:
+        """Expected sum over `bars` bars from variances on, given by their `place`."""
+        entry, share = place
+        xp = array_module(share)
+        sums = xp.asarray(self.table(bars)[1])
+        below = sums[entry]
+        return below + share * (sums[entry + 1] - below)
 
     def expected_sum(self, variance: float, skip: int, bars: float) -> float:
         """Expected sum over `bars` bars after the first `skip`, given the variance of the first."""

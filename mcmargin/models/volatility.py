@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.engines.arrays import array_module
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.variance_chain import VarianceChain, quadrature, variance_chain
 
@@ -145,11 +144,17 @@ class VarianceOutlook:
         bars : float
             1 or more; a part of a bar counts in proportion.
         """
+        return self.average_at(self.place(variance), bars)
+
+    def place(self, variance: Any) -> Any:
+        """What is found once for averages over any number of bars from these variances on."""
+        return variance if self.chain is None else self.chain.place(variance)
+
+    def average_at(self, place: Any, bars: float) -> Any:
+        """The same of a `place`."""
         if self.chain is None:
-            return self.long_run + self.fading(bars) * (variance - self.long_run)
-        xp = array_module(variance)
-        grid, sums = self.chain.table(bars)
-        return xp.interp(variance, xp.asarray(grid), xp.asarray(sums / bars))
+            return self.long_run + self.fading(bars) * (place - self.long_run)
+        return self.chain.sums_at(place, bars) / bars
 
     def average_today(self, skip: int, bars: float) -> float:
         """Expectation today of the same average, over `bars` bars after the first `skip`."""
