@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -270,6 +271,26 @@ def test_a_coin_that_is_quoted_in_another_currency_is_worth_that_much():
     assert report.account("x").gross_exposure == pytest.approx(2.0)
     (gross,) = re.findall(r'Gross exposure, USD</dt><dd><data value="(.*?)"', report.to_html())
     assert float(gross) == pytest.approx(250.0)
+
+
+def test_who_is_called_and_who_is_healthy():
+    """Long 1 at 100 of 5 % a day: margins of some 13 dollars, the shortest of equity first."""
+    cash = {"rich": 1000.0, "called": 10.0, "gone": -5.0}
+    frame = pd.DataFrame({"account": list(cash), "instrument": "a0", "quantity": 1.0})
+    posted = pd.DataFrame({"account": list(cash), "asset": "USD", "amount": list(cash.values())})
+    items = [mm.Perpetual("a0", "a0")]
+    book = mm.Book.from_frame(frame, instruments=items, balances=posted)
+    scenarios = mm.simulate(make_model(variance=2.5e-3), horizons=(1, 2), paths=4000, seed=7)
+    policy = mm.MarginPolicy(horizon=2, maintenance=mm.Maintenance(level=0.75, horizon=1))
+    text = mm.margin(book, scenarios, policy=policy).to_html()
+    rows = Page(text).rows["health"][1:]
+    assert [(name, figures[0]) for name, figures in rows] == [
+        (name, cash[name]) for name in ("gone", "called", "rich")
+    ]
+    states = re.findall(r'data-label="state">(?:<b>)?([a-z ]+)<', text)
+    assert states == ["liquidation", "margin call", "healthy"]
+    assert "2 of 3 accounts are below initial margin, 1 of them below maintenance" in text
+    assert 'id="health"' not in mm.margin(replace(book, balances=None), scenarios).to_html()
 
 
 def test_accounts_without_risk_and_with_many_positions():

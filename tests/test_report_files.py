@@ -62,7 +62,8 @@ def test_text_tells_equity_maintenance_and_owners(owned):
     for row, figures in zip(rows, owned.figures.to_dict("records"), strict=True):
         assert row[0] == f"{figures['account']} (USD)"
         assert row[1:4] == [f"{figures[n]:,.2f}" for n in ("margin", "maintenance", "equity")]
-        assert row[-1] == f"{figures['margin'] / figures['gross_exposure']:.2%}"
+        assert row[-2] == f"{figures['margin'] / figures['gross_exposure']:.2%}"
+        assert row[-1] == owned.status(figures["account"]).state
     assert rows[0][3] == "1,100.00"  # 1,000 in cash and one a0 at 100
     _, *owners = rows_of(text, "Owners")
     margins = dict(zip(owned.figures["account"], owned.figures["margin"], strict=True))

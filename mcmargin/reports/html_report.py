@@ -85,6 +85,7 @@ def report_to_html(report: MarginReport) -> str:
     made = {row["account"]: parts_of(row, report) for row in rows}
     names = [part.name for part in next(iter(made.values()))]
     seen = {part.name for row in rows for part in _visible(made[row["account"]], row)}
+    health = _health(report, shown)
     ends = sorted(set(report.horizons.values()))
     over = f"{ends[0]} to {ends[-1]} bars" if len(ends) > 1 else bars(ends[0])
     return environment.get_template("report.html").render(
@@ -94,6 +95,8 @@ def report_to_html(report: MarginReport) -> str:
         totals=_totals(report, largest),
         owners=report.owners[report.owners["accounts"] > 1].iloc[:SHOWN].to_dict("records"),
         accounts=rows,
+        health=health,
+        **_short(report),
         made=made,
         used=[name for name in names if name in seen],
         decimals={row["account"]: decimals_of(row) for row in rows},
@@ -196,6 +199,26 @@ def _totals(report: MarginReport, largest: pd.DataFrame) -> list[dict[str, Any]]
         rows.append({"name": f"Margin in all, {own}", "amount": worth})
     gross = float(largest["gross_exposure"].to_numpy() @ largest["rate"].to_numpy())
     return [*rows, {"name": f"Gross exposure, {own}", "amount": gross}]
+
+
+def _health(report: MarginReport, shown: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Statuses of the accounts on the page, the least equity over initial margin first."""
+    if report.figures["equity"].isna().any():
+        return []
+    statuses = report.statuses()
+    own = statuses[statuses["account"].isin(shown["account"])]
+    rates = own["currency"].map({code: _rate(report, code) for code in own["currency"].unique()})
+    order = np.argsort((own["over_initial"] * rates).to_numpy(float), kind="stable")
+    return list(own.iloc[order].to_dict("records"))
+
+
+def _short(report: MarginReport) -> dict[str, int]:
+    """How many accounts have too little equity for initial, and for maintenance margin."""
+    figures = report.figures
+    return {
+        "calls": int((figures["equity"] < figures["margin"]).sum()),
+        "liquidations": int((figures["equity"] < figures["maintenance"]).sum()),
+    }
 
 
 def _stress(report: MarginReport) -> StressReport | None:

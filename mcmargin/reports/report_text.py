@@ -83,19 +83,28 @@ def _grids(report: MarginReport) -> Iterator[Grid]:
 
 def _accounts(report: MarginReport) -> Grid:
     bars = sorted(set(report.horizons.values()))
-    over = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
+    count = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
+    over = "1 bar" if bars == [1] else f"{count} bars"
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
     names = ["margin", *["maintenance"] * maintained, *["equity"] * owned]
     more = ("expected_shortfall_error", "value_at_risk", "gross_exposure", "net_exposure")
     rows = []
-    for row in report.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records"):
+    states = report.statuses()["state"].tolist() if owned else []
+    for at, row in enumerate(report.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
         share = row["margin"] / row["gross_exposure"] if row["gross_exposure"] else 0.0
         figures = [f"{row[name]:,.2f}" for name in (*names, *more)]
-        rows.append([f"{row['account']} ({row['currency']})", *figures, f"{share:.2%}"])
+        rows.append(
+            [
+                f"{row['account']} ({row['currency']})",
+                *figures,
+                f"{share:.2%}",
+                *states[at : at + 1],
+            ]
+        )
     return Grid(
-        f"Margin at {100 * report.policy.level:.10g} % over {over} bars",
-        ["account", *names, "± error", "VaR", "gross", "net", "margin / gross"],
+        f"Margin at {100 * report.policy.level:.10g} % over {over}",
+        ["account", *names, "± error", "VaR", "gross", "net", "margin / gross", *["state"] * owned],
         rows,
     )
 
