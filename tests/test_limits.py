@@ -1,6 +1,7 @@
 """Liquidity, concentration and leverage: hand-worked examples, and what always holds."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,10 @@ def scenarios():
     return mm.simulate(model, horizon=1, paths=10_000, seed=11)
 
 
-def margin_of(scenarios, rows, policy, **terms):
+def margin_of(scenarios, rows, policy, items=ITEMS, **terms):
     market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 50.0}, **terms)
     frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=ITEMS)
+    book = mm.Book.from_frame(frame, instruments=items)
     return mm.margin(book, scenarios, market, policy)
 
 
@@ -72,16 +73,17 @@ def test_a_large_position_takes_longer(scenarios):
 
 def test_the_order_book_is_walked(scenarios):
     """Mid 100. A long 12 sells 10 at 99 (1 % of 1,000 = 10) and 2 of the 5 at 97 (3 % of 200 = 6).
-    A short 3 buys at 101: 3. A long 20 leaves 5 units unsold, which impact takes: 500 x 2 % x
-    sqrt(500 / 100,000) = 0.7071, beside 10 + 15."""
+    A short 3 buys at 101: 3. A long 20 leaves 5 units unsold, 3 % away as the last level is, 15,
+    and with impact of 500 x 2 % x sqrt(500 / 100,000) = 0.7071, beside 10 + 15. The spread is the
+    book's own: one that is declared as well is not charged on top."""
     book = InstrumentLiquidity(
         daily_volume=1000.0,
-        spread=0.0,
+        spread=0.02,
         bids=((99.0, 10.0), (97.0, 5.0)),
         asks=((101.0, 10.0),),
     )
     policy = mm.MarginPolicy(liquidity=Liquidity(impact=1.0, participation=1.0))
-    for quantity, cost in ((12.0, 16.0), (-3.0, 3.0), (20.0, 25.0 + 500 * 0.02 * 0.005**0.5)):
+    for quantity, cost in ((12.0, 16.0), (-3.0, 3.0), (20.0, 40.0 + 500 * 0.02 * 0.005**0.5)):
         report = margin_of(scenarios, [("x", "P", quantity)], policy, liquidity={"P": book})
         assert report.account("x").liquidity == pytest.approx(cost)
 
@@ -94,14 +96,42 @@ def test_netted_positions_alone_cost(scenarios):
     assert report.account("y").liquidity == pytest.approx(5.0)
 
 
-def test_margin_rises_at_least_linearly_once_liquidity_bites(scenarios):
+@pytest.mark.parametrize("volume", [1000.0, None])
+@pytest.mark.parametrize(
+    "known",
+    [
+        InstrumentLiquidity(spread=0.001),
+        InstrumentLiquidity(bids=((99.9, 20.0), (99.0, 100.0)), asks=((100.1, 20.0),)),
+    ],
+    ids=["spread", "book"],
+)
+def test_margin_rises_at_least_linearly_once_liquidity_bites(scenarios, known, volume):
     policy = mm.MarginPolicy(liquidity=Liquidity())
-    known = {"P": InstrumentLiquidity(daily_volume=1000.0, spread=0.001)}
+    liquidity = {"P": replace(known, daily_volume=volume)}
     margins = [
-        margin_of(scenarios, [("x", "P", q)], policy, liquidity=known).account("x").margin / q
+        margin_of(scenarios, [("x", "P", q)], policy, liquidity=liquidity).account("x").margin / q
         for q in (10.0, 50.0, 200.0, 1000.0, 5000.0)
     ]
-    assert (np.diff(margins) > 0).all()
+    # Beyond the book of one without a volume, each unit costs as the last.
+    assert (np.diff(margins) > (0 if volume else -1e-12)).all()
+
+
+def test_an_options_spread_and_book_are_shares_of_its_own_price(scenarios):
+    """10 far calls: half of 2 % of what they are worth, by spread or by book; impact by delta."""
+    call = mm.Option("C", "a0", "call", 150.0, "2020-03-01")
+    rows = [("x", "C", 10.0)]
+    levels = {"bids": ((0.198, 100.0),), "asks": ((0.202, 100.0),)}
+    market = {"volatility": {"a0": 0.5}}
+    worth = 10 * call.value(mm.Market(as_of=AS_OF, spot={"a0": 100.0}, volatility={"a0": 0.5}))
+    policy = mm.MarginPolicy(liquidity=Liquidity(impact=1.0, participation=1.0))
+    for known in (InstrumentLiquidity(spread=0.02), InstrumentLiquidity(**levels)):
+        report = margin_of(scenarios, rows, policy, items=[call], liquidity={"C": known}, **market)
+        assert report.account("x").liquidity == pytest.approx(0.01 * worth)
+    known = InstrumentLiquidity(daily_volume=1000.0)
+    report = margin_of(scenarios, rows, policy, items=[call], liquidity={"C": known}, **market)
+    account = report.account("x")
+    impact = abs(account.net_exposure) * 0.02 * (10 / 1000) ** 0.5
+    assert account.liquidity == pytest.approx(impact)
 
 
 def test_concentration_by_hand(scenarios):

@@ -1,11 +1,15 @@
 """Liquidity: what closing a position costs, and what it risks by taking longer.
 
 In: units, their valuation, and what the market says of each instrument's order book and volume.
-Out: amounts by unit, in the unit's currency: half the spread, the walk down the order book, impact
-by the square-root law beyond it, and the longer close-out of positions large for their market.
+Out: amounts by unit, in the unit's currency: the walk down the order book or else half the spread,
+impact by the square-root law beyond it, and the longer close-out of positions large for their
+market. An option's spread and book are shares of its own price, and its impact is by its delta.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,8 @@ from mcmargin.margins.tail import estimate_tails
 from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.valuing.instruments import Balance
 from mcmargin.valuing.valuation import Valuation
+
+UNKNOWN = InstrumentLiquidity()
 
 
 def liquidity(context: UnitContext) -> Amounts:
@@ -39,53 +45,102 @@ def liquidity_costs(context: UnitContext) -> sparse.csr_array:
     if part is None:
         return sparse.csr_array(context.units.quantities.shape)
     valuation, quantities = context.valuation, context.units.quantities
+    terms = _terms(valuation, part.spread)
     columns, units = quantities.indices, quantities.data
-    notional = np.abs(units) * valuation.units.notional[columns]
-    costs = np.zeros(len(units))
+    left, costs = np.abs(units), np.zeros(len(units))
     order = np.argsort(columns, kind="stable")
     ends = np.searchsorted(columns[order], np.arange(len(valuation.instruments) + 1))
-    for at, item in enumerate(valuation.instruments):
+    # Where there is a side to walk, its levels say what the spread is.
+    half = 0.5 * terms.spread[columns]
+    for at, known in terms.books.items():
         here = order[ends[at] : ends[at + 1]]
-        if isinstance(item, Balance) or len(here) == 0:
-            continue
-        known = valuation.market.liquidity.get(item.name, InstrumentLiquidity())
-        spread = part.spread if known.spread is None else known.spread
-        costs[here] += 0.5 * spread * notional[here]
-        left = notional[here]
-        if known.bids or known.asks:
-            unit = valuation.units.notional[at]
-            walked, left = _walk(known, units[here], unit)
-            costs[here] += walked
-        if known.daily_volume is not None:
-            volume = known.daily_volume * valuation.units.notional[at]
-            costs[here] += (
-                part.impact
-                * _daily_volatility(valuation, item.underlying)
-                * (left * np.sqrt(left / volume))
-            )
-            days = notional[here] / (part.participation * volume)
-            costs[here] += _longer(valuation, at, units[here], days, context.level)
+        for sign, levels in ((1.0, known.bids), (-1.0, known.asks)):
+            own = here[np.sign(units[here]) == sign]
+            if levels:
+                costs[own], left[own] = _walked(left[own], levels, known.middle)
+                half[own] = 0.0
+    costs = (costs + np.abs(units) * half) * terms.quoted[columns]
+    volume = terms.volume[columns]
+    traded = np.flatnonzero(np.isfinite(volume))
+    rest = left[traded]
+    costs[traded] += (
+        part.impact * terms.daily_move[columns[traded]] * rest * np.sqrt(rest / volume[traded])
+    )
+    days = np.zeros(len(units))
+    days[traded] = np.abs(units[traded]) / (part.participation * volume[traded])
+    for at in np.unique(columns[traded]).tolist():
+        here = order[ends[at] : ends[at + 1]]
+        costs[here] += _longer(valuation, at, units[here], days[here], context.level)
     charged = quantities.copy()
     charged.data = costs
     return charged
 
 
-def _walk(
-    known: InstrumentLiquidity, units: NDArray[np.float64], notional: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cost of walking the book with each position, and the notional that it does not take.
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """What the market says of each instrument; float64 [instruments].
 
-    A long position is sold to the bids, a short one bought from the asks; cost is against mid.
+    Attributes
+    ----------
+    quoted : ndarray
+        What the price of one unit stands for: of an option its value, else the notional.
+    spread : ndarray
+        Share of price; 0 of balances.
+    volume : ndarray
+        Units a day; NaN where it is not known.
+    daily_move : ndarray
+        What a unit moves by in a day of one standard deviation of its underlying.
+    books : dict of int to InstrumentLiquidity
+        Where there are levels.
     """
-    costs, left = np.zeros(len(units)), np.abs(units)
-    middle = known.middle
-    for side, levels in ((1.0, known.bids), (-1.0, known.asks)):
-        own = np.sign(units) == side
-        for price, size in levels:
-            taken = np.minimum(left[own], size)
-            costs[own] += taken * notional * abs(price / middle - 1.0)
-            left[own] -= taken
-    return costs, left * notional
+
+    quoted: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    daily_move: NDArray[np.float64]
+    books: dict[int, InstrumentLiquidity]
+
+
+def _terms(valuation: Valuation, spread: float) -> _Terms:
+    market, values = valuation.market, valuation.units
+    options = np.array([item.product == "option" for item in valuation.instruments], bool)
+    moved = np.where(options, np.abs(values.exposure), values.notional)
+    spreads, volumes = np.zeros(len(options)), np.full(len(options), np.nan)
+    books = {}
+    for at, item in enumerate(valuation.instruments):
+        if isinstance(item, Balance):
+            continue
+        known = market.liquidity.get(item.name, UNKNOWN)
+        spreads[at] = spread if known.spread is None else known.spread
+        if known.daily_volume is not None:
+            volumes[at] = known.daily_volume
+            moved[at] *= _daily_volatility(valuation, item.underlying)
+        if known.bids or known.asks:
+            books[at] = known
+    quoted = np.where(options, values.value, values.notional)
+    return _Terms(quoted, spreads, volumes, moved, books)
+
+
+def _walked(
+    units: NDArray[np.float64], levels: Sequence[tuple[float, float]], middle: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cost against mid of walking one side of a book, as a share of price, and what it leaves.
+
+    What the levels do not take is charged as far from mid as the last of them: impact comes on
+    top, so that no unit costs less than the one before it.
+
+    Examples
+    --------
+    >>> _walked(np.array([12.0, 20.0]), ((99.0, 10.0), (97.0, 5.0)), 100.0)
+    (array([0.16, 0.4 ]), array([0., 5.]))
+    """
+    costs, left, away = np.zeros(len(units)), units.copy(), 0.0
+    for price, size in levels:
+        away = abs(price / middle - 1.0)
+        taken = np.minimum(left, size)
+        costs += taken * away
+        left -= taken
+    return costs + left * away, left
 
 
 def _daily_volatility(valuation: Valuation, underlying: str) -> float:
