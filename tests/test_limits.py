@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.margins.leverage import initial_fraction
@@ -23,10 +25,10 @@ def scenarios():
     return mm.simulate(model, horizon=1, paths=10_000, seed=11)
 
 
-def margin_of(scenarios, rows, policy, items=ITEMS, **terms):
+def margin_of(scenarios, rows, policy, items=ITEMS, orders=None, **terms):
     market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 50.0}, **terms)
     frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = mm.Book.from_frame(frame, instruments=items, orders=orders)
     return mm.margin(book, scenarios, market, policy)
 
 
@@ -211,3 +213,74 @@ def test_limits_survive_the_file_and_verify(scenarios):
     peer = margin_of(scenarios, [("x", "P", 50.0)], policy, liquidity=known,
                      open_interest={"a0": 5.0})  # fmt: skip
     assert more.margin == pytest.approx(peer.account("x").margin, rel=1e-12)
+
+
+def test_orders_are_charged_by_size_as_their_worst_fills_are(scenarios):
+    """Long 5 at 100 with orders to buy 15 and to sell 30: 20 long or 25 short, at 10 times 250."""
+    rows = [("x", "P", 5.0)]
+    orders = pd.DataFrame(
+        [("x", "P", 15.0), ("x", "P", -30.0)], columns=["account", "instrument", "quantity"]
+    )
+    policy = mm.MarginPolicy(
+        leverage=Leverage((LeverageTier(math.inf, 10.0),)),
+        concentration=Concentration(free_notional=1000.0, rate=0.1),
+    )
+    account = margin_of(scenarios, rows, policy, orders=orders).account("x")
+    assert account.leverage_minimum == pytest.approx(250.0)
+    assert account.concentration == pytest.approx(0.1 * 1500.0)
+    filled = margin_of(scenarios, [("x", "P", -25.0)], policy).account("x")
+    assert account.leverage_minimum == pytest.approx(filled.leverage_minimum)
+    assert account.concentration == pytest.approx(filled.concentration)
+
+
+def test_puts_that_are_bought_add_to_what_is_short(scenarios):
+    """Of two orders, one that is filled hedges the other: the larger of what may come counts."""
+    put = mm.Option("put", "a0", "put", 100.0, "2020-03-01")
+    terms = {"items": [*ITEMS, put], "volatility": {"a0": 0.5}}
+    orders = pd.DataFrame(
+        [("x", "put", 40.0), ("x", "P", 10.0)], columns=["account", "instrument", "quantity"]
+    )
+    policy = mm.MarginPolicy(concentration=Concentration(free_notional=0.0, rate=1.0))
+    account = margin_of(scenarios, [("x", "P", 1.0)], policy, orders=orders, **terms).account("x")
+    amounts = [
+        abs(margin_of(scenarios, rows, policy, **terms).account("x").net_exposure)
+        for rows in (
+            [("x", "P", 1.0 + more), ("x", "put", puts)]
+            for more in (0.0, 10.0)
+            for puts in (0.0, 40.0)
+        )
+    ]
+    assert account.concentration == pytest.approx(max(amounts))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    quantities=st.lists(st.floats(0.1, 100.0), min_size=3, max_size=3),
+    levels=st.tuples(st.floats(0.9, 0.99), st.floats(0.9, 0.99)),
+)
+def test_margin_rises_with_the_level(scenarios, quantities, levels):
+    """Whatever is held, short or long: a smaller tail is a worse one."""
+    signs = np.where(np.array(quantities) > 50, -1.0, 1.0)
+    rows = [("x", item.name, s * q) for item, s, q in zip(ITEMS, signs, quantities, strict=True)]
+    low, high = (
+        margin_of(scenarios, rows, mm.MarginPolicy(level=level)).account("x").margin
+        for level in sorted(levels)
+    )
+    assert high >= low * (1 - 1e-12)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    quantities=st.lists(st.floats(0.1, 100.0), min_size=3, max_size=3),
+    factor=st.floats(1.05, 9.0),
+)
+def test_margins_of_long_linear_books_rise_with_volatility(scenarios, quantities, factor):
+    """Of all assets alike, on the same draws."""
+    state = scenarios.model.state
+    wilder = replace(scenarios.model, state=replace(state, variance=factor * state.variance))
+    wild = mm.simulate(wilder, horizon=1, paths=10_000, seed=11)
+    rows = [("x", item.name, q) for item, q in zip(ITEMS, quantities, strict=True)]
+    calm, more = (
+        margin_of(each, rows, mm.MarginPolicy()).account("x") for each in (scenarios, wild)
+    )
+    assert more.margin > calm.margin

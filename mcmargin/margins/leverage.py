@@ -24,13 +24,22 @@ def concentration(context: UnitContext) -> Amounts:
 
 
 def concentration_charges(context: UnitContext) -> Amounts:
-    """The same by underlying, in the market's currency; [units, underlyings sorted by name]."""
+    """The same by underlying, in the market's currency; [units, underlyings sorted by name].
+
+    Open orders are filled as makes the amount largest.
+    """
     values = context.valuation.units.exposure
-    amounts = _by_underlying(context, context.units.quantities, values)
+    bought, sold = _filled(context)
+    gains, falls = np.maximum(values, 0.0), np.minimum(values, 0.0)
+    most, least = (
+        _by_underlying(context, one, gains) + _by_underlying(context, other, falls)
+        for one, other in ((bought, sold), (sold, bought))
+    )
+    amounts = np.maximum(np.abs(most), np.abs(least))
     part = context.policy.concentration
     if part is None:
         return np.zeros_like(amounts)
-    return np.asarray(part.rate * np.maximum(np.abs(amounts) - part.free_notional, 0.0))
+    return np.asarray(part.rate * np.maximum(amounts - part.free_notional, 0.0))
 
 
 def leverage_minimum(context: UnitContext) -> Amounts:
@@ -45,10 +54,14 @@ def leverage_minimum(context: UnitContext) -> Amounts:
 
 
 def leverage_charges(context: UnitContext) -> Amounts:
-    """The same by underlying, in the market's currency; [units, underlyings sorted by name]."""
-    quantities, notional = context.units.quantities, context.valuation.units.notional
-    long = _by_underlying(context, quantities.maximum(0), notional)
-    short = _by_underlying(context, -quantities.minimum(0), notional)
+    """The same by underlying, in the market's currency; [units, underlyings sorted by name].
+
+    Each side with the open orders that add to it.
+    """
+    notional = context.valuation.units.notional
+    bought, sold = _filled(context)
+    long = _by_underlying(context, bought.maximum(0), notional)
+    short = _by_underlying(context, -sold.minimum(0), notional)
     larger = np.maximum(long, short)
     part = context.policy.leverage
     if part is None:
@@ -59,6 +72,12 @@ def leverage_charges(context: UnitContext) -> Amounts:
         for at, name in enumerate(underlyings(context.valuation.instruments))
     ]
     return np.stack(columns, axis=1) if columns else larger
+
+
+def _filled(context: UnitContext) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Units held once all open orders to buy, or all to sell, are filled; [units, instruments]."""
+    held, buys, sells = context.units.quantities, context.units.buys, context.units.sells
+    return held + buys if buys.nnz else held, held + sells if sells.nnz else held
 
 
 def _bracketed(notional: NDArray[np.float64], part: Leverage, interest: float) -> Amounts:

@@ -65,7 +65,8 @@ class LiquidityTable(Row):
     )
     spread: Least0 | None = Field(
         None,
-        description="Share of price between best bid and ask (0.001 is 10 bp); none: the policy's.",
+        description="Share of price between best bid and ask (0.001 is 10 bp); none: the "
+        "policy's. Levels go before it.",
     )
     levels: Text | None = Field(
         None,

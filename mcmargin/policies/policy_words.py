@@ -148,9 +148,9 @@ def _total(policy: MarginPolicy) -> tuple[str, ...]:
     part = policy.liquidity
     if part is not None:
         found.append(
-            "Liquidity: half the spread"
+            "Liquidity: the walk down the order book, or else half the spread"
             + (f" ({percent(part.spread)} where the market has none)" if part.spread else "")
-            + ", the walk down the order book, and beyond it "
+            + ", and beyond it "
             f"{part.impact:g} x daily volatility x sqrt(size / daily volume); what exceeds "
             f"{percent(part.participation)} of daily volume a day takes longer."
         )
