@@ -298,6 +298,10 @@ def test_a_coin_counts_at_todays_price_wherever_it_stands(scenarios, place):
     [
         ({"fx": {"a0": 1.0}}, "'a0' stands in spot and in fx"),
         ({"quoted": {"a1": "EUR"}}, "'a1' quoted in 'EUR'"),
+        (
+            {"quoted": {"a1": "EUR"}, "fx": {"EUR": 1.2}, "fx_asset": {"EUR": "a1"}},
+            "the rate of 'EUR' is asset 'a1', which is quoted in 'EUR'",
+        ),
         ({"quoted": {"b": "USD"}}, "'b' quoted in 'USD': the asset belongs in spot"),
         ({"depeg": {"USD": mm.Depeg(0.1, 0.1)}}, "depeg of 'USD'"),
         ({"coins": ("doge",)}, "the coin 'doge' has no price"),

@@ -183,6 +183,12 @@ class Market:
                     f"market: {asset!r} quoted in {code!r}: the asset belongs in spot, and the "
                     "currency in fx"
                 )
+        for code, asset in self.fx_asset.items():
+            if self.quoted.get(asset, self.currency) != self.currency:
+                raise DataError(
+                    f"market: the rate of {code!r} is asset {asset!r}, which is quoted in "
+                    f"{self.quoted[asset]!r}; a rate is in the market's currency, {self.currency}"
+                )
         for name in self.depeg:
             if name == self.currency or name not in (*self.fx, *self.spot):
                 raise DataError(
