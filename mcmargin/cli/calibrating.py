@@ -61,7 +61,10 @@ def calibrate(
     ] = None,
     warm_start: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="Earlier model whose parameters the fits start from."),
+        typer.Option(
+            metavar="MODEL",
+            help="Earlier model whose parameters the fits start from, but EGARCH's.",
+        ),
     ] = None,
     jobs: Annotated[
         int | None,

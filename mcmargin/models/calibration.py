@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.audit import fingerprint
+from mcmargin.audit import fingerprint, package_version
 from mcmargin.checks import Progress, require_type, whole_number
 from mcmargin.data.bars import calendar_of
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
@@ -67,7 +67,8 @@ def calibrate(
         `MarketModel.update` moves the correlation too, to what a calibration at that bar would
         find with the model's degrees of freedom; without, the correlation stays.
     warm_start : MarketModel, optional
-        An earlier model: its parameters start the optimiser where asset and kinds agree.
+        An earlier model: its parameters start the optimiser where asset and kinds agree. EGARCH,
+        whose likelihood has several peaks, starts anew.
     jobs : int, optional
         Fits at a time; one a core by default.
     progress : callable, optional
@@ -256,12 +257,10 @@ def _facts(
     fits: list[AssetFit],
     **by_asset: NDArray[np.float64],
 ) -> dict[str, Any]:
-    from importlib.metadata import version
-
     return {
         "join": joint.report.summary(),
         "data_fingerprint": fingerprint(prices.assets, prices.times.astype(str), prices.prices),
-        "versions": {name: version(name) for name in ("arch", "numpy", "scipy", "mcmargin")}
+        "versions": {name: package_version(name) for name in ("arch", "numpy", "scipy", "mcmargin")}
         | {"python": platform.python_version()},
         "fits": {
             asset: {

@@ -135,7 +135,7 @@ def fit_asset(
     last = "empirical" if len(returns) >= MINIMUM_EMPIRICAL else "normal"
     asked = (volatility, innovations)
     # What a warm start does not reach, a cold one may.
-    warm = [] if start is None or volatility == "egarch" else [(asked, start)]
+    warm = [] if start is None else [(asked, start)]
     others = [("garch", "t"), ("ewma", "t"), ("ewma", last), ("constant", last)]
     if innovations == "empirical":
         others = [(kind, "empirical") for kind, _ in others]
@@ -434,7 +434,8 @@ def start_values(
     model: MarketModel | None, asset: str, volatility: str, innovations: str
 ) -> NDArray[np.float64] | None:
     """Arch's starting values from an earlier model's fit of the same asset and kinds."""
-    if model is None or asset not in model.assets or volatility == "ewma":
+    # EGARCH has declared starts, so that its optimum does not depend on history.
+    if model is None or asset not in model.assets or volatility in ("ewma", "egarch"):
         return None
     at = model.assets.index(asset)
     marginal = model.innovations[at]
@@ -445,12 +446,9 @@ def start_values(
     v = model.volatility
     unit = v.sample_variance[at]
     omega = v.omega[at] / unit
-    if volatility == "egarch":
-        omega = v.omega[at] - (1.0 - v.beta[at]) * np.log(unit)
     own = {
         "garch": [omega, v.alpha[at], v.beta[at]],
         "gjr": [omega, v.alpha[at], v.gamma[at], v.beta[at]],
-        "egarch": [omega, v.alpha[at], v.gamma[at], v.beta[at]],
         "constant": [omega],
     }[volatility]
     return np.concatenate([own, marginal.parameters])

@@ -16,6 +16,7 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
+from mcmargin.audit import package_version
 from mcmargin.books.book import Book
 from mcmargin.books.equity import Equity
 from mcmargin.books.units import Units
@@ -235,14 +236,8 @@ def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) ->
 
 def library_versions(engine: str) -> dict[str, str]:
     """Versions that a figure may depend on; a model files those that it was fitted with."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("mcmargin")
-    except PackageNotFoundError:
-        own = "source"
     return {
-        "mcmargin": own,
+        "mcmargin": package_version("mcmargin"),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "python": platform.python_version(),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.raw_module import SANITIZE
+from tests.lacking import lacking
 
 ROOT = Path(__file__).parents[2]
 TESTS = "tests/test_kernels_on_cpu.py"
@@ -42,7 +43,7 @@ def run_sanitized(*arguments):
         ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not Path(library).is_absolute():
-        pytest.skip("g++ has no libasan")
+        lacking("g++ has no libasan")
     environment = {
         **os.environ,
         "LD_PRELOAD": library,
