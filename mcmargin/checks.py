@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar
 
 from mcmargin.errors import DataError, McMarginError, PolicyError
@@ -90,6 +90,24 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise PolicyError(f"{name} must be an integer of {least} or more, not {value!r}")
     return int(value)
+
+
+def real_number(name: str, value: Any) -> float:
+    """Return a plain float, whatever number came in.
+
+    Raises
+    ------
+    PolicyError
+        If the value is none.
+
+    Examples
+    --------
+    >>> real_number("variance_cap", 100)
+    100.0
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise PolicyError(f"{name} must be a number, not {value!r}")
+    return float(value)
 
 
 def few(names: Iterable[str], most: int = 5) -> str:

@@ -34,6 +34,10 @@ def m():
 
 
 OF_DATA = {
+    "prices of nothing": (
+        lambda m: mm.read_prices(None),
+        "path must be of type str or PathLike, not NoneType",
+    ),
     "prices from a frame": (
         lambda m: mm.calibrate(m.closes),
         "prices must be of type PriceHistory, not DataFrame; PriceHistory.from_frame takes",
@@ -176,6 +180,20 @@ OF_POLICY = {
     "half a bar": (
         lambda m: mm.simulate(m.model, horizons=(2.5,), paths=1000, seed=1),
         "horizon must be an integer of 1 or more, not 2.5",
+    ),
+    "a cap in words": (
+        lambda m: mm.simulate(m.model, horizon=1, paths=1000, seed=1, variance_cap="100"),
+        "variance_cap must be a number, not '100'",
+    ),
+    "a floor in words": (
+        lambda m: mm.simulate(m.model, horizon=1, paths=1000, seed=1, price_floor="low"),
+        "price_floor must be a number, not 'low'",
+    ),
+    "a half-life in words": (
+        lambda m: mm.calibrate(
+            mm.PriceHistory.from_frame(m.closes), correlation_half_life="a month"
+        ),
+        "correlation_half_life must be a number, not 'a month'",
     ),
     "level in words": (
         lambda m: mm.value_at_risk([1.0] * 100, level="0.99"),

@@ -119,6 +119,7 @@ def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
     2021-01-04  31971.0  3700.65
     2021-01-05  33992.0      NaN
     """
+    require_type("path", path, str, os.PathLike)
     source = str(path)
     if is_parquet(path):
         return PriceHistory.from_frame(read_frame(path), source=source)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
-from mcmargin.checks import Progress, require_type, whole_number
+from mcmargin.checks import Progress, real_number, require_type, whole_number
 from mcmargin.data.bars import calendar_of
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
 from mcmargin.errors import CalibrationError, PolicyError
@@ -196,7 +196,7 @@ def _check_correlation(
         whole_number("correlation_lookback", lookback, least=MINIMUM_RETURNS)
     if half_life is None:
         return
-    if not (half_life > 0 and np.isfinite(half_life)):
+    if not 0.0 < real_number("correlation_half_life", half_life) < np.inf:
         raise PolicyError(f"correlation_half_life must be above 0 bars, not {half_life}")
     if factors is not None or dependence == "historical":
         raise CalibrationError(

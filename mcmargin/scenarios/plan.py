@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcmargin.checks import whole_number
+from mcmargin.checks import real_number, whole_number
 from mcmargin.errors import PolicyError
 from mcmargin.scenarios.random_stream import TILE_PATHS
 
@@ -50,6 +50,8 @@ class SimulationPlan:
             "seed": whole_number("seed", self.seed, least=0),
             "paths": whole_number("paths", self.paths),
             "horizons": tuple(whole_number("horizon", horizon) for horizon in self.horizons),
+            "variance_cap": real_number("variance_cap", self.variance_cap),
+            "price_floor": real_number("price_floor", self.price_floor),
         }
         # A report files its plan as JSON, which takes no numpy integers.
         for name, value in plain.items():
