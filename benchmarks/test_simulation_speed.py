@@ -1,17 +1,19 @@
 """Simulation beside what others would write; see peers.py.
 
 W1: 20 assets x 10 bars x 100,000 paths, GARCH, normal, Gaussian. W2: 100 x 10 x 100,000, GJR, t
-innovations, t dependence. W3: 500 x 2 x 20,000 as W1. Two threads each. Peak memory is that of
+innovations, t dependence of the same degrees of freedom. W3: 500 x 2 x 20,000 as W1. Two threads each. Peak memory is that of
 one call, in a process of its own.
 """
 
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks.peers import PEERS, available
 from benchmarks.size import SMALL, size
+from mcmargin.models.innovations import Innovations
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 
@@ -55,6 +57,19 @@ def test_simulation(benchmark, name, peer):
         warmup_rounds=1,
     )
     assert returns.shape == variance.shape == (len(model.assets), paths)
+
+
+def test_marginals_of_their_own(benchmark):
+    """W2 as a calibration gives it: marginals' degrees of freedom are not the copula's.
+
+    Then each draw goes through its asset's table, which it does not where they are the same.
+    """
+    kind, _, dependence, assets, horizon, paths = WORKLOADS["W2"]
+    marginal = Innovations("t", np.array([4.2]))
+    model = make_model((kind,) * assets, innovations=marginal, dependence=dependence)
+    benchmark.group = "W2"
+    benchmark.extra_info["who"] = "mcmargin, marginals of their own"
+    benchmark.pedantic(ours, args=(model, horizon, paths, THREADS), rounds=7, warmup_rounds=1)
 
 
 def peak_megabytes(name, peer):
