@@ -1,8 +1,8 @@
 """Simulation beside what others would write; see peers.py.
 
 W1: 20 assets x 10 bars x 100,000 paths, GARCH, normal, Gaussian. W2: 100 x 10 x 100,000, GJR, t
-innovations, t dependence of the same degrees of freedom. W3: 500 x 2 x 20,000 as W1. Two threads each. Peak memory is that of
-one call, in a process of its own.
+innovations, t dependence of the same degrees of freedom. W3: 500 x 2 x 20,000 as W1. Two threads
+each. Peak memory is that of one call, in a process of its own.
 """
 
 import subprocess
