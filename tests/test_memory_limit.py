@@ -148,6 +148,7 @@ def test_what_is_not_kept_is_valued_by_need_and_not_once_a_unit(model, monkeypat
     paths.clear()
     limit = int(share * 8 * PATHS * (2 * count + 32))
     parts = mm.margin(book, scenarios, market, policy, memory_limit=limit, threads=1)
+    assert max(paths.values()) > PATHS
     held, ordered = {row[1] for row in rows}, {row[1] for row in orders}
     for name in names:
         # Two groups of units at the smaller limit.
