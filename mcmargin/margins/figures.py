@@ -254,23 +254,66 @@ def _open_orders(
     added = np.zeros(len(rows))
     if units.buys.nnz == 0 and units.sells.nnz == 0:
         return added
-    for at, row in enumerate(rows):
-        buys, sells = units.buys[[row]].toarray()[0], units.sells[[row]].toarray()[0]
-        columns = np.flatnonzero((buys != 0) | (sells != 0))
-        if len(columns) == 0:
-            continue
-        changes = _unit_gains(columns, units.currencies[row], valuation)
-        worst, _ = worst_fills(gains[at], changes, sells[columns], buys[columns], level=level)
-        added[at] = max(worst - tails.expected_shortfall[at], 0.0)
+    buys, sells = (matrix[rows.start : rows.stop] for matrix in (units.buys, units.sells))
+    asked = (abs(buys) + abs(sells)).tocsr()
+    asked.eliminate_zeros()
+    columns = [
+        np.sort(asked.indices[low:high].astype(np.int64))
+        for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
+    ]
+    for batch, valued in _ordered(columns, valuation):
+        parts = list(valuation.blocks() if valuation.fits else valuation.blocks_of(valued))
+        for at in batch:
+            own = columns[at]
+            place = own if valuation.fits else np.searchsorted(valued, own)
+            changes = _unit_gains(own, place, units.currencies[rows[at]], parts, valuation)
+            sold, bought = (matrix[[at]].toarray()[0][own] for matrix in (sells, buys))
+            worst, _ = worst_fills(gains[at], changes, sold, bought, level=level)
+            added[at] = max(worst - tails.expected_shortfall[at], 0.0)
     return added
 
 
-def _unit_gains(columns: NDArray[np.int64], code: str, valuation: Valuation) -> Any:
-    """Gains of one unit of some instruments on all paths, in a currency; float64 [n, paths]."""
+def _ordered(
+    columns: list[NDArray[np.int64]], valuation: Valuation
+) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
+    """Units with orders, so many at a time that what they ordered fits; and those instruments.
+
+    Where values are kept, all at once, and no instruments.
+    """
+    if valuation.fits:
+        yield [at for at, own in enumerate(columns) if len(own)], np.zeros(0, np.int64)
+        return
+    # Two batches are held at a time.
+    most = valuation.memory_limit // 4 // (8 * valuation.scenarios.plan.paths)
+    batch: list[int] = []
+    valued = np.zeros(0, np.int64)
+    for at, own in enumerate(columns):
+        if len(own) == 0:
+            continue
+        together = np.union1d(valued, own)
+        if batch and len(together) > most:
+            yield batch, valued
+            batch, together = [], own
+        batch.append(at)
+        valued = together
+    if batch:
+        yield batch, valued
+
+
+def _unit_gains(
+    columns: NDArray[np.int64],
+    place: NDArray[np.int64],
+    code: str,
+    blocks: list[tuple[PathBlock, Any]],
+    valuation: Valuation,
+) -> Any:
+    """Gains of one unit of some instruments on all paths, in a currency; float64 [n, paths].
+
+    `place` says where they are among the changes of the blocks.
+    """
     parts = []
-    chosen = [valuation.instruments[column] for column in columns]
-    for block, changes in valuation.blocks():
-        own = changes[columns] if valuation.fits else valuation.changes(block, chosen)
+    for block, changes in blocks:
+        own = changes[block.xp.asarray(place)]
         if code in valuation.market.coins:
             own = own / valuation.market.worth(code)
         elif code != valuation.market.currency:
@@ -284,7 +327,7 @@ def _unit_gains(columns: NDArray[np.int64], code: str, valuation: Valuation) -> 
                 ]
             )
         parts.append(own)
-    return array_module(parts[0]).concatenate(parts, axis=1)
+    return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts, axis=1)
 
 
 def _contributions(

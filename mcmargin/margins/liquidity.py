@@ -165,7 +165,7 @@ def _longer(
     scale = np.sqrt(np.maximum(days / own, 1.0)) - 1.0
     if not scale.any():
         return scale
-    parts = [to_host(changes[at]) for _, changes in valuation.blocks()]
+    parts = [to_host(changes[0]) for _, changes in valuation.blocks_of(np.array([at]))]
     gains = np.concatenate(parts)
     long, short = estimate_tails(np.stack([-gains, gains]), level=level).expected_shortfall
     alone = np.where(units > 0, max(long, 0.0), max(short, 0.0))

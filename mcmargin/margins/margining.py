@@ -59,8 +59,12 @@ def margin(
     previous : MarginReport, optional
         The last report, where a buffer or a speed limit needs it.
     memory_limit : int, optional
-        Bytes that valuations, and profit and loss, may take each; a quarter of the machine's
-        memory by default. Changes no figure.
+        Bytes that valuations may take together: those of initial and maintenance margin and of
+        the policy's floor, with draws, rates and volatilities; a quarter of the machine's memory
+        by default. Profit and loss takes up to as much again, or 64 MB a thread where that is
+        more. Held whatever the limit: all instruments on a tile of 2,048 paths; one account, and
+        64 combinations of the orders that one account has open, on all paths. What does not fit
+        is valued in blocks, again for each group of accounts. Changes no figure.
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
     progress : callable, optional
@@ -162,21 +166,24 @@ def run_of(
                 f"the policy's {name} scenarios were not simulated; give simulate() the policy"
             )
 
-    def valued(source: Scenarios, horizons: dict[str, int]) -> Valuation:
-        return Valuation(instruments, source, market, horizons, memory_limit, threads)
-
     if "stressed" in wanted and part is not None:
         scenarios = scenarios.stressed(part.stressed_weight)
     floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
+    share = memory_limit // ((1 + len(floors)) * (1 if maintenance == initial else 2))
+
+    def valued(source: Scenarios, horizons: dict[str, int]) -> Valuation:
+        return Valuation(instruments, source, market, horizons, share, threads)
+
     first = valued(scenarios, initial)
     companions = {name: valued(each, initial) for name, each in floors.items()}
     stress = None
     if policy.stress is not None and policy.stress.scenario_weight:
         stress = stress_values(policy.stress, first)
     if maintenance == initial:
-        return Run(first, first, companions, companions, stress)
+        return Run(first, first, companions, companions, stress, memory_limit)
     lower = {name: valued(each, maintenance) for name, each in floors.items()}
-    return Run(first, valued(scenarios, maintenance), companions, lower, stress)
+    second = valued(scenarios, maintenance)
+    return Run(first, second, companions, lower, stress, memory_limit)
 
 
 def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:

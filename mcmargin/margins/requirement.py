@@ -34,6 +34,8 @@ class Run:
     initial_companions, maintenance_companions : mapping of str to Valuation
     stress : StressValues, optional
         Where the policy charges stress scenarios.
+    memory_limit : int
+        Bytes that the valuations may take together.
     """
 
     initial: Valuation
@@ -41,6 +43,7 @@ class Run:
     initial_companions: Mapping[str, Valuation]
     maintenance_companions: Mapping[str, Valuation]
     stress: StressValues | None
+    memory_limit: int
 
 
 @dataclass(frozen=True, eq=False)

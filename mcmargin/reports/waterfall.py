@@ -245,7 +245,7 @@ def _margins(
             world.market,
             world.policy,
             previous=world.previous,
-            memory_limit=valuation.memory_limit,
+            memory_limit=session.run.memory_limit,
             threads=valuation.threads,
         )
     except (DataError, PolicyError) as error:

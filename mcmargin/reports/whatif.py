@@ -245,7 +245,7 @@ def _after(
     held, buys, sells = (_matrix(line) for line in dense)
     small = Book((account,), items, held, buys, sells, book.known)
     check_book(small, valuation.scenarios, valuation.market)
-    limits = {"memory_limit": valuation.memory_limit, "threads": valuation.threads}
+    limits = {"memory_limit": session.run.memory_limit, "threads": valuation.threads}
     everything = (*items, *posted.items)
     run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
     return replace(session, book=small, held=posted, run=run)

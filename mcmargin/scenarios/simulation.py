@@ -135,11 +135,11 @@ class Scenarios:
     def _outlooks(self) -> dict[tuple[str, int], VarianceOutlook]:
         return {}
 
-    def named_normals(self, name: str, tiles: range) -> Any:
+    def named_normals(self, name: str, tiles: range, most: int | None = None) -> Any:
         """Standard normals of a named thing, each bar; float64 [longest horizon, paths of tiles].
 
-        Drawn where the scenarios lie, and kept while `NAMED_BYTES` of them last, so that a market
-        that moves is valued again without new draws.
+        Drawn where the scenarios lie, and kept up to `NAMED_BYTES`, or `most` where that is less,
+        so that a market that moves is valued again without new draws.
         """
         key = (name, tiles.start, tiles.stop)
         if key not in self._named:
@@ -147,10 +147,9 @@ class Scenarios:
             drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
             drawn = drawn[:, : self.plan.paths_in(tiles)]
             # A copy: other threads may add theirs meanwhile.
-            if (
-                sum(each.nbytes for each in tuple(self._named.values())) + drawn.nbytes
-                > NAMED_BYTES
-            ):
+            kept = sum(each.nbytes for each in tuple(self._named.values()))
+            room = NAMED_BYTES if most is None else min(most, NAMED_BYTES)
+            if kept + drawn.nbytes > room:
                 return drawn
             self._named[key] = drawn
         return self._named[key]

@@ -6,8 +6,10 @@ draws of named things at any simulated horizon, float64, on the device where the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import accumulate, islice
+from operator import or_
 from threading import RLock
 from typing import Any
 
@@ -38,14 +40,29 @@ class PathBlock:
     market : Market
     tiles : range
         Consecutive.
+    horizons : iterable of int, optional
+        Bars whose draws are kept; all that were simulated by default. Another is drawn when asked.
+    most : int, optional
+        Bytes of draws that the scenarios may keep; see `Scenarios.named_normals`.
     """
 
-    def __init__(self, scenarios: Scenarios, market: Market, tiles: range) -> None:
+    def __init__(
+        self,
+        scenarios: Scenarios,
+        market: Market,
+        tiles: range,
+        *,
+        horizons: Iterable[int] | None = None,
+        most: int | None = None,
+    ) -> None:
         self.scenarios, self.market, self.tiles = scenarios, market, tiles
+        self.horizons = frozenset(scenarios.plan.horizons if horizons is None else horizons)
+        self._most = most
         first = tiles.start * TILE_PATHS
         self.paths = slice(first, first + scenarios.plan.paths_in(tiles))
         self.xp = array_module(scenarios.returns)
-        self._drawn: dict[str, Any] = {}
+        self._walks: dict[str, dict[int, Any]] = {}
+        self._jumps: dict[str, dict[int, Any]] = {}
         self._rates: dict[tuple[str, int], Any] = {}
         # Accounts are margined by several threads, which ask for rates of their currencies.
         self._lock = RLock()
@@ -72,24 +89,38 @@ class PathBlock:
         ends = (self.closes - self.market.as_of.astype("datetime64[ns]")) / YEAR
         return np.diff(ends, prepend=0.0)
 
-    def walk(self, name: str) -> Any:
-        """Brownian motion of a named thing, years as its clock; float64 [steps, paths]."""
-        if name not in self._drawn:
-            normals = self.scenarios.named_normals(name, self.tiles)
-            walk = normals * self.xp.asarray(np.sqrt(self.bar_years))[:, None]
-            # Step by step: a cumulative sum along this axis is many times slower.
-            for step in range(1, len(walk)):
-                walk[step] += walk[step - 1]
-            self._drawn[name] = walk
-        return self._drawn[name]
+    def walk(self, name: str, horizon: int) -> Any:
+        """Brownian motion of a named thing at a horizon, years as its clock; float64 [paths]."""
+        if horizon not in self._walks.get(name, {}):
+            self._walks[name] = self._kept(self._walked(name), horizon)
+        return self._walks[name][horizon]
 
-    def jumped(self, name: str, probability: float) -> Any:
-        """Whether a named thing has jumped by each step; bool [steps, paths]."""
-        key = f"jump of {name}"
-        if key not in self._drawn:
+    def jumped(self, name: str, probability: float, horizon: int) -> Any:
+        """Whether a named thing has jumped by a horizon; bool [paths]."""
+        if horizon not in self._jumps.get(name, {}):
             jumps = self.scenarios.named_jumps(name, self.tiles, probability)
-            self._drawn[key] = self.xp.cumsum(jumps, axis=0) > 0
-        return self._drawn[key]
+            self._jumps[name] = self._kept(accumulate((row.copy() for row in jumps), or_), horizon)
+        return self._jumps[name][horizon]
+
+    def forget(self, name: str | None = None) -> None:
+        """Drop the walk of a named thing, or all draws; asked again, they are the same."""
+        if name is None:
+            self._walks.clear()
+            self._jumps.clear()
+        else:
+            self._walks.pop(name, None)
+
+    def _kept(self, steps: Iterable[Any], horizon: int) -> dict[int, Any]:
+        """The steps that are asked for, out of all."""
+        wanted = self.horizons | {horizon}
+        last = max(wanted)
+        return {bar: row for bar, row in enumerate(islice(steps, last), 1) if bar in wanted}
+
+    def _walked(self, name: str) -> Iterator[Any]:
+        """A walk step by step, so that no more than one stands beside those that are kept."""
+        normals = self.scenarios.named_normals(name, self.tiles, self._most)
+        roots = np.sqrt(self.bar_years).tolist()
+        return accumulate(row * root for row, root in zip(normals, roots, strict=True))
 
 
 class ScenarioMarket:
@@ -132,7 +163,7 @@ class ScenarioMarket:
 
     def walk(self, name: str) -> Any:
         """Brownian motion of a named thing at this horizon; float64 [paths]."""
-        return self._block.walk(name)[self.horizon - 1]
+        return self._block.walk(name, self.horizon)
 
     def settled(self, expiry: np.datetime64) -> ScenarioMarket:
         """The market at the first bar close at or after an expiry.
@@ -197,7 +228,7 @@ class ScenarioMarket:
         jump = self.market.depeg.get(name)
         if jump is None:
             return 1.0
-        jumped = self._block.jumped(f"depeg {name}", jump.probability)[self.horizon - 1]
+        jumped = self._block.jumped(f"depeg {name}", jump.probability, self.horizon)
         return 1.0 - jump.loss * jumped
 
     def _currency(self, code: str) -> Any:

@@ -2,7 +2,7 @@
 
 In: a book's instruments, scenarios, a market, and the close-out horizon of each product class.
 Out: what one unit is worth today and how much it changes, by blocks of paths that fit a memory
-budget; one block, kept, where all of them do.
+budget, draws and rates included; one block, kept, where all of them do.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from mcmargin.markets.market import Market
 from mcmargin.scenarios.random_stream import TILE_PATHS
 from mcmargin.scenarios.simulation import Scenarios
-from mcmargin.valuing.instruments import Balance, Instrument
+from mcmargin.valuing.instruments import Balance, Future, Instrument, Option
 from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
 from mcmargin.valuing.shocked_market import ShockedMarket
 
 SHARE_OF_MACHINE = 4
 """One over the share of the machine's memory that valuations may take by default."""
+
+WORK_ROWS = 16
+"""Rows of paths that the valuation of one instrument takes for a while, draws not counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ class Valuation:
     horizons : mapping of str to int
         Close-out horizon of each product class, in bars.
     memory_limit : int
-        Bytes that value changes may take.
+        Bytes that value changes, and what is drawn for them, may take; where one tile of paths
+        takes more, one tile.
     threads : int
         For what is taken of the changes.
     """
@@ -83,10 +87,10 @@ class Valuation:
         horizons = [self.horizons[item.product] for item in self.instruments]
         return np.array(horizons, np.int64)
 
-    @property
+    @cached_property
     def fits(self) -> bool:
         """Whether the changes on all paths fit the memory limit, and so are kept."""
-        return 8 * len(self.instruments) * self.scenarios.plan.paths <= self.memory_limit
+        return self._spare >= 0
 
     def blocks(self) -> Iterator[tuple[PathBlock, Any]]:
         """Blocks of paths, and value changes on them; float64 [instruments, paths of the block].
@@ -96,24 +100,90 @@ class Valuation:
         if self.fits:
             yield self._whole
             return
-        row = 8 * TILE_PATHS * len(self.instruments)
-        tiles, step = self.scenarios.plan.tiles, max(1, self.memory_limit // row)
-        for first in tiles[::step]:
-            block = PathBlock(
-                self.scenarios, self.market, range(first, min(first + step, tiles.stop))
-            )
+        for block in self._path_blocks(self.instruments):
             yield block, self.changes(block, self.instruments)
+
+    def blocks_of(self, columns: NDArray[np.int64]) -> Iterator[tuple[PathBlock, Any]]:
+        """The same of some instruments, none but which are valued; float64 [columns, paths]."""
+        if self.fits:
+            block, changes = self._whole
+            yield block, changes[block.xp.asarray(columns)]
+            return
+        chosen = [self.instruments[column] for column in columns]
+        for block in self._path_blocks(chosen):
+            yield block, self.changes(block, chosen)
+
+    def _rows_beside(self, instruments: Sequence[Instrument]) -> int:
+        """Rows of paths that are held beside the changes of some instruments, at most.
+
+        Of each currency a walk and a rate, and of each underlying of options a walk, at every bar
+        at which something is valued; of each future that options are on, its walk; where variances
+        lie in their tables, and a volatility ratio an expiry; all steps of one thing's draws, and
+        what one instrument's valuation takes.
+        """
+        options = [item for item in instruments if isinstance(item, Option)]
+        futures = {item.future.name for item in options if item.future is not None}
+        underlyings = {item.underlying for item in options}
+        expiries = {(item.underlying, item.expiry) for item in options}
+        rates = {*self.market.fx, *self.market.coins, *self.market.fx_volatility}
+        at_bars = 2 * len(rates) + len(underlyings) + len(futures)
+        once = 2 * len(underlyings) + len(expiries)
+        steps = self.scenarios.plan.horizons[-1]
+        return at_bars * len(self._bars) + once + steps + WORK_ROWS
+
+    @cached_property
+    def _bars(self) -> frozenset[int]:
+        """Bars at which instruments are valued, or settle before their horizon."""
+        closes = self.scenarios.closes_after(self.market.as_of)
+        found = {self.horizons[item.product] for item in self.instruments}
+        for item in self.instruments:
+            for dated in (item, getattr(item, "future", None)):
+                own = closes[: self.horizons[item.product]]
+                if isinstance(dated, (Option, Future)) and dated.expiry <= own[-1]:
+                    found.add(int(np.searchsorted(own, dated.expiry)) + 1)
+        return frozenset(found)
+
+    @cached_property
+    def _spare(self) -> int:
+        """Bytes of the limit that all paths would leave; below 0 where they take more."""
+        return self.memory_limit - self._bytes(self.instruments) - self._bytes(self._balances)
+
+    def _bytes(self, instruments: Sequence[Instrument]) -> int:
+        if not instruments:
+            return 0
+        rows = len(instruments) + self._rows_beside(instruments)
+        return 8 * rows * self.scenarios.plan.paths
+
+    def _path_blocks(self, instruments: Sequence[Instrument]) -> Iterator[PathBlock]:
+        """Blocks of paths whose values of some instruments fit, without them."""
+        # The caller still holds one block while the next is made.
+        tile = 2 * 8 * TILE_PATHS * (len(instruments) + self._rows_beside(instruments))
+        limit = self.memory_limit - (self.collateral.memory_limit if self._balances else 0)
+        tiles, step = self.scenarios.plan.tiles, max(1, limit // tile)
+        for first in tiles[::step]:
+            yield self._block(range(first, min(first + step, tiles.stop)), most=0)
+
+    def _block(self, tiles: range, most: int) -> PathBlock:
+        return PathBlock(self.scenarios, self.market, tiles, horizons=self._bars, most=most)
 
     @cached_property
     def _whole(self) -> tuple[PathBlock, Any]:
-        block = PathBlock(self.scenarios, self.market, self.scenarios.plan.tiles)
+        block = self._block(self.scenarios.plan.tiles, self._spare)
         return block, self.changes(block, self.instruments)
 
     @cached_property
     def collateral(self) -> Valuation:
-        """Of the balances alone."""
-        balances = tuple(item for item in self.instruments if isinstance(item, Balance))
-        return replace(self, instruments=balances)
+        """Of the balances alone, in a part of the memory; itself where there is nothing else."""
+        if all(isinstance(item, Balance) for item in self.instruments):
+            return self
+        own = self._bytes(self._balances) + self._spare if self.fits else self.memory_limit // 2
+        return replace(self, instruments=self._balances, memory_limit=own)
+
+    @cached_property
+    def _balances(self) -> tuple[Instrument, ...]:
+        """Balances, where there are other instruments too."""
+        found = tuple(item for item in self.instruments if isinstance(item, Balance))
+        return found if len(found) < len(self.instruments) else ()
 
     def changes(self, block: PathBlock, instruments: Sequence[Instrument]) -> Any:
         """Value changes of one unit of each instrument on a block; float64 [instruments, paths]."""
@@ -122,6 +192,9 @@ class Valuation:
         # No threads: array operations on one instrument's paths are too short to share out.
         for row, item in enumerate(instruments):
             out[row] = value_change(item, at[self.horizons[item.product]])
+            # A walk of its own serves no other, but for options on a future.
+            block.forget(item.name)
+        block.forget()
         return out
 
 

@@ -1,0 +1,159 @@
+"""What memory_limit bounds: bytes at the peak, and how often an instrument is valued."""
+
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcmargin as mm
+from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.policies.policy_parts import Liquidity, Maintenance, Procyclicality
+from mcmargin.valuing import valuation
+from tests.models import make_model, with_history
+
+AS_OF = np.datetime64("2020-01-01", "ns")
+COLUMNS = ["account", "instrument", "quantity"]
+PATHS, BARS, COUNT = 8192, 10, 100
+MB = 10**6
+CHANGES = 8 * COUNT * PATHS
+"""Value changes of all instruments: 6.6 MB."""
+
+TILE = 8 * 2048 * (COUNT + BARS + valuation.WORK_ROWS)
+"""What is held whatever the limit: one tile of all instruments, 2.1 MB."""
+
+OVERHEAD = 2 * MB
+"""Tables and Python's own objects."""
+
+
+@pytest.fixture(scope="module")
+def model():
+    rng = np.random.default_rng(1)
+    returns = rng.normal(0, 0.02, (300, 1))
+    return with_history(make_model(("garch",), "t", "t", variance=4e-4), returns, returns**2)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    part = Procyclicality(floor_years=0.5)
+    return mm.MarginPolicy(maintenance=Maintenance(level=0.95, horizon=5), procyclicality=part)
+
+
+def drawn(model, policy=None):
+    """New ones for every measurement: scenarios keep draws."""
+    return mm.simulate(
+        model, horizons=(5, BARS), paths=PATHS, seed=1, engine="numpy", policy=policy
+    )
+
+
+def perpetuals(account="x"):
+    items = [mm.Perpetual(f"P{i}", "a0") for i in range(COUNT)]
+    rows = [(account, item.name, 1.0 + at) for at, item in enumerate(items)]
+    return mm.Book.from_frame(pd.DataFrame(rows, columns=COLUMNS), instruments=items)
+
+
+def peak_of(book, scenarios, policy, limit):
+    market = mm.Market(AS_OF, {"a0": 100.0})
+    tracemalloc.start()
+    report = mm.margin(book, scenarios, market, policy, memory_limit=limit, threads=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return report, peak
+
+
+@pytest.mark.parametrize("limit", [1, 4 * MB, 12 * MB, 20 * MB])
+def test_the_limit_bounds_the_peak(model, limit):
+    """Valuations, a tile at least, and as much again for profit and loss.
+
+    The draws of these perpetuals at all bars would take 66 MB, and their walks as much again.
+    """
+    report, peak = peak_of(perpetuals(), drawn(model), None, limit)
+    assert peak <= 2 * max(limit, TILE) + OVERHEAD
+    whole, most = peak_of(perpetuals(), drawn(model), None, 10**9)
+    assert most > CHANGES
+    pd.testing.assert_frame_equal(report.figures, whole.figures, check_exact=True)
+    pd.testing.assert_frame_equal(report.positions, whole.positions, check_exact=True)
+
+
+@pytest.mark.parametrize("limit", [4 * MB, 20 * MB, 50 * MB])
+def test_all_valuations_of_a_policy_share_the_limit(model, policy, limit):
+    """Four of them: initial and maintenance margin, each with a floor."""
+    report, peak = peak_of(perpetuals(), drawn(model, policy), policy, limit)
+    assert peak <= 2 * max(limit, TILE) + OVERHEAD
+    whole, _ = peak_of(perpetuals(), drawn(model, policy), policy, 10**9)
+    pd.testing.assert_frame_equal(report.figures, whole.figures, check_exact=True)
+
+
+def test_walks_are_kept_at_horizons_alone_and_come_again_alike(model):
+    scenarios = drawn(model)
+    market, tiles = mm.Market(AS_OF, {"a0": 100.0}), scenarios.plan.tiles
+    block = valuation.PathBlock(scenarios, market, tiles, most=0)
+    steps = scenarios.named_normals("P", tiles) * np.sqrt(block.bar_years)[:, None]
+    walk = np.add.accumulate(steps, axis=0)
+    for bar in (BARS, 3, 5):
+        np.testing.assert_array_equal(block.walk("P", bar), walk[bar - 1])
+    block.forget("P")
+    np.testing.assert_array_equal(block.walk("P", 5), walk[4])
+    jumped = scenarios.named_jumps("P", tiles, 0.1).cumsum(axis=0) > 0
+    for bar in (1, BARS):
+        np.testing.assert_array_equal(block.jumped("P", 0.1, bar), jumped[bar - 1])
+
+
+def test_collateral_that_is_kept_has_its_part_of_the_limit(model):
+    """What is kept beside the blocks, and what they take, are the limit together."""
+    items = (*perpetuals().instruments, valuation.Balance("a0", "a0"))
+    horizons = {"perpetual": BARS, "spot": BARS}
+    market = mm.Market(AS_OF, {"a0": 100.0})
+    for limit, kept in ((8 * MB, False), (20 * MB, True)):
+        whole = valuation.Valuation(items, drawn(model), market, horizons, limit, 1)
+        assert whole.fits == kept
+        assert whole.collateral.fits
+        alone = whole.collateral
+        assert alone.collateral is alone
+        (_, changes), *_ = whole.blocks()
+        (_, own), *_ = alone.blocks()
+        np.testing.assert_array_equal(changes[-1], own[0, : changes.shape[1]])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_what_is_not_kept_is_valued_by_need_and_not_once_a_unit(model, monkeypatch, share):
+    """Gains and contributions value everything once for all units; liquidity and open orders what
+    they need, once more each."""
+    count, units = 40, 10
+    items = [mm.Option(f"o{i}", "a0", "call", 80.0 + i, "2020-03-01") for i in range(count)]
+    names = [item.name for item in items]
+    rows = [(f"x{a}", names[(7 * a + i) % count], 50.0) for a in range(units) for i in range(5)]
+    orders = [(f"x{a}", names[at], 1.0) for a in range(units) for at in (0, a)]
+    book = mm.Book.from_frame(
+        pd.DataFrame(rows, columns=COLUMNS),
+        instruments=items,
+        orders=pd.DataFrame(orders, columns=COLUMNS),
+    )
+    thin = {name: InstrumentLiquidity(daily_volume=100.0) for name in names}
+    market = mm.Market(AS_OF, {"a0": 100.0}, volatility={"a0": 0.5}, liquidity=thin)
+    policy = mm.MarginPolicy(liquidity=Liquidity(participation=0.1))
+    scenarios, paths = drawn(model), Counter()
+    plain = valuation.value_change
+
+    def counted(item, at):
+        gain = plain(item, at)
+        paths[item.name] += len(gain)
+        return gain
+
+    monkeypatch.setattr(valuation, "value_change", counted)
+    whole = mm.margin(book, scenarios, market, policy, threads=1)
+    assert max(paths.values()) == PATHS
+    assert whole.figures["open_orders"].sum() > 0
+    paths.clear()
+    limit = int(share * 8 * PATHS * (2 * count + 32))
+    parts = mm.margin(book, scenarios, market, policy, memory_limit=limit, threads=1)
+    assert max(paths.values()) > PATHS
+    held, ordered = {row[1] for row in rows}, {row[1] for row in orders}
+    for name in names:
+        # Two groups of units at the smaller limit.
+        groups = -(-units * 8 * PATHS // (limit // 2))
+        most = 2 * groups + (name in held) + groups * (name in ordered)
+        assert paths[name] <= most * PATHS, name
+    pd.testing.assert_frame_equal(parts.figures, whole.figures, check_exact=True)
+    pd.testing.assert_frame_equal(parts.positions, whole.positions, check_exact=True)
