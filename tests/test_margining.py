@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from tests.models import make_model
+from mcmargin.margins import figures
+from mcmargin.policies.policy_parts import Gap, Maintenance, Procyclicality, Stress
+from tests.models import make_model, with_history
 
 ROWS = [("x", "a0", 3.0), ("x", "a1", -2.0), ("y", "a2", 5.5), ("x", "a2", 0.25), ("z", "a1", -1.0)]
 
@@ -145,3 +147,52 @@ def test_an_account_of_zero_positions_has_no_margin(scenarios):
     for rows in ([("flat", "a0", 0.0)], [("flat", "a0", 0.0), ("x", "a0", 1.0)]):
         flat = mm.margin(book_of(rows), scenarios).accounts[0]
         assert (flat.account, flat.margin, flat.contributions) == ("flat", 0.0, ())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("policy", "passes"),
+    [
+        (mm.MarginPolicy(), 1),
+        (mm.MarginPolicy(maintenance=Maintenance(level=0.95, horizon=1)), 2),
+        (mm.MarginPolicy(procyclicality=Procyclicality(floor_years=1.0), stress=Stress()), 3),
+        (
+            mm.MarginPolicy(
+                maintenance=Maintenance(level=0.95, horizon=1),
+                procyclicality=Procyclicality(floor_years=1.0, stressed_weight=0.25),
+                stress=Stress(gaps=(Gap("a0", -0.3),), scenario_weight=0.25),
+            ),
+            6,
+        ),
+    ],
+)
+def test_progress_counts_every_pass(monkeypatch, policy, passes, threads):
+    """Base, floor and stress tests, of both margins: 40 accounts and an owner each time, in blocks
+    of 4, of which the stress tests have but the accounts in two underlyings."""
+    monkeypatch.setattr(figures, "BLOCK_BYTES", 4 * 8 * 1000)
+    model = make_model(("garch", "garch"))
+    model = with_history(model, np.full((30, 2), 0.01), np.full((30, 2), 1e-4))
+    scenarios = mm.simulate(model, horizons=(1, 2), paths=1000, seed=1, policy=policy)
+    rows = [(f"x{at}", "a0", 1.0) for at in range(40)]
+    rows += [(f"x{at}", name, 2.0) for at in range(20) for name in ("a1", "P")]
+    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
+    accounts = [
+        mm.Account("x0", owner="o", netting="net"),
+        mm.Account("x1", owner="o", netting="net"),
+    ]
+    accounts += [mm.Account(f"x{at}") for at in range(2, 40)]
+    items = [mm.Spot("a0", "a0"), mm.Spot("a1", "a1"), mm.Perpetual("P", "a1")]
+    book = mm.Book.from_frame(frame, instruments=items, accounts=accounts)
+    seen = []
+    report = mm.margin(
+        book, scenarios, policy=policy, threads=threads, progress=lambda *told: seen.append(told)
+    )
+    done, total = np.array(seen).T
+    assert set(total.tolist()) == {41 * passes}
+    assert (np.diff(done) > 0).all()
+    assert done[-1] == 41 * passes
+    assert len(done) >= 5 * passes
+    # Nobody is told of what is asked of the report later.
+    report.attribution()
+    report.what_if("x0", {"a0": 1.0})
+    assert len(seen) == len(done)

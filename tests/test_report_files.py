@@ -4,14 +4,16 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
 
 import mcmargin as mm
 from mcmargin.models.model import CalibrationNotes
-from mcmargin.policies.policy_parts import Collateral, Maintenance
-from tests.models import make_model
+from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
+from mcmargin.reports.report_text import short_history
+from tests.models import make_model, with_history
 
 POLICY = mm.MarginPolicy(maintenance=Maintenance(level=0.9), collateral=Collateral("haircut"))
 
@@ -98,13 +100,38 @@ def test_text_of_many_accounts_lists_fifty(scenarios):
 
 def test_text_tells_five_fits_that_gave_way(scenarios):
     refused = {f"f{at}": f"ewma, t, as reason {at}" for at in range(7)}
-    notes = CalibrationNotes(9, "500 dates", "updated by 3 bars", refused)
+    notes = CalibrationNotes(9, "500 dates", "updated by 3 bars", refused, 2.5)
     plain = report_of(scenarios, [("x", "a0", 1.0)])
     text = " ".join(str(replace(plain, calibration=notes)).split())
     assert "9 assets; 500 dates; updated by 3 bars." in text
     told = "; ".join(f"f{at}: ewma, t, as reason {at}" for at in range(5))
     assert f"Fits that gave way: {told}; and 2 more." in text
     assert "Fits that gave way" not in str(plain)
+
+
+def test_a_floor_says_what_history_it_rests_on():
+    """300 daily bars are 0.82 years; told in the text and on the page, and of a file's report too.
+    Ten years less a weekend are ten."""
+    days = np.zeros((300, 2)) + 0.01
+    model = with_history(make_model(("garch", "gjr")), days, np.full(days.shape, 1e-4))
+
+    def report(years):
+        policy = mm.MarginPolicy(procyclicality=Procyclicality(floor_years=years))
+        seen = mm.simulate(model, horizon=2, paths=1000, seed=1, policy=policy)
+        return report_of(seen, [("x", "a0", 1.0)], policy=policy)
+
+    told = "The floor of 10 years rests on the 0.82 years that the model has"
+    ten = report(10.0)
+    for each in (ten, mm.MarginReport.from_json(ten.to_json())):
+        assert each.calibration.history_years == 299 / 365
+        assert f"{told}." in str(each).splitlines()
+        assert f"<p>{told}.</p>" in each._repr_html_()
+        assert f"<dd>{told}</dd>" in each.to_html()
+    half = report(0.5)
+    assert "rests on" not in str(half) + half.to_html()
+    for years, text in ((10 - 3 / 365, ""), (9.7, told.replace("0.82", "9.7")), (10.5, "")):
+        notes = replace(ten.calibration, history_years=years)
+        assert short_history(replace(ten, calibration=notes)) == text
 
 
 def test_parquet_holds_every_figure_and_the_audit_trail(owned, tmp_path):

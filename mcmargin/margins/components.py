@@ -44,7 +44,13 @@ def floor(context: UnitContext) -> Amounts:
     """Expected shortfall at the volatility of the policy's years; 0 without such a floor."""
     if "floor" not in context.companions:
         return np.zeros(len(context.units.currencies))
-    figures = unit_figures(context.units, context.companions["floor"], context.level, shares=False)
+    figures = unit_figures(
+        context.units,
+        context.companions["floor"],
+        context.level,
+        shares=False,
+        progress=context.next_pass(),
+    )
     return np.maximum(figures.expected_shortfall + figures.open_orders, 0.0)
 
 

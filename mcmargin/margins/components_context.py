@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
+from mcmargin.checks import Passes, Progress
 from mcmargin.margins.figures import UnitFigures
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.stresses.stressing import StressTable
@@ -37,6 +38,8 @@ class UnitContext:
         Of the units at this valuation and level.
     stress : StressTable, optional
         Of the units, where the policy charges stress scenarios.
+    passes : Passes, optional
+        Told of each pass over the units while the margin is computed.
     """
 
     units: Units
@@ -46,8 +49,13 @@ class UnitContext:
     level: float
     figures: UnitFigures
     stress: StressTable | None
+    passes: Passes | None = None
 
     @property
     def rates(self) -> Amounts:
         """Value of each unit's currency, in the market's; float64 [units]."""
         return np.array([self.valuation.market.worth(code) for code in self.units.currencies])
+
+    def next_pass(self) -> Progress | None:
+        """Whom a pass over the units tells of what it has done."""
+        return None if self.passes is None else self.passes.begin()

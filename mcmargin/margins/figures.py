@@ -101,7 +101,9 @@ def unit_figures(
     return UnitFigures(**columns)
 
 
-def unit_shortfalls(units: Units, valuation: Valuation, level: float) -> NDArray[np.float64]:
+def unit_shortfalls(
+    units: Units, valuation: Valuation, level: float, *, progress: Progress | None = None
+) -> NDArray[np.float64]:
     """Expected shortfall of all units, open orders left out; float64 [units]."""
 
     def work(rows: range) -> NDArray[np.float64]:
@@ -109,7 +111,12 @@ def unit_shortfalls(units: Units, valuation: Valuation, level: float) -> NDArray
         gains = gains_of(units.quantities[here], units.currencies[here], valuation)
         return estimate_tails(-gains, level=level).expected_shortfall
 
-    parts = [part for _, part in _by_blocks(work, units.quantities.shape[0], valuation)]
+    done, parts = 0, []
+    for rows, part in _by_blocks(work, units.quantities.shape[0], valuation):
+        done += len(rows)
+        parts.append(part)
+        if progress is not None:
+            progress(done, units.quantities.shape[0])
     return np.concatenate(parts)
 
 

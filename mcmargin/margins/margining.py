@@ -68,7 +68,8 @@ def margin(
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
     progress : callable, optional
-        Called with accounts and owners done and in all.
+        Called with accounts and owners done and in all, each counted once for every expected
+        shortfall that the policy takes of it.
 
     Returns
     -------

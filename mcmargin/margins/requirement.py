@@ -7,13 +7,13 @@ one entry a row: the accounts, then those owners.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Progress
+from mcmargin.checks import Passes, Progress
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.components_context import Amounts, UnitContext
 from mcmargin.margins.figures import UnitFigures, unit_figures
@@ -104,18 +104,28 @@ def requirement(
     policy : MarginPolicy
     previous : Previous, optional
     progress : callable, optional
-        Called with units done and in all.
+        Called with units done and in all, over all passes: a unit counts once for each expected
+        shortfall that is taken of it.
     """
+    passes = None
+    if progress is not None:
+        passes = Passes(progress, len(units.currencies), _passes(run, policy))
     figures = unit_figures(
-        units, run.initial, policy.level, confidence=policy.confidence, progress=progress
+        units,
+        run.initial,
+        policy.level,
+        confidence=policy.confidence,
+        progress=None if passes is None else passes.begin(),
     )
     stress = None
     if run.stress is not None:
         stress = stress_losses(units.quantities, units.currencies, run.stress, run.initial)
     context = UnitContext(
-        units, run.initial, run.initial_companions, policy, policy.level, figures, stress
+        units, run.initial, run.initial_companions, policy, policy.level, figures, stress, passes
     )
-    columns, initial = _gathered(_unit_columns(context), units, accounts), context
+    columns = _gathered(_unit_columns(context), units, accounts)
+    # What is asked of it later is nobody's progress.
+    initial = replace(context, passes=None)
     calm = None if previous is None else previous.calm
     bars = 1 if previous is None else previous.bars
     _require(columns, policy, calm, bars)
@@ -124,10 +134,19 @@ def requirement(
     columns["maintenance_calm"] = np.zeros_like(columns["margin"])
     if own is not None:
         lower = unit_figures(
-            units, run.maintenance, own.level, confidence=policy.confidence, shares=False
+            units,
+            run.maintenance,
+            own.level,
+            confidence=policy.confidence,
+            shares=False,
+            progress=context.next_pass(),
         )
-        context = UnitContext(
-            units, run.maintenance, run.maintenance_companions, policy, own.level, lower, stress
+        context = replace(
+            context,
+            valuation=run.maintenance,
+            companions=run.maintenance_companions,
+            level=own.level,
+            figures=lower,
         )
         maintenance = _gathered(_unit_columns(context), units, accounts)
         calm = None if previous is None else previous.maintenance_calm
@@ -137,7 +156,16 @@ def requirement(
         # A shorter horizon can cost more: of a hedge that converges at expiry.
         for name in ("margin", "unrounded"):
             columns[name] = np.maximum(columns[name], maintenance[name])
+    if passes is not None:
+        passes.finish()
     return Requirement(columns, initial)
+
+
+def _passes(run: Run, policy: MarginPolicy) -> int:
+    """Expected shortfalls that are taken of every unit: base, floor and stress, of each margin."""
+    tested = policy.stress is not None and policy.stress.dependence_weight > 0.0
+    each = 1 + ("floor" in run.initial_companions) + tested
+    return each if policy.maintenance is None else 2 * each
 
 
 def _unit_columns(context: UnitContext) -> dict[str, Amounts]:

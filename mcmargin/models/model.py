@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
-from mcmargin.data.bars import BarCalendar
+from mcmargin.data.bars import YEAR, BarCalendar
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
 from mcmargin.models.dependence import Dependence
@@ -132,12 +132,15 @@ class CalibrationNotes:
         Bars taken in since calibration, and dates lost.
     refused : dict of str to str
         By asset whose fit gave way: to what, and why.
+    history_years : float
+        From the first bar of the model's history to its state; 0 where it has none.
     """
 
     assets: int
     dates: str
     updates: str
     refused: dict[str, str]
+    history_years: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -334,7 +337,9 @@ class MarketModel:
             if fit["refused"]
         }
         dates = str(self.facts.get("join", ""))
-        return CalibrationNotes(len(self.assets), dates, self.update_report(), refused)
+        times = self.history.times
+        years = float((self.as_of - times[0]) / YEAR) if len(times) else 0.0
+        return CalibrationNotes(len(self.assets), dates, self.update_report(), refused, years)
 
     def fit_report(self) -> str:
         """Text for people: dates joined, updates since, each asset's fit, fallbacks, largest move.

@@ -23,6 +23,7 @@ from mcmargin.margins.requirement import rounded_up
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.report_file import market_without_surfaces
+from mcmargin.reports.report_text import short_history
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.stresses.default_fund import resources
 from mcmargin.stresses.stress_report import StressReport, stress
@@ -97,6 +98,7 @@ def report_to_html(report: MarginReport) -> str:
         accounts=rows,
         health=health,
         **_short(report),
+        short_history=short_history(report),
         made=made,
         used=[name for name in names if name in seen],
         decimals={row["account"]: decimals_of(row) for row in rows},

@@ -75,6 +75,17 @@ def report_to_tables(report: MarginReport) -> str:
     return "\n".join(lines)
 
 
+def short_history(report: MarginReport) -> str:
+    """What a floor rests on, where the model's history is shorter than its years; else nothing."""
+    part, years = report.policy.procyclicality, report.calibration.history_years
+    asked = 0.0 if part is None else part.floor_years
+    shown = f"{years:.2g}"
+    # What rounds to the years asked for, such as a history that begins after a weekend, is whole.
+    if years >= asked or float(shown) >= asked:
+        return ""
+    return f"The floor of {asked:g} years rests on the {shown} years that the model has"
+
+
 def _grids(report: MarginReport) -> Iterator[Grid]:
     yield _accounts(report)
     if (report.owners["accounts"] > 1).any():
@@ -136,6 +147,8 @@ def _notes(report: MarginReport) -> Iterator[str]:
     )
     model = report.calibration
     yield "; ".join(filter(None, (f"{model.assets} assets", model.dates, model.updates))) + "."
+    if floor := short_history(report):
+        yield f"{floor}."
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])

@@ -205,6 +205,12 @@ class MarginReport:
         The largest size up to which every size leaves the margin within the equity, or does not
         raise it: an order that reduces risk is always allowed.
 
+        Where a policy makes margins that are not convex in the size (a buffer or speed limit on
+        the last report beside liquidity, concentration or funding; a floor, or weights above 1 in
+        all, beside stress; order books), sizes are scanned: 32 of each halving of those up to one
+        that is refused, and 32 of the last 256th. What is refused between two of them alone is
+        not seen.
+
         Parameters
         ----------
         account, instrument : str
@@ -281,6 +287,10 @@ class MarginReport:
 
     def max_leverage(self, account: str) -> AccountLeverage:
         """Leverage of an account, and the most that its equity permits.
+
+        The most is the end of the factors on all positions that are permitted in a row, from the
+        present one if it is permitted. They are searched, and where need be scanned, as
+        `max_order` does sizes.
 
         Raises
         ------

@@ -7,8 +7,9 @@ nothing is simulated again, and instruments that the book holds are not valued a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -30,7 +31,7 @@ from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.gathering import account_margin, previous_of
 from mcmargin.reports.health import AccountLeverage, own_equity
 from mcmargin.reports.reporting import MarginReport, Session
-from mcmargin.valuing.instruments import Instrument
+from mcmargin.valuing.instruments import Instrument, Perpetual
 
 SMALLEST_STEP = 1e-9
 """Relative width at which the search for the largest order ends."""
@@ -39,6 +40,15 @@ LARGEST_DOUBLINGS = 200
 
 MOST_LEVERAGE = 2.0**100
 """Factor on all positions beyond which any is taken to be permitted."""
+
+SCANNED = 32
+"""Sizes that are looked at in each halving of a range, where a margin may not be convex."""
+
+HALVINGS = 8
+"""Of a range that ends where the margin is too large; what is below the last is one range."""
+
+FARTHEST = 40
+"""Doublings up to which sizes are looked at where none is too large."""
 
 
 def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
@@ -98,9 +108,9 @@ def max_order(
     amounts proportional to |position| are, and so is base + w max(stressed - base, 0), which is
     (1 - w) base + w max(base, stressed). So the sizes that leave it at or below a bound that
     holds at 0 form one interval from 0, and bisection finds its end; where the margin is above
-    the equity to begin with, the bound is the margin itself. Where a floor is above base, or both
-    stress weights add up to more than 1, the interval may not be one: the end that is found is
-    then one beyond which the margin is above the bound.
+    the equity to begin with, the bound is the margin itself. Where it may not be convex
+    (`_convex`), sizes are scanned for the first that is above the bound, and bisection starts
+    there.
     """
     own = equity is None
     equity = own_equity(report, account) if equity is None else equity
@@ -121,28 +131,40 @@ def max_order(
     bound = max(equity, margin(0.0))
     # Rounding alone may lift a margin above a bound that it started at.
     bound += 1e-12 * abs(bound)
-    high = lot or 1.0
+
+    def permitted(size: float) -> bool:
+        return margin(size) <= bound
+
+    first = lot or 1.0
+    low, high = 0.0, first
     for _ in range(LARGEST_DOUBLINGS):
-        if margin(high) > bound:
+        if not permitted(high):
             break
         high *= 2.0
     else:
-        return float("inf")
-    low = 0.0
+        high = math.inf
+    if not _convex(report, session, row, [instrument]):
+        low, high = _first_refused(permitted, low, high, first, lot)
+    if math.isinf(high):
+        return high
     # Where no order is permitted at all, only an absolute width ends the search.
     width = SMALLEST_STEP * SMALLEST_STEP if lot is None else 0.5 * lot
     while high - low > max(SMALLEST_STEP * high, width):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if margin(middle) <= bound else (low, middle)
+        low, high = (middle, high) if permitted(middle) else (low, middle)
     if lot is None:
         # What rounding alone permits is no order.
         return low if low > SMALLEST_STEP else 0.0
     whole = lot * round(high / lot)
-    return float(whole if margin(whole) <= bound else max(0.0, whole - lot))
+    return float(whole if permitted(whole) else max(0.0, whole - lot))
 
 
 def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
-    """Leverage of an account, and the most that it can take; see `MarginReport.max_leverage`."""
+    """Leverage of an account, and the most that it can take; see `MarginReport.max_leverage`.
+
+    Factors are searched as sizes of an order are: from the present positions where these are
+    permitted, else from none, else from the first that is.
+    """
     equity, session = own_equity(report, account), _session(report)
     row = _row(session.book, account)
     held = session.book.quantities[[row]]
@@ -160,18 +182,24 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
     def permitted(factor: float) -> bool:
         return margin(factor) <= equity
 
+    convex = _convex(report, session, row, names)
     low, high = 0.0, 1.0
     if figures["margin"] <= equity:
         low = 1.0
     elif not permitted(0.0):
         # Collateral may lose more than no position at all permits, and positions hedge it.
-        low = _least(margin)
+        low = _least(margin) if convex else _first_permitted(permitted)
     if low > 0.0 and permitted(low):
-        high = 2.0 * low
+        start, high = low, 2.0 * low
         while high < MOST_LEVERAGE and permitted(high):
             low, high = high, 2.0 * high
+        if not convex:
+            end = high if high < MOST_LEVERAGE else math.inf
+            low, high = _first_refused(permitted, start, end)
     elif low > 0.0:
         low = high = 0.0
+    elif not convex:
+        low, high = _first_refused(permitted, low, high)
     while high - low > SMALLEST_STEP * high and high < MOST_LEVERAGE:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if permitted(middle) else (low, middle)
@@ -192,6 +220,85 @@ def _least(margin: Callable[[float], float]) -> float:
         options={"xatol": SMALLEST_STEP * high},
     )
     return float(found.x)
+
+
+def _convex(report: MarginReport, session: Session, row: int, traded: Sequence[str]) -> bool:
+    """Whether the sizes of trades that keep the margin at or below a bound are one interval.
+
+    They may not be where
+    - the weights of stress add up to more than 1, or a floor may stand above base: base then
+      falls, and what stress exceeds it by rises, without the margin showing the fall;
+    - a position may outgrow its order book, beyond which a unit costs less;
+    - a buffer or a speed limit holds the charge where it was, and what is added to it rises.
+    """
+    policy, market = report.policy, session.valuation.market
+    calm, stress = policy.procyclicality, policy.stress
+    weight = stress.scenario_weight + stress.dependence_weight if stress else 0.0
+    if weight > 1.0 or (weight > 0.0 and calm is not None and calm.floor_years > 0.0):
+        return False
+    if policy.liquidity is not None:
+        books = (market.liquidity.get(name) for name in traded)
+        if any(each is not None and (each.bids or each.asks) for each in books):
+            return False
+    if session.previous is None or calm is None:
+        return True
+    if calm.buffer == 0.0 and calm.speed_limit is None:
+        return True
+    funded = any(
+        isinstance(item, Perpetual) and item.stressed_funding_rate
+        for item in session.book.known.values()
+    )
+    added = (policy.liquidity, policy.concentration, funded, _own_haircut(report, row))
+    return not any(added)
+
+
+def _grid(
+    low: float, high: float, *, lot: float | None = None, halvings: int = HALVINGS
+) -> Iterator[float]:
+    """Sizes above low and up to high, `SCANNED` of each halving of what lies between them.
+
+    Examples
+    --------
+    >>> sizes = list(_grid(0.0, 8.0))
+    >>> sizes[-2:], len(sizes), list(_grid(0.0, 6.0, lot=2.0))
+    ([7.875, 8.0], 288, [2.0, 4.0, 6.0])
+    """
+    last = low
+    for start, end in pairwise([0.0, *(0.5**at for at in range(halvings, -1, -1))]):
+        for share in np.linspace(start, end, SCANNED + 1)[1:].tolist():
+            size = low + (high - low) * share
+            if lot is not None:
+                size = lot * round(size / lot)
+            if size > last:
+                last = size
+                yield size
+
+
+def _first_refused(
+    permitted: Callable[[float], bool],
+    low: float,
+    high: float,
+    unit: float = 1.0,
+    lot: float | None = None,
+) -> tuple[float, float]:
+    """The first size of a grid that is not permitted, infinite for none, and the one before it."""
+    sizes = _grid(low, high, lot=lot)
+    if math.isinf(high):
+        sizes = _grid(low, 2.0**FARTHEST * unit, lot=lot, halvings=FARTHEST + HALVINGS)
+    for size in sizes:
+        if not permitted(size):
+            return low, size
+        low = size
+    return low, math.inf
+
+
+def _first_permitted(permitted: Callable[[float], bool]) -> float:
+    """The first factor above 0 of a grid that is permitted; the last of all where none is."""
+    factor = 0.0
+    for factor in _grid(0.0, 2.0**HALVINGS):
+        if permitted(factor):
+            break
+    return factor
 
 
 def _finite(value: object) -> bool:

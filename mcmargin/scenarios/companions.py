@@ -39,6 +39,8 @@ class Companion:
 def companions_of(model: MarketModel, policy: MarginPolicy) -> dict[str, Companion]:
     """What a policy needs beside the model itself: `floor`, `stressed`, both or neither.
 
+    A floor takes what the history has of its years; where that is less, reports say so.
+
     Raises
     ------
     PolicyError

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.books.units import Units
+from mcmargin.checks import Progress
 from mcmargin.margins.components_context import Amounts, UnitContext
 from mcmargin.margins.figures import unit_shortfalls
 
@@ -99,7 +100,7 @@ def underlying_shortfalls(context: UnitContext) -> sparse.csr_array:
     place = (np.cumsum(several) - 1)[part[own]]
     shape = int(several.sum()), held.shape[1]
     rows = sparse.csr_array((held.data[own], (place, held.indices[own])), shape=shape)
-    shortfall[several] = _shortfalls(context, rows, owner[several])
+    shortfall[several] = _shortfalls(context, rows, owner[several], context.next_pass())
     indptr = np.concatenate([[0], np.cumsum(parts)])
     return sparse.csr_array((shortfall, underlying, indptr), shape=(held.shape[0], len(names)))
 
@@ -122,7 +123,10 @@ def _lone_shortfalls(
 
 
 def _shortfalls(
-    context: UnitContext, quantities: sparse.csr_array, unit: NDArray[np.int64]
+    context: UnitContext,
+    quantities: sparse.csr_array,
+    unit: NDArray[np.int64],
+    progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """Expected shortfalls of some rows, each in the currency of a unit."""
     if quantities.shape[0] == 0:
@@ -130,4 +134,4 @@ def _shortfalls(
     none = sparse.csr_array(quantities.shape)
     currencies = tuple(context.units.currencies[at] for at in unit)
     units = Units(quantities, none, none, currencies, unit, ())
-    return unit_shortfalls(units, context.valuation, context.level)
+    return unit_shortfalls(units, context.valuation, context.level, progress=progress)
