@@ -97,11 +97,15 @@ def bound(work, peaks):
     peaks : dict
         `peak_bytes_s`, `peak_flop_s` and `multiprocessor_cycles_s`, as `benchmarks.device.peaks`.
     """
-    least = {
-        "memory": work.bytes / peaks["peak_bytes_s"],
-        "float32": work.flop / peaks["peak_flop_s"],
-        "instructions": work.cycles / peaks["multiprocessor_cycles_s"],
+    parts = {
+        "memory": (work.bytes, peaks["peak_bytes_s"]),
+        "float32": (work.flop, peaks["peak_flop_s"]),
+        "instructions": (work.cycles, peaks["multiprocessor_cycles_s"]),
     }
+    # A driver that does not say its clocks gives peaks of 0.
+    least = {name: amount / peak for name, (amount, peak) in parts.items() if peak}
+    if not least:
+        return 0.0, "unknown"
     name = max(least, key=least.get)
     return least[name], name
 

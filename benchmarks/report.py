@@ -85,7 +85,7 @@ def targets(rows, steps):
             goal = f"1e9 asset-steps in {most:g} s (H100 class)"
             found.append({"what": row["group"], "goal": goal, "found": took, "met": took <= most})
     for step in steps:
-        if step["share_of_block"] >= NOTABLE:
+        if step["share_of_block"] >= NOTABLE and step["bound_by"] != "unknown":
             share = step["share_of_bound"]
             what = f"{step['workload']} {step['step']}"
             goal = f"at least {SHARE_OF_BOUND:g} of the {step['bound_by']} bound"

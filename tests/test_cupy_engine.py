@@ -1,5 +1,10 @@
 """The cupy engine's host code on a pretended machine: memory that runs out, devices, settings."""
 
+import os
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,9 +104,12 @@ def test_the_current_device_is_used_and_left_as_it_was(model, machine, expected)
 
 def test_products_are_never_of_tf32(model, machine, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", "1")
+    # As a caller may have set cuBLAS (CUBLAS_TF32_TENSOR_OP_MATH), and finds it again.
+    machine.devices[0].math_mode = 3
     simulate(model, **SETTINGS)
     assert machine.products
     assert {product.math_mode for product in machine.products} == {0}
+    assert machine.devices[0].math_mode == 3
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     with pytest.raises(mm.EngineError, match="NVIDIA_TF32_OVERRIDE"):
         simulate(model, **SETTINGS)
@@ -138,3 +146,75 @@ def test_reports_name_cupy_and_cuda_where_they_ran(machine):
         scenarios = simulate(make_model(), **SETTINGS | {"engine": engine})
         given[engine] = mm.margin(book, scenarios).versions
     assert given["cupy"] == given["numpy"] | {"cupy": "14.2.0", "cuda": "13.2"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        ((7,), "device 7 is not here; this machine has 0 to 1"),
+        ((-1,), "device -1 is not here"),
+        ((True,), "device True is not here"),
+        ((0, 0), "devices (0, 0) repeat; give each once"),
+        ("01", "devices must be several places of GPUs, such as (0, 1), not '01'"),
+        (0, "devices must be several places of GPUs, such as (0, 1), not 0"),
+        ((), "devices must be several places of GPUs"),
+    ],
+)
+def test_devices_that_are_not_here(model, machine, devices, message):
+    with pytest.raises(mm.EngineError, match=re.escape(message)):
+        simulate(model, devices=devices, **SETTINGS)
+
+
+def test_devices_of_the_environment(model, machine, monkeypatch):
+    expected = simulate(model, devices=(0, 1), **SETTINGS)
+    launches = len(machine.launches)
+    monkeypatch.setenv("MCMARGIN_DEVICES", "0, 1")
+    found = simulate(model, **SETTINGS)
+    assert {launch.device for launch in machine.launches[launches:]} == {0, 1}
+    np.testing.assert_array_equal(found.to_host().returns, expected.to_host().returns)
+    monkeypatch.setenv("MCMARGIN_DEVICES", "all")
+    with pytest.raises(mm.EngineError, match="MCMARGIN_DEVICES must be places of GPUs"):
+        simulate(model, **SETTINGS)
+
+
+def test_results_of_several_devices_that_one_does_not_hold(model, machine):
+    for device in machine.devices:
+        device.capacity = 600_000
+    settings = {**SETTINGS, "paths": 2048 * 8}
+    with pytest.raises(mm.EngineError, match=r"does not (hold|fit)|do not fit"):
+        simulate(model, devices=(0, 1), **settings)
+
+
+def test_margins_take_the_memory_that_their_device_has(machine, cupy):
+    """4 MB free, of 10 that all values take: blocks halve until they fit, and figures are equal."""
+    scenarios = mm.simulate(make_model(("garch",) * 3), horizon=1, paths=20_000, seed=7,
+                            engine="cupy")  # fmt: skip
+    items = [mm.Spot(f"i{at}", f"a{at % 3}") for at in range(60)]
+    rows = [(f"account {at % 5}", item.name, 1.0) for at, item in enumerate(items)]
+    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
+    book = mm.Book.from_frame(frame, instruments=items)
+    # Without its session, which keeps all values on the device.
+    expected = mm.MarginReport.from_json(mm.margin(book, scenarios).to_json())
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(size=pool.used_bytes() + 4_000_000)
+    found = mm.margin(book, scenarios)
+    pd.testing.assert_frame_equal(found.figures, expected.figures, rtol=1e-12)
+    pool.set_limit(size=pool.used_bytes() + 1000)
+    with pytest.raises(mm.EngineError, match="do not fit the memory"):
+        mm.margin(book, scenarios)
+
+
+def test_a_cupy_that_cannot_be_loaded_leaves_numpy(tmp_path):
+    """As one without the CUDA libraries that it wants."""
+    (tmp_path / "cupy").mkdir()
+    (tmp_path / "cupy" / "__init__.py").write_text("raise ImportError('libnvrtc.so.13: not found')")
+    done = subprocess.run(
+        [sys.executable, "-m", "mcmargin", "info"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "engine numpy" in done.stdout
+    assert "cupy cannot be loaded (libnvrtc.so.13: not found); install mcmargin with" in done.stdout

@@ -8,7 +8,11 @@ from mcmargin.engines import cupy_engine, numpy_engine
 OWN = {
     "numpy": {"prepare"},  # a model in blocks of assets that fit the processor's cache
     # numpy is always there, has one device, and is named in every report.
-    "cupy": {"missing", "device_names", "versions"},
+    # Its memory is the machine's, which the operating system looks after.
+    "cupy": {
+        *("missing", "device_names", "versions"),
+        *("checked_devices", "free_bytes", "release_memory"),
+    },
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,13 +68,22 @@ def missing() -> str | None:
     """Why this engine cannot run here, or None where it can."""
     if importlib.util.find_spec("cupy") is None:
         return "cupy is not installed; install mcmargin with its extra cuda13 or cuda12 (README)"
-    import cupy
-
+    broken = "cupy cannot be loaded ({}); install mcmargin with its extra cuda13 or cuda12 (README)"
+    try:
+        import cupy
+    except (ImportError, OSError) as error:
+        return broken.format(error)
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"cupy finds no usable CUDA device ({error})"
-    return None if count else "cupy finds no CUDA device"
+    if not count:
+        return "cupy finds no CUDA device"
+    try:
+        from cupy import cublas  # noqa: F401
+    except (ImportError, OSError) as error:
+        return broken.format(error)
+    return None
 
 
 def device_names() -> list[str]:
@@ -85,6 +95,47 @@ def device_names() -> list[str]:
     runtime = cupy.cuda.runtime
     properties = (runtime.getDeviceProperties(at) for at in range(runtime.getDeviceCount()))
     return [str(each["name"], "utf-8") for each in properties]
+
+
+def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
+    """Places of GPUs, each once and each one that this machine has.
+
+    Raises
+    ------
+    EngineError
+        For anything else.
+    """
+    import cupy
+
+    count = cupy.cuda.runtime.getDeviceCount()
+    if isinstance(devices, str) or not isinstance(devices, Sequence) or not devices:
+        raise EngineError(
+            f"devices must be several places of GPUs, such as (0, 1), not {devices!r}"
+        )
+    for each in devices:
+        if isinstance(each, bool) or not isinstance(each, int) or not 0 <= each < count:
+            raise EngineError(f"device {each!r} is not here; this machine has 0 to {count - 1}")
+    if len(set(devices)) < len(devices):
+        raise EngineError(f"devices {tuple(devices)} repeat; give each once")
+    return tuple(int(each) for each in devices)
+
+
+def free_bytes() -> int:
+    """Memory of the current device that is free, the pool's limit included."""
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
+    if pool.get_limit():
+        free = min(free, pool.get_limit() - pool.used_bytes())
+    return int(free)
+
+
+def release_memory() -> None:
+    """Give back what the pool keeps for later and nothing uses."""
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
 
 
 def versions() -> dict[str, str]:
@@ -161,15 +212,37 @@ def simulate_paths(
             ]
             parts = [each.result() for each in running]
     floored, capped = sum(part[2] for part in parts), sum(part[3] for part in parts)
-    with cupy.cuda.Device(devices[0]):
-        # Parts of other devices are copied here first: a kernel reads its own device alone.
-        returns, next_variance = (
-            parts[0][at]
-            if len(parts) == 1
-            else cupy.concatenate([cupy.asarray(part[at]) for part in parts], axis=2)
-            for at in (0, 1)
-        )
+    if len(parts) == 1:
+        return parts[0][0], parts[0][1], floored, capped
+    returns, next_variance = _gathered(parts, devices[0])
     return returns, next_variance, floored, capped
+
+
+def _gathered(parts: list[tuple[Array, Array, int, int]], device: int) -> list[Array]:
+    """Results of several devices on one, each part given up as soon as it is copied."""
+    import cupy
+
+    horizons, assets, _ = parts[0][0].shape
+    shape = (horizons, assets, sum(part[0].shape[2] for part in parts))
+    with cupy.cuda.Device(device):
+        try:
+            whole = [cupy.empty(shape, parts[0][0].dtype) for _ in range(2)]
+            first = 0
+            while parts:
+                part = parts.pop(0)
+                here = slice(first, first + part[0].shape[2])
+                for results, own in zip(whole, part[:2], strict=True):
+                    # To this device first: a kernel reads its own alone.
+                    results[:, :, here] = cupy.asarray(own)
+                # Before its memory is another's.
+                cupy.cuda.get_current_stream().synchronize()
+                first = here.stop
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            raise EngineError(
+                f"device {device}: its memory does not hold the results of all devices ({error}); "
+                "give fewer paths or horizons, or name a device with more memory first"
+            ) from None
+    return whole
 
 
 class _Progress:
@@ -243,16 +316,10 @@ def _simulate_share(
 
 def _fitting_tiles(constants: _Constants, steps: int) -> int:
     """Tiles whose arrays fit the memory that is free, the pool's limit included."""
-    import cupy
-
-    pool = cupy.get_default_memory_pool()
-    free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
-    if pool.get_limit():
-        free = min(free, pool.get_limit() - pool.used_bytes())
     factors = constants.factor.shape[1] if constants.common else 0
     arrays = 2 * constants.assets * steps + factors * steps + 2 * constants.assets + steps
     tile = arrays * TILE_PATHS * np.dtype(constants.dtype).itemsize
-    return max(1, int(min(BLOCK_BYTES, FREE_SHARE * free) / tile))
+    return max(1, int(min(BLOCK_BYTES, FREE_SHARE * free_bytes()) / tile))
 
 
 def _constants(model: MarketModel, plan: SimulationPlan) -> _Constants:
@@ -377,17 +444,27 @@ def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, A
 
 
 def _multiply(constants: _Constants, normals: Array, out: Array) -> None:
-    """Set out [assets, draws] to the product of the dependence factor and normals [.., draws]."""
+    """Set out [assets, draws] to the product of the dependence factor and normals [.., draws].
+
+    Never in TF32, whatever the caller set cuBLAS to.
+    """
     import cupy
     from cupy import cublas
+    from cupy.cuda import cublas as library
 
-    if constants.common:
-        cublas.gemm("N", "N", constants.factor, normals, out=out)
-        return
-    for low in range(0, constants.assets, PRODUCT_ROWS):
-        high = min(low + PRODUCT_ROWS, constants.assets)
-        rows = cupy.ascontiguousarray(constants.factor[low:high, :high])
-        cublas.gemm("N", "N", rows, normals[:high], out=out[low:high])
+    handle = cupy.cuda.device.get_cublas_handle()
+    mode = library.getMathMode(handle)
+    library.setMathMode(handle, library.CUBLAS_DEFAULT_MATH)
+    try:
+        if constants.common:
+            cublas.gemm("N", "N", constants.factor, normals, out=out)
+            return
+        for low in range(0, constants.assets, PRODUCT_ROWS):
+            high = min(low + PRODUCT_ROWS, constants.assets)
+            rows = cupy.ascontiguousarray(constants.factor[low:high, :high])
+            cublas.gemm("N", "N", rows, normals[:high], out=out[low:high])
+    finally:
+        library.setMathMode(handle, mode)
 
 
 def _normals(

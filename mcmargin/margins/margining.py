@@ -18,7 +18,9 @@ from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
 from mcmargin.books.units import units_of
 from mcmargin.checks import Progress, few, require_type, whole_number
-from mcmargin.errors import DataError, PolicyError
+from mcmargin.engines import cupy_engine
+from mcmargin.engines.arrays import array_module
+from mcmargin.errors import DataError, EngineError, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.requirement import Run, requirement
 from mcmargin.margins.tail import tail_count
@@ -31,6 +33,9 @@ from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stressing import stress_values
 from mcmargin.valuing.instruments import Instrument, assets_of
 from mcmargin.valuing.valuation import Valuation, default_memory_limit
+
+SMALLEST_LIMIT = 2**20
+"""Bytes below which a memory limit is not halved."""
 
 
 def margin(
@@ -61,7 +66,8 @@ def margin(
     memory_limit : int, optional
         Bytes that valuations may take together: those of initial and maintenance margin and of
         the policy's floor, with draws, rates and volatilities; a quarter of the machine's memory
-        by default. Profit and loss takes up to as much again, or 64 MB a thread where that is
+        by default, or of what is free on the scenarios' device. Halved where memory ends all the
+        same. Profit and loss takes up to as much again, or 64 MB a thread where that is
         more. Held whatever the limit: all instruments on a tile of 2,048 paths; one account, and
         64 combinations of the orders that one account has open, on all paths. What does not fit
         is valued in blocks, again for each group of accounts. Changes no figure.
@@ -84,6 +90,8 @@ def margin(
     PolicyError
         For a horizon, floor or stressed period that was not simulated, stress scenarios that model
         or market cannot give, or too few paths for the level.
+    EngineError
+        Where the memory does not hold even the smallest blocks.
 
     Examples
     --------
@@ -106,20 +114,51 @@ def margin(
     require_type("policy", policy, MarginPolicy, error=PolicyError)
     if previous is not None:
         require_type("previous", previous, MarginReport)
-    limit = default_memory_limit() if memory_limit is None else memory_limit
+    if memory_limit is not None:
+        whole_number("memory_limit", memory_limit)
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
     _check_age(scenarios, market, policy)
+    on_device = array_module(scenarios.returns) is not np
+    limit = memory_limit or (cupy_engine.free_bytes() // 4 if on_device else default_memory_limit())
+    while True:
+        try:
+            return _margin(
+                book,
+                scenarios,
+                market,
+                policy,
+                previous,
+                limits={"memory_limit": max(1, limit), "threads": thread_count(threads)},
+                progress=progress,
+            )
+        except MemoryError as error:
+            # A device's, too: cupy's is one of these.
+            if limit <= SMALLEST_LIMIT:
+                raise EngineError(
+                    f"margins of {len(book.accounts)} accounts on {scenarios.plan.paths} paths do "
+                    f"not fit the memory ({error}); free some of it, or simulate fewer paths"
+                ) from None
+        # Once the failed attempt's arrays are gone.
+        limit //= 2
+        if on_device:
+            cupy_engine.release_memory()
+
+
+def _margin(
+    book: Book,
+    scenarios: Scenarios,
+    market: Market,
+    policy: MarginPolicy,
+    previous: MarginReport | None,
+    *,
+    limits: dict[str, int],
+    progress: Progress | None,
+) -> MarginReport:
+    """Margins within limits of memory and threads."""
     held = held_of(book, market, policy)
-    run = run_of(
-        (*book.instruments, *held.items),
-        scenarios,
-        market,
-        policy,
-        memory_limit=whole_number("memory_limit", limit),
-        threads=thread_count(threads),
-    )
+    run = run_of((*book.instruments, *held.items), scenarios, market, policy, **limits)
     haircuts = haircuts_of(book, run.initial, policy)
     equity = equity_of(book, run.initial, haircuts)
     units = units_of(book, held)

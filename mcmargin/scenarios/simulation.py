@@ -309,6 +309,8 @@ def simulate(
         raise EngineError(
             "devices are GPUs, and the engine here is numpy; leave them out, or give engine='cupy'"
         )
+    if chosen == "cupy":
+        devices = _devices(devices)
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
 
@@ -322,6 +324,18 @@ def simulate(
         return scenarios
     others = {name: run(each.model) for name, each in companions_of(model, policy).items()}
     return replace(scenarios, companions=others)
+
+
+def _devices(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """GPUs as asked, else `MCMARGIN_DEVICES`, else none in particular."""
+    if devices is not None:
+        return cupy_engine.checked_devices(devices)
+    given = os.environ.get("MCMARGIN_DEVICES")
+    if not given:
+        return None
+    if not all(each.strip().isdecimal() for each in given.split(",")):
+        raise EngineError(f"MCMARGIN_DEVICES must be places of GPUs, such as 0,1, not {given!r}")
+    return cupy_engine.checked_devices([int(each) for each in given.split(",")])
 
 
 def choose_engine(engine: str) -> str:
