@@ -1,21 +1,44 @@
-"""Books for the benchmarks: options, perpetuals and futures on 50 underlyings, and balances."""
+"""Books for the benchmarks: options, perpetuals and futures on 50 underlyings, and balances.
+
+And the engines that they are margined on: numpy everywhere, and cupy where there is a GPU.
+"""
+
+import functools
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import mcmargin as mm
 from benchmarks.size import size
+from mcmargin.engines import cupy_engine
 from tests.models import make_model
+
+ENGINES = ("numpy", "cupy")
 
 UNDERLYINGS = size(50, 4)
 PATHS = size(10_000, 2048)
 AS_OF = np.datetime64("2020-01-01", "ns")
 
 
-def scenarios_of():
+def skip_without(engine):
+    """Skip where an engine cannot run, and say why."""
+    reason = cupy_engine.missing() if engine == "cupy" else None
+    if reason is not None:
+        pytest.skip(f"mcmargin, cupy: {reason}")
+
+
+def who(scenarios, what=""):
+    """What a row of results is called: its engine is numpy where it says none."""
+    engine = "" if scenarios.engine == "numpy" else scenarios.engine
+    return ", ".join(filter(None, ("mcmargin", engine, what)))
+
+
+@functools.cache
+def scenarios_of(engine):
     """50 GJR assets with t innovations and t dependence, 2 bars."""
     model = make_model(("gjr",) * UNDERLYINGS, "t", "t", variance=4e-4)
-    return mm.simulate(model, horizon=2, paths=PATHS, seed=7, engine="numpy")
+    return mm.simulate(model, horizon=2, paths=PATHS, seed=7, engine=engine)
 
 
 def market_of(level=1.0):

@@ -1,5 +1,7 @@
 """`make gpu-bench`: the benchmarks of a GPU, on the GPU of this machine, and their report.
 
+Simulation beside others and step by step, and Black-76, books and policies on numpy and on cupy.
+
     python3 -m benchmarks.gpu [--results FOLDER] [options of pytest]
 
 Needs cupy, numpy, scipy, pandas, pytest and pytest-benchmark, and the checkout itself, which need
@@ -17,7 +19,7 @@ from pathlib import Path
 from benchmarks.device import NO_DEVICE, cupy_installed, facts, prepare
 from benchmarks.report import write
 
-TESTS = "benchmarks/test_gpu_speed.py"
+TESTS = [f"benchmarks/test_{name}_speed.py" for name in ("gpu", "black76", "book", "policy")]
 RESULTS = Path("benchmarks/results")
 
 
@@ -48,7 +50,7 @@ def main(arguments):
 
         device, notes, raw = facts(cupy), Notes(), Path(folder) / "raw.json"
         plain = ["-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-q"]
-        status = pytest.main([*plain, TESTS, f"--benchmark-json={raw}", *others], plugins=[notes])
+        status = pytest.main([*plain, *TESTS, f"--benchmark-json={raw}", *others], plugins=[notes])
         if not raw.exists() or not raw.stat().st_size:
             print("gpu-bench: nothing was measured", file=sys.stderr)
             return 1

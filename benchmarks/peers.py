@@ -16,7 +16,10 @@ CHUNK = 1024
 
 def available(name):
     module = {"plain numpy": "numpy", "pytorch": "torch"}.get(name, name)
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def plain_numpy(model, horizon, paths, threads):

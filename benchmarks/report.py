@@ -20,6 +20,8 @@ SHARE_OF_BOUND = 0.5
 """Of what the card allows a step, at least, for every step that takes part of the time."""
 NOTABLE = 0.02
 """Share of a block's time from which on a step counts."""
+SIMULATIONS = ("W1", "W2", "W3", "W4")
+"""Groups in which others simulate the same on the GPU."""
 SECONDS_A_BILLION = {"W1": 0.015, "W2": 0.015}
 """For 1e9 asset-steps, at the most, on an H100-class card."""
 
@@ -72,7 +74,7 @@ def on_a_device(raw, rows):
 def targets(rows, steps):
     """What was to be reached, what was, and whether that is enough; None for not measured."""
     found = []
-    for group in dict.fromkeys(row["group"] for row in rows):
+    for group in dict.fromkeys(row["group"] for row in rows if row["group"] in SIMULATIONS):
         peers = [row["times_ours"] for row in rows if row["group"] == group and row["who"] != OWN]
         best = min(peers, default=None)
         met = best is not None and best >= TIMES_FASTEST

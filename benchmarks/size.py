@@ -1,11 +1,14 @@
 """How large the workloads are: as asked of the package, or small, so that a test can run them.
 
-MCMARGIN_BENCHMARKS=small makes them small. The figures then say nothing.
+MCMARGIN_BENCHMARKS=small makes them small, and so does cupy's double. The figures then say nothing.
 """
 
 import os
 
-SMALL = os.environ.get("MCMARGIN_BENCHMARKS") == "small"
+SMALL = (
+    os.environ.get("MCMARGIN_BENCHMARKS") == "small"
+    or os.environ.get("MCMARGIN_TEST_GPU") == "double"
+)
 
 
 def size(full, small):

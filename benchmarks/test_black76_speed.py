@@ -2,8 +2,9 @@
 
 A million calls of one strike and one time over as many forwards and volatilities, as an option
 has them over scenarios, in float32 and float64; and a hundred thousand implied volatilities.
-py_vollib_vectorized 0.1.1 is compared where it is installed. It is not in the extra: it works with
-py_vollib 1.0.1 and py_lets_be_rational 1.0.1 alone, and these install a package named `tests`.
+Where there is a GPU, our values are taken of its arrays too. py_vollib_vectorized 0.1.1 is compared
+where it is installed. It is not in the extra: it works with py_vollib 1.0.1 and
+py_lets_be_rational 1.0.1 alone, and these install a package named `tests`.
 """
 
 import functools
@@ -13,12 +14,15 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from benchmarks.books import skip_without
 from benchmarks.peers import available
 from benchmarks.size import size
+from mcmargin.engines.arrays import to_host
 from mcmargin.valuing.black import black76, black76_values
 from mcmargin.valuing.implied import implied_volatility
 
 STRIKE, TIME = 100.0, 0.25
+CUPY = "mcmargin, cupy"
 COUNTS = {
     "float32": size(1_000_000, 1000),
     "float64": size(1_000_000, 1000),
@@ -97,8 +101,22 @@ def vollib_implied(forward, price):
     )
 
 
+def waited(run):
+    """Until the device is done."""
+
+    def timed(*args):
+        import cupy
+
+        found = run(*args)
+        cupy.cuda.Device().synchronize()
+        return found
+
+    return timed
+
+
 VALUES = {
     "mcmargin": ours,
+    CUPY: waited(ours),
     "scipy ndtr": scipy_ndtr,
     "numba": numba,
     "quantlib": quantlib,
@@ -125,17 +143,24 @@ def inputs(group):
 
 @pytest.mark.parametrize(("group", "peer"), CASES)
 def test_black76(benchmark, group, peer):
-    if peer != "mcmargin" and not available(MODULES.get(peer, peer)):
+    if peer == CUPY:
+        skip_without("cupy")
+    elif peer != "mcmargin" and not available(MODULES.get(peer, peer)):
         pytest.skip(f"{peer} is not installed")
     forward, volatility = inputs(group)
     value = black76(forward, STRIKE, volatility, TIME)
     given = (forward, volatility) if group != "implied" else (forward, value)
+    if peer == CUPY:
+        import cupy
+
+        given = tuple(map(cupy.asarray, given))
     run = (IMPLIED if group == "implied" else VALUES)[peer]
     benchmark.group = group
     benchmark.extra_info["who"] = peer
     found = benchmark.pedantic(
         run, args=given, rounds=2 if peer == "quantlib" else 11, warmup_rounds=1
     )
+    found = to_host(found)
     rate = COUNTS[group] / benchmark.stats.stats.median / 1e6
     benchmark.extra_info["million a second"] = round(rate, 1)
     if group == "implied":

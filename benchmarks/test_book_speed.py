@@ -4,7 +4,8 @@ B1: 100,000 accounts x 2,000 instruments (half options, 50 underlyings), 10 posi
 10,000 scenarios of 2 bars: asked are 60 s on 2 cores, 20 s of them tails, and 4 GiB. A tenth of
 the accounts beside it. B2: one account of 200 positions, half options, after a price move: 80 ms.
 B3: a what-if of one trade on cached scenarios: 5 ms. What takes too long is run on a sample and
-scaled, and says so. (B4, Black-76 itself, is in test_black76_speed.py.)
+scaled, and says so. Where there is a GPU, each is run on it too, with the scenarios there. (B4,
+Black-76 itself, is in test_black76_speed.py.)
 """
 
 import time
@@ -16,12 +17,15 @@ from scipy.special import ndtr
 import mcmargin as mm
 from benchmarks.books import (
     AS_OF,
+    ENGINES,
     PATHS,
     balances_of,
     instruments_of,
     market_of,
     positions_of,
     scenarios_of,
+    skip_without,
+    who,
 )
 from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
@@ -31,9 +35,15 @@ from mcmargin.policies.policy_parts import Collateral
 ACCOUNTS, INSTRUMENTS = size(100_000, 400), size(2000, 40)
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def scenarios(request):
+    skip_without(request.param)
+    return scenarios_of(request.param)
+
+
 @pytest.fixture(scope="module")
-def scenarios():
-    return scenarios_of()
+def on_the_host():
+    return scenarios_of("numpy")
 
 
 @pytest.mark.parametrize("accounts", [ACCOUNTS, ACCOUNTS // 10])
@@ -57,10 +67,12 @@ def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
         return mm.margin(book, scenarios, market_of(), threads=2)
 
     benchmark.group = f"B1, {accounts:,} accounts"
-    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.extra_info["who"] = who(scenarios)
     reset_peak()
     report = benchmark.pedantic(run, rounds=2 if accounts > 50_000 else 4)
-    benchmark.extra_info["tails, s of two threads"] = round(sum(tails), 2)
+    if scenarios.engine == "numpy":
+        # A device works on when its calls are back.
+        benchmark.extra_info["tails, s of two threads"] = round(sum(tails), 2)
     benchmark.extra_info["peak MB of the process"] = round(peak())
     assert len(report.figures) == accounts
 
@@ -80,7 +92,7 @@ def test_all_accounts_with_balances(benchmark, scenarios, balances):
         return mm.margin(book, scenarios, market_of(), mm.MarginPolicy(collateral=part), threads=2)
 
     benchmark.group = f"B1 with balances, {ACCOUNTS // 5:,} accounts"
-    benchmark.extra_info["who"] = "mcmargin" if posted is None else f"mcmargin, {balances}"
+    benchmark.extra_info["who"] = who(scenarios, "" if posted is None else balances)
     report = benchmark.pedantic(run, rounds=3)
     assert report.figures["equity"].notna().all() == (posted is not None)
 
@@ -101,12 +113,12 @@ def plain_account(items, quantities, moves, ratios):
     return np.sort(gains)[: PATHS // 100].mean()
 
 
-def test_a_loop_over_accounts(benchmark, scenarios):
+def test_a_loop_over_accounts(benchmark, on_the_host):
     """500 accounts, scaled to 100,000."""
     items = {item.name: item for item in instruments_of(INSTRUMENTS)}
     rows = positions_of(ACCOUNTS // 200, list(items.values())).groupby("account")
-    moves = scenarios.returns[0].astype(float)
-    ratios = np.sqrt(scenarios.next_variance[0].astype(float) / 4e-4)
+    moves = on_the_host.returns[0].astype(float)
+    ratios = np.sqrt(on_the_host.next_variance[0].astype(float) / 4e-4)
 
     def run():
         for _, held in rows:
@@ -117,10 +129,10 @@ def test_a_loop_over_accounts(benchmark, scenarios):
     benchmark.pedantic(run, rounds=2)
 
 
-def test_a_loop_over_quantlib(benchmark, scenarios):
+def test_a_loop_over_quantlib(benchmark, on_the_host):
     """10,000 of the 10 million option values that B1 needs, one by one."""
     quantlib = pytest.importorskip("QuantLib")
-    forwards = (100.0 * (1.0 + scenarios.returns[0, 0].astype(float))).tolist()
+    forwards = (100.0 * (1.0 + on_the_host.returns[0, 0].astype(float))).tolist()
 
     def run():
         return [quantlib.blackFormula(1, 100.0, forward, 0.1, 1.0) for forward in forwards]
@@ -143,7 +155,7 @@ def one_account():
 def test_one_account_after_a_price_move(benchmark, scenarios, one_account):
     levels = iter(1.0 + 0.001 * np.arange(1000))
     benchmark.group = "B2, one account of 200 positions"
-    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.extra_info["who"] = who(scenarios)
     benchmark.pedantic(
         lambda: mm.margin(one_account, scenarios, market_of(next(levels))),
         rounds=20,
@@ -151,9 +163,9 @@ def test_one_account_after_a_price_move(benchmark, scenarios, one_account):
     )
 
 
-def test_one_account_in_plain_numpy(benchmark, scenarios, one_account):
-    moves = scenarios.returns[0].astype(float)
-    ratios = np.sqrt(scenarios.next_variance[0].astype(float) / 4e-4)
+def test_one_account_in_plain_numpy(benchmark, on_the_host, one_account):
+    moves = on_the_host.returns[0].astype(float)
+    ratios = np.sqrt(on_the_host.next_variance[0].astype(float) / 4e-4)
     quantities = one_account.quantities.toarray()[0]
     benchmark.group = "B2, one account of 200 positions"
     benchmark.extra_info["who"] = "numpy, account by account"
@@ -168,5 +180,5 @@ def test_one_account_in_plain_numpy(benchmark, scenarios, one_account):
 def test_a_what_if(benchmark, scenarios, one_account):
     report = mm.margin(one_account, scenarios, market_of())
     benchmark.group = "B3, a what-if of one trade"
-    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.extra_info["who"] = who(scenarios)
     benchmark.pedantic(report.what_if, args=("x", {"p120": 3.0}), rounds=50, warmup_rounds=5)

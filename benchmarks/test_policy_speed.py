@@ -1,16 +1,33 @@
 """The full policy: every component charged, beside base expected shortfall alone.
 
-P1: 100,000 accounts x 2,000 instruments (as B1 of test_book_speed.py), 10,000 scenarios of 2 bars:
-asked is at most five times the time of base alone, on 2 cores. P2: one account of 10 positions
-under the same policy on cached scenarios, its instruments valued anew: 20 ms; of 200 positions
-beside it, and what-ifs of either, whose instruments are valued already.
+All that a margin is made of: floor and stressed bars, stress scenarios and dependence tests, buffer
+and speed limit after a previous report, spreads, order books, impact and longer close-outs,
+stressed funding, concentration, leverage, and maintenance at a horizon of its own. P1: 100,000
+accounts x 2,000 instruments (as B1 of test_book_speed.py), 10,000 scenarios of 2 bars: asked is at
+most five times the time of base alone, on 2 cores. P2: one account of 10 positions under the same
+policy on cached scenarios, its instruments valued anew: 20 ms; of 200 positions beside it, and
+what-ifs of either, whose instruments are valued already. Where there is a GPU, each is run on it
+too.
 """
+
+import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import mcmargin as mm
-from benchmarks.books import PATHS, UNDERLYINGS, instruments_of, market_of, positions_of
+from benchmarks.books import (
+    AS_OF,
+    ENGINES,
+    PATHS,
+    UNDERLYINGS,
+    instruments_of,
+    market_of,
+    positions_of,
+    skip_without,
+    who,
+)
 from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
 from mcmargin.markets.market import InstrumentLiquidity
@@ -30,60 +47,109 @@ from tests.models import make_model, with_history
 BARS = 1500
 ACCOUNTS, INSTRUMENTS = size(100_000, 400), size(2000, 40)
 POSITIONS = size(200, 20)
+CHARGED = [
+    *("floor", "stress_add_on", "short_option_minimum", "liquidity", "concentration"),
+    *("stressed_funding", "leverage_minimum", "maintenance"),
+]
 POLICY = mm.MarginPolicy(
     short_option_minimum=0.01,
-    maintenance=Maintenance(level=0.975),
+    maintenance=Maintenance(level=0.975, horizon=1),
     stress=Stress(
         windows=(StressWindow("two months", "2019-10-01", "2019-11-30"),),
         grids={"a0": "okx-major", "*": "okx-other"},
         gaps=tuple(Gap(f"a{at}", -0.3) for at in range(UNDERLYINGS)),
         scenario_weight=0.25,
     ),
-    procyclicality=Procyclicality(buffer=0.25, stressed_weight=0.25, floor_years=10.0),
+    procyclicality=Procyclicality(
+        buffer=0.25, stressed_weight=0.25, floor_years=10.0, speed_limit=0.1
+    ),
     liquidity=Liquidity(spread=0.001),
-    concentration=Concentration(free_notional=1e5, rate=0.02),
-    leverage=Leverage((LeverageTier(1e5, 20.0), LeverageTier(float("inf"), 10.0))),
+    concentration=Concentration(free_notional=1e3, rate=0.02),
+    leverage=Leverage((LeverageTier(1e3, 20.0), LeverageTier(float("inf"), 10.0))),
     tick=0.01,
 )
 
 
-@pytest.fixture(scope="module")
-def scenarios():
+@functools.cache
+def scenarios_of(engine):
     """The same 50 assets, with 1,500 bars behind them, and the policy's floor and stressed bars."""
     rng = np.random.default_rng(3)
     returns = 0.02 * rng.standard_t(5, (BARS, UNDERLYINGS)) * np.sqrt(3 / 5)
     model = make_model(("gjr",) * UNDERLYINGS, "t", "t", variance=4e-4)
     model = with_history(model, returns, np.full(returns.shape, 4e-4))
-    return mm.simulate(model, horizon=2, paths=PATHS, seed=7, policy=POLICY, engine="numpy")
+    options = {"horizons": (1, 2), "paths": PATHS, "seed": 7, "policy": POLICY}
+    return mm.simulate(model, engine=engine, **options)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def scenarios(request):
+    skip_without(request.param)
+    return scenarios_of(request.param)
+
+
+def funded_instruments_of(count):
+    """Whose perpetuals may cost stressed funding."""
+    return [
+        replace(item, stressed_funding_rate=0.001) if item.product == "perpetual" else item
+        for item in instruments_of(count)
+    ]
 
 
 def market_with_volumes(items, level=1.0):
-    """Of every instrument, what trades a day."""
-    plain = market_of(level)
-    volumes = {item.name: InstrumentLiquidity(daily_volume=1e4, spread=0.001) for item in items}
-    return mm.Market(plain.as_of, plain.spot, plain.volatility, liquidity=volumes)
+    """Of every instrument, what trades a day; a fifth trade little, and a fifth have order books.
+
+    Positions are of 10 units: at a tenth of 20 a day, they take days to close.
+    """
+    plain, known = market_of(level), {}
+    for at, item in enumerate(items):
+        volume = 20.0 if at % 5 == 0 else 1e4
+        known[item.name] = InstrumentLiquidity(daily_volume=volume, spread=0.001)
+        if at % 5 == 1:
+            known[item.name] = replace(
+                known[item.name],
+                bids=((99.9, 3.0), (99.5, 5.0), (99.0, 8.0)),
+                asks=((100.1, 3.0), (100.5, 5.0), (101.0, 8.0)),
+            )
+    return mm.Market(plain.as_of, plain.spot, plain.volatility, liquidity=known)
+
+
+def a_bar_before(book, scenarios, policy):
+    """The report that buffer and speed limit go by; none for base alone.
+
+    Of the bar before, at prices so much lower that the speed limit holds some accounts.
+    """
+    if policy is None:
+        return None
+    market = market_with_volumes(book.instruments, 0.6)
+    report = mm.margin(book, scenarios, market, policy, threads=2)
+    return replace(report, as_of=str(AS_OF - np.timedelta64(1, "D")), session=None)
 
 
 @pytest.mark.parametrize("policy", [POLICY, None], ids=["full", "base"])
 def test_all_accounts(benchmark, scenarios, policy):
-    items = instruments_of(INSTRUMENTS)
+    items = funded_instruments_of(INSTRUMENTS)
     positions, market = positions_of(ACCOUNTS, items), market_with_volumes(items)
+    book = mm.Book.from_frame(positions, instruments=items)
+    previous = a_bar_before(book, scenarios, policy)
 
     def run():
         book = mm.Book.from_frame(positions, instruments=items)
-        return mm.margin(book, scenarios, market, policy, threads=2)
+        return mm.margin(book, scenarios, market, policy, previous=previous, threads=2)
 
     benchmark.group = f"P1, all components of {ACCOUNTS:,} accounts"
-    benchmark.extra_info["who"] = "mcmargin" if policy else "mcmargin, base alone"
+    benchmark.extra_info["who"] = who(scenarios, "" if policy else "base alone")
     reset_peak()
     report = benchmark.pedantic(run, rounds=2)
     benchmark.extra_info["peak MB of the process"] = round(peak())
     assert len(report.figures) == ACCOUNTS
+    if policy:
+        assert (report.figures[CHARGED].max() > 0).all()
+        assert (report.figures["calm"] < report.figures["stressed"]).any()
 
 
 @pytest.fixture(params=[10, POSITIONS])
 def one_account(request):
-    items = instruments_of(POSITIONS)[:: POSITIONS // request.param]
+    items = funded_instruments_of(POSITIONS)[:: POSITIONS // request.param]
     rng = np.random.default_rng(6)
     rows = positions_of(1, items).iloc[:0]
     for item in items:
@@ -95,9 +161,10 @@ def test_one_account(benchmark, scenarios, one_account):
     items, levels = one_account.instruments, iter(1.0 + 0.001 * np.arange(1000))
     markets = iter([market_with_volumes(items, next(levels)) for _ in range(40)])
     benchmark.group = f"P2, one account of {len(items)} positions, full policy"
-    benchmark.extra_info["who"] = "mcmargin"
+    benchmark.extra_info["who"] = who(scenarios)
+    previous = a_bar_before(one_account, scenarios, POLICY)
     benchmark.pedantic(
-        lambda: mm.margin(one_account, scenarios, next(markets), POLICY),
+        lambda: mm.margin(one_account, scenarios, next(markets), POLICY, previous=previous),
         rounds=20,
         warmup_rounds=3,
     )
@@ -105,8 +172,11 @@ def test_one_account(benchmark, scenarios, one_account):
 
 def test_a_what_if(benchmark, scenarios, one_account):
     items = one_account.instruments
-    report = mm.margin(one_account, scenarios, market_with_volumes(items), POLICY)
+    previous = a_bar_before(one_account, scenarios, POLICY)
+    report = mm.margin(
+        one_account, scenarios, market_with_volumes(items), POLICY, previous=previous
+    )
     name = items[-1].name
     benchmark.group = f"P2, one account of {len(items)} positions, full policy"
-    benchmark.extra_info["who"] = "mcmargin, a what-if"
+    benchmark.extra_info["who"] = who(scenarios, "a what-if")
     benchmark.pedantic(report.what_if, args=("x", {name: 3.0}), rounds=50, warmup_rounds=5)

@@ -19,6 +19,17 @@ from tests.test_gpu_check import run_bare
 H100 = {"peak_bytes_s": 3.352e12, "peak_flop_s": 66.9e12, "multiprocessor_cycles_s": 132 * 1.98e9}
 
 
+SIMULATIONS = ("W1", "W2", "W3", "W4")
+BOOKS = (
+    "B1, 400 accounts",
+    "B1 with balances, 80 accounts",
+    "B2, one account of 200 positions",
+    "B3, a what-if of one trade",
+    "P1, all components of 400 accounts",
+    "P2, one account of 10 positions, full policy",
+)
+
+
 def test_the_benchmarks_of_a_bare_machine(machine, tmp_path):
     """Ours and plain cupy; the other peers are not installed, and the report says so."""
     pytest.importorskip("pytest_benchmark")
@@ -26,9 +37,18 @@ def test_the_benchmarks_of_a_bare_machine(machine, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "gpu_speed.json").read_text())
     assert summary["device"]["name"] == "Pretended GPU"
-    assert [(row["group"], row["who"]) for row in summary["rows"]] == [
-        (name, who) for who in ("mcmargin", "plain cupy") for name in ("W1", "W2", "W3", "W4")
+    rows = [(row["group"], row["who"]) for row in summary["rows"]]
+    assert [row for row in rows if row[0] in SIMULATIONS] == [
+        (name, who) for who in ("mcmargin", "plain cupy") for name in SIMULATIONS
     ]
+    engines = ("mcmargin", "mcmargin, cupy")
+    both = {
+        *((group, who) for group in ("float32", "float64") for who in engines),
+        *((group, who) for group in BOOKS for who in engines),
+    }
+    assert both <= set(rows)
+    assert ("P1, all components of 400 accounts", "mcmargin, cupy, base alone") in rows
+    assert ("B1 with balances, 80 accounts", "mcmargin, cupy, two coins, haircuts") in rows
     steps = {(step["workload"], step["step"]) for step in summary["steps"]}
     plain = [(name, step) for name in ("W1", "W3", "W4") for step in STEPS if step != "mixing"]
     assert steps == {*plain, *(("W2", step) for step in STEPS)}
@@ -37,6 +57,7 @@ def test_the_benchmarks_of_a_bare_machine(machine, tmp_path):
     )
     assert summary["failed"] == []
     goals = [(each["what"], each["goal"].split(" ")[0]) for each in summary["targets"]]
+    assert {what.split(" ")[0] for what, _ in goals} == set(SIMULATIONS)
     assert goals[:6] == [*((f"W{n}", "at") for n in (1, 2, 3, 4)), ("W1", "1e9"), ("W2", "1e9")]
     assert "Pretended GPU, compute capability 9.0" in (tmp_path / "gpu_speed.md").read_text()
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 HIDDEN = (
     *("arch", "hypothesis", "joblib", "pyarrow", "rich", "sklearn", "statsmodels"),
     *("threadpoolctl", "typer", "mcmargin.kernels", "matplotlib", "numba", "torch", "jax"),
+    *("QuantLib", "py_vollib_vectorized"),
 )
 
 BARE = """
