@@ -7,7 +7,7 @@ nothing is simulated again, and instruments that the book holds are not valued a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from numbers import Real
@@ -143,7 +143,7 @@ def max_order(
         high *= 2.0
     else:
         high = math.inf
-    if not _convex(report, session, row, [instrument]):
+    if not _convex(report, session, row):
         low, high = _first_refused(permitted, low, high, first, lot)
     if math.isinf(high):
         return high
@@ -182,7 +182,7 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
     def permitted(factor: float) -> bool:
         return margin(factor) <= equity
 
-    convex = _convex(report, session, row, names)
+    convex = _convex(report, session, row)
     low, high = 0.0, 1.0
     if figures["margin"] <= equity:
         low = 1.0
@@ -222,24 +222,19 @@ def _least(margin: Callable[[float], float]) -> float:
     return float(found.x)
 
 
-def _convex(report: MarginReport, session: Session, row: int, traded: Sequence[str]) -> bool:
+def _convex(report: MarginReport, session: Session, row: int) -> bool:
     """Whether the sizes of trades that keep the margin at or below a bound are one interval.
 
     They may not be where
     - the weights of stress add up to more than 1, or a floor may stand above base: base then
       falls, and what stress exceeds it by rises, without the margin showing the fall;
-    - a position may outgrow its order book, beyond which a unit costs less;
     - a buffer or a speed limit holds the charge where it was, and what is added to it rises.
     """
-    policy, market = report.policy, session.valuation.market
+    policy = report.policy
     calm, stress = policy.procyclicality, policy.stress
     weight = stress.scenario_weight + stress.dependence_weight if stress else 0.0
     if weight > 1.0 or (weight > 0.0 and calm is not None and calm.floor_years > 0.0):
         return False
-    if policy.liquidity is not None:
-        books = (market.liquidity.get(name) for name in traded)
-        if any(each is not None and (each.bids or each.asks) for each in books):
-            return False
     if session.previous is None or calm is None:
         return True
     if calm.buffer == 0.0 and calm.speed_limit is None:
