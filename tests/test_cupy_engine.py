@@ -243,6 +243,22 @@ def test_devices_of_the_environment(model, machine, monkeypatch):
         simulate(model, **SETTINGS)
 
 
+def test_margins_are_taken_where_their_scenarios_lie(model, machine):
+    """The second of two devices, from a thread whose current one is the first."""
+    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
+    items = [mm.Spot(name, name) for name in ("a0", "a1")]
+    book, trade = mm.Book.from_frame(frame, instruments=items), {"a1": 2.0}
+    policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.2),)))
+    expected = mm.margin(book, simulate(model, **SETTINGS), policy=policy)
+    scenarios = simulate(model, devices=[np.int64(1)], **SETTINGS)
+    found = mm.margin(book, scenarios, policy=policy)
+    pd.testing.assert_frame_equal(found.figures, expected.figures, rtol=1e-12)
+    assert found.what_if("a", trade).margin == expected.what_if("a", trade).margin
+    np.testing.assert_allclose(found.profit_and_loss("a"), expected.profit_and_loss("a"))
+    assert mm.stress(book, scenarios, policy=policy).accounts["loss"].tolist() == [20.0]
+    assert machine.current == 0
+
+
 def test_results_of_several_devices_that_one_does_not_hold(model, machine):
     for device in machine.devices:
         device.capacity = 600_000
