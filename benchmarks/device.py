@@ -5,6 +5,7 @@ double in its place, so that everything but the figures can be tried without a G
 """
 
 import contextlib
+import importlib
 import os
 import platform
 import sys
@@ -21,7 +22,10 @@ SETTINGS = {
 }
 
 NO_DEVICE = 2
-"""Exit status where there is no GPU."""
+"""Exit status where there is no GPU, or no package that is needed."""
+
+NEEDED = ("numpy", "scipy", "pandas", "pytest")
+"""Packages beside cupy, of which the engine tells itself why it cannot be used."""
 
 SINGLE_LANES = {70: 64, 75: 64, 80: 64, 86: 128, 87: 128, 89: 128, 90: 128, 100: 128, 120: 128}
 """float32 lanes of a multiprocessor, by compute capability (CUDA C++ Programming Guide, table
@@ -47,6 +51,20 @@ def prepare():
         os.environ.setdefault(name, value)
     if on_the_double():
         os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
+
+
+def absent(packages):
+    """Names of the packages that cannot be imported, for people; "" where all can.
+
+    After `prepare`: numpy is among them.
+    """
+    found = []
+    for package in packages:
+        try:
+            importlib.import_module(package.replace("-", "_"))
+        except ImportError:
+            found.append(package)
+    return ", ".join(found)
 
 
 @contextlib.contextmanager

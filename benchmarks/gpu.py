@@ -6,8 +6,8 @@ Simulation beside others and step by step, and Black-76, books and policies on n
 
 Needs cupy, numpy, scipy, pandas, pytest and pytest-benchmark, and the checkout itself, which need
 not be installed; PyTorch, JAX and numba stand beside where they are. Out: FOLDER/gpu_speed.json and
-gpu_speed.md, benchmarks/results by default. Exit status: 0 done, 1 failed, 2 no GPU. A target that
-is missed is reported, and is no failure.
+gpu_speed.md, benchmarks/results by default. Exit status: 0 done, 1 failed, 2 no GPU, or a
+package is missing. A target that is missed is reported, and is no failure.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.device import NO_DEVICE, cupy_installed, facts, prepare
+from benchmarks.device import NEEDED, NO_DEVICE, absent, cupy_installed, facts, prepare
 from benchmarks.report import write
 
 TESTS = [f"benchmarks/test_{name}_speed.py" for name in ("gpu", "black76", "book", "policy")]
@@ -42,6 +42,10 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options, others = parser.parse_known_args(arguments)
+    lacking = absent((*NEEDED, "pytest-benchmark"))
+    if lacking:
+        print(f"gpu-bench: this Python has no {lacking}; install it", file=sys.stderr)
+        return NO_DEVICE
     with cupy_installed() as (cupy, reason), tempfile.TemporaryDirectory() as folder:
         if cupy is None:
             print(f"gpu-bench: {reason}. It needs a machine with a CUDA GPU.", file=sys.stderr)

@@ -89,7 +89,7 @@ def work_of(step, *, assets, bars, paths, horizons=1, mixed=False, product_rows=
 
 
 def bound(work, peaks):
-    """The least seconds that a step can take, and what sets them.
+    """The least seconds that a step can take, and what sets them; None where no peak is known.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ def bound(work, peaks):
         "instructions": (work.cycles, peaks["multiprocessor_cycles_s"]),
     }
     # A driver that does not say its clocks gives peaks of 0.
-    least = {name: amount / peak for name, (amount, peak) in parts.items() if peak}
+    least = {name: amount / peak for name, (amount, peak) in parts.items() if amount and peak}
     if not least:
-        return 0.0, "unknown"
+        return None, "unknown"
     name = max(least, key=least.get)
     return least[name], name
 

@@ -87,11 +87,11 @@ def targets(rows, steps):
             goal = f"1e9 asset-steps in {most:g} s (H100 class)"
             found.append({"what": row["group"], "goal": goal, "found": took, "met": took <= most})
     for step in steps:
-        if step["share_of_block"] >= NOTABLE and step["bound_by"] != "unknown":
+        if step["share_of_block"] >= NOTABLE:
             share = step["share_of_bound"]
             what = f"{step['workload']} {step['step']}"
             goal = f"at least {SHARE_OF_BOUND:g} of the {step['bound_by']} bound"
-            met = share >= SHARE_OF_BOUND
+            met = share is not None and share >= SHARE_OF_BOUND
             found.append({"what": what, "goal": goal, "found": share, "met": met})
     return found
 
@@ -127,8 +127,9 @@ def table(summary, title):
 
 def _device_lines(device):
     known = (
-        f"{device['peak_bytes_s'] / 1e9:.0f} GB/s, {device['peak_flop_s'] / 1e12:.1f} Tflop/s "
-        f"float32 at {device['clock_MHz']} MHz, {device['multiprocessors']} multiprocessors"
+        f"{_peak(device['peak_bytes_s'], 1e9, '.0f')} GB/s, "
+        f"{_peak(device['peak_flop_s'], 1e12, '.1f')} Tflop/s float32 at "
+        f"{_peak(device['clock_MHz'], 1, '.0f')} MHz, {device['multiprocessors']} multiprocessors"
     )
     return [
         "",
@@ -137,6 +138,10 @@ def _device_lines(device):
         f"{device['driver']}, runtime {device['runtime']}, cupy {device['cupy']}, "
         f"numpy {device['numpy']}.",
     ]
+
+
+def _peak(value, unit, form):
+    return format(value / unit, form) if value else "unknown"
 
 
 def _plain_table(rows):

@@ -138,9 +138,9 @@ def test_step(benchmark, cupy, name, step):
         "device_s": seconds,
         "ps_an_element": 1e12 * seconds / work.elements,
         "GB_s": work.bytes / seconds / 1e9,
-        "Gflop_s": work.flop / seconds / 1e9,
+        **({"Gflop_s": work.flop / seconds / 1e9} if work.flop else {}),
         "bound_by": by,
-        "share_of_bound": least / seconds,
+        "share_of_bound": None if least is None else least / seconds,
     }
 
     def launch():

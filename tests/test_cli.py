@@ -240,7 +240,9 @@ def test_an_engine_that_is_not_here_is_never_replaced_in_silence(everything, mon
 def test_info_names_each_device(machine, monkeypatch, capsys):
     status, output, _ = called(("info",), monkeypatch, capsys)
     assert status == 0
-    assert "device 0 Pretended GPU\ndevice 1 Pretended GPU\nengine cupy\n" in output
+    assert "device 0 Pretended GPU\ndevice 1 Pretended GPU\nengine cupy\ndevices 0\n" in output
+    monkeypatch.setenv("MCMARGIN_DEVICES", "1,0")
+    assert "engine cupy\ndevices 1,0\n" in called(("info",), monkeypatch, capsys)[1]
 
 
 @pytest.mark.parametrize("command", [("margin", M, B), ("info",), ("verify", R, M, B)])

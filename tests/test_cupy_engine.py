@@ -1,8 +1,7 @@
 """The cupy engine's host code on a pretended machine: memory that runs out, devices, settings."""
 
-import os
+import importlib.machinery
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -92,6 +91,43 @@ def test_tiles_are_spread_over_devices(model, machine, expected):
     assert_alike(scenarios.to_host(), expected)
 
 
+def test_parts_are_waited_for_and_gathered_in_little_memory(model, machine, expected):
+    """A worker's stream before its part is copied, the caller's before and after.
+
+    The first device holds the results once, a block, and one horizon of another's part.
+    """
+    options = {"horizons": (1, 2, 3), "paths": 40_000, "horizon": None, "block_tiles": 1}
+    free = again(model, **options)
+    machine.waits.clear()
+    first, start = machine.devices[0], machine.allocations
+    first.held, before = first.used, first.used
+    spread = again(model, devices=(0, 1), **options)
+    assert sorted(machine.waits) == [0, 0, 0, 1]
+    assert_alike(spread, free)
+    results = 2 * free.returns.nbytes
+    assert first.held - before < 1.4 * results
+    # The last allocation of all is a horizon of the other device's part.
+    machine.fail_allocations = {2 * machine.allocations - start - 1}
+    with pytest.raises(mm.EngineError, match=r"device 0: .* part of another device .*; give fewer"):
+        again(model, devices=(0, 1), **options)
+    machine.module.get_default_memory_pool().set_limit(size=first.used + results // 2)
+    with pytest.raises(mm.EngineError, match=r"device 0: .* do not fit its memory .*; give fewer"):
+        again(model, devices=(0, 1), **options)
+
+
+def test_long_horizons_are_drawn_in_pieces(model, machine, monkeypatch):
+    """A grid's second dimension ends at 65,535 steps."""
+    free = again(model, horizon=7)
+    named = cupy_engine.named_normals(7, 3, range(2), range(7)).get()
+    monkeypatch.setattr(cupy_engine, "LARGEST_STEPS", 3)
+    machine.launches.clear()
+    assert_alike(again(model, horizon=7), free)
+    again_named = cupy_engine.named_normals(7, 3, range(2), range(7)).get()
+    np.testing.assert_array_equal(again_named, named)
+    steps = [each.grid[1] for each in machine.launches if each.name.startswith("normals")]
+    assert steps == [3, 3, 1] * 2
+
+
 def test_the_current_device_is_used_and_left_as_it_was(model, machine, expected):
     cuda = machine.module.cuda
     machine.launches.clear()
@@ -130,6 +166,36 @@ def test_auto_takes_the_gpu_where_there_is_one(machine, monkeypatch):
     assert choose_engine("auto") == "numpy"
     assert cupy_engine.device_names() == []
     with pytest.raises(mm.EngineError, match="no usable CUDA device"):
+        choose_engine("cupy")
+
+
+class Broken:
+    """Finds a module that cannot be loaded, and says so as cupy does."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == self.name else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        text = "\n=====\nFailed to import CuPy.\n"
+        raise ImportError(text) from OSError("libcudart.so.13: no such file")
+
+
+@pytest.mark.parametrize("broken", ["cupy", "cupy.cublas"])
+def test_a_cupy_that_cannot_be_loaded_is_a_reason(machine, monkeypatch, broken):
+    """cupy of CUDA 13 where CUDA 12 lies, or without cuBLAS: auto takes numpy."""
+    monkeypatch.delitem(sys.modules, broken, raising=False)
+    monkeypatch.delattr(machine.module, "cublas", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(broken), *sys.meta_path])
+    assert choose_engine("auto") == "numpy"
+    assert cupy_engine.device_names() == []
+    reason = r"loaded \(libcudart.so.13: no such file\); install .* extra cuda13 or cuda12"
+    with pytest.raises(mm.EngineError, match=reason):
         choose_engine("cupy")
 
 
@@ -177,6 +243,22 @@ def test_devices_of_the_environment(model, machine, monkeypatch):
         simulate(model, **SETTINGS)
 
 
+def test_margins_are_taken_where_their_scenarios_lie(model, machine):
+    """The second of two devices, from a thread whose current one is the first."""
+    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
+    items = [mm.Spot(name, name) for name in ("a0", "a1")]
+    book, trade = mm.Book.from_frame(frame, instruments=items), {"a1": 2.0}
+    policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.2),)))
+    expected = mm.margin(book, simulate(model, **SETTINGS), policy=policy)
+    scenarios = simulate(model, devices=[np.int64(1)], **SETTINGS)
+    found = mm.margin(book, scenarios, policy=policy)
+    pd.testing.assert_frame_equal(found.figures, expected.figures, rtol=1e-12)
+    assert found.what_if("a", trade).margin == expected.what_if("a", trade).margin
+    np.testing.assert_allclose(found.profit_and_loss("a"), expected.profit_and_loss("a"))
+    assert mm.stress(book, scenarios, policy=policy).accounts["loss"].tolist() == [20.0]
+    assert machine.current == 0
+
+
 def test_results_of_several_devices_that_one_does_not_hold(model, machine):
     for device in machine.devices:
         device.capacity = 600_000
@@ -203,18 +285,3 @@ def test_margins_take_the_memory_that_their_device_has(machine, cupy):
     pool.set_limit(size=pool.used_bytes() + 1000)
     with pytest.raises(mm.EngineError, match="do not fit the memory"):
         mm.margin(book, scenarios)
-
-
-def test_a_cupy_that_cannot_be_loaded_leaves_numpy(tmp_path):
-    """As one without the CUDA libraries that it wants."""
-    (tmp_path / "cupy").mkdir()
-    (tmp_path / "cupy" / "__init__.py").write_text("raise ImportError('libnvrtc.so.13: not found')")
-    done = subprocess.run(
-        [sys.executable, "-m", "mcmargin", "info"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "engine numpy" in done.stdout
-    assert "cupy cannot be loaded (libnvrtc.so.13: not found); install mcmargin with" in done.stdout

@@ -120,6 +120,17 @@ def test_bounds_by_hand():
     assert bound(work, H100)[1] == "instructions"
 
 
+def test_peaks_that_no_driver_tells_bound_nothing():
+    """No clock at all; then the memory's alone, which does not bound what moves no byte."""
+    work, nothing = Work(10, 80, 200, 5), dict.fromkeys(H100, 0)
+    assert bound(work, nothing) == (None, "unknown")
+    assert bound(work, nothing | {"peak_bytes_s": 8.0}) == (10.0, "memory")
+    assert bound(Work(10, 0, 200, 5), nothing | {"peak_bytes_s": 8.0}) == (None, "unknown")
+    step = {"workload": "W1", "step": "evolve", "bound_by": "unknown", "share_of_block": 0.5}
+    told = report.targets([], [step | {"share_of_bound": None}])
+    assert [(each["found"], each["met"]) for each in told] == [(None, False)]
+
+
 def test_steps_leave_what_a_simulation_does(machine, cupy):
     """The block that is timed is the engine's own."""
     model = make_model(("gjr",) * 3, "t", "t")

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 HIDDEN = (
     *("arch", "hypothesis", "joblib", "pyarrow", "rich", "sklearn", "statsmodels"),
     *("threadpoolctl", "typer", "mcmargin.kernels", "matplotlib", "numba", "torch", "jax"),
-    *("QuantLib", "py_vollib_vectorized"),
+    *("QuantLib", "py_vollib_vectorized", "pydantic", "tomli_w"),
 )
 
 BARE = """
@@ -37,7 +37,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def run_bare(module, *arguments, gpu="double"):
+def run_bare(module, *arguments, gpu="double", hidden=HIDDEN):
     """A module's main in a process that finds nothing but what a bare machine has."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "MCMARGIN"))}
     # pytest's own plugins import what is hidden.
@@ -45,7 +45,7 @@ def run_bare(module, *arguments, gpu="double"):
     if gpu is not None:
         environment["MCMARGIN_TEST_GPU"] = gpu
     return subprocess.run(
-        [sys.executable, "-c", BARE.format(hidden=HIDDEN, module=module), *map(str, arguments)],
+        [sys.executable, "-c", BARE.format(hidden=hidden, module=module), *map(str, arguments)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -87,6 +87,22 @@ def test_without_a_gpu_it_says_so(module, tmp_path):
     done = run_bare(module, "--results", tmp_path, gpu=None)
     assert done.returncode == 2
     assert "needs a machine with a CUDA GPU" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "name"),
+    [
+        ("tests.gpu.check", "pandas", "pandas"),
+        ("benchmarks.gpu", "pandas", "pandas"),
+        ("tests.gpu.check", "pytest", "pytest"),
+        ("benchmarks.gpu", "pytest_benchmark", "pytest-benchmark"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(module, package, name, tmp_path):
+    done = run_bare(module, "--results", tmp_path, hidden=(*HIDDEN, package))
+    assert done.returncode == 2
+    assert re.fullmatch(rf"gpu-\w+: this Python has no {name}; install it\n", done.stderr)
     assert not any(tmp_path.iterdir())
 
 

@@ -8,16 +8,17 @@ from mcmargin.cli.app import app, bar, say
 
 @app.command()
 def info() -> None:
-    """Print versions, the engines found, and the threads used.
+    """Print versions, the engines found, and the devices and threads used.
 
     Example: mcmargin info
     """
     from importlib.metadata import PackageNotFoundError, version
 
     from mcmargin.engines import cupy_engine
-    from mcmargin.scenarios.simulation import choose_engine, thread_count
+    from mcmargin.scenarios.simulation import choose_engine, device_ids, thread_count
 
     chosen, threads = choose_engine("auto"), thread_count(None)
+    used = device_ids(None) if chosen == "cupy" else None
     for name in ("mcmargin", "numpy", "scipy", "pandas", "arch"):
         try:
             print(f"{name} {version(name)}")
@@ -30,6 +31,8 @@ def info() -> None:
     for number, name in enumerate(cupy_engine.device_names()):
         print(f"device {number} {name}")
     print(f"engine {chosen}")
+    if chosen == "cupy":
+        print(f"devices {','.join(map(str, used or (0,)))}")
     print(f"threads {threads}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,17 @@ def to_host(array: Any) -> NDArray[Any]:
     [0.0, 0.0]
     """
     return np.asarray(array.get() if _on_device(array) else array)
+
+
+def device_of(array: Any) -> AbstractContextManager[Any]:
+    """A context in which an array's device is the current one; none for an array of numpy's.
+
+    Examples
+    --------
+    >>> with device_of(np.zeros(2)):
+    ...     pass
+    """
+    return array.device if _on_device(array) else nullcontext()
 
 
 def device_matrix(matrix: Any) -> Any:

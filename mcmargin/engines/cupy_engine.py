@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,11 @@ SAMPLE = 16_384
 LARGEST_OFFSET = 2**31 - 1
 """Draws of one asset in a block: kernels/evolve.cu counts them in 32 bits."""
 
+LARGEST_STEPS = 65_535
+"""Steps that are drawn together: the steps of normals are a grid's second dimension."""
+
+INSTALL = "install mcmargin with its extra cuda13 or cuda12 (README)"
+
 THREADS = 256
 NULL = np.uintp(0)
 EGARCH, TABLED = 1, 2
@@ -67,23 +73,26 @@ EGARCH, TABLED = 1, 2
 def missing() -> str | None:
     """Why this engine cannot run here, or None where it can."""
     if importlib.util.find_spec("cupy") is None:
-        return "cupy is not installed; install mcmargin with its extra cuda13 or cuda12 (README)"
-    broken = "cupy cannot be loaded ({}); install mcmargin with its extra cuda13 or cuda12 (README)"
+        return f"cupy is not installed; {INSTALL}"
     try:
         import cupy
+
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            return f"cupy finds no usable CUDA device ({error})"
+        if not count:
+            return "cupy finds no CUDA device"
+        from cupy import cublas  # noqa: F401  # loaded on a device alone
     except (ImportError, OSError) as error:
-        return broken.format(error)
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"cupy finds no usable CUDA device ({error})"
-    if not count:
-        return "cupy finds no CUDA device"
-    try:
-        from cupy import cublas  # noqa: F401
-    except (ImportError, OSError) as error:
-        return broken.format(error)
+        # cupy's own message is a page; what it was raised from names the library.
+        return f"cupy cannot be loaded ({_first_line(error.__cause__ or error)}); {INSTALL}"
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = (line.strip(" =") for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
 
 
 def device_names() -> list[str]:
@@ -113,7 +122,7 @@ def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
             f"devices must be several places of GPUs, such as (0, 1), not {devices!r}"
         )
     for each in devices:
-        if isinstance(each, bool) or not isinstance(each, int) or not 0 <= each < count:
+        if isinstance(each, bool) or not isinstance(each, Integral) or not 0 <= each < count:
             raise EngineError(f"device {each!r} is not here; this machine has 0 to {count - 1}")
     if len(set(devices)) < len(devices):
         raise EngineError(f"devices {tuple(devices)} repeat; give each once")
@@ -202,47 +211,83 @@ def simulate_paths(
     share = -(-len(tiles) // len(devices))
     shares = [tiles[low : low + share] for low in range(0, len(tiles), share)]
     report = _Progress(execution, len(tiles))
-    if len(shares) == 1:
-        parts = [_simulate_share(model, plan, execution, shares[0], devices[0], report)]
-    else:
-        with ThreadPoolExecutor(len(shares)) as pool:
-            running = [
-                pool.submit(_simulate_share, model, plan, execution, part, device, report)
-                for part, device in zip(shares, devices, strict=False)
-            ]
-            parts = [each.result() for each in running]
-    floored, capped = sum(part[2] for part in parts), sum(part[3] for part in parts)
-    if len(parts) == 1:
-        return parts[0][0], parts[0][1], floored, capped
-    returns, next_variance = _gathered(parts, devices[0])
-    return returns, next_variance, floored, capped
+    with cupy.cuda.Device(devices[0]):
+        results = _results(model, plan, tiles, devices[0])
+        if len(shares) == 1:
+            counts = _simulate_share(model, plan, execution, shares[0], devices[0], report, results)
+            return *results, *counts
+        # The workers run in streams of their own: what was in this memory must be done with it.
+        cupy.cuda.get_current_stream().synchronize()
 
+    def work(share: range, device: int) -> tuple[tuple[Array, Array], tuple[int, int]]:
+        with cupy.cuda.Device(device):
+            # The first device's paths are the first: they go straight to their place.
+            own = results if device == devices[0] else _results(model, plan, share, device)
+            counts = _simulate_share(model, plan, execution, share, device, report, own)
+            cupy.cuda.get_current_stream().synchronize()
+        return own, counts
 
-def _gathered(parts: list[tuple[Array, Array, int, int]], device: int) -> list[Array]:
-    """Results of several devices on one, each part given up as soon as it is copied."""
-    import cupy
-
-    horizons, assets, _ = parts[0][0].shape
-    shape = (horizons, assets, sum(part[0].shape[2] for part in parts))
-    with cupy.cuda.Device(device):
+    with ThreadPoolExecutor(len(shares)) as pool:
+        running = [
+            pool.submit(work, share, device) for share, device in zip(shares, devices, strict=False)
+        ]
+        done = [each.result() for each in running]
+    del running
+    floored, capped = (sum(counts[at] for _, counts in done) for at in (0, 1))
+    parts = [part for part, _ in done[1:]]
+    del done
+    with cupy.cuda.Device(devices[0]):
+        start = plan.paths_in(shares[0])
         try:
-            whole = [cupy.empty(shape, parts[0][0].dtype) for _ in range(2)]
-            first = 0
             while parts:
-                part = parts.pop(0)
-                here = slice(first, first + part[0].shape[2])
-                for results, own in zip(whole, part[:2], strict=True):
-                    # To this device first: a kernel reads its own alone.
-                    results[:, :, here] = cupy.asarray(own)
-                # Before its memory is another's.
-                cupy.cuda.get_current_stream().synchronize()
-                first = here.stop
+                start = _gather(parts.pop(0), results, start)
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise EngineError(
-                f"device {device}: its memory does not hold the results of all devices ({error}); "
-                "give fewer paths or horizons, or name a device with more memory first"
+                f"device {devices[0]}: its memory does not hold {plan.paths} paths of "
+                f"{len(model.assets)} assets and a part of another device ({error}); give fewer "
+                "paths or horizons, or name a device with more memory first"
             ) from None
-    return whole
+    return *results, floored, capped
+
+
+def _results(
+    model: MarketModel, plan: SimulationPlan, tiles: range, device: int
+) -> tuple[Array, Array]:
+    """Room for the returns and next variances of some tiles, on the current device."""
+    import cupy
+
+    dtype = np.float64 if plan.precision == "double" else np.float32
+    shape = (len(plan.horizons), len(model.assets), plan.paths_in(tiles))
+    try:
+        return cupy.empty(shape, dtype), cupy.empty(shape, dtype)
+    except cupy.cuda.memory.OutOfMemoryError as error:
+        raise _too_large(model, plan, device, error) from None
+
+
+def _too_large(
+    model: MarketModel, plan: SimulationPlan, device: int, error: Exception
+) -> EngineError:
+    return EngineError(
+        f"device {device}: {plan.paths} paths of {len(model.assets)} assets over "
+        f"{len(plan.horizons)} horizons do not fit its memory ({error}); give fewer paths or "
+        "horizons"
+    )
+
+
+def _gather(part: tuple[Array, Array], results: tuple[Array, Array], start: int) -> int:
+    """Copy another device's part to its place in the results; the path after it.
+
+    By horizons, so that what is copied first takes little room: a kernel reads its own device
+    alone. Done when it returns, so that the part's memory may be given back.
+    """
+    import cupy
+
+    stop: int = start + part[0].shape[2]
+    for source, target in zip(part, results, strict=True):
+        for horizon in range(len(target)):
+            target[horizon, :, start:stop] = cupy.asarray(source[horizon])
+    cupy.cuda.get_current_stream().synchronize()
+    return stop
 
 
 class _Progress:
@@ -267,51 +312,47 @@ def _simulate_share(
     tiles: range,
     device: int,
     report: _Progress,
-) -> tuple[Array, Array, int, int]:
-    """Simulate consecutive tiles on one device, in blocks that its memory holds."""
+    results: tuple[Array, Array],
+) -> tuple[int, int]:
+    """Simulate consecutive tiles on the current device, in blocks that its memory holds.
+
+    Into the first paths of the results. Out: paths floored and paths capped.
+    """
     import cupy
 
     out_of_memory = cupy.cuda.memory.OutOfMemoryError
-    kept = plan.paths_in(tiles)
-    with cupy.cuda.Device(device):
+    try:
+        constants = _constants(model, plan)
+        flags = cupy.zeros((2, len(tiles) * TILE_PATHS), np.uint8)
+    except out_of_memory as error:
+        raise _too_large(model, plan, device, error) from None
+    steps = min(plan.horizons[-1], LARGEST_STEPS)
+    block = execution.block_tiles or _fitting_tiles(constants, steps)
+    block = min(block, len(tiles), LARGEST_OFFSET // (steps * TILE_PATHS))
+    start = tiles.start
+    while start < tiles.stop:
+        here = range(start, min(start + block, tiles.stop))
+        first = (start - tiles.start) * TILE_PATHS
         try:
-            constants = _constants(model, plan)
-            shape = (len(plan.horizons), constants.assets, kept)
-            returns = cupy.empty(shape, constants.dtype)
-            next_variance = cupy.empty(shape, constants.dtype)
-            flags = cupy.zeros((2, len(tiles) * TILE_PATHS), np.uint8)
+            _simulate_block(constants, plan, here, steps, first, *results, flags)
         except out_of_memory as error:
-            raise EngineError(
-                f"device {device}: {plan.paths} paths of {len(model.assets)} assets over "
-                f"{len(plan.horizons)} horizons do not fit its memory ({error}); give fewer "
-                "paths or horizons"
-            ) from None
-        steps = plan.horizons[-1]
-        block = execution.block_tiles or _fitting_tiles(constants, steps)
-        block = min(block, len(tiles), LARGEST_OFFSET // (steps * TILE_PATHS))
-        start = tiles.start
-        while start < tiles.stop:
-            here = range(start, min(start + block, tiles.stop))
-            first = (start - tiles.start) * TILE_PATHS
-            try:
-                _simulate_block(constants, plan, here, steps, first, returns, next_variance, flags)
-            except out_of_memory as error:
-                cupy.get_default_memory_pool().free_all_blocks()
-                if block == 1 and steps == 1:
-                    raise EngineError(
-                        f"device {device}: its memory does not hold one tile of "
-                        f"{constants.assets} assets ({error}); free some of it"
-                    ) from None
-                # Half as much at a time: of tiles, then of the steps that are drawn together.
-                block, steps = (block // 2, steps) if block > 1 else (1, max(1, steps // 2))
-                continue
-            start = here.stop
-            if report.wanted:
-                cupy.cuda.get_current_stream().synchronize()
-            report.add(len(here))
-        # Counted where they lie: to copy and count a million flags takes as long as to simulate.
-        floored, capped = (int(n) for n in cupy.asnumpy(flags[:, :kept].sum(axis=1)))
-    return returns, next_variance, floored, capped
+            cupy.get_default_memory_pool().free_all_blocks()
+            if block == 1 and steps == 1:
+                raise EngineError(
+                    f"device {device}: its memory does not hold one tile of "
+                    f"{constants.assets} assets ({error}); free some of it"
+                ) from None
+            # Half as much at a time: of tiles, then of the steps that are drawn together.
+            block, steps = (block // 2, steps) if block > 1 else (1, max(1, steps // 2))
+            continue
+        start = here.stop
+        if report.wanted:
+            cupy.cuda.get_current_stream().synchronize()
+        report.add(len(here))
+    # Counted where they lie: to copy and count a million flags takes as long as to simulate.
+    kept = plan.paths_in(tiles)
+    floored, capped = (int(n) for n in cupy.asnumpy(flags[:, :kept].sum(axis=1)))
+    return floored, capped
 
 
 def _fitting_tiles(constants: _Constants, steps: int) -> int:
@@ -495,8 +536,14 @@ def _normals(
 
 def named_normals(seed: int, lane: int, tiles: range, steps: range) -> Array:
     """Standard normals of a named thing; float64 [steps, paths of the tiles]."""
+    import cupy
+
     first, second = stream_key(seed)
-    return _normals(np.float64, (first, second), NAMED, 1, tiles, steps, lane)[0]
+    parts = [
+        _normals(np.float64, (first, second), NAMED, 1, tiles, some, lane)[0]
+        for some in (steps[at : at + LARGEST_STEPS] for at in range(0, len(steps), LARGEST_STEPS))
+    ]
+    return parts[0] if len(parts) == 1 else cupy.concatenate(parts)
 
 
 def named_jumps(seed: int, lane: int, tiles: range, steps: range, probability: float) -> Array:

@@ -18,9 +18,7 @@ from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
 from mcmargin.books.units import units_of
 from mcmargin.checks import Progress, few, require_type, whole_number
-from mcmargin.engines import cupy_engine
-from mcmargin.engines.arrays import array_module
-from mcmargin.errors import DataError, EngineError, PolicyError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.requirement import Run, requirement
 from mcmargin.margins.tail import tail_count
@@ -32,10 +30,7 @@ from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stressing import stress_values
 from mcmargin.valuing.instruments import Instrument, assets_of
-from mcmargin.valuing.valuation import Valuation, default_memory_limit
-
-SMALLEST_LIMIT = 2**20
-"""Bytes below which a memory limit is not halved."""
+from mcmargin.valuing.valuation import Valuation, within_memory
 
 
 def margin(
@@ -120,30 +115,13 @@ def margin(
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
     _check_age(scenarios, market, policy)
-    on_device = array_module(scenarios.returns) is not np
-    limit = memory_limit or (cupy_engine.free_bytes() // 4 if on_device else default_memory_limit())
-    while True:
-        try:
-            return _margin(
-                book,
-                scenarios,
-                market,
-                policy,
-                previous,
-                limits={"memory_limit": max(1, limit), "threads": thread_count(threads)},
-                progress=progress,
-            )
-        except MemoryError as error:
-            # A device's, too: cupy's is one of these.
-            if limit <= SMALLEST_LIMIT:
-                raise EngineError(
-                    f"margins of {len(book.accounts)} accounts on {scenarios.plan.paths} paths do "
-                    f"not fit the memory ({error}); free some of it, or simulate fewer paths"
-                ) from None
-        # Once the failed attempt's arrays are gone.
-        limit //= 2
-        if on_device:
-            cupy_engine.release_memory()
+    count = thread_count(threads)
+
+    def work(limit: int) -> MarginReport:
+        limits = {"memory_limit": limit, "threads": count}
+        return _margin(book, scenarios, market, policy, previous, limits=limits, progress=progress)
+
+    return within_memory(work, scenarios, memory_limit, f"margins of {len(book.accounts)} accounts")
 
 
 def _margin(

@@ -22,7 +22,7 @@ from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, balance_of, collateral_mode
 from mcmargin.books.units import units_of
-from mcmargin.engines.arrays import to_host
+from mcmargin.engines.arrays import device_of, to_host
 from mcmargin.errors import DataError
 from mcmargin.margins.figures import gains_of
 from mcmargin.margins.margining import check_book, run_of
@@ -79,8 +79,9 @@ def _own_haircut(report: MarginReport, row: int) -> float:
 def _required(report: MarginReport, session: Session) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
     units = units_of(session.book, session.held)
-    last = previous_of(session.book, units, session.previous, session.run)
-    return requirement(units, 1, session.run, report.policy, last)
+    with device_of(session.scenarios.returns):
+        last = previous_of(session.book, units, session.previous, session.run)
+        return requirement(units, 1, session.run, report.policy, last)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -89,7 +90,8 @@ def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     row = _row(session.book, account)
     codes = (session.book.accounts[row].currency,)
     held = session.held.of(row).beside(session.book.quantities[[row]])
-    gains = to_host(gains_of(held, codes, session.valuation))
+    with device_of(session.scenarios.returns):
+        gains = to_host(gains_of(held, codes, session.valuation))
     return np.asarray(gains[0])
 
 
@@ -349,7 +351,8 @@ def _after(
     check_book(small, valuation.scenarios, valuation.market)
     limits = {"memory_limit": session.run.memory_limit, "threads": valuation.threads}
     everything = (*items, *posted.items)
-    run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
+    with device_of(session.scenarios.returns):
+        run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
     return replace(session, book=small, held=posted, run=run)
 
 

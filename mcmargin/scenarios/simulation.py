@@ -265,8 +265,8 @@ def simulate(
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
     devices : tuple of int, optional
-        GPUs to spread the paths over, for the cupy engine; the current one by default. It runs
-        in cupy's current stream.
+        GPUs to spread the paths over, for the cupy engine; `MCMARGIN_DEVICES`, or the current one.
+        Results lie on the first, in the order of cupy's current stream.
     block_tiles : int, optional
         Tiles of 2,048 paths worked on at a time. Changes no figure beyond the engine's bound.
     progress : callable, optional
@@ -281,7 +281,7 @@ def simulate(
     PolicyError
         For a plan out of range.
     EngineError
-        For an engine that is unknown or not here, and for devices where it is numpy.
+        For an engine or a device that is unknown or not here, and for devices where it is numpy.
 
     Examples
     --------
@@ -310,7 +310,7 @@ def simulate(
             "devices are GPUs, and the engine here is numpy; leave them out, or give engine='cupy'"
         )
     if chosen == "cupy":
-        devices = _devices(devices)
+        devices = device_ids(devices)
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
 
@@ -326,7 +326,7 @@ def simulate(
     return replace(scenarios, companions=others)
 
 
-def _devices(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
+def device_ids(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """GPUs as asked, else `MCMARGIN_DEVICES`, else none in particular."""
     if devices is not None:
         return cupy_engine.checked_devices(devices)

@@ -8,14 +8,17 @@ budget, draws and rates included; one block, kept, where all of them do.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.engines import cupy_engine
+from mcmargin.engines.arrays import array_module, device_of
+from mcmargin.errors import EngineError
 from mcmargin.markets.market import Market
 from mcmargin.scenarios.random_stream import TILE_PATHS
 from mcmargin.scenarios.simulation import Scenarios
@@ -23,8 +26,13 @@ from mcmargin.valuing.instruments import Balance, Future, Instrument, Option
 from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
 from mcmargin.valuing.shocked_market import ShockedMarket
 
-SHARE_OF_MACHINE = 4
-"""One over the share of the machine's memory that valuations may take by default."""
+SHARE_OF_MEMORY = 4
+"""One over the share of the memory that valuations may take by default."""
+
+SMALLEST_LIMIT = 2**20
+"""Bytes below which a memory limit is not halved."""
+
+T = TypeVar("T")
 
 WORK_ROWS = 16
 """Rows of paths that the valuation of one instrument takes for a while, draws not counted."""
@@ -208,6 +216,48 @@ def value_change(item: Instrument, paths: ScenarioMarket | ShockedMarket) -> Any
     return (start + gain) * paths.currency(item.currency) - start * market.worth(item.currency)
 
 
+def within_memory(
+    work: Callable[[int], T], scenarios: Scenarios, memory_limit: int | None, what: str
+) -> T:
+    """Result of work within a memory limit, on the scenarios' device; less where memory ends.
+
+    Parameters
+    ----------
+    work : callable
+        Called with a memory limit, again with half of it after each MemoryError.
+    scenarios : Scenarios
+    memory_limit : int, optional
+        A quarter of the machine's memory by default, or of what is free on the device.
+    what : str
+        What does not fit, for an error.
+
+    Raises
+    ------
+    EngineError
+        If the memory does not hold what is done with `SMALLEST_LIMIT` either.
+    """
+    device = array_module(scenarios.returns) is not np
+    with device_of(scenarios.returns):
+        limit = memory_limit
+        if limit is None and device:
+            limit = max(1, cupy_engine.free_bytes() // SHARE_OF_MEMORY)
+        limit = default_memory_limit() if limit is None else limit
+        while True:
+            try:
+                return work(limit)
+            except MemoryError as error:
+                # A device's, too: cupy's is one of these.
+                if limit <= SMALLEST_LIMIT:
+                    raise EngineError(
+                        f"{what} on {scenarios.plan.paths} paths do not fit the memory ({error}); "
+                        "free some of it, or simulate fewer paths"
+                    ) from None
+            # Once the failed attempt's arrays are gone.
+            limit //= 2
+            if device:
+                cupy_engine.release_memory()
+
+
 def default_memory_limit() -> int:
     """A quarter of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // SHARE_OF_MACHINE
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // SHARE_OF_MEMORY

@@ -220,8 +220,8 @@ class _Stream:
 
     ptr = 0
 
-    def __init__(self, null=False, non_blocking=False, ptds=False) -> None:
-        pass
+    def __init__(self, machine: Machine, null=False, non_blocking=False, ptds=False) -> None:
+        self._machine = machine
 
     def __enter__(self):
         return self
@@ -233,7 +233,7 @@ class _Stream:
         return self
 
     def synchronize(self) -> None:
-        pass
+        self._machine.waits.append(self._machine.current)
 
 
 class _Pool:
@@ -353,10 +353,10 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
         "setMathMode": functools.partial(_set_mode, machine),
         "getMathMode": lambda handle: machine.devices[handle - 1].math_mode,
     }
-    stream = _Stream()
+    stream = _Stream(machine)
     cuda = {
         "Device": functools.partial(_Current, machine),
-        "Stream": _Stream,
+        "Stream": functools.partial(_Stream, machine),
         "get_current_stream": lambda: stream,
         "is_available": lambda: bool(machine.devices),
         "runtime": runtime,

@@ -79,6 +79,8 @@ class Machine:
     allocations : int
         Made so far, those that failed included.
     launches, products : list
+    waits : list of int
+        Devices whose stream was waited for.
     module : module
         The cupy of this machine.
     """
@@ -89,6 +91,7 @@ class Machine:
     allocations: int = 0
     launches: list[Launch] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
+    waits: list[int] = field(default_factory=list)
     module: Any = None
     _thread: threading.local = field(default_factory=threading.local)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -4,7 +4,8 @@
 
 Needs cupy, numpy, scipy, pandas and pytest, and the checkout itself, which need not be installed.
 Out: FOLDER/gpu_check.json and gpu_check.md, benchmarks/results by default. Exit status: 0 passed,
-1 failed, 2 no GPU.
+1 failed, 2 no GPU, or a
+package is missing.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from benchmarks.device import NO_DEVICE, cupy_installed, facts, prepare
+from benchmarks.device import NEEDED, NO_DEVICE, absent, cupy_installed, facts, prepare
 
 FILES = ("tests/gpu", "tests/test_kernels_on_cpu.py", "tests/test_engine_parity.py")
 """Files of tests marked `gpu`; they import nothing that a machine with cupy may lack."""
@@ -133,6 +134,10 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="python3 -m tests.gpu.check")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options, others = parser.parse_known_args(arguments)
+    lacking = absent(NEEDED)
+    if lacking:
+        print(f"gpu-check: this Python has no {lacking}; install it", file=sys.stderr)
+        return NO_DEVICE
     with cupy_installed() as (cupy, reason):
         if cupy is None:
             print(f"gpu-check: {reason}. It needs a machine with a CUDA GPU.", file=sys.stderr)

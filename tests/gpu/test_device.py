@@ -195,6 +195,14 @@ def test_several_devices(cupy, model):
     spread = simulate(model, precision="double", devices=tuple(range(count)), **SETTINGS)
     assert spread.returns.device.id == 0
     assert distance(spread.to_host(), expected, model) < BOUND["double"]
+    # In a stream that waits for no other; what follows in it sees the results.
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        spread = simulate(model, precision="double", devices=tuple(range(count)), **SETTINGS)
+        doubled = spread.returns + spread.returns
+        spread.returns.fill(0)
+    stream.synchronize()
+    halved = replace(expected, returns=doubled.get() / 2)
+    assert distance(halved, expected, model) < BOUND["double"]
     with cupy.cuda.Device(1):
         other = simulate(model, precision="double", **SETTINGS)
         assert other.returns.device.id == cupy.cuda.Device().id == 1
