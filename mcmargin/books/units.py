@@ -39,6 +39,16 @@ class Units:
     account: NDArray[np.int64]
     owner: tuple[str, ...]
 
+    @property
+    def bought(self) -> sparse.csr_array:
+        """What is held once every order to buy is filled; [units, instruments]."""
+        return self.quantities + self.buys if self.buys.nnz else self.quantities
+
+    @property
+    def sold(self) -> sparse.csr_array:
+        """What is held once every order to sell is filled; [units, instruments]."""
+        return self.quantities + self.sells if self.sells.nnz else self.quantities
+
 
 def units_of(book: Book, held: Held | None = None) -> Units:
     """Cut a book into units, in the order of accounts, then of owners.

@@ -264,3 +264,34 @@ def scenarios_of(
             precision=precision,
             progress=progress,
         )
+
+
+def margined(
+    files: BookFiles,
+    model: Path,
+    policy: MarginPolicy,
+    previous: Path | None,
+    plan: tuple[int, int, str, str],
+    *,
+    every: bool,
+) -> MarginReport:
+    """Margins on fresh scenarios, with progress bars.
+
+    Parameters
+    ----------
+    plan : tuple
+        Paths, seed, engine and precision.
+    every : bool
+        Whether scenarios must serve every instrument that is known, which a trade may be in, or
+        those alone that are held.
+    """
+    from mcmargin import load_model, margin
+    from mcmargin.valuing.settlement import horizons_needed
+
+    last = None if previous is None else read_report(previous)
+    (book, market), fitted = files.read(), load_model(model)
+    items = book.known.values() if every else book.instruments
+    horizons = horizons_needed(items, fitted, policy, None if market is None else market.as_of)
+    scenarios = scenarios_of(fitted, horizons, *plan, policy)
+    with bar("Margining") as progress:
+        return margin(book, scenarios, market, policy, previous=last, progress=progress)

@@ -22,6 +22,7 @@ from mcmargin.cli.inputs import (
     PreviousFile,
     ProductHorizon,
     margin_policy,
+    margined,
     read_report,
     scenarios_of,
 )
@@ -83,9 +84,7 @@ def margin(
 
     Example: mcmargin margin model.npz positions.csv -o report.json
     """
-    from mcmargin import load_model, margin
     from mcmargin.data.tables import is_parquet
-    from mcmargin.valuing.settlement import horizons_needed
 
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     written = () if output is None else _written(output)
@@ -100,14 +99,8 @@ def margin(
     if html is not None and html.resolve() in [path.resolve() for path in written]:
         raise DataError(f"{html}: --html and --output are one file; name two")
     charged = margin_policy(policy, level, horizon, product_horizon)
-    last = None if previous is None else read_report(previous)
-    (book, priced), fitted = files.read(), load_model(model)
-    horizons = horizons_needed(
-        book.instruments, fitted, charged, None if priced is None else priced.as_of
-    )
-    scenarios = scenarios_of(fitted, horizons, paths, seed, engine, precision, charged)
-    with bar("Margining") as progress:
-        report = margin(book, scenarios, priced, charged, previous=last, progress=progress)
+    plan = (paths, seed, engine, precision)
+    report = margined(files, model, charged, previous, plan, every=False)
     if output is not None and is_parquet(output):
         report.to_parquet(output)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -26,18 +26,15 @@ from mcmargin.cli.inputs import (
     PreviousFile,
     ProductHorizon,
     margin_policy,
+    margined,
     pairs,
     read_market_aloud,
-    read_report,
-    scenarios_of,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcmargin.policies.policy import MarginPolicy
     from mcmargin.reports.account_figures import AccountMargin
-    from mcmargin.reports.reporting import MarginReport
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
 ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]
@@ -81,12 +78,13 @@ def what_if(
 
     asked = pairs("--trade", "BTC-PERP=+3", trade)
     trades = {name: parse_number(size, where=f"--trade {name}") for name, size in asked.items()}
-    report = _report(
+    report = margined(
         BookFiles(positions, instruments, market, accounts, orders, balances),
         model,
         margin_policy(policy, level, horizon, product_horizon),
         previous,
         (paths, seed, engine, precision),
+        every=True,
     )
     before, after = report.account(account), report.what_if(account, trades)
     if form is Format.json:
@@ -134,12 +132,13 @@ def max_order(
     Example: mcmargin max-order model.npz positions.csv --account desk --instrument sp500
     --side buy --equity 1000
     """
-    report = _report(
+    report = margined(
         BookFiles(positions, instruments, market, accounts, orders, balances),
         model,
         margin_policy(policy, level, horizon, product_horizon),
         previous,
         (paths, seed, engine, precision),
+        every=True,
     )
     print(repr(report.max_order(account, instrument, side=side, equity=equity)))
 
@@ -178,12 +177,13 @@ def status(
 
     Example: mcmargin status model.npz positions.csv --balances balances.csv --policy policy.toml
     """
-    report = _report(
+    report = margined(
         BookFiles(positions, instruments, market, accounts, orders, balances),
         model,
         margin_policy(policy, level, horizon, product_horizon),
         previous,
         (paths, seed, engine, precision),
+        every=True,
     )
     statuses = report.statuses()
     if form is Format.json:
@@ -236,27 +236,6 @@ def greeks(
         print(_json([_finite(row) for row in rows]))
         return
     _print(frame, form, decimals=6 if positions is None else 2)
-
-
-def _report(
-    files: BookFiles,
-    model: Path,
-    policy: MarginPolicy,
-    previous: Path | None,
-    plan: tuple[int, int, str, str],
-) -> MarginReport:
-    """Margins on fresh scenarios, which serve every instrument that a trade may be in."""
-    from mcmargin import load_model, margin
-    from mcmargin.valuing.settlement import horizons_needed
-
-    last = None if previous is None else read_report(previous)
-    (book, market), fitted = files.read(), load_model(model)
-    horizons = horizons_needed(
-        book.known.values(), fitted, policy, None if market is None else market.as_of
-    )
-    scenarios = scenarios_of(fitted, horizons, *plan, policy)
-    with bar("Margining") as progress:
-        return margin(book, scenarios, market, policy, previous=last, progress=progress)
 
 
 def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:

@@ -256,7 +256,7 @@ def _results(
     """Room for the returns and next variances of some tiles, on the current device."""
     import cupy
 
-    dtype = np.float64 if plan.precision == "double" else np.float32
+    dtype = plan.dtype
     shape = (len(plan.horizons), len(model.assets), plan.paths_in(tiles))
     try:
         return cupy.empty(shape, dtype), cupy.empty(shape, dtype)
@@ -336,7 +336,7 @@ def _simulate_share(
         try:
             _simulate_block(constants, plan, here, steps, first, *results, flags)
         except out_of_memory as error:
-            cupy.get_default_memory_pool().free_all_blocks()
+            release_memory()
             if block == 1 and steps == 1:
                 raise EngineError(
                     f"device {device}: its memory does not hold one tile of "
@@ -367,7 +367,7 @@ def _constants(model: MarketModel, plan: SimulationPlan) -> _Constants:
     """Bring a model to the current device."""
     import cupy
 
-    dtype = np.float64 if plan.precision == "double" else np.float32
+    dtype = plan.dtype
     volatility, dependence, count = model.volatility, model.dependence, len(model.assets)
     nu = dependence.nu
     own = 1.0 if np.isinf(nu) else np.sqrt((nu - 2.0) / nu)

@@ -122,7 +122,7 @@ class Kernel:
 
 def prepare(model: MarketModel, plan: SimulationPlan) -> Kernel:
     """Cut a model's arrays into blocks of assets."""
-    dtype = np.float64 if plan.precision == "double" else np.float32
+    dtype = plan.dtype
     nu, count = model.dependence.nu, len(model.assets)
     starts = range(0, count, BLOCK_ASSETS)
     return Kernel(

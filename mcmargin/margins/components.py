@@ -33,10 +33,9 @@ def base(context: UnitContext) -> Amounts:
 
 def short_option_minimum(context: UnitContext) -> Amounts:
     """A share of the notional of every option that is short, or would be if sold as ordered."""
-    instruments, units = context.valuation.instruments, context.units
+    instruments = context.valuation.instruments
     options = np.array([item.product == "option" for item in instruments], float)
-    sold = (units.quantities + units.sells).minimum(0)
-    short = -sold @ (context.valuation.units.notional * options)
+    short = -context.units.sold.minimum(0) @ (context.valuation.units.notional * options)
     return np.asarray(context.policy.short_option_minimum * short / context.rates)
 
 
@@ -78,8 +77,7 @@ def stressed_funding_costs(context: UnitContext) -> sparse.csr_array:
     if not stressed.any():
         return sparse.csr_array(units.quantities.shape)
     bought, sold = (
-        _funding_beyond(units.quantities + fills, stressed, expected)
-        for fills in (units.buys, units.sells)
+        _funding_beyond(held, stressed, expected) for held in (units.bought, units.sold)
     )
     return sparse.csr_array(bought.maximum(sold))
 

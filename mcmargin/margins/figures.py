@@ -88,12 +88,7 @@ def unit_figures(
     def work(rows: range) -> UnitFigures:
         return _block_figures(units, rows, valuation, level, confidence, shares)
 
-    done, parts = 0, []
-    for rows, part in _by_blocks(work, units.quantities.shape[0], valuation):
-        done += len(rows)
-        parts.append(part)
-        if progress is not None:
-            progress(done, units.quantities.shape[0])
+    parts = _by_blocks(work, units.quantities.shape[0], valuation, progress)
     columns = {
         each.name: np.concatenate([getattr(part, each.name) for part in parts])
         for each in fields(UnitFigures)
@@ -111,18 +106,12 @@ def unit_shortfalls(
         gains = gains_of(units.quantities[here], units.currencies[here], valuation)
         return estimate_tails(-gains, level=level).expected_shortfall
 
-    done, parts = 0, []
-    for rows, part in _by_blocks(work, units.quantities.shape[0], valuation):
-        done += len(rows)
-        parts.append(part)
-        if progress is not None:
-            progress(done, units.quantities.shape[0])
-    return np.concatenate(parts)
+    return np.concatenate(_by_blocks(work, units.quantities.shape[0], valuation, progress))
 
 
 def _by_blocks(
-    work: Callable[[range], T], count: int, valuation: Valuation
-) -> Iterator[tuple[range, T]]:
+    work: Callable[[range], T], count: int, valuation: Valuation, progress: Progress | None
+) -> list[T]:
     """Work on blocks of units whose profit and loss fits, in their order."""
     paths = valuation.scenarios.plan.paths
     # Where instruments are valued anew for every block of units, the fewer blocks the better; the
@@ -137,7 +126,12 @@ def _by_blocks(
 
     threads = 1 if device or not valuation.fits else min(valuation.threads, len(starts))
     blocks = [range(start, min(start + size, count)) for start in starts]
-    yield from zip(blocks, parallel(work, blocks, threads), strict=True)
+    parts = []
+    for rows, part in zip(blocks, parallel(work, blocks, threads), strict=True):
+        parts.append(part)
+        if progress is not None:
+            progress(rows.stop, count)
+    return parts
 
 
 def _block_figures(

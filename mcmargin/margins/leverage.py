@@ -29,7 +29,7 @@ def concentration_charges(context: UnitContext) -> Amounts:
     Open orders are filled as makes the amount largest.
     """
     values = context.valuation.units.exposure
-    bought, sold = _filled(context)
+    bought, sold = context.units.bought, context.units.sold
     gains, falls = np.maximum(values, 0.0), np.minimum(values, 0.0)
     most, least = (
         _by_underlying(context, one, gains) + _by_underlying(context, other, falls)
@@ -59,7 +59,7 @@ def leverage_charges(context: UnitContext) -> Amounts:
     Each side with the open orders that add to it.
     """
     notional = context.valuation.units.notional
-    bought, sold = _filled(context)
+    bought, sold = context.units.bought, context.units.sold
     long = _by_underlying(context, bought.maximum(0), notional)
     short = _by_underlying(context, -sold.minimum(0), notional)
     larger = np.maximum(long, short)
@@ -72,12 +72,6 @@ def leverage_charges(context: UnitContext) -> Amounts:
         for at, name in enumerate(underlyings(context.valuation.instruments))
     ]
     return np.stack(columns, axis=1) if columns else larger
-
-
-def _filled(context: UnitContext) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Units held once all open orders to buy, or all to sell, are filled; [units, instruments]."""
-    held, buys, sells = context.units.quantities, context.units.buys, context.units.sells
-    return held + buys if buys.nnz else held, held + sells if sells.nnz else held
 
 
 def _bracketed(notional: NDArray[np.float64], part: Leverage, interest: float) -> Amounts:

@@ -140,7 +140,7 @@ def _margin(
     haircuts = haircuts_of(book, run.initial, policy)
     equity = equity_of(book, run.initial, haircuts)
     units = units_of(book, held)
-    before = previous_of(book, units, previous, run)
+    before = previous_of(book.accounts, units.owner, previous, run)
     required = requirement(units, len(book.accounts), run, policy, before, progress=progress)
     # Without its own session: reports that follow one another would keep all of their scenarios.
     last = None if previous is None else replace(previous, session=None)

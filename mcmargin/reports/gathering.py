@@ -17,6 +17,7 @@ import scipy
 from numpy.typing import NDArray
 
 from mcmargin.audit import package_version
+from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
 from mcmargin.books.equity import Equity
 from mcmargin.books.units import Units
@@ -185,21 +186,22 @@ def _owners(
             else float(required.columns[name][own] @ weights)
             for name in _OWNER_COLUMNS
         }
-        owned = float(equity[own] @ weights)
-        amounts["equity"] = owned
+        amounts["equity"] = float(equity[own] @ weights)
         table.append(OwnerMargin(owner, first.netting, code, len(own), **amounts))
     return owner_frame(table)
 
 
-def previous_of(book: Book, units: Units, report: MarginReport | None, run: Run) -> Previous | None:
-    """What the last report says of the rows of this book."""
+def previous_of(
+    accounts: Sequence[Account], owners: Sequence[str], report: MarginReport | None, run: Run
+) -> Previous | None:
+    """What the last report says of some accounts, and of owners of theirs that net."""
     if report is None:
         return None
     market = run.initial.market
-    own = pd.DataFrame({"name": [account.name for account in book.accounts]})
-    own["currency"] = [account.currency for account in book.accounts]
-    nets = {account.owner: account.currency for account in book.accounts}
-    netted = pd.DataFrame({"name": units.owner, "currency": [nets[name] for name in units.owner]})
+    own = pd.DataFrame({"name": [account.name for account in accounts]})
+    own["currency"] = [account.currency for account in accounts]
+    nets = {account.owner: account.currency for account in accounts}
+    netted = pd.DataFrame({"name": owners, "currency": [nets[name] for name in owners]})
     rows = pd.concat(
         [
             _last_charges(own, report.figures, "account", market),

@@ -86,7 +86,6 @@ def report_to_html(report: MarginReport) -> str:
     made = {row["account"]: parts_of(row, report) for row in rows}
     names = [part.name for part in next(iter(made.values()))]
     seen = {part.name for row in rows for part in _visible(made[row["account"]], row)}
-    health = _health(report, shown)
     ends = sorted(set(report.horizons.values()))
     over = f"{ends[0]} to {ends[-1]} bars" if len(ends) > 1 else bars(ends[0])
     return environment.get_template("report.html").render(
@@ -96,8 +95,7 @@ def report_to_html(report: MarginReport) -> str:
         totals=_totals(report, largest),
         owners=report.owners[report.owners["accounts"] > 1].iloc[:SHOWN].to_dict("records"),
         accounts=rows,
-        health=health,
-        **_short(report),
+        **_health(report, shown),
         short_history=short_history(report),
         made=made,
         used=[name for name in names if name in seen],
@@ -203,23 +201,20 @@ def _totals(report: MarginReport, largest: pd.DataFrame) -> list[dict[str, Any]]
     return [*rows, {"name": f"Gross exposure, {own}", "amount": gross}]
 
 
-def _health(report: MarginReport, shown: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Statuses of the accounts on the page, the least equity over initial margin first."""
+def _health(report: MarginReport, shown: pd.DataFrame) -> dict[str, Any]:
+    """Statuses of the accounts on the page, the least equity over initial margin first.
+
+    And how many of all have too little equity for initial, and for maintenance margin.
+    """
     if report.figures["equity"].isna().any():
-        return []
+        return {"health": [], "calls": 0, "liquidations": 0}
     statuses = report.statuses()
-    own = statuses[statuses["account"].isin(shown["account"])]
-    rates = own["currency"].map({code: _rate(report, code) for code in own["currency"].unique()})
-    order = np.argsort((own["over_initial"] * rates).to_numpy(float), kind="stable")
-    return list(own.iloc[order].to_dict("records"))
-
-
-def _short(report: MarginReport) -> dict[str, int]:
-    """How many accounts have too little equity for initial, and for maintenance margin."""
-    figures = report.figures
+    own = statuses.loc[shown.index]
+    order = np.argsort((own["over_initial"] * shown["rate"]).to_numpy(float), kind="stable")
     return {
-        "calls": int((figures["equity"] < figures["margin"]).sum()),
-        "liquidations": int((figures["equity"] < figures["maintenance"]).sum()),
+        "health": own.iloc[order].to_dict("records"),
+        "calls": int((statuses["state"] != "healthy").sum()),
+        "liquidations": int((statuses["state"] == "liquidation").sum()),
     }
 
 

@@ -26,7 +26,7 @@ from mcmargin.engines.arrays import device_of, to_host
 from mcmargin.errors import DataError
 from mcmargin.margins.figures import gains_of
 from mcmargin.margins.margining import check_book, run_of
-from mcmargin.margins.requirement import Requirement, requirement
+from mcmargin.margins.requirement import Previous, Requirement, requirement
 from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.gathering import account_margin, previous_of
 from mcmargin.reports.health import AccountLeverage, own_equity
@@ -63,8 +63,9 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
             raise DataError(f"what_if: {size!r} units of {name!r} are not a finite number")
     row = _row(session.book, account)
     after = _after(report, session, row, trades)
+    required = _required(report, after, _last(session, row))
     before, haircut = report.figures.iloc[row].to_dict(), _own_haircut(report, row)
-    return account_margin(after, _required(report, after), before, haircut)
+    return account_margin(after, required, before, haircut)
 
 
 def _own_haircut(report: MarginReport, row: int) -> float:
@@ -76,11 +77,15 @@ def _own_haircut(report: MarginReport, row: int) -> float:
     return 0.0
 
 
-def _required(report: MarginReport, session: Session) -> Requirement:
+def _last(session: Session, row: int) -> Previous | None:
+    """What the last report says of an account, which no trade changes."""
+    return previous_of([session.book.accounts[row]], (), session.previous, session.run)
+
+
+def _required(report: MarginReport, session: Session, last: Previous | None) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
     units = units_of(session.book, session.held)
     with device_of(session.scenarios.returns):
-        last = previous_of(session.book, units, session.previous, session.run)
         return requirement(units, 1, session.run, report.policy, last)
 
 
@@ -126,9 +131,10 @@ def max_order(
     session = _session(report)
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
+    ask = _asker(report, session, row, freed=own)
+
     def margin(size: float) -> float:
-        needed, freed = _asked(report, session, row, {instrument: sign * size})
-        return needed - freed if own else needed
+        return ask({instrument: sign * size})
 
     bound = max(equity, margin(0.0))
     # Rounding alone may lift a margin above a bound that it started at.
@@ -151,9 +157,7 @@ def max_order(
         return high
     # Where no order is permitted at all, only an absolute width ends the search.
     width = SMALLEST_STEP * SMALLEST_STEP if lot is None else 0.5 * lot
-    while high - low > max(SMALLEST_STEP * high, width):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if permitted(middle) else (low, middle)
+    low, high = _bisected(permitted, low, high, width)
     if lot is None:
         # What rounding alone permits is no order.
         return low if low > SMALLEST_STEP else 0.0
@@ -176,10 +180,10 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
         raise DataError(f"account {account!r} has no positions, and so no leverage that could grow")
     names = [session.book.instruments[column].name for column in held.indices]
 
+    ask = _asker(report, session, row, freed=True)
+
     def margin(factor: float) -> float:
-        trades = dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True))
-        needed, freed = _asked(report, session, row, trades)
-        return needed - freed
+        return ask(dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True)))
 
     def permitted(factor: float) -> bool:
         return margin(factor) <= equity
@@ -202,9 +206,8 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
         low = high = 0.0
     elif not convex:
         low, high = _first_refused(permitted, low, high)
-    while high - low > SMALLEST_STEP * high and high < MOST_LEVERAGE:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if permitted(middle) else (low, middle)
+    if high < MOST_LEVERAGE:
+        low, high = _bisected(permitted, low, high)
     factor = low if high < MOST_LEVERAGE else float("inf")
     now, most = (gross / equity, gross / equity * factor) if equity > 0 else (float("inf"), 0.0)
     return AccountLeverage(account, str(figures["currency"]), gross, equity, now, most)
@@ -298,6 +301,22 @@ def _first_permitted(permitted: Callable[[float], bool]) -> float:
     return factor
 
 
+def _bisected(
+    permitted: Callable[[float], bool], low: float, high: float, width: float = 0.0
+) -> tuple[float, float]:
+    """A permitted size and one that is not, nearer to each other than either was.
+
+    Examples
+    --------
+    >>> [round(end, 6) for end in _bisected(lambda size: size <= 3.0, 1.0, 8.0)]
+    [3.0, 3.0]
+    """
+    while high - low > max(SMALLEST_STEP * high, width):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if permitted(middle) else (low, middle)
+    return low, high
+
+
 def _finite(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -376,14 +395,18 @@ def _cost(session: Session, row: int, trades: Mapping[str, float]) -> float:
     return worth / market.worth(session.book.accounts[row].currency)
 
 
-def _asked(
-    report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
-) -> tuple[float, float]:
-    """Margin after trades, and what they add to equity: haircuts of coins that are paid away."""
-    after = _after(report, session, row, trades)
-    haircut = _own_haircut(report, row)
-    freed = haircut * _cost(session, row, trades) if haircut else 0.0
-    return float(_required(report, after).columns["margin"][0]), freed
+def _asker(
+    report: MarginReport, session: Session, row: int, *, freed: bool
+) -> Callable[[Mapping[str, float]], float]:
+    """Margin after trades; less what they add to equity, haircuts of coins paid away, if wanted."""
+    last, haircut = _last(session, row), _own_haircut(report, row) if freed else 0.0
+
+    def ask(trades: Mapping[str, float]) -> float:
+        after = _after(report, session, row, trades)
+        needed = float(_required(report, after, last).columns["margin"][0])
+        return needed - haircut * _cost(session, row, trades) if haircut else needed
+
+    return ask
 
 
 def _matrix(line: Any) -> sparse.csr_array:

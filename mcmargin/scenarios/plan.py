@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mcmargin.checks import real_number, whole_number
 from mcmargin.errors import PolicyError
 from mcmargin.scenarios.random_stream import TILE_PATHS
@@ -67,6 +69,11 @@ class SimulationPlan:
             raise PolicyError(f"variance_cap must be above 1, not {self.variance_cap}")
         if not 0.0 < self.price_floor < 1.0:
             raise PolicyError(f"price_floor must lie between 0 and 1, not {self.price_floor}")
+
+    @property
+    def dtype(self) -> type[np.float32] | type[np.float64]:
+        """Of what is simulated."""
+        return np.float64 if self.precision == "double" else np.float32
 
     @property
     def tiles(self) -> range:
