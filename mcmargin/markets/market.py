@@ -331,7 +331,7 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     known = {each.name for each in fields(Market)} - {"as_of"}
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        sort = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
+        sort: Any = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
         if name not in known or not isinstance(content, sort):
             raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
         given[name] = tuple(content) if name == "coins" else content
