@@ -86,9 +86,10 @@ def test_the_command_of_the_examples(folder, monkeypatch, capsys):
     model.save(folder / "model.npz")
     (command,) = re.findall(r"`mcmargin (margin model.npz .*?)`", DOCUMENT, flags=re.DOTALL)
     monkeypatch.chdir(folder)
-    arguments = (*command.split(), "--paths", "2000")
+    arguments = (*command.split(), "--paths", "2000", "--html", "page.html")
     status, text, message = called(arguments, monkeypatch, capsys)
-    assert (status, message) == (0, "")
+    assert (status, message) == (0, "Wrote page.html.\n")
+    assert "market maker" in (folder / "page.html").read_text(encoding="utf-8")
     assert "market maker (USD)" in text
     assert "fund (EUR)" in text
 

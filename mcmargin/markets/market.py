@@ -336,7 +336,7 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     known = {each.name for each in fields(Market)} - {"as_of"}
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        sort = {"currency": str, "coins": list}.get(name, Mapping)
+        sort: Any = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
         if name not in known or not isinstance(content, sort):
             raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
         given[name] = tuple(content) if name == "coins" else content
@@ -359,5 +359,10 @@ def _term(entry: Any) -> Any:
     if isinstance(entry, VolatilitySurface):
         return entry.fingerprint()
     if isinstance(entry, (Depeg, InstrumentLiquidity)):
-        return asdict(entry)
+        # Lists, as a file of them gives back: a report that was just made reads like a filed one.
+        return {name: _listed(content) for name, content in asdict(entry).items()}
     return entry if isinstance(entry, str) else float(entry)
+
+
+def _listed(content: Any) -> Any:
+    return [_listed(item) for item in content] if isinstance(content, tuple) else content
