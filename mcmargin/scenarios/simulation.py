@@ -97,8 +97,8 @@ class Scenarios:
         ----------
         time : numpy.datetime64
             Of the market, or any other type that is a time. The first simulated bar is the one
-            that closes next after it, and after the model's last close. Within a bar, as after a tick, a whole bar's variance is thus
-            charged for what is left of it.
+            that closes next after it, and after the model's last close. Within a bar, as after a
+            tick, a whole bar's variance is thus charged for what is left of it.
         """
         close, count = self.model.committed.as_of, self.plan.horizons[-1]
         return self.model.calendar.closes_after(close, count, after=utc_time(time))
