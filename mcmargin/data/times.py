@@ -54,7 +54,7 @@ def utc_time(time: Any) -> np.datetime64:
     >>> utc_time(pd.Timestamp("2021-03-26 04:00", tz="America/New_York"))
     np.datetime64('2021-03-26T08:00:00.000000000')
     """
-    exact = np.datetime64("NaT")
+    exact: np.datetime64 = np.datetime64("NaT")
     with suppress(ValueError, OverflowError):
         exact = _exact(time)
     if np.isnat(exact) or not FIRST <= exact.astype("datetime64[D]") < LAST:
