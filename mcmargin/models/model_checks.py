@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.ranges import PRICE, Range
+from mcmargin.data.times import FIRST, utc_time
 from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.errors import ModelFileError
 from mcmargin.models.dependence import check_pair
@@ -41,8 +41,6 @@ COEFFICIENT = 1e3
 
 SLACK = 1e-6
 """What rounding may take off a bound, relative."""
-
-EARLIEST, LATEST = np.datetime64("1678-01-01", "ns"), np.datetime64("2262-01-01", "ns")
 
 PARAMETERS = {"normal": 0, "t": 1, "skewt": 2, "ged": 1, "empirical": 4 + BODY_KNOTS}
 """How many numbers describe the innovations of each kind."""
@@ -158,16 +156,10 @@ def time_of_state(words: Meta, name: str) -> np.datetime64:
     ModelFileError
         If it is none, or before 1678 or after 2261.
     """
-    text = words.as_of[name]
     try:
-        # numpy would take more than ISO times: '2021', 'today', 'now'.
-        datetime.fromisoformat(text[:26])
-        time = np.datetime64(text, "ns")
-    except ValueError:
-        time = np.datetime64("NaT", "ns")
-    if np.isnat(time) or not EARLIEST <= time < LATEST:
-        _refuse(f"as_of.{name}", f"is {text!r:.60}; an ISO time between 1678 and 2261 is needed")
-    return time
+        return utc_time(words.as_of[name])
+    except ValueError as error:
+        _refuse(f"as_of.{name}", f"is no time: {error}")
 
 
 def _check_calendar(calendar: BarCalendar) -> None:
@@ -221,9 +213,9 @@ def _check_facts(words: Meta) -> None:
 
 def _check_time(where: str, text: str) -> None:
     try:
-        datetime.fromisoformat(text[:26])
-    except ValueError:
-        _refuse(where, f"is {text!r:.60}; an ISO time is needed")
+        utc_time(text)
+    except ValueError as error:
+        _refuse(where, f"is no time: {error}")
 
 
 def _check_fact(where: str, value: Any, kind: Any, needed: tuple[str, ...] = ()) -> None:
@@ -426,7 +418,7 @@ def _check_history(words: Meta, arrays: Mapping[str, NDArray[Any]]) -> None:
     )
     if np.isnat(times).any() or (np.diff(times) <= np.timedelta64(0, "ns")).any():
         _refuse("history.times", "must be times that rise")
-    if len(times) and (times[0] < EARLIEST or times[-1] != time_of_state(words, "committed")):
+    if len(times) and (times[0] < FIRST or times[-1] != time_of_state(words, "committed")):
         _refuse("history.times", "must end at the time of the committed state")
     if (returns <= -1.0).any() or (returns > 1e12).any():
         _refuse("history.returns", "has a loss of all, or a gain beyond 1e12 times the price")
