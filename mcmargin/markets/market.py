@@ -16,6 +16,7 @@ import numpy as np
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import require_type
 from mcmargin.data.plausibility import Plausibility, plausibility_from
+from mcmargin.data.times import utc_time
 from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.contradictions import require_plausible
@@ -107,6 +108,8 @@ class Market:
     Attributes
     ----------
     as_of : numpy.datetime64
+        When prices held. Any time that `mcmargin.data.times.utc_time` reads may be given: text, a
+        date, a datetime, a Timestamp; UTC where it has no zone.
     spot : mapping of str to float
         Price of one unit of each asset, above 0.
     volatility : mapping of str to float or VolatilitySurface
@@ -174,8 +177,10 @@ class Market:
     plausibility: Plausibility = field(default_factory=Plausibility)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.as_of, np.datetime64) or np.isnat(self.as_of):
-            raise DataError(f"market: as_of must be a time (numpy.datetime64), not {self.as_of!r}")
+        try:
+            object.__setattr__(self, "as_of", utc_time(self.as_of))
+        except ValueError as error:
+            raise DataError(f"market: as_of: {error}") from None
         for asset, price in self.spot.items():
             _check(f"the price of {asset!r}", price, above=0.0)
         for code, rate in self.fx.items():
@@ -344,7 +349,7 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     known = {each.name for each in fields(Market)} - {"as_of"}
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        sort = {"currency": str, "coins": list}.get(name, Mapping)
+        sort: Any = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
         if name not in known or not isinstance(content, sort):
             raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
         given[name] = tuple(content) if name == "coins" else content
@@ -373,5 +378,10 @@ def _term(entry: Any) -> Any:
     if isinstance(entry, VolatilitySurface):
         return entry.fingerprint()
     if isinstance(entry, (Depeg, InstrumentLiquidity)):
-        return asdict(entry)
+        # Lists, as a file of them gives back: a report that was just made reads like a filed one.
+        return {name: _listed(content) for name, content in asdict(entry).items()}
     return entry if isinstance(entry, str) else float(entry)
+
+
+def _listed(content: Any) -> Any:
+    return [_listed(item) for item in content] if isinstance(content, tuple) else content
