@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,11 +114,11 @@ def within(
     """
     number = plain_number(value)
     if number is None or not allowed.least <= number <= allowed.most:
-        raise error(f"{what} must be a number {allowed.words}, not {value!r:.60}")
+        raise error(f"{what} must be a number {allowed.words}, not {shown(value)}")
     return number
 
 
-def plain_number(value: object) -> float | None:
+def plain_number(value: Any) -> float | None:
     """Return the float that a real number is, or None for anything else.
 
     numpy's numbers count. What merely converts does not: truth values, complex numbers, lengths of
@@ -136,3 +136,18 @@ def plain_number(value: object) -> float | None:
     except OverflowError:
         # A whole number beyond every float.
         return math.inf if value > 0 else -math.inf
+
+
+def shown(value: Any) -> str:
+    """Show a value as Python writes it, at most 60 characters of it.
+
+    Examples
+    --------
+    >>> shown("btc"), shown(10**5000)
+    ("'btc'", 'a whole number of many digits')
+    """
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        # Python refuses to write whole numbers of more than 4,300 digits.
+        return "a whole number of many digits"
