@@ -135,7 +135,7 @@ def plain_number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         # A whole number beyond every float.
-        return math.inf if value > 0 else -math.inf
+        return math.inf if int(value) > 0 else -math.inf
 
 
 def shown(value: Any) -> str:
