@@ -131,11 +131,12 @@ def plain_number(value: Any) -> float | None:
     """
     if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, Real):
         return None
+    number: Any = value
     try:
-        return float(value)
+        return float(number)
     except OverflowError:
         # A whole number beyond every float.
-        return math.inf if int(value) > 0 else -math.inf
+        return math.inf if number > 0 else -math.inf
 
 
 def shown(value: Any) -> str:
