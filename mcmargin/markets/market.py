@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import require_type
-from mcmargin.data.plausibility import Plausibility, plausibility_from
+from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.times import utc_time
-from mcmargin.data.typed_fields import read_dataclass
-from mcmargin.errors import DataError, PolicyError
+from mcmargin.data.typed_fields import read_value
+from mcmargin.errors import DataError
 from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy_parts import plain
@@ -346,32 +346,30 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     DataError
         If a term is unknown or of another type, or a surface is only named.
     """
-    known = {each.name for each in fields(Market)} - {"as_of"}
+    kinds = _kinds_of_terms()
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        sort: Any = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
-        if name not in known or not isinstance(content, sort):
-            raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
-        given[name] = tuple(content) if name == "coins" else content
+        if name not in kinds:
+            raise DataError(
+                f"field market.{name!s:.60} is unknown; it is one of {', '.join(kinds)}"
+            )
+        given[name] = read_value(kinds[name], content, DataError, where=f"market.{name}")
+    if "spot" not in given:
+        raise DataError("field market.spot is missing")
     for name, level in given.get("volatility", {}).items():
         if isinstance(level, str):
             raise DataError(
                 f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
                 "is filed; give the market itself"
             )
-    kinds: tuple[tuple[str, Any], ...] = (("depeg", Depeg), ("liquidity", InstrumentLiquidity))
-    for term, kind in kinds:
-        given[term] = {
-            name: read_dataclass(kind, entry, DataError, where=f"market.{term}.{name}.")
-            for name, entry in given.get(term, {}).items()
-        }
-    if "plausibility" in given:
-        try:
-            limits = plausibility_from(given["plausibility"], where="market.plausibility")
-        except PolicyError as error:
-            raise DataError(str(error)) from None
-        given["plausibility"] = limits
     return Market(as_of=as_of, **given)
+
+
+def _kinds_of_terms() -> dict[str, Any]:
+    """Types of what `market_terms` gives; a volatility may be a surface's fingerprint."""
+    kinds = get_type_hints(Market)
+    del kinds["as_of"]
+    return kinds | {"volatility": Mapping[str, Any]}
 
 
 def _term(entry: Any) -> Any:
