@@ -61,7 +61,8 @@ class AccountMargin:
     collateral loses in the scenarios in which positions do, below 0 where it is their hedge.
     `collateral` is what balances count as, after haircuts; with the value of spot and options, and
     the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
-    is None where no balances were given.
+    is None where no balances were given. `without_entry_price` is the number of perpetual and
+    future positions whose profit and loss is not in it, because they have no entry price.
     """
 
     account: str
@@ -96,6 +97,7 @@ class AccountMargin:
     position_value: float
     unrealised: float
     equity: float | None
+    without_entry_price: int
     contributions: tuple[Contribution, ...]
 
 

@@ -133,6 +133,7 @@ def account_margin(
     value = float((book.quantities @ values)[0]) / rate
     row |= {"collateral": before["collateral"], "equity": None}
     row |= {"position_value": value, "unrealised": before["unrealised"]}
+    row["without_entry_price"] = before["without_entry_price"]
     if not np.isnan(before["equity"]):
         # What is bought is paid in the account's own cash.
         paid = value - before["position_value"]
