@@ -139,10 +139,10 @@ def test_check_says_what_a_policy_does(folder, call):
         "25 % of the paths start from the volatility of the worst 250 bars in a row",
         "never below what it would be at the volatility of the last 2 years.",
         "In calm times a buffer of 25 % is charged on top; it is used up first while requirements",
-        "It goes by the previous report.",
+        "It starts from the margins of the previous report.",
         "No largest leverage.",
-        "Rounded up to multiples of 0.01.",
-        "At 95 % over 1 bar, on the same paths.",
+        "The margin is rounded up to a multiple of 0.01.",
+        "The same formula at 95 % over 1 bar, on the same paths.",
     ):
         assert words in " ".join(text.split())
 
