@@ -140,7 +140,7 @@ def test_check_says_what_a_policy_does(folder, call):
         "never below what it would be at the volatility of the last 2 years.",
         "In calm times a buffer of 25 % is charged on top; it is used up first while requirements",
         "It starts from the margins of the previous report.",
-        "No largest leverage.",
+        "Leverage is not limited.",
         "The margin is rounded up to a multiple of 0.01.",
         "The same formula at 95 % over 1 bar, on the same paths.",
     ):
