@@ -13,7 +13,7 @@ from dataclasses import MISSING, fields
 from datetime import date
 from functools import cache
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mcmargin.errors import McMarginError
 
@@ -100,7 +100,7 @@ def read_value(
         names = {int: "a whole number", str: "text", bool: "true or false"}
         return _expect(kind, names[kind], value, error, where)
     inner = get_args(kind)
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (UnionType, Union):
         return None if value is None else read_value(inner[0], value, error, where, defaults)
     if get_origin(kind) in (dict, Mapping):
         entries = _expect(Mapping, "an object", value, error, where)

@@ -176,7 +176,7 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
         return Verification("different", largest, tuple(reasons))
     exact = next(_differing(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
     made = tuple(
-        f"{place}: the report says {_shown(there)}, and here it is {_shown(here)}; that the report "
+        f"{place}: the report says {shown(there)}, and here it is {shown(here)}; that the report "
         "was made with it cannot be shown"
         for place, here, there in _versions(again, report)
     )
@@ -237,7 +237,7 @@ def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
                 continue
             if name in COUNTED and report.engine != again.engine and _near(mine, theirs, report):
                 continue
-            told = f"the report says {_shown(theirs)}, and the recomputation {_shown(mine)}"
+            told = f"the report says {shown(theirs)}, and the recomputation {shown(mine)}"
             found.append(f"{place} differs: {told}")
     return found
 
@@ -262,12 +262,6 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
-    """A value in words; numpy's as the plain one that it stands for."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return "nothing" if plain is None else shown(plain)
-
-
 def _words_that_differ(
     again: pd.DataFrame, report: pd.DataFrame, table: str, row: str
 ) -> list[str]:
@@ -280,9 +274,9 @@ def _words_that_differ(
             continue
         apart = mine.astype(object).to_numpy() != theirs.astype(object).to_numpy()
         for at in np.flatnonzero(apart)[:1].tolist():
-            told = f"the report says {_shown(theirs.iloc[at])}, and the recomputation"
+            told = f"the report says {shown(theirs.iloc[at])}, and the recomputation"
             called = row.format(**again.iloc[at])
-            return [f"{name} of {called} differs: {told} {_shown(mine.iloc[at])}"]
+            return [f"{name} of {called} differs: {told} {shown(mine.iloc[at])}"]
     return []
 
 
