@@ -66,12 +66,10 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
             # A file is written beside its place, and then renamed.
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise DataError(f"{path}: cannot be written (no permission in {folder})")
-        elif stat.S_ISDIR(mode):
-            raise DataError(f"{path}: cannot be written (it is a folder; name a file in it)")
-        elif stat.S_ISSOCK(mode) and descriptor is None:
-            raise DataError(f"{path}: cannot be written (it is a socket; name a file)")
-        elif stat.S_ISBLK(mode):
-            raise DataError(f"{path}: cannot be written (it is a disk; name a file)")
+        elif (
+            stat.S_ISDIR(mode) or stat.S_ISBLK(mode) or (stat.S_ISSOCK(mode) and descriptor is None)
+        ):
+            raise DataError(f"{path}: cannot be written (it exists and is not a file)")
         elif descriptor is None and not os.access(place, os.W_OK):
             raise DataError(f"{path}: cannot be written (no permission)")
         if mode is not None and stat.S_ISREG(mode):
@@ -111,6 +109,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8 as `write_atomically` does; half a surrogate pair, which is no character,
+    is written as its code.
+    """
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 _ANOTHER_PROCESS = -1
