@@ -32,8 +32,13 @@ def scenarios():
     return mm.simulate(model, horizons=(1, 2, 5), paths=10_000, seed=11, precision="double")
 
 
+WIDE = mm.Plausibility(move=1)
+"""Prices of the euro and of half a hundred, where every asset of the model closed at 100."""
+
+
 def market_of(**terms):
-    return mm.Market(as_of=AS_OF, spot=SPOT, volatility={"a0": 0.4}, **terms)
+    terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
+    return mm.Market(as_of=AS_OF, spot=SPOT, **terms)
 
 
 MARKET = market_of()

@@ -72,7 +72,8 @@ class MarginPolicy:
     confidence : float
         Of the Monte Carlo intervals.
     max_age_days : float, optional
-        How much older than the market the model's state may be.
+        How much older than the market the model's state may be; without it 7 days, or what the
+        market's `plausibility` says.
     name : str
         What reports call it.
     maintenance, stress, procyclicality, liquidity, concentration, leverage, resources, collateral

@@ -28,6 +28,7 @@ import pandas as pd
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
 from mcmargin.checks import require_type
+from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED, Plausibility
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
@@ -179,8 +180,9 @@ def _world(report: MarginReport, session: Session) -> _World:
     # The longest horizon simulated stands in for none, and differs between plans.
     horizon = report.plan.horizons[-1] if policy.horizon is None else policy.horizon
     # On the way, prices and model are of different dates.
-    policy = replace(policy, horizon=horizon, max_age_days=None)
-    return _World(session.book, session.scenarios.model, valuation.market, policy, session.previous)
+    policy = replace(policy, horizon=horizon, max_age_days=LARGEST_LIMIT)
+    market = replace(valuation.market, plausibility=Plausibility(**UNLIMITED))
+    return _World(session.book, session.scenarios.model, market, policy, session.previous)
 
 
 def _steps(start: _World, end: _World) -> list[tuple[str, _World]]:

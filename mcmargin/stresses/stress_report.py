@@ -23,7 +23,7 @@ from mcmargin.checks import require_type
 from mcmargin.data.files import write_atomically
 from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.margins.margining import check_balances, check_book
+from mcmargin.margins.margining import check_balances, check_book, check_market
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.gathering import library_versions
@@ -233,6 +233,7 @@ def stress(
         raise PolicyError("the policy declares no stress; give it a part `stress`")
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
+    check_market(book, scenarios, market, policy)
     held = held_of(book, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
     items = (*book.instruments, *held.items)
