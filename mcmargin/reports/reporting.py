@@ -27,7 +27,7 @@ from mcmargin.margins.requirement import Run
 from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.account_figures import AccountMargin, account_of
+from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows
 from mcmargin.reports.health import AccountLeverage, AccountStatus, account_status, account_statuses
 from mcmargin.scenarios.plan import SimulationPlan
 from mcmargin.scenarios.simulation import Scenarios
@@ -120,10 +120,7 @@ class MarginReport:
     @cached_property
     def accounts(self) -> tuple[AccountMargin, ...]:
         """The figures, an object an account."""
-        groups = self.positions.groupby("account", sort=False)
-        own = {str(name): group for name, group in groups}
-        rows = self.figures.to_dict("records")
-        return tuple(account_of(row, own.get(str(row["account"]))) for row in rows)
+        return tuple(map(account_of, account_rows(self.figures, self.positions)))
 
     def account(self, name: str) -> AccountMargin:
         """Figures of one account.
@@ -137,7 +134,7 @@ class MarginReport:
         if len(rows) == 0:
             raise DataError(f"the report has no account {name!r}")
         own = self.positions[self.positions["account"] == name]
-        return account_of(rows.to_dict("records")[0], own)
+        return account_of(next(account_rows(rows, own)))
 
     def to_frame(self) -> pd.DataFrame:
         """One row an account; intervals as low and high columns."""
