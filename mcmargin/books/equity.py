@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Kind, kinds_of, unit_value
-from mcmargin.books.unrealised import unrealised_of
+from mcmargin.books.unrealised import unrealised_of, without_entry_price
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.valuing.valuation import Valuation
 
 
 @dataclass(frozen=True, eq=False)
 class Equity:
-    """What accounts own; float64 [accounts], in each one's currency.
+    """What accounts own; float64 [accounts], in each one's currency, but for the last.
 
     Attributes
     ----------
@@ -33,12 +33,16 @@ class Equity:
         Profit and loss of perpetuals and futures since their entry prices, where these were given.
     equity : ndarray
         The sum; NaN where the book was given no balances.
+    without_entry_price : ndarray of int64
+        Positions in perpetuals and futures whose profit and loss is not in `unrealised`, because
+        they have no entry price.
     """
 
     collateral: NDArray[np.float64]
     position_value: NDArray[np.float64]
     unrealised: NDArray[np.float64]
     equity: NDArray[np.float64]
+    without_entry_price: NDArray[np.int64]
 
 
 def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> Equity:
@@ -49,9 +53,10 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> 
     values = valuation.units.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
     unrealised = unrealised_of(book, market).by_account(accounts, market) / rates
+    lacking = without_entry_price(book)
     if book.balances is None:
         nothing, unknown = np.zeros(accounts), np.full(accounts, np.nan)
-        return Equity(nothing, position_value, unrealised, unknown)
+        return Equity(nothing, position_value, unrealised, unknown, lacking)
     kinds, kind = kinds_of(book)
     less = {Kind(each.asset, each.currency, each.debit): each.haircut for each in haircuts}
     counts = [
@@ -61,4 +66,5 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Sequence[Haircut]) -> 
     rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
     amounts = book.balances.data * np.array(counts, float)[kind]
     collateral = np.bincount(rows, amounts, accounts).astype(np.float64)
-    return Equity(collateral, position_value, unrealised, collateral + position_value + unrealised)
+    equity = collateral + position_value + unrealised
+    return Equity(collateral, position_value, unrealised, equity, lacking)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,6 +75,7 @@ def stress(
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
     from mcmargin import MarginPolicy, load_model, resources, simulate, stress
+    from mcmargin.stresses.stress_report import stress_to_json
 
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     if output is not None:
@@ -89,10 +89,7 @@ def stress(
     fund = None if charged is None else resources(charged, found, asked)
     shape = format_of(form, output)
     if shape is Format.json:
-        content = json.loads(found.to_json())
-        if fund is not None:
-            content["resources"] = _fund(fund)
-        text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+        text = stress_to_json(found, **({} if fund is None else {"resources": _fund(fund)}))
     elif shape is Format.csv:
         text = found.to_frame().to_csv(index=False).removesuffix("\n")
         if fund is not None:

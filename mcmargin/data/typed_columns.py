@@ -7,7 +7,8 @@ In: a list of objects, as JSON gave it. Out: a column a field. The rules and the
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, Field, dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from itertools import chain
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -35,18 +36,27 @@ class Parts:
     columns: Columns
 
 
-def read_columns(kind: Any, items: Any, error: type[McMarginError], *, where: str) -> Columns:
+def read_columns(
+    kind: Any,
+    items: Any,
+    error: type[McMarginError],
+    *,
+    where: str,
+    absent: Collection[str] = (),
+) -> Columns:
     """Read a list of objects.
 
     Parameters
     ----------
     kind : type
-        A dataclass, of which each object is one. A field that has a default may be missing.
+        A dataclass, of which each object is one.
     items : list
     error : type
         Of what is raised.
     where : str
         Name of the list, for messages.
+    absent : collection of str
+        Fields that an object may lack; they are None then.
 
     Examples
     --------
@@ -56,17 +66,17 @@ def read_columns(kind: Any, items: Any, error: type[McMarginError], *, where: st
     >>> read_columns(Depeg, rows, PolicyError, where="depeg")
     {'probability': [0.01, 0.0], 'loss': [0.5, 1.0]}
     """
-    columns = _columns(kind, items) if isinstance(items, list) else None
-    if columns is not None:
-        return columns
     if not isinstance(items, list):
         raise error(f"field {where} is {items!r:.60}; a list is needed")
+    columns = _columns(kind, items, absent)
+    if columns is not None:
+        return columns
     read = []
     for at, item in enumerate(items):
         place = f"{where}[{at}]"
         if not isinstance(item, dict):
             raise error(f"field {place} is {item!r:.60}; an object is needed")
-        read.append(read_dataclass(kind, item, error, where=f"{place}.", defaults=True))
+        read.append(read_dataclass(kind, dict.fromkeys(absent) | item, error, where=f"{place}."))
     return _of_objects(kind, read)
 
 
@@ -92,14 +102,15 @@ def _is_row(kind: Any) -> bool:
     return hasattr(kind, "__dataclass_fields__")
 
 
-def _columns(kind: Any, items: list[Any]) -> Columns | None:
+def _columns(kind: Any, items: list[Any], absent: Collection[str] = ()) -> Columns | None:
     """Columns of plain rows; None where anything is not as it most often is."""
     if not items:
         return _of_objects(kind, [])
     if not all(type(item) is dict for item in items):
         return None
     hints, columns = type_hints(kind), {}
-    names = [each.name for each in fields(kind) if each.name in items[0] or not _has_default(each)]
+    own = [each.name for each in fields(kind)]
+    names = [name for name in own if name in items[0] or name not in absent]
     if any(len(item) != len(names) for item in items):
         return None
     try:
@@ -109,14 +120,7 @@ def _columns(kind: Any, items: list[Any]) -> Columns | None:
                 return None
     except (KeyError, OverflowError):
         return None
-    return {
-        each.name: columns[each.name] if each.name in columns else [each.default] * len(items)
-        for each in fields(kind)
-    }
-
-
-def _has_default(each: Field[Any]) -> bool:
-    return each.default is not MISSING
+    return {name: columns[name] if name in columns else [None] * len(items) for name in own}
 
 
 def _column(kind: Any, values: list[Any]) -> Any:
@@ -127,10 +131,11 @@ def _column(kind: Any, values: list[Any]) -> Any:
         return values if found <= {kind} else None
     if kind is float:
         return _floats(values, found)
-    if get_origin(kind) is UnionType and set(inner) == {float, NoneType}:
-        given = [value for value in values if value is not None]
-        known = _floats(given, found - {NoneType})
-        if known is None:
+    if get_origin(kind) is UnionType and inner[1] is NoneType:
+        if NoneType not in found:
+            return _column(inner[0], values)
+        known = _column(inner[0], [value for value in values if value is not None])
+        if known is None or isinstance(known, Parts):
             return None
         rest = iter(known)
         return [None if value is None else next(rest) for value in values]

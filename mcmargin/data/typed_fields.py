@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from datetime import date
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -71,6 +72,9 @@ def _read(kind: Any, value: Any, error: type[McMarginError], where: str, default
         return value
     if kind is float:
         return _float(value, error, where)
+    if kind is str and isinstance(value, date):
+        # TOML has dates of its own, which fields of dates take as text.
+        return value.isoformat()
     if kind in (int, str, bool):
         names = {int: "a whole number", str: "text", bool: "true or false"}
         return _expect(kind, names[kind], value, error, where)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mcmargin.audit import fingerprint
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.files import write_atomically
+from mcmargin.data.times import utc_time
 from mcmargin.errors import ModelFileError
 from mcmargin.models.dependence import Dependence
 from mcmargin.models.innovations import Innovations
@@ -174,9 +175,7 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
 
 def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> MarketModel:
     states = {
-        name: FilterState(
-            np.datetime64(as_of, "ns"), *(arrays[f"{name}.{field}"] for field in _STATE_FIELDS)
-        )
+        name: FilterState(utc_time(as_of), *(arrays[f"{name}.{field}"] for field in _STATE_FIELDS))
         for name, as_of in meta["as_of"].items()
     }
     volatility = Volatility(

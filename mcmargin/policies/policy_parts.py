@@ -6,13 +6,13 @@ In: numbers and names. Out: frozen values of plain types. What a part does stand
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
 
 from mcmargin.checks import whole_number
+from mcmargin.data.times import date_text
 from mcmargin.errors import PolicyError
 
 PRODUCTS = ("spot", "perpetual", "future", "option")
@@ -57,7 +57,7 @@ class StressWindow:
     name : str
         What results call it.
     first, last : str
-        ISO dates in quotes, both included.
+        ISO dates, both included.
     worst : int
         How many of the dates that are worst for an account are listed; the worst is its loss.
     replay : str
@@ -73,12 +73,9 @@ class StressWindow:
     def __post_init__(self) -> None:
         for name in ("first", "last"):
             try:
-                datetime.date.fromisoformat(getattr(self, name))
-            except (ValueError, TypeError):
-                date = getattr(self, name)
-                raise PolicyError(
-                    f"stress window {self.name!r}: {name} {date!r} is not an ISO date"
-                ) from None
+                object.__setattr__(self, name, date_text(getattr(self, name)))
+            except ValueError as error:
+                raise PolicyError(f"stress window {self.name!r}: {name} {error}") from None
         if self.first > self.last:
             raise PolicyError(f"stress window {self.name!r}: it ends before it begins")
         whole_number(f"stress window {self.name!r}: worst", self.worst)
@@ -204,7 +201,7 @@ class Procyclicality:
     stressed_weight : float
         Share of the lookback's observations that are stressed: at least 0.25 for (b).
     stressed_first, stressed_last : str, optional
-        ISO dates in quotes, the stressed period; the worst 250 bars of the history where none are
+        ISO dates, the stressed period; the worst 250 bars of the history where none are
         given.
     floor_years : float
         Years of volatility under which margin does not fall: 10 for (c).
@@ -237,7 +234,9 @@ class Procyclicality:
         if (self.stressed_first is None) != (self.stressed_last is None):
             raise PolicyError("procyclicality: give both stressed_first and stressed_last, or none")
         if self.stressed_first is not None and self.stressed_last is not None:
-            StressWindow("stressed period", self.stressed_first, self.stressed_last)
+            period = StressWindow("stressed period", self.stressed_first, self.stressed_last)
+            object.__setattr__(self, "stressed_first", period.first)
+            object.__setattr__(self, "stressed_last", period.last)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,11 @@ COLUMNS = (
 )
 """Columns of a report, in their order; equity's follow, then the intervals' bounds."""
 
-UNKNOWN = ("equity",)
+ADDED = ("without_entry_price",)
+"""Fields of accounts that are new since `mcmargin.report/1`: its files lack them, and what they hold
+is not known."""
+
+UNKNOWN = ("equity", *ADDED)
 """Columns of accounts and owners in which a value may be unknown: NaN in a table, None elsewhere."""
 
 BOUNDS = tuple(f"{figure}_{end}" for figure in INTERVALS for end in ("low", "high"))
@@ -67,7 +71,9 @@ class AccountMargin:
     collateral loses in the scenarios in which positions do, below 0 where it is their hedge.
     `collateral` is what balances count as, after haircuts; with the value of spot and options, and
     the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
-    is None where no balances were given.
+    is None where no balances were given. `without_entry_price` is the number of perpetual and
+    future positions whose profit and loss is not in it, because they have no entry price;
+    None in a report whose file was written before they were counted.
     """
 
     account: str
@@ -102,6 +108,7 @@ class AccountMargin:
     position_value: float
     unrealised: float
     equity: float | None
+    without_entry_price: int | None
     contributions: tuple[Contribution, ...]
 
 
@@ -178,13 +185,14 @@ def frames_of(columns: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _frame(kind: type, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Table of columns, of the same types whether it has rows or not."""
     declared = {"account": str} | type_hints(kind)
-    types = {str: object, int: np.int64}
-    return pd.DataFrame(
-        {
-            name: np.array(values, types.get(declared.get(name, float), np.float64))
-            for name, values in columns.items()
-        }
-    )
+    types = {str: object, int: np.int64, int | None: np.int64}
+    table = {}
+    for name, values in columns.items():
+        own = types.get(declared.get(name, float), np.float64)
+        if own is np.int64 and any(value is None for value in values):
+            own = np.float64
+        table[name] = np.array(values, own)
+    return pd.DataFrame(table)
 
 
 def haircut_frame(haircuts: Sequence[Haircut]) -> pd.DataFrame:

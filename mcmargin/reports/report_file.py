@@ -16,6 +16,7 @@ from typing import Any
 
 from mcmargin.data.files import check_destination, write_atomically
 from mcmargin.data.json_text import json_text, json_value, plain_columns, records
+from mcmargin.data.times import utc_time
 from mcmargin.data.typed_columns import read_columns
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
@@ -24,6 +25,7 @@ from mcmargin.markets.market import Market
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
+    ADDED,
     UNKNOWN,
     AccountMargin,
     OwnerMargin,
@@ -35,7 +37,11 @@ from mcmargin.reports.account_figures import (
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.plan import SimulationPlan
 
-SCHEMA = "mcmargin.report/1"
+SCHEMA = "mcmargin.report/2"
+
+ABSENT = {SCHEMA: (), "mcmargin.report/1": ADDED}
+"""Schemas that are read, and which fields of accounts may be missing in each."""
+
 ROWS = {"accounts": AccountMargin, "owners": OwnerMargin}
 """Tables of a file, and what their rows are."""
 
@@ -63,7 +69,7 @@ class ReportFile:
 
 
 def report_to_json(report: MarginReport) -> str:
-    """JSON of schema mcmargin.report/1, every figure exact."""
+    """JSON of schema mcmargin.report/2, every figure exact; docs/files.md describes it."""
     head = _header(report)
     owners = records(plain_columns(report.owners, unknown=UNKNOWN))
     accounts = account_rows(report.figures, report.positions)
@@ -75,17 +81,28 @@ def report_from_json(text: str, source: str) -> MarginReport:
     try:
         fields = json_value(text, tables=tuple(ROWS))
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
-        if schema != SCHEMA:
-            raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
-        tables = {
-            name: read_columns(kind, fields.pop(name), ModelFileError, where=name)
-            for name, kind in ROWS.items()
-            if name in fields
-        }
-        for name in ROWS:
-            if name not in tables:
+        if not (isinstance(schema, str) and schema in ABSENT):
+            raise ModelFileError(
+                f"its schema is {schema!r}; this version reads {' and '.join(ABSENT)}"
+            )
+        tables = {}
+        for name, kind in ROWS.items():
+            if name not in fields:
                 raise ModelFileError(f"field {name} is missing")
+            absent = ABSENT[schema] if name == "accounts" else ()
+            tables[name] = read_columns(
+                kind, fields.pop(name), ModelFileError, where=name, absent=absent
+            )
+        for name in set(ADDED) - set(ABSENT[schema]):
+            if None in tables["accounts"][name]:
+                at = tables["accounts"][name].index(None)
+                raise ModelFileError(f"field accounts[{at}].{name} is None; a number is needed")
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
+        for field in ("as_of", "market_as_of"):
+            try:
+                utc_time(getattr(file, field))
+            except ValueError as error:
+                raise ModelFileError(f"{field}: {error}") from None
         figures, positions = frames_of(tables["accounts"])
         head = {each.name: getattr(file, each.name) for each in dataclass_fields(file)}
         head["haircuts"] = haircut_frame(file.haircuts)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
+from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
 
 SHOWN_ACCOUNTS = 50
@@ -149,6 +150,9 @@ def _notes(report: MarginReport) -> Iterator[str]:
     yield "; ".join(filter(None, (f"{model.assets} assets", model.dates, model.updates))) + "."
     if floor := short_history(report):
         yield f"{floor}."
+    lacking = report.figures["without_entry_price"]
+    if report.figures["equity"].notna().any() and lacking.any():
+        yield f"{entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))}."
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
 from mcmargin.checks import few, plain_time
 from mcmargin.data.files import write_atomically
+from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
 from mcmargin.margins.requirement import Run
@@ -49,6 +51,29 @@ class Session:
     def valuation(self) -> Valuation:
         """Of initial margin."""
         return self.run.initial
+
+
+def session_of(report: MarginReport, asked: str) -> Session:
+    """What a report was made of.
+
+    Parameters
+    ----------
+    report : MarginReport
+    asked : str
+        What needs it, for the error: such as `what_if`.
+
+    Raises
+    ------
+    DataError
+        If the report was read from a file, or came from another process.
+    """
+    if report.session is None:
+        raise DataError(
+            f"{asked} needs the scenarios that the report was made on. This report has none, as one "
+            "that was read from a file or came from another process; call margin() here, and ask "
+            "the report that it returns"
+        )
+    return report.session
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,7 +109,9 @@ class MarginReport:
     floored_paths, capped_paths : int
     versions : dict
     session : Session, optional
-        In the process that made the report: what what-ifs are taken on.
+        In the process that made the report: what `what_if`, `max_order`, `max_leverage`,
+        `profit_and_loss` and `attribution` are taken on. None where the report was read from a
+        file, or was pickled: a worker's report comes back with its figures and without scenarios.
 
     Examples
     --------
@@ -116,6 +143,19 @@ class MarginReport:
     capped_paths: int
     versions: dict[str, str]
     session: Session | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Figures and audit trail, for pickle: scenarios stay in the process that made them."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return own | {"session": None}
+
+    def __copy__(self) -> MarginReport:
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MarginReport:
+        own = {each.name for each in fields(self)} - {"session"}
+        # A session is never changed, so that a copy may share it.
+        return replace(self, **{name: deepcopy(getattr(self, name), memo) for name in sorted(own)})
 
     @cached_property
     def accounts(self) -> tuple[AccountMargin, ...]:
@@ -340,7 +380,7 @@ class MarginReport:
         return attribution(self, by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""
+        """JSON of schema mcmargin.report/2, every figure exact; written whole where asked."""
         from mcmargin.reports.report_file import report_to_json
 
         text = report_to_json(self)
@@ -427,9 +467,9 @@ class MarginReport:
             If a number is none, or a volatility surface is needed that the report only names.
         """
         try:
-            as_of = np.datetime64(self.market_as_of, "ns")
-        except ValueError:
-            raise DataError(f"market_as_of: {self.market_as_of!r} is not an ISO time") from None
+            as_of = utc_time(self.market_as_of)
+        except ValueError as error:
+            raise DataError(f"market_as_of: {error}") from None
         return market_of(as_of, self.market)
 
     def __repr__(self) -> str:

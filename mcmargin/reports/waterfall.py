@@ -28,6 +28,7 @@ import pandas as pd
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
 from mcmargin.checks import require_type
+from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.markets.market import Market
@@ -35,7 +36,7 @@ from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.common_book import common_book
 from mcmargin.reports.gathering import CHARGES
-from mcmargin.reports.reporting import MarginReport, Session
+from mcmargin.reports.reporting import MarginReport, Session, session_of
 from mcmargin.scenarios.simulation import Scenarios, simulate
 from mcmargin.valuing.settlement import horizons_needed
 
@@ -86,7 +87,7 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     Raises
     ------
     DataError
-        For a report that was read from a file, other plans, reports in the wrong order, an account
+        For a report without its scenarios, other plans, reports in the wrong order, an account
         that changed its currency, and a step that cannot be margined: it says which.
 
     Examples
@@ -107,12 +108,12 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     """
     require_type("previous_report", previous_report, MarginReport)
     require_type("report", report, MarginReport)
-    first, last = _session(previous_report), _session(report)
+    first, last = (session_of(each, "attribute") for each in (previous_report, report))
     for name in SAME_PLAN:
         before, after = (getattr(each.plan, name) for each in (previous_report, report))
         if before != after:
             raise DataError(f"attribute: {name} was {before} and is {after}; margin with the same")
-    if np.datetime64(previous_report.as_of) > np.datetime64(report.as_of):
+    if utc_time(previous_report.as_of) > utc_time(report.as_of):
         raise DataError(
             f"attribute: the previous report is of {previous_report.as_of[:19]}, after this one's "
             f"{report.as_of[:19]}"
@@ -282,15 +283,6 @@ def _scenarios(world: _World, sources: Sequence[tuple[MarginReport, Session]]) -
         price_floor=plan.price_floor,
         threads=sources[-1][1].valuation.threads,
     )
-
-
-def _session(report: MarginReport) -> Session:
-    if report.session is None:
-        raise DataError(
-            "attribute needs reports with their scenarios, and one that was read has none; margin "
-            "again"
-        )
-    return report.session
 
 
 def _currencies(first: Book, last: Book) -> dict[str, str]:
