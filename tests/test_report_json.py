@@ -1,4 +1,4 @@
-"""Reports as JSON: exact, in the same bytes, of any names, in files of before, and in little time."""
+"""Reports as JSON and pickled: exact, of any names, in files of before, in little time."""
 
 import copy
 import json

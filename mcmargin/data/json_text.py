@@ -3,9 +3,9 @@
 In: a head of plain values, and tables whose rows come one after another; or a text. Out: a text in
 ASCII, in the same bytes whenever the values are the same, or the values that a text holds.
 
-orjson is some twenty times as fast as the standard library. It knows no whole number beyond 64 bits, and
-no text that is not Unicode (a lone surrogate, as in the name of a file that is not UTF-8). The
-standard library writes and reads what holds one of them.
+orjson is some twenty times as fast as the standard library. It knows no whole number beyond 64
+bits, and no text that is not Unicode (a lone surrogate, as in the name of a file that is not
+UTF-8). The standard library writes and reads what holds one of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def json_text(head: Mapping[str, Any], tables: Mapping[str, Iterable[Row]]) -> str:
-    """JSON of an object: the fields of a head in the order of their names, then tables.
+    r"""JSON of an object: the fields of a head in the order of their names, then tables.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def json_text(head: Mapping[str, Any], tables: Mapping[str, Iterable[Row]]) -> s
       "seed": 7,
       "rows": [
         {
-          "name": "\\u00e9",
+          "name": "\u00e9",
           "loss": 0.1
         }
       ]

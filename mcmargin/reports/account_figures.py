@@ -32,11 +32,10 @@ COLUMNS = (
 """Columns of a report, in their order; equity's follow, then the intervals' bounds."""
 
 ADDED = ("without_entry_price",)
-"""Fields of accounts that are new since `mcmargin.report/1`: its files lack them, and what they hold
-is not known."""
+"""Fields of accounts that are new since `mcmargin.report/1`, and not known of its files."""
 
 UNKNOWN = ("equity", *ADDED)
-"""Columns of accounts and owners in which a value may be unknown: NaN in a table, None elsewhere."""
+"""Columns of accounts and owners that may not be known: NaN in a table, None elsewhere."""
 
 BOUNDS = tuple(f"{figure}_{end}" for figure in INTERVALS for end in ("low", "high"))
 

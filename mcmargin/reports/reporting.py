@@ -69,9 +69,9 @@ def session_of(report: MarginReport, asked: str) -> Session:
     """
     if report.session is None:
         raise DataError(
-            f"{asked} needs the scenarios that the report was made on. This report has none, as one "
-            "that was read from a file or came from another process; call margin() here, and ask "
-            "the report that it returns"
+            f"{asked} needs the scenarios that the report was made on. This report has none, as "
+            "one that was read from a file or came from another process; call margin() here, and "
+            "ask the report that it returns"
         )
     return report.session
 
