@@ -189,8 +189,8 @@ def _owners(
             for name in _OWNER_COLUMNS
         }
         amounts["equity"] = float(equity[own] @ weights)
-        row = {"owner": owner, "netting": first.netting, "currency": code, "accounts": len(own)}
-        for name, value in (row | amounts).items():
+        whose = {"owner": owner, "netting": first.netting, "currency": code, "accounts": len(own)}
+        for name, value in (whose | amounts).items():
             table[name].append(value)
     return owner_frame(table)
 
