@@ -45,8 +45,8 @@ def stress(
         typer.Option(
             "--margins",
             metavar="REPORT",
-            help="JSON of 'margin' on the same book and market: sizes the default fund of the "
-            "policy's [resources].",
+            help="JSON of 'margin' on the same book and market; with it the default fund of the "
+            "policy's part [resources] is sized.",
             show_default="none",
         ),
     ] = None,
@@ -63,14 +63,15 @@ def stress(
     form: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="How the result reads.", show_default="as FILE ends, or table"
+            "--format", help="Format of the result.", show_default="as FILE ends, or table"
         ),
     ] = None,
 ) -> None:
     """Tell what accounts lose in a policy's stress scenarios, and what a default fund must hold.
 
-    A loss is positive, in the account's currency. The table has each account's worst scenario, csv
-    and json have the worst of every set. Open orders are left out, and say only which book it is.
+    A loss is positive, in the account's currency. The table has each account's worst scenario; csv
+    and json have the worst scenario of every set. Open orders add nothing to a loss; their file is
+    taken because it is part of the book that 'margin' was given.
 
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
