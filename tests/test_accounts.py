@@ -337,7 +337,7 @@ def test_what_ifs_that_cannot_be(report):
     with pytest.raises(mm.DataError, match="not a finite number"):
         report.what_if("a", {"S": np.inf})
     again = mm.MarginReport.from_json(report.to_json())
-    with pytest.raises(mm.DataError, match="margin again"):
+    with pytest.raises(mm.DataError, match="needs the scenarios"):
         again.what_if("a", {"S": 1.0})
 
 

@@ -562,7 +562,9 @@ def test_an_account_that_is_named_needs_no_position():
     accounts = [mm.Account("x"), mm.Account("y", "EUR")]
     book = book_of([("x", "PERP", 1)], [("y", "USD", 1)], accounts=accounts)
     assert [account.name for account in book.accounts] == ["x", "y"]
-    with pytest.raises(mm.DataError, match="row 2: account 'z' is unknown; add it or mend it"):
+    with pytest.raises(
+        mm.DataError, match="row 2: account 'z' is unknown; add it, or correct the name"
+    ):
         book_of([("x", "PERP", 1)], [("z", "USD", 1)], accounts=accounts)
 
 

@@ -338,8 +338,8 @@ def test_the_last_charge_of_an_account_that_changed_its_currency():
 @pytest.mark.parametrize(
     ("previous", "report", "message"),
     [
-        (lambda: mm.MarginReport.from_json(FIRST.to_json()), lambda: FIRST, "one that was read"),
-        (lambda: FIRST, lambda: mm.MarginReport.from_json(FIRST.to_json()), "one that was read"),
+        (lambda: mm.MarginReport.from_json(FIRST.to_json()), lambda: FIRST, "needs the scenarios"),
+        (lambda: FIRST, lambda: mm.MarginReport.from_json(FIRST.to_json()), "needs the scenarios"),
         (lambda: report_of(moved()), lambda: FIRST, "2020-01-02.*, after this one's 2020-01-01"),
         (
             lambda: FIRST,
