@@ -146,10 +146,8 @@ class Plausibility:
         return self.is_doubtful(np.where(moves < 0, moves / HALVED, moves), deviations)
 
 
-UNLIMITED = {
-    each.name: LARGEST_LIMIT if each.name != "still_bars" else int(LARGEST_LIMIT)
-    for each in fields(Plausibility)
-}
+_LARGEST: dict[str, Any] = {each.name: int(LARGEST_LIMIT) for each in fields(Plausibility)}
+UNLIMITED = Plausibility(**_LARGEST)
 """Limits that bound nothing, for worlds that are put together from two days on purpose."""
 
 

@@ -59,7 +59,7 @@ def require_plausible_terms(instruments: Iterable[Instrument], market: Market) -
                     f"{100 * figure:,.6g} %; is it in percent? {way_to_widen(limit, figure)}"
                 )
         own = getattr(item, "price_asset", None)
-        if own in market.spot and item.underlying in (*market.spot, *market.fx):
+        if own is not None and own in market.spot and item.underlying in (*market.spot, *market.fx):
             price = market.price(own, market.quoted.get(item.underlying, market.currency))
             index = market.price(item.underlying)
             difference = max(price / index, index / price) - 1.0

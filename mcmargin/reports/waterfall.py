@@ -28,7 +28,7 @@ import pandas as pd
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
 from mcmargin.checks import require_type
-from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED, Plausibility
+from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
@@ -181,7 +181,7 @@ def _world(report: MarginReport, session: Session) -> _World:
     horizon = report.plan.horizons[-1] if policy.horizon is None else policy.horizon
     # On the way, prices and model are of different dates.
     policy = replace(policy, horizon=horizon, max_age_days=LARGEST_LIMIT)
-    market = replace(valuation.market, plausibility=Plausibility(**UNLIMITED))
+    market = replace(valuation.market, plausibility=UNLIMITED)
     return _World(session.book, session.scenarios.model, market, policy, session.previous)
 
 
