@@ -74,8 +74,9 @@ def to_csv_text(frame: pd.DataFrame) -> str:
     returns = any("\r" in str(name) for name in safe.columns) or any(
         isinstance(cell, str) and "\r" in cell for name in _texts(safe) for cell in safe[name]
     )
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    return safe.to_csv(index=False, quoting=quoting)
+    if returns:
+        return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return safe.to_csv(index=False, lineterminator="\n")
 
 
 def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
