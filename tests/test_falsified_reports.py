@@ -174,7 +174,7 @@ def test_every_change_of_every_leaf_is_told(model, book, market, report, quick):
     this, previous = report
     good = json.loads(this.to_json())
     assert mm.verify(this, model, book, market, previous).verdict == "equal"
-    counts = {"different": 0, "refused": 0, "within the engine bound": 0}
+    counts = {"different": 0, "refused": 0}
     for path, value in leaves(good):
         for new in changes(value):
             if new == value and type(new) is type(value):
@@ -191,10 +191,8 @@ def test_every_change_of_every_leaf_is_told(model, book, market, report, quick):
             except mm.EngineError:
                 assert path == ("engine",)
                 continue
-            counts[found.verdict] = counts.get(found.verdict, 0) + 1
-            assert found.verdict != "equal", (path, value, new)
-            if found.verdict != "different":
-                assert path[0] == "versions", (path, value, new)
+            counts["different"] += 1
+            assert found.verdict == "different", (path, value, new)
             said = "; ".join(found.reasons)
             if path[0] in ("plan", "policy"):
                 continue
@@ -203,7 +201,6 @@ def test_every_change_of_every_leaf_is_told(model, book, market, report, quick):
             assert named, (path, value, new, said)
     assert counts["different"] > 200
     assert counts["refused"] > 300
-    assert 0 < counts["within the engine bound"] < 20
 
 
 def test_every_other_kind_of_value_of_every_branch_is_refused_or_told(
@@ -243,6 +240,29 @@ def test_every_other_kind_of_value_of_every_branch_is_refused_or_told(
             except mm.McMarginError:
                 continue
             assert found.verdict != "equal", (path, value, new)
+
+
+def test_an_altered_report_is_nobodys_previous_one(model, book, market, report):
+    """A margin held back by the buffer of a report that somebody edited would be another."""
+    this, _ = report
+    good = json.loads(this.to_json())
+    filed = mm.MarginReport.from_json(json.dumps(good))
+    assert filed.to_json() == this.to_json()
+    after = made(model, book, market, filed)
+    for place in ("calm", "margin"):
+        path = ("accounts", 0, place)
+        text = json.dumps(replaced(good, path, good["accounts"][0][place] / 3))
+        altered = mm.MarginReport.from_json(text)
+        with pytest.raises(mm.DataError, match="the previous report was altered"):
+            made(model, book, market, altered)
+        # Filing it anew does not heal it.
+        assert json.loads(altered.to_json())["checksum"] == good["checksum"]
+    assert made(model, book, market, this).to_json() == after.to_json()
+
+
+def test_a_byte_order_mark_before_a_report(report):
+    text = report[0].to_json()
+    assert mm.MarginReport.from_json("\ufeff" + text).to_json() == text
 
 
 @pytest.mark.parametrize(

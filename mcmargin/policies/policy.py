@@ -110,7 +110,7 @@ class MarginPolicy:
     horizons: Mapping[str, int] = field(default_factory=dict)
     short_option_minimum: Annotated[float, SHARE] = 0.0
     confidence: Annotated[float, PROBABILITY] = 0.95
-    max_age_days: Annotated[float, Range(0.0, 36_500.0)] | None = None
+    max_age_days: Annotated[float, Range(0.0, 1e9)] | None = None
     name: str = ""
     maintenance: Maintenance | None = None
     stress: Stress | None = None

@@ -24,6 +24,7 @@ from mcmargin.margins.tail import tail_count
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.reports.account_figures import ADDED
+from mcmargin.reports.report_checksum import is_altered
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.simulation import simulate, thread_count
 
@@ -131,6 +132,7 @@ def verify(
         given = f"one of {last[:19]}" if last else "none"
         asked = f"one of {report.previous_as_of[:19]}" if report.previous_as_of else "none"
         reasons.append(f"the report took {asked} as the previous report, and {given} is given")
+    altered = ("checksum differs: the report was altered after it was written",)
     try:
         scenarios = simulate(
             model,
@@ -148,7 +150,11 @@ def verify(
         again = margin(book, scenarios, market, report.policy, previous=previous)
     except (DataError, PolicyError) as error:
         return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
-    return _compared(again, report, reasons)
+    found = _compared(again, report, reasons)
+    if found.verdict == "different" or not is_altered(report):
+        return found
+    # Also where no figure hangs on what was altered.
+    return Verification("different", found.largest_difference, (*found.reasons, *altered))
 
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
@@ -234,7 +240,7 @@ def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
     """Fields beside the tables that the recomputation gives otherwise, each by its name."""
     found = []
     for name in (each.name for each in fields(MarginReport)):
-        if name in (*TABLES, *MACHINE, "fingerprints", "session"):
+        if name in (*TABLES, *MACHINE, "fingerprints", "session", "checksum"):
             continue
         here, there = (dict(_leaves(name, getattr(each, name))) for each in (again, report))
         for place in sorted(here.keys() | there.keys()):
