@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.checks import require_type
+from mcmargin.data.plausibility import Plausibility, plausibility_from
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_fields import read_dataclass
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy_parts import plain
 
@@ -139,11 +142,14 @@ class Market:
         By instrument.
     open_interest : mapping of str to float
         Notional of all that is open in an underlying, in `currency`.
+    plausibility : Plausibility
+        Limits beyond which this market is refused, by itself or beside a model.
 
     Raises
     ------
     DataError
-        If the time is none, or a number is not finite or out of its range.
+        If the time is none, a number is not finite or out of its range, or figures are not
+        plausible or contradict each other (`mcmargin.markets.contradictions`).
 
     Examples
     --------
@@ -168,6 +174,7 @@ class Market:
     depeg: Mapping[str, Depeg] = field(default_factory=dict)
     liquidity: Mapping[str, InstrumentLiquidity] = field(default_factory=dict)
     open_interest: Mapping[str, float] = field(default_factory=dict)
+    plausibility: Plausibility = field(default_factory=Plausibility)
 
     def __post_init__(self) -> None:
         try:
@@ -213,6 +220,8 @@ class Market:
         for what, numbers in ((name, getattr(self, name)) for name in declared):
             for name, number in numbers.items():
                 _check(f"the {what} of {name!r}", number, least=0.0)
+        require_type("plausibility", self.plausibility, Plausibility)
+        require_plausible(self)
 
     def price(self, name: str, currency: str | None = None) -> float:
         """Price of an asset, or value of a currency.
@@ -295,6 +304,8 @@ class Market:
             parts.append(("currency", self.currency))
         if self.coins:
             parts.append(("coins", tuple(sorted(self.coins))))
+        if widened := self.plausibility.widened():
+            parts.append(("plausibility", tuple(sorted(widened.items()))))
         return digest(*parts)
 
 
@@ -322,6 +333,8 @@ def market_terms(market: Market) -> dict[str, Any]:
         content = getattr(market, each.name)
         if isinstance(content, Mapping) and (content or each.name == "spot"):
             terms[each.name] = {name: _term(entry) for name, entry in sorted(content.items())}
+    if widened := market.plausibility.widened():
+        terms["plausibility"] = widened
     return terms
 
 
@@ -352,6 +365,12 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
             name: read_dataclass(kind, entry, DataError, where=f"market.{term}.{name}.")
             for name, entry in given.get(term, {}).items()
         }
+    if "plausibility" in given:
+        try:
+            limits = plausibility_from(given["plausibility"], where="market.plausibility")
+        except PolicyError as error:
+            raise DataError(str(error)) from None
+        given["plausibility"] = limits
     return Market(as_of=as_of, **given)
 
 
