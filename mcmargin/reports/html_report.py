@@ -8,6 +8,7 @@ first use.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from importlib.util import find_spec
 from typing import Any
 
@@ -158,7 +159,9 @@ def _stress(report: MarginReport) -> StressReport | None:
     return stress(session.book, session.scenarios, session.valuation.market, report.policy)
 
 
-def _stressed_rows(report: MarginReport, stressed: StressReport | None) -> list[dict[str, Any]]:
+def _stressed_rows(
+    report: MarginReport, stressed: StressReport | None
+) -> list[dict[Hashable, Any]]:
     """Accounts with their worst scenario, those first whose loss exceeds their margin by most."""
     if stressed is None:
         return []
