@@ -336,6 +336,21 @@ def test_a_reader_who_does_not_see_finds_the_way(text):
         )
 
 
+def test_what_nobody_sees_in_a_name_is_shown():
+    """A mark that turns the order of letters, and a bell, in tables and charts."""
+    name, instrument = "fund \u202etfos", "a\x070"
+    frame = pd.DataFrame({"account": [name], "instrument": [instrument], "quantity": [1.0]})
+    items = [mm.Spot(instrument, "a0")]
+    book = mm.Book.from_frame(
+        frame, instruments=items, accounts=[mm.Account(name, mode="isolated")]
+    )
+    report = mm.margin(book, mm.simulate(make_model(), horizon=1, paths=2000, seed=7))
+    text = report.to_html()
+    assert not {"\u202e", "\x07"} & set(text)
+    assert "<bdi>fund \\u202etfos</bdi>" in text
+    assert "Profit and loss of a\\x070" in text
+
+
 def test_the_same_report_is_the_same_page(report, text, tmp_path):
     path = tmp_path / "report.html"
     assert report.to_html(path) == text

@@ -16,6 +16,7 @@ import numpy as np
 
 from mcmargin.checks import plain_time
 from mcmargin.errors import McMarginError
+from mcmargin.names import shown as shown_name
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
@@ -69,6 +70,8 @@ def report_to_html(report: MarginReport) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Whatever a name has in it that nobody sees is shown.
+        finalize=lambda value: shown_name(value) if type(value) is str else value,
     )
     environment.filters |= {
         "percent": percent,

@@ -143,7 +143,8 @@ def totals_of(report: MarginReport) -> list[tuple[str, str]]:
 
 def notes_of(report: MarginReport) -> tuple[str, ...]:
     """What somebody who acts on the figures has to know about them."""
-    lacking = report.figures["without_entry_price"].to_numpy(np.int64)
+    # Not known of a file that was written before they were counted.
+    lacking = report.figures["without_entry_price"].fillna(0).to_numpy(np.int64)
     entry = ""
     if report.figures["equity"].notna().any():
         entry = entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))

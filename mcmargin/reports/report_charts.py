@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.names import shown
+
 WIDTH = 4.0
 """Inches of a chart; on a phone they are all of the screen."""
 
@@ -143,6 +145,7 @@ def shortened(name: str) -> str:
     >>> shortened("a name of more than 22 letters")
     'a name of more than 2…'
     """
+    name = shown(name)
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
