@@ -82,27 +82,34 @@ def calendar_of(
     if exchange:
         sessions = exchange_sessions(exchange, times[0], times[-1])
         zone = zone or sessions.zone
+    may_be_dates = stamps == "dates" or (stamps == "" and days >= 0.9)
+    if may_be_dates and _at_midnight(times) >= 0.9:
+        # Dates alone are the same dates on every clock.
+        zone = "UTC"
     zone = infer_zone(times, days) if zone is None else check_zone(zone)
     walls = wall_clock(times, zone)
     dates = walls.astype("datetime64[D]").astype("datetime64[ns]")
-    dated = stamps == "dates" or (
-        stamps == "" and days >= 0.9 and float(np.mean(walls == dates)) >= 0.9
-    )
+    dated = stamps == "dates" or (may_be_dates and _at_midnight(walls) >= 0.9)
     months, month_day = _months(walls, days)
     if dated:
         if not stamps:
             _refuse_starts(dates, days, month_day)
         walls = dates
-    counts = np.bincount(weekday(walls), minlength=7)
-    weekdays = tuple(np.flatnonzero(counts > 0.1 * len(times) / 7).tolist())
+    weekdays = weekdays_of(walls, "UTC")
     week: tuple[tuple[int, int, int], ...] = ()
-    if not months and (days < 1.9 or 6.5 < days < 7.5):
+    if not months and days < 7.5 and (days < 1.9 or _repeats(walls)):
         week = _runs(_regular_times(walls, days))
     if exchange and _follows(sessions.dates, sessions.closes, times, dates, dated, days):
         week = ()
     return BarCalendar(
         days, weekdays, (), mean, zone, week, dated, months, month_day, exchange, stamps
     )
+
+
+def weekdays_of(times: Times, zone: str) -> tuple[int, ...]:
+    """Weekdays, Monday 0, on which a tenth of an even share of the bars close on a zone's clock."""
+    counts = np.bincount(weekday(wall_clock(times, zone)), minlength=7)
+    return tuple(np.flatnonzero(counts > 0.1 * len(times) / 7).tolist())
 
 
 def closes_of(
@@ -221,15 +228,29 @@ def _regular_times(walls: Times, days: float) -> Seconds:
     return np.asarray(found)
 
 
+def _at_midnight(times: Times) -> float:
+    """Share of times that are a midnight."""
+    return float(np.mean(times == times.astype("datetime64[D]")))
+
+
+def _repeats(walls: Times) -> bool:
+    """Whether a week is like the one before; bars of two or three days are not."""
+    _, counts, exposed = _shares(*_times_in(walls[walls > walls[-1] - 4 * RECENT], WEEK))
+    return _usual(counts, exposed) >= 0.8
+
+
 def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDArray[np.bool_]:
     """Times of the week that only a bar far from all others has, in a history of few weeks."""
+    if exposed.min() >= 3:
+        return np.zeros(len(values), bool)
     gaps = np.diff(walls, prepend=walls[0] - WEEK, append=walls[-1] + WEEK) / DAY
     lone = (gaps[:-1] > 1.5 * days) & (gaps[1:] > 1.5 * days)
     # The edges of a history say nothing of what lies beyond them.
     lone[[0, -1]] = False
     hours = (walls - walls.astype("datetime64[D]")) // SECOND
     dates = len(np.unique(walls.astype("datetime64[D]")))
-    odd = lone & np.array([np.sum(hours == hour) < REGULAR * dates for hour in hours])
+    _, hour, counts = np.unique(hours, return_inverse=True, return_counts=True)
+    odd = lone & (counts[hour] < REGULAR * dates)
     _, at = _times_in(walls[odd], WEEK)
     return np.asarray(np.isin(values, at) & (exposed < 3))
 
@@ -245,9 +266,7 @@ def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
     every = (day * np.arange(7)[:, None] + hours).ravel()
     first, last = (int(x) for x in ((walls[[0, -1]] - MONDAY) % WEEK) // SECOND)
     seen = (
-        (first <= every) & (every <= last)
-        if first <= last
-        else (every >= first) | (every <= last)
+        (first <= every) & (every <= last) if first <= last else (every >= first) | (every <= last)
     )
     return np.asarray(every[~seen])
 

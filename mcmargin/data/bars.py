@@ -21,6 +21,7 @@ from mcmargin.errors import DataError
 SECOND = np.timedelta64(10**9, "ns")
 DAY = 86_400 * SECOND
 WEEK = 7 * DAY
+WEEK_SECONDS = 7 * 86_400
 YEAR = 365 * DAY
 """ACT/365."""
 
@@ -28,6 +29,8 @@ INSTANT = np.timedelta64(1, "ns")
 
 MONDAY = np.datetime64("1969-12-29", "ns")
 """The start of a week."""
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 LAST_DAY, LAST_WEEKDAY = -1, -2
 """Days of the month on which monthly bars may end, besides 1 to 31."""
@@ -170,6 +173,30 @@ class BarCalendar:
         half = np.timedelta64(round(0.5 * self.days * int(DAY / INSTANT)), "ns")
         return np.asarray((times > close) & (times - close < half))
 
+    def summary(self) -> str:
+        """Text for people: how long bars are, where they are regular, and when they close.
+
+        Examples
+        --------
+        >>> BarCalendar(1.0, (0, 1, 2, 3, 4), dated=True).summary()
+        'bars of 1 day, on Monday, Tuesday, Wednesday, Thursday, Friday; closes are dates alone'
+        >>> BarCalendar(1 / 24, week=((0, 3600, 48),), zone="America/New_York").summary()
+        'bars of 1 hour, on Monday, Tuesday; regular in America/New_York'
+        """
+        length, unit = float(self.months), "month"
+        if not self.months:
+            sizes = {"week": 7.0, "day": 1.0, "hour": 1 / 24, "minute": 1 / 1440, "second": 0.0}
+            unit = next(name for name, size in sizes.items() if self.days > 0.99 * size)
+            length = self.days / (sizes[unit] or 1 / 86_400)
+        text = f"bars of {length:.4g} {unit}{'' if round(length, 2) == 1 else 's'}"
+        days = self.weekdays
+        if self.week:
+            days = tuple(np.unique(self._week_times // DAY).tolist())
+        if not self.months and len(days) < 7:
+            text += f", on {', '.join(_WEEKDAYS[day] for day in days)}"
+        text += "; closes are dates alone" if self.dated else f"; regular in {self.zone}"
+        return text + (f"; sessions of {self.exchange}" if self.exchange else "")
+
     def to_words(self) -> dict[str, Any]:
         """Fields as a model file holds them: those that it always had, and others where set."""
         words, usual = asdict(self), asdict(BarCalendar())
@@ -177,7 +204,8 @@ class BarCalendar:
         return {name: x for name, x in words.items() if name in always or x != usual[name]}
 
     def _wall(self, moment: np.datetime64) -> np.datetime64:
-        return np.asarray(wall_clock(np.array([moment]), self.zone))[0]
+        shown: np.datetime64 = wall_clock(np.array([moment]), self.zone)[0]
+        return shown
 
     def _next(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
         """The next closes after `bound`, on the zone's clock, of bars that closed at `close`."""
@@ -349,4 +377,5 @@ def years_between(start: np.datetime64, end: Any) -> Any:
 
 
 def _date(time: np.datetime64) -> np.datetime64:
-    return time.astype("datetime64[D]").astype("datetime64[ns]")
+    midnight: np.datetime64 = time.astype("datetime64[D]").astype("datetime64[ns]")
+    return midnight

@@ -6,7 +6,7 @@ in UTC that a clock stands for. Daylight saving is that of the IANA database, th
 
 from __future__ import annotations
 
-from datetime import timedelta, tzinfo
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -58,29 +58,34 @@ def check_zone(zone: Any) -> str:
         ) from None
 
 
-def zone_of(zone: tzinfo | None) -> str | None:
-    """Return the name of the zone that a pandas index has, or None where it has none to tell.
+def zone_of(index: pd.DatetimeIndex) -> str | None:
+    """Return the name of an index's zone, or None where it says nothing of where its bars are made.
+
+    UTC is what everything is converted to, and says nothing. Neither does a mere offset, which
+    knows no daylight saving, unless it makes every time a midnight and thus a date.
 
     Examples
     --------
-    >>> zone_of(pd.date_range("2024-01-02", periods=2, tz="America/New_York").tz)
+    >>> zone_of(pd.date_range("2024-01-02", periods=2, tz="America/New_York"))
     'America/New_York'
-    >>> zone_of(pd.DatetimeIndex(["2024-01-02T00:00+09:00"]).tz)
+    >>> zone_of(pd.DatetimeIndex(["2024-01-02T00:00+09:00"]))
     'Etc/GMT-9'
     """
-    if zone is None:
+    zone = index.tz
+    if zone is None or str(zone) == "UTC":
         return None
     offset = zone.utcoffset(None)
-    if offset is not None:
-        hours, rest = divmod(offset, timedelta(hours=1))
-        if rest or not -12 <= hours <= 14:
+    if offset is None:
+        try:
+            return check_zone(str(zone))
+        except DataError:
             return None
-        # POSIX counts hours to the west.
-        return f"Etc/GMT{-hours:+d}" if hours else "UTC"
-    try:
-        return check_zone(str(zone))
-    except DataError:
+    hours, rest = divmod(offset, timedelta(hours=1))
+    whole = not rest and -12 <= hours <= 14 and hours != 0
+    if not whole or not (index == index.normalize()).all():
         return None
+    # POSIX counts hours to the west.
+    return f"Etc/GMT{-hours:+d}"
 
 
 def wall_clock(times: Times, zone: str) -> Times:
