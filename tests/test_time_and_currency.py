@@ -30,8 +30,13 @@ def scenarios(model):
     return mm.simulate(model, horizons=(1, 2, 5), paths=10_000, seed=5, precision="double")
 
 
+WIDE = mm.Plausibility(move=1)
+"""Prices of the euro and of half a hundred, where every asset of the model closed at 100."""
+
+
 def market_of(as_of=AS_OF, **terms):
-    return mm.Market(as_of=as_of, spot=SPOT, **({"volatility": {"a0": 0.4}} | terms))
+    terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
+    return mm.Market(as_of=as_of, spot=SPOT, **terms)
 
 
 def book_of(rows, items, **options):
@@ -287,7 +292,9 @@ def test_a_perpetual_settled_in_a_stablecoin_that_breaks_its_peg(scenarios):
 @pytest.mark.parametrize("place", ["spot", "fx"])
 def test_a_coin_counts_at_todays_price_wherever_it_stands(scenarios, place):
     terms = {"spot": SPOT | {"coin": 4.0}} if place == "spot" else {"fx": {"coin": 4.0}}
-    market = mm.Market(**({"as_of": AS_OF, "spot": SPOT, "coins": ("coin",)} | terms))
+    market = mm.Market(
+        **({"as_of": AS_OF, "spot": SPOT, "coins": ("coin",), "plausibility": WIDE} | terms)
+    )
     rows, items = [("x", "S", 2.0), ("y", "S", 2.0)], [mm.Spot("S", "a0")]
     accounts = [mm.Account("x", "coin"), mm.Account("y")]
     report = mm.margin(book_of(rows, items, accounts=accounts), scenarios, market)

@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Expected-shortfall margins from GARCH-calibrated Monte Carlo, reproducible to the seed.",
     epilog="""A typical sequence:
 
@@ -41,7 +42,10 @@ Model = Annotated[
 ]
 Paths = Annotated[int, typer.Option(metavar="COUNT", help="Simulated paths.")]
 Seed = Annotated[
-    int, typer.Option(metavar="NUMBER", help="Seed of the stream: the same seed, the same figures.")
+    int,
+    typer.Option(
+        metavar="NUMBER", help="Seed of the random stream; one seed gives the same figures again."
+    ),
 ]
 Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy.")]
 Precision = Annotated[

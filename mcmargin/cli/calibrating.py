@@ -14,7 +14,8 @@ from mcmargin.data.files import check_destination
 Prices = Annotated[
     Path,
     typer.Argument(
-        metavar="PRICES", help="CSV or Parquet: ISO dates, then a column of closes an asset."
+        metavar="PRICES",
+        help="CSV or Parquet: ISO dates, then one column of closes for each asset.",
     ),
 ]
 ModelOutput = Annotated[
@@ -37,25 +38,32 @@ def calibrate(
         typer.Option(metavar="NAME", help="gaussian, t or historical (with empirical only)."),
     ] = "t",
     own_history: Annotated[
-        bool, typer.Option(help="Fit each asset on all of its own closes, not the common ones.")
+        bool,
+        typer.Option(
+            help="Fit each asset to all of its own closes, not to the common dates alone."
+        ),
     ] = False,
     factors: Annotated[
         int | None,
         typer.Option(
             metavar="COUNT",
-            help="Common factors in place of a full correlation, for many assets.",
+            help="Number of common factors that replace a full correlation, for many assets.",
             show_default="none",
         ),
     ] = None,
     correlation_lookback: Annotated[
         int | None,
-        typer.Option(metavar="BARS", help="Newest bars that count.", show_default="all"),
+        typer.Option(
+            metavar="BARS",
+            help="Number of newest bars that the correlation is estimated from.",
+            show_default="all",
+        ),
     ] = None,
     correlation_half_life: Annotated[
         float | None,
         typer.Option(
             metavar="BARS",
-            help="Bars that halve a date's weight; 'update' then moves the correlation.",
+            help="Bars that halve a date's weight in the correlation; 'update' then moves it.",
             show_default="equal weights",
         ),
     ] = None,
@@ -87,7 +95,7 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Earlier model whose parameters the fits start from, but EGARCH's.",
+            help="Earlier model, from whose parameters the fits start; EGARCH fits do not.",
         ),
     ] = None,
     jobs: Annotated[
@@ -102,7 +110,8 @@ def calibrate(
 ) -> None:
     """Fit a model to closes.
 
-    At least 101 dates on which every asset has a close. The report of the fits goes to stderr.
+    It needs at least 101 dates on which every asset has a close. The report of the fits goes to
+    stderr.
 
     Example: mcmargin calibrate prices.csv -o model.npz
     """
@@ -138,7 +147,8 @@ def update(
     provisional: Annotated[
         bool,
         typer.Option(
-            "--provisional", help="The last row is within the running bar and commits nothing."
+            "--provisional",
+            help="Take the last row as a price within the running bar, which commits nothing.",
         ),
     ] = False,
 ) -> None:

@@ -56,7 +56,7 @@ def margin(
         Format | None,
         typer.Option(
             "--format",
-            help="How the report reads, unless it is Parquet.",
+            help="Format of the report, unless it is Parquet.",
             show_default="as FILE ends, or table",
         ),
     ] = None,
@@ -64,7 +64,7 @@ def margin(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Page to write besides, with charts, in one file for a browser.",
+            help="Page with charts to write as well: one file for a browser.",
             show_default="none",
         ),
     ] = None,
@@ -78,9 +78,9 @@ def margin(
 ) -> None:
     """Margin every account: expected shortfall over the margin period of risk, or by a policy.
 
-    Amounts are in the account's currency; 'verify' reads the json. The bars at which options and
-    futures settle inside the horizon are simulated, too, and the volatility of other times, where
-    a policy asks for it. docs/files.md describes the files.
+    Amounts are in the account's currency; 'verify' reads the JSON. Options and futures that expire
+    inside the horizon settle at bars of their own, which are simulated as well; so is the
+    volatility of other times, where a policy asks for it. docs/files.md describes the files.
 
     Example: mcmargin margin model.npz positions.csv -o report.json
     """
@@ -142,7 +142,7 @@ def simulate(
         list[int] | None,
         typer.Option(
             metavar="BARS",
-            help="Bars ahead; give it again for more, increasing.",
+            help="Bars ahead; repeat the option for more, in rising order.",
             show_default="2",
         ),
     ] = None,

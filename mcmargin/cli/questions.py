@@ -41,7 +41,7 @@ AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Acc
 NAMED = 20
 """Accounts that `status --fail-on` names of each state."""
 
-ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]
+ResultFormat = Annotated[Format, typer.Option("--format", help="Format of the result.")]
 
 
 @app.command()
@@ -53,7 +53,8 @@ def what_if(
         list[str],
         typer.Option(
             metavar="INSTRUMENT=UNITS",
-            help="Bought, or negative sold, such as BTC-PERP=+3; give it again for more.",
+            help="Units to buy, or to sell where negative, such as BTC-PERP=+3; repeat the "
+            "option for more.",
         ),
     ],
     instruments: InstrumentFile = None,
@@ -103,7 +104,7 @@ def max_order(
     positions: Positions,
     account: AccountName,
     instrument: Annotated[
-        str, typer.Option("--instrument", metavar="NAME", help="What is ordered.")
+        str, typer.Option("--instrument", metavar="NAME", help="Instrument to order.")
     ],
     side: Annotated[str, typer.Option(metavar="SIDE", help="buy or sell.")],
     instruments: InstrumentFile = None,
@@ -115,7 +116,7 @@ def max_order(
         float | None,
         typer.Option(
             metavar="AMOUNT",
-            help="What margin may take, in its currency.",
+            help="Equity that the margin may use, in the account's currency.",
             show_default="the account's, where balances are given",
         ),
     ] = None,
@@ -129,7 +130,7 @@ def max_order(
     engine: Engine = "auto",
     precision: Precision = "single",
 ) -> None:
-    """Print the largest order, in units, that an account's equity permits; inf for any.
+    """Print the largest order, in units, that an account's equity permits; inf is any order.
 
     An order that does not raise the margin is always permitted.
 
@@ -250,9 +251,9 @@ def greeks(
 ) -> None:
     """Print delta, gamma, vega and theta: of one unit of each instrument, or of positions.
 
-    Of a unit, delta and gamma are by the spot price, in the instrument's currency. Of positions and
-    accounts they are by its relative move (1 is 100 %), in the account's, so that they add up.
-    Vega is per 1.00 of volatility, theta per calendar day.
+    Delta and gamma of one unit are per 1.00 of the spot price, in the instrument's currency. Those
+    of positions and accounts are per relative move of the spot price (1 is 100 %), in the account's
+    currency, so that they add up. Vega is per 1.00 of volatility, theta per calendar day.
 
     Example: mcmargin greeks --instruments instruments.toml --market market.toml positions.csv
     """

@@ -277,7 +277,7 @@ def _checked(
     for row, at in np.argwhere(np.isinf(prices) | (prices <= 0)):
         raise DataError(
             f"{source}: row {row + 2}, column {assets[at]!r}: {prices[row, at]} is not a price; "
-            "empty the cell where there was no close; what can reach 0 is out of scope"
+            "empty the cell where there was no close; a price that can reach 0 cannot be modelled"
         )
     for at, asset in enumerate(assets):
         closes = prices[np.isfinite(prices[:, at]), at]
