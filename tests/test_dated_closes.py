@@ -85,7 +85,7 @@ def test_what_settles_is_the_same_under_stress(weekdays, paths):
 
 
 def test_coins_by_the_day_and_an_expiry_at_eight():
-    """The row of a date is the price at its end, so 08:00 lies between the rows before and of it."""
+    """The row of a date is the price at its end: 08:00 lies between the row before and its own."""
     model = model_of(pd.date_range("2020-01-01", "2021-01-03"))
     closes = model.calendar.closes(model.as_of, 5)
     assert closes.bar_of(np.datetime64("2021-01-05T08:00")) == 2
