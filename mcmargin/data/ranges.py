@@ -135,8 +135,8 @@ FUNDING_RATE = Range(-1.0, 1.0)
 PAYABLE_FUNDING_RATE = Range(0.0, 1.0)
 """Share of notional that the paying side may have to pay each interval."""
 
-FUNDING_HOURS = Range(1 / 3600, 8760.0)
-"""Hours between two payments of funding: from a second to a year."""
+FUNDING_HOURS = Range(0.001, 8760.0)
+"""Hours between two payments of funding: from seconds to a year."""
 
 DAILY_VOLUME = Range(1e-12, 1e18)
 """Units traded a day."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
-from mcmargin.data.bars import years_between
 from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, growth, shown
 from mcmargin.errors import DataError
 from mcmargin.valuing.black import black76_greeks, black76_point, black76_values
@@ -150,7 +149,7 @@ class Option:
 
     def gain(self, paths: Paths) -> Any:
         """Value change on every path, or pay-off less today's value, kept to the horizon."""
-        years = years_between(paths.time, self.expiry)
+        years = paths.years_left(self.expiry)
         if years <= 0.0:
             value = self._pay_off(paths)
         else:
