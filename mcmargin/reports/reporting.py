@@ -416,8 +416,14 @@ class MarginReport:
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One page for a browser, with tables and charts; written whole where asked.
 
-        Nothing is loaded from elsewhere, and no script runs. Histograms of profit and loss, and
-        what buffer and speed limit did, are on it in the process that made the report.
+        It says first who is in liquidation and who is called, and by how much; then it lists the
+        first 1,000 accounts, those who are short of most at the top, each with a picture of what
+        its margin is made of. Figures are rounded to their Monte Carlo error; the exact ones are
+        under each account, and in `to_json`. Nothing is loaded from elsewhere, and no script runs.
+
+        Only in the process that made the report, the page has charts of the profit and loss of the
+        first 8 accounts, with the open orders filled that cost most and the positions of isolated
+        accounts one by one, and of what buffer and speed limit did.
 
         Raises
         ------
