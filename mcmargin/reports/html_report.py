@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mcmargin.checks import plain_time
 from mcmargin.errors import McMarginError
 from mcmargin.margins.components import reason_of
-from mcmargin.margins.requirement import rounded_up
+from mcmargin.margins.formula import rounded_up
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.report_file import market_without_surfaces
