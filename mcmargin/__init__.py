@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mcmargin.books.accounts import Account
     from mcmargin.books.book import Book, read_positions
     from mcmargin.books.book_files import read_accounts
+    from mcmargin.data.plausibility import Plausibility
     from mcmargin.data.prices import PriceHistory, read_prices
     from mcmargin.errors import (
         CalibrationError,
@@ -89,6 +90,7 @@ __all__ = [
     "ModelFileError",
     "Option",
     "Perpetual",
+    "Plausibility",
     "PolicyError",
     "PriceHistory",
     "Procyclicality",
@@ -129,6 +131,7 @@ __all__ = [
 ]
 
 _CONTENTS = {
+    "data.plausibility": ("Plausibility",),
     "data.prices": ("PriceHistory", "read_prices"),
     "models.calibration": ("calibrate",),
     "models.model": ("MarketModel",),

@@ -107,7 +107,7 @@ MALFORMED = [
     ("market.spot.a0", -1.0, "price of 'a0'"),
     ("market.spot", [], r"'spot' is unknown, or \[\] is not its kind"),
     ("market_as_of", "yesterday", "market_as_of: 'yesterday' is not an ISO time"),
-    ("market_as_of", "NaT", "as_of must be"),
+    ("market_as_of", "NaT", "market_as_of: no time is given"),
     ("schema", "mcmargin.report/0", "mcmargin.report/0"),
 ]
 
@@ -180,7 +180,7 @@ def test_a_price_is_a_number_above_0(price):
         mm.Market(as_of=np.datetime64("2021-01-04"), spot={"btc": price})
 
 
-@pytest.mark.parametrize("as_of", [np.datetime64("NaT"), "2021-01-04", None])
+@pytest.mark.parametrize("as_of", [np.datetime64("NaT"), "soon", None])
 def test_a_market_has_a_time(as_of):
     with pytest.raises(mm.DataError, match="as_of"):
         mm.Market(as_of=as_of, spot={"btc": 1.0})

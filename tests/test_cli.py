@@ -228,6 +228,19 @@ def test_wrong_input_is_status_2_and_changes_no_file(everything, arguments, monk
     assert contents(everything) == before
 
 
+@pytest.mark.parametrize("arguments", [("margin", M, B, "--paths", "0"), ("margin", B, M)])
+def test_debug_shows_where_any_error_came_from(everything, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(everything)
+    plain = called(arguments, monkeypatch, capsys)
+    monkeypatch.setenv("MCMARGIN_DEBUG", "1")
+    status, output, message = called(arguments, monkeypatch, capsys)
+    assert (status, output) == (2, "") == plain[:2]
+    assert message.startswith("Traceback (most recent call last):\n")
+    # The one line is the same, and still the last.
+    assert message.endswith(f"\n{plain[2]}")
+    assert "Traceback" not in plain[2]
+
+
 @pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
 def test_an_engine_that_is_not_here_is_never_replaced_in_silence(everything, monkeypatch, capsys):
     monkeypatch.chdir(everything)

@@ -65,6 +65,56 @@ def test_status_of_every_account(call, expected):
     assert rows == expected.statuses().to_dict("records")
 
 
+@pytest.mark.parametrize(
+    ("cash", "state", "failing"),
+    [
+        (900.0, "healthy", set()),
+        (-930.0, "margin call", {"call"}),
+        (-999.0, "liquidation", {"call", "liquidation"}),
+    ],
+)
+def test_status_fails_on_what_it_is_asked_to(folder, call, cash, state, failing):
+    """Ten at 100 and cash: equity of 1,000 and the cash; margins of 84 and 54."""
+    (folder / "cash.csv").write_text(f"account,asset,amount\nlong,USD,{cash}\nshort,USD,5000\n")
+    command = ("status", *BOOK[:4], "--balances", "cash.csv", *PLAN, "--policy", "policy.toml")
+    plain = call(*command)
+    assert plain[0] == 0
+    assert plain[2] == ""
+    assert f" {state} " in plain[1].splitlines()[1]
+    for asked in ("call", "liquidation"):
+        status, text, message = call(*command, "--fail-on", asked)
+        assert text == plain[1]
+        assert status == (1 if asked in failing else 0)
+        assert message == (f"{state} (1): 'long'\n" if asked in failing else "")
+    assert call(*command, "--fail-on", "healthy")[0] == 2
+
+
+def test_who_nets_is_judged_as_one(folder, call):
+    """One account is short of what the other has: together they have enough."""
+    (folder / "accounts.csv").write_text("account,owner,netting\nlong,fund,net\nshort,fund,net\n")
+    (folder / "cash.csv").write_text("account,asset,amount\nlong,USD,-999\nshort,USD,5000\n")
+    command = ("status", *BOOK[:4], "--balances", "cash.csv", *PLAN, "--policy", "policy.toml")
+    assert call(*command, "--fail-on", "liquidation")[0] == 1
+    status, text, message = call(*command, "--accounts", "accounts.csv", "--fail-on", "call")
+    assert (status, message) == (0, "")
+    assert "liquidation" in text.splitlines()[1]
+    assert text.splitlines()[-1].split()[:2] == ["fund", "2"]
+    assert "healthy" in text.splitlines()[-1]
+
+
+def test_status_names_the_file_whose_positions_have_no_entry_price(folder, call):
+    (folder / "instruments.csv").write_text(
+        "name,product,underlying\na0,perpetual,a0\na1,spot,a1\n"
+    )
+    status, text, message = call("status", *BOOK, *PLAN, "--instruments", "instruments.csv")
+    assert status == 0
+    assert "without_entry_price" in text
+    assert message == (
+        "positions.csv: Equity leaves out the profit or loss of 1 perpetual or future position "
+        "that has no entry_price.\n"
+    )
+
+
 def test_without_a_maintenance_margin_no_ratio_is_infinite_in_json(call):
     status, text, _ = call("status", *BOOK, *PLAN, "--format", "json")
     assert (status, [row["margin_ratio"] for row in json.loads(text)]) == (0, [None, None])

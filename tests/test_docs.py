@@ -3,18 +3,15 @@
 import math
 import re
 import runpy
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import mcmargin as mm
 from mcmargin.markets.quotes import read_quotes
 from mcmargin.policies import policy_parts
-from tests.commands import called
-from tests.models import make_model
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
@@ -73,24 +70,9 @@ def test_examples_are_read_and_belong_together(folder):
     )
     assert book.assets == ("EUR", "USD", "btc")
     assert book.instruments == tuple(sorted(instruments, key=lambda item: item.name))
-    assert market.liquidity["BTC-PERP"].middle == 32_782.0
+    assert market.liquidity["BTC-PERP"].middle == 35_000.0
     totals = mm.greeks_frame(book, market).query("instrument == ''")
     assert totals["currency"].tolist() == ["EUR", "USD"]
-
-
-def test_the_command_of_the_examples(folder, monkeypatch, capsys):
-    """On a model of any parameters, whose assets and time are the examples'."""
-    model = make_model(("gjr", "gjr"), "t", "t", variance=1e-3)
-    state = replace(model.state, as_of=np.datetime64("2021-01-03", "ns"))
-    model = replace(model, assets=("btc", "eth"), committed=state, state=state)
-    model.save(folder / "model.npz")
-    (command,) = re.findall(r"`mcmargin (margin model.npz .*?)`", DOCUMENT, flags=re.DOTALL)
-    monkeypatch.chdir(folder)
-    arguments = (*command.split(), "--paths", "2000")
-    status, text, message = called(arguments, monkeypatch, capsys)
-    assert (status, message) == (0, "")
-    assert "market maker (USD)" in text
-    assert "fund (EUR)" in text
 
 
 def test_every_part_of_a_policy_has_its_table(tables):

@@ -46,12 +46,17 @@ def outputs(copied, monkeypatch, capsys):
                 subprocess.run([sys.executable, *arguments], check=True)
                 continue
             assert program == "mcmargin"
+            if "report.json" in arguments and arguments[0] == "margin":
+                arguments += ["--html", "page.html"]
             status, text, message = called(arguments, monkeypatch, capsys)
             assert status == 0, message
             printed.setdefault(arguments[0], text)
         assert printed["verify"] == "equal\n"
         report = mm.MarginReport.from_json(Path("report.json").read_text())
+        pages = Path("page.html").read_text(encoding="utf-8"), report.to_html()
         for account in report.accounts:
+            # In the process that margined, and from the file.
+            assert all(f">{account.account}" in page for page in pages)
             assert account.margin > 0
             assert account.account in printed["margin"]
             shares = sum(each.contribution for each in account.contributions)

@@ -8,6 +8,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Collateral, Maintenance
+from tests.models import make_model
 from tests.test_collateral import (
     ACCOUNTS,
     BALANCES,
@@ -46,15 +47,52 @@ def test_states_at_their_boundaries():
     status = report.status("x0")
     assert [getattr(status, each.name) for each in fields(status)] == [
         *("x0", "USD", 1000.0, initial, maintenance, 1000.0 / maintenance, "healthy"),
-        *(1000.0 - initial, 1000.0 - maintenance),
+        *(1000.0 - initial, 1000.0 - maintenance, 1),
     ]
     assert report.status("x3").margin_ratio == 1.0
     assert report.status("x4").over_maintenance < 0 < maintenance - report.status("x5").equity
-    assert str(status) == "x0: healthy; equity 1,000.00 USD is 952.00 above initial margin 48.00"
+    # The perpetuals were given no entry price, and so no profit or loss counts.
+    without = (
+        ". Equity leaves out the profit or loss of 1 perpetual or future position that has no "
+        "entry_price"
+    )
+    words = "x0: healthy; equity 1,000.00 USD is 952.00 above initial margin 48.00"
+    assert str(status) == words + without
     words = "x3: margin call; equity 45.50 USD is 2.50 below initial margin 48.00"
-    assert str(report.status("x3")) == words
+    assert str(report.status("x3")) == words + without
     words = "x5: liquidation; equity -1.00 USD is 46.50 below maintenance margin 45.50"
-    assert str(report.status("x5")) == words
+    assert str(report.status("x5")) == words + without
+
+
+def test_positions_without_an_entry_price_are_told():
+    """Futures and perpetuals count, spot and options do not, nor what has been closed."""
+    rows = [
+        *(("x", "PERP", 1.0, np.nan), ("x", "FUT", -2.0, np.nan), ("x", "S", 1.0, np.nan)),
+        *(("x", "PUT", 1.0, np.nan), ("y", "PERP", 1.0, 100.0), ("z", "FUT", 1.0, np.nan)),
+        ("z", "PERP", 0.0, np.nan),
+    ]
+    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity", "entry_price"])
+    posted = pd.DataFrame([(name, "USD", 5000.0) for name in "xyz"], columns=BALANCES)
+    book = mm.Book.from_frame(frame, instruments=ITEMS, balances=posted)
+    moving = mm.simulate(make_model(("garch", "garch")), horizon=2, paths=1000, seed=7)
+    report = mm.margin(book, moving, market_of())
+    expected = {"x": 2, "y": 0, "z": 1}
+    for each in (report, mm.MarginReport.from_json(report.to_json())):
+        assert dict(zip("xyz", each.statuses()["without_entry_price"], strict=True)) == expected
+        assert each.statuses("owner")["without_entry_price"].tolist() == [2, 0, 1]
+        assert "of 2 perpetual or future positions that have no entry_price" in str(
+            each.status("x")
+        )
+        assert "entry_price" not in str(each.status("y"))
+        told = " ".join(str(each).split())
+        assert "of 3 perpetual or future positions of 2 accounts that have no entry_price." in told
+    # The missing price is what the note is about: with it, equity has the loss.
+    frame.loc[0, "entry_price"] = 110.0
+    known = mm.Book.from_frame(frame, instruments=ITEMS, balances=posted)
+    priced = mm.margin(known, moving, market_of())
+    gained = 100.0 - 110.0
+    assert priced.status("x").equity - report.status("x").equity == pytest.approx(gained)
+    assert priced.status("x").without_entry_price == 1
 
 
 def test_the_frame_is_the_statuses():

@@ -333,10 +333,10 @@ BAD = {
     ),
     "expired future": (lambda: mm.Future("f", "a0", AS_OF).price(MARKET), "'f' expired"),
     "negative strike": (lambda: mm.Option("o", "a0", "call", -1.0, "2020-02-01"), "strike must be"),
-    "no expiry": (lambda: mm.Future("f", "a0", "soon"), "expiry 'soon' is not an ISO time"),
+    "no expiry": (lambda: mm.Future("f", "a0", "soon"), "expiry: 'soon' is not an ISO time"),
     "expiry beyond nanoseconds": (lambda: mm.Future("f", "a0", "9999-12-31"), "1678 and 2261"),
     "expiry in no year": (lambda: mm.Future("f", "a0", "0001-01-01T00:00+10:00"), "1678 and 2261"),
-    "expiry a number": (lambda: mm.Future("f", "a0", 20200201), "expiry 20200201 is not an ISO"),
+    "expiry a number": (lambda: mm.Future("f", "a0", 20200201), "expiry: 20200201 is not an ISO"),
     "an option outlives its future": (
         lambda: mm.Option(
             "o", "a0", "put", 1.0, "2020-03-02", future=mm.Future("f", "a0", "2020-03-01")

@@ -97,9 +97,8 @@ def test_another_schema_and_key(saved):
     model, path = saved
     model.save(path, key=b"ours")
     assert mm.load_model(path, key=b"ours").fingerprint() == model.fingerprint()
-    for key in (None, b"theirs"):
-        with pytest.raises(mm.ModelFileError, match="checksum"):
-            mm.load_model(path, key=key)
+    with pytest.raises(mm.ModelFileError, match="checksum"):
+        mm.load_model(path, key=b"theirs")
 
 
 def test_a_pickle_is_never_loaded(saved):

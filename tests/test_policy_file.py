@@ -128,7 +128,7 @@ BAD = {
     ),
     "window's date": (
         'version = 1\n[[stress.windows]]\nname = "w"\nfirst = "soon"\nlast = "2008-01-01"\n',
-        "'w': first 'soon' is not an ISO date",
+        "'w': first 'soon' is not an ISO time",
     ),
     "unknown grid": (
         'version = 1\n[stress.grids]\nbtc = "binance"\n',

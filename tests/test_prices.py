@@ -11,13 +11,13 @@ from mcmargin.data.prices import joint_returns
 from tests.models import make_model
 
 BAD = {
-    "missing date": ("date,a\n2021-01-01,1\n,2\n", "row 3, first column: no date"),
+    "missing date": ("date,a\n2021-01-01,1\n,2\n", "row 3, first column: no time"),
     "repeated date": ("date,a\n2021-01-01,1\n2021-01-01,2\n", "row 3.*repeats the date of row 2"),
     "unsorted dates": (
         "date,a\n2021-01-02,1\n2021-01-01,2\n",
         "row 3.*earlier than the date of row 2",
     ),
-    "not a date": ("date,a\n2021-01-01,1\nsoon,2\n", "row 3.*'soon' is not an ISO date"),
+    "not a date": ("date,a\n2021-01-01,1\nsoon,2\n", "row 3.*'soon' is not an ISO time"),
     "negative": ("date,a\n2021-01-01,1\n2021-01-02,-2\n", "row 3, column 'a'.*out of scope"),
     "zero": ("date,a\n2021-01-01,1\n2021-01-02,0\n", "row 3, column 'a'.*out of scope"),
     "infinite": ("date,a\n2021-01-01,inf\n2021-01-02,1\n", "row 2, column 'a'.*inf"),

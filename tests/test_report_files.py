@@ -1,8 +1,9 @@
 """Reports as text for a terminal, and as Parquet."""
 
 import json
+import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,18 @@ import pytest
 from pyarrow import parquet
 
 import mcmargin as mm
+from mcmargin.data.typed_fields import read_dataclass, without_infinity
+from mcmargin.markets.market import Depeg, InstrumentLiquidity, market_of, market_terms
 from mcmargin.models.model import CalibrationNotes
-from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
+from mcmargin.policies.policy_parts import (
+    Collateral,
+    Gap,
+    Leverage,
+    Maintenance,
+    Procyclicality,
+    Stress,
+    StressWindow,
+)
 from mcmargin.reports.report_text import short_history
 from tests.models import make_model, with_history
 
@@ -44,6 +55,58 @@ def owned(scenarios):
             mm.Account("c"),
         ],
     )
+
+
+TIERS = (mm.LeverageTier(1000.0, 10.0), mm.LeverageTier(math.inf, 4.0))
+LIQUIDITY = {
+    "a0": InstrumentLiquidity(daily_volume=5e4),
+    "a1": InstrumentLiquidity(bids=((99.0, 5.0), (98.0, 9.0))),
+    "P": InstrumentLiquidity(spread=0.001, bids=((99.0, 5.0),), asks=((101.0, 4.0),)),
+    "Q": InstrumentLiquidity(),
+}
+PARTS = [
+    *LIQUIDITY.values(),
+    Depeg(probability=0.01, loss=0.5),
+    POLICY,
+    mm.MarginPolicy(
+        horizons={"option": 5},
+        leverage=Leverage(TIERS),
+        stress=Stress(
+            windows=(StressWindow("2008", "2008-09-01", "2009-03-31"),),
+            grids={"*": "okx-other"},
+            gaps=(Gap("a0", 0.4),),
+            depegs={"EUR": 0.2},
+        ),
+    ),
+    mm.SimulationPlan(
+        seed=1, paths=100, horizons=(1, 2), precision="single", variance_cap=math.inf
+    ),
+    CalibrationNotes(2, "", "", {"a0": "fell back"}, 0.0),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+def test_what_a_report_carries_is_read_from_values_as_from_json(part):
+    """Values of this process have tuples where JSON has lists."""
+    plain = without_infinity(asdict(part))
+    for given in (asdict(part), plain, json.loads(json.dumps(plain))):
+        assert read_dataclass(type(part), given, mm.DataError) == part
+
+
+def test_a_market_is_the_same_from_values_and_from_json():
+    market = mm.Market(
+        as_of=np.datetime64("2020-01-01", "ns"),
+        spot={"a0": 100.0, "a1": 90.0},
+        fx={"EUR": 1.25},
+        coins=("a0",),
+        depeg={"EUR": Depeg(probability=0.01, loss=0.5)},
+        liquidity=LIQUIDITY,
+    )
+    terms = market_terms(market)
+    filed = json.loads(json.dumps(terms))
+    assert filed == terms
+    for given in (terms, filed):
+        assert market_of(market.as_of, given).fingerprint() == market.fingerprint()
 
 
 def rows_of(text, title):
@@ -79,7 +142,8 @@ def test_text_tells_equity_maintenance_and_owners(owned):
 def test_text_of_plain_accounts_has_no_column_of_nothing(scenarios):
     text = str(report_of(scenarios, [("x", "a0", 1.0)]))
     head, row = rows_of(text, "Margin at 99 %")
-    assert head == ["account", "margin", "± error", "VaR", "gross", "net", "margin / gross"]
+    names = ["margin", "± error", "VaR", "gross notional", "net delta", "margin / gross"]
+    assert head == ["account", *names]
     assert row[4] == "100.00"
     assert "Owners" not in text
     assert "more" not in text

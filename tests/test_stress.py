@@ -336,7 +336,7 @@ def test_a_book_that_the_market_cannot_value(scenarios):
         (lambda: Stress(scenario_weight=-0.1), "scenario_weight must lie from 0 to 1"),
         (lambda: Stress(dependence_weight=1.1), "dependence_weight must lie from 0 to 1"),
         (lambda: Gap("btc", -1.1), "move must lie from -1 to 100"),
-        (lambda: StressWindow("w", "2020-02-30", "2020-03-01"), "not an ISO date"),
+        (lambda: StressWindow("w", "2020-02-30", "2020-03-01"), "not an ISO time"),
         (lambda: StressWindow("w", "2020-03-02", "2020-03-01"), "ends before it begins"),
         (lambda: StressWindow("w", "2020-03-01", "2020-03-02", 0), "worst must be an integer"),
         (lambda: StressWindow("w", "2020-03-01", "2020-03-02", 1, "as is"), "replay 'as is'"),

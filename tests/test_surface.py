@@ -338,7 +338,7 @@ def test_strikes_and_forwards():
     assert surface_of(frame).fingerprint() != surface.fingerprint()
 
 
-@pytest.mark.parametrize("as_of", [None, "2021-01-04", np.datetime64("NaT")])
+@pytest.mark.parametrize("as_of", [None, "soon", np.datetime64("NaT")])
 def test_a_time_that_is_none(as_of):
-    with pytest.raises(DataError, match=r"as_of must be a numpy\.datetime64"):
+    with pytest.raises(DataError, match=r"as_of: (no time is given|'soon' is not an ISO time)"):
         VolatilitySurface.from_quotes(ssvi_frame(), as_of=as_of)

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 import numpy as np
 
 from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
+from mcmargin.data.plausibility import Plausibility
 from mcmargin.markets.levels import LevelRow
 from mcmargin.markets.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
 from mcmargin.policies import policy_parts as parts
@@ -58,6 +59,7 @@ POLICY = {
     "policy resources": parts.Resources,
     "policy collateral": parts.Collateral,
 }
+LIMITS = {"plausibility": Plausibility}
 KINDS = {
     str: "text",
     float: "number",
@@ -135,7 +137,7 @@ def meanings(part):
 def table(name):
     """A model's table in Markdown, its description with every field."""
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
-    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows(POLICY[name])
+    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows((POLICY | LIMITS)[name])
     lines += [f"| `{field}` | {' | '.join(cells)} |" for field, *cells in rows]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import kinds_of, unit_value
-from mcmargin.books.unrealised import unrealised_of
+from mcmargin.books.unrealised import unrealised_of, without_entry_price
 from mcmargin.margins.estimates import Estimate, fixed
 from mcmargin.markets.market import Market
 from mcmargin.valuing.valuation import Valuation
@@ -22,7 +22,7 @@ from mcmargin.valuing.valuation import Valuation
 
 @dataclass(frozen=True, eq=False)
 class Equity:
-    """What accounts own; float64 [accounts], in each one's currency.
+    """What accounts own; float64 [accounts], in each one's currency, but for the last.
 
     Attributes
     ----------
@@ -36,6 +36,9 @@ class Equity:
         Profit and loss of perpetuals and futures since their entry prices, where these were given.
     equity : ndarray
         The sum; NaN where the book was given no balances.
+    without_entry_price : ndarray of int64
+        Positions in perpetuals and futures whose profit and loss is not in `unrealised`, because
+        they have no entry price.
     """
 
     collateral: NDArray[np.float64]
@@ -43,6 +46,7 @@ class Equity:
     position_value: NDArray[np.float64]
     unrealised: NDArray[np.float64]
     equity: NDArray[np.float64]
+    without_entry_price: NDArray[np.int64]
 
 
 def equity_of(book: Book, valuation: Valuation, haircuts: Estimate) -> Equity:
@@ -53,12 +57,15 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Estimate) -> Equity:
     values = valuation.units.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
     unrealised = unrealised_of(book, market).by_account(accounts, market) / rates
+    lacking = without_entry_price(book)
     if book.balances is None:
         nothing, unknown = np.zeros(accounts), np.full(accounts, np.nan)
-        return Equity(nothing, nothing, position_value, unrealised, unknown)
+        return Equity(nothing, nothing, position_value, unrealised, unknown, lacking)
     collateral = collateral_estimate(book, market, haircuts)
     equity = collateral.amounts + position_value + unrealised
-    return Equity(collateral.amounts, collateral.error, position_value, unrealised, equity)
+    return Equity(
+        collateral.amounts, collateral.error, position_value, unrealised, equity, lacking
+    )
 
 
 def collateral_estimate(book: Book, market: Market, haircuts: Estimate) -> Estimate:

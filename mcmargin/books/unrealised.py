@@ -43,6 +43,28 @@ class Unrealised:
         return np.bincount(self.rows, self.amounts * prices[self.asset], accounts).astype(float)
 
 
+def without_entry_price(book: Book) -> NDArray[np.int64]:
+    """Positions in perpetuals and futures that have no entry price; int64 [accounts].
+
+    What these have gained since they were entered is not in equity.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = {"account": ["x", "x"], "instrument": ["P", "Q"], "quantity": [2.0, 1.0]}
+    >>> items = [Perpetual("P", "btc"), Perpetual("Q", "btc")]
+    >>> frame = pd.DataFrame(rows).assign(entry_price=[80.0, np.nan])
+    >>> without_entry_price(Book.from_frame(frame, instruments=items)).tolist()
+    [1]
+    """
+    contracts = np.array([isinstance(item, (Perpetual, Future)) for item in book.instruments], bool)
+    lacking = contracts[book.quantities.indices] & (book.quantities.data != 0.0)
+    if book.entry_prices is not None:
+        lacking &= ~np.isfinite(book.entry_prices)
+    rows = np.repeat(np.arange(len(book.accounts)), np.diff(book.quantities.indptr))
+    return np.bincount(rows[lacking], minlength=len(book.accounts)).astype(np.int64)
+
+
 def unrealised_of(book: Book, market: Market) -> Unrealised:
     """Gains of perpetuals and futures since their entry prices.
 

@@ -123,8 +123,7 @@ def main() -> None:
         status = 1
     except Exception as error:
         _discard_output()
-        if os.environ.get("MCMARGIN_DEBUG"):
-            raise
+        _say_where()
         say(f"mcmargin: {type(error).__name__}: {error} (MCMARGIN_DEBUG=1 shows where)")
         status = 1
     sys.exit(status)
@@ -134,9 +133,11 @@ def _status_of_command() -> int:
     try:
         app()
     except McMarginError as error:
+        _say_where()
         say(f"mcmargin: {error}")
         return 2
     except MemoryError as error:
+        _say_where()
         say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
         return 2
     except SystemExit as status:
@@ -145,6 +146,14 @@ def _status_of_command() -> int:
             return 1
         return status.code if isinstance(status.code, int) else 0
     return 0
+
+
+def _say_where() -> None:
+    """Print the traceback of the error at hand, where MCMARGIN_DEBUG asks for it."""
+    if os.environ.get("MCMARGIN_DEBUG"):
+        import traceback
+
+        say(traceback.format_exc())
 
 
 def _discard_output() -> None:

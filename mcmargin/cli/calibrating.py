@@ -69,7 +69,10 @@ def calibrate(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="COUNT", help="Fits at a time.", show_default="one a processor core"
+            min=1,
+            metavar="COUNT",
+            help="Fits at a time, at most; more than one only where that saves time.",
+            show_default="one a processor core",
         ),
     ] = None,
 ) -> None:

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, say
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from mcmargin.reports.account_figures import AccountMargin
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
+NAMED = 20
+"""Accounts that `status --fail-on` names of each state."""
+
 ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]
 
 
@@ -143,6 +147,13 @@ def max_order(
     print(repr(report.max_order(account, instrument, side=side, equity=equity)))
 
 
+class FailOn(StrEnum):
+    """States at which `status` ends with status 1."""
+
+    call = "call"
+    liquidation = "liquidation"
+
+
 @app.command()
 def status(
     model: Model,
@@ -161,6 +172,16 @@ def status(
     orders: OrderFile = None,
     policy: PolicyFile = None,
     previous: PreviousFile = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(
+            "--fail-on",
+            metavar="call|liquidation",
+            help="End with status 1 if any account, or owner who nets, is called or liquidated "
+            "(call), or liquidated (liquidation); their names go to stderr.",
+            show_default="status 0 whatever is found",
+        ),
+    ] = None,
     form: ResultFormat = Format.table,
     horizon: Horizon = None,
     product_horizon: ProductHorizon = None,
@@ -173,10 +194,13 @@ def status(
     """Print each account's equity against its margins: healthy, margin call or liquidation.
 
     Amounts are in the account's currency. Without a policy's maintenance margin, only an account
-    without equity is liquidated.
+    without equity is liquidated. The accounts of an owner who nets are printed each on its own,
+    and then the owner, who has one margin for all of them.
 
     Example: mcmargin status model.npz positions.csv --balances balances.csv --policy policy.toml
     """
+    from mcmargin.reports.health import entry_price_note, standings
+
     report = margined(
         BookFiles(positions, instruments, market, accounts, orders, balances),
         model,
@@ -188,8 +212,19 @@ def status(
     statuses = report.statuses()
     if form is Format.json:
         print(_json([_finite(row) for row in statuses.to_dict("records")]))
-        return
-    _print(statuses, form, decimals=2)
+    else:
+        shown = statuses if statuses["without_entry_price"].any() else statuses.iloc[:, :-1]
+        _print(shown if form is Format.table else statuses, form, decimals=2)
+    standing = standings(report)
+    owners = standing[standing["kind"] == "owner"]
+    if form is Format.table and len(owners):
+        print()
+        _print(owners.drop(columns="kind").rename(columns={"name": "owner"}), form, decimals=2)
+    lacking = statuses["without_entry_price"]
+    if note := entry_price_note(int(lacking.sum()), int((lacking > 0).sum())):
+        say(f"{positions}: {note}.")
+    if fail_on is not None and _told(standing, fail_on):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -236,6 +271,20 @@ def greeks(
         print(_json([_finite(row) for row in rows]))
         return
     _print(frame, form, decimals=6 if positions is None else 2)
+
+
+def _told(standing: pd.DataFrame, fail_on: FailOn) -> bool:
+    """Say on stderr who is in the states that are asked for; whether anybody is."""
+    from mcmargin.reports.health import STATES
+
+    asked = STATES[1:] if fail_on is FailOn.call else STATES[2:]
+    found = standing[standing["state"].isin(asked)]
+    for state in reversed(asked):
+        names = found["name"][found["state"] == state].tolist()
+        if names:
+            rest = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+            say(f"{state} ({len(names):,}): {', '.join(map(repr, names[:NAMED]))}{rest}")
+    return len(found) > 0
 
 
 def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:

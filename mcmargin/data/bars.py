@@ -1,4 +1,4 @@
-"""Bars: when the next ones close; and times as people and files write them.
+"""Bars: when the next ones close.
 
 In: a bar's length and the weekdays on which bars end, both read off the prices. Out: the times of
 the closes after a moment, which give options their time and settlements their bar.
@@ -6,9 +6,7 @@ the closes after a moment, which give options their time and settlements their b
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,6 @@ from numpy.typing import NDArray
 DAY = np.timedelta64(86_400_000_000_000, "ns")
 YEAR = 365 * DAY
 """ACT/365."""
-
-FIRST, LAST = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
-"""Nanoseconds since 1970 in 64 bits reach from one to the other."""
 
 
 @dataclass(frozen=True)
@@ -147,37 +142,3 @@ def years_between(start: np.datetime64, end: Any) -> Any:
     """
     years = (np.asarray(end, "datetime64[ns]") - start) / YEAR
     return years if years.ndim else float(years)
-
-
-def utc_time(time: Any) -> np.datetime64:
-    """Time of day in UTC, nanoseconds; a date alone means its midnight.
-
-    Parameters
-    ----------
-    time : str, datetime.date, datetime.datetime or numpy.datetime64
-        Text is ISO 8601; without a zone it is UTC.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or before 1678 or after 2261.
-
-    Examples
-    --------
-    >>> utc_time("2021-03-26"), utc_time("2021-03-26T10:00+02:00")
-    (np.datetime64('2021-03-26T00:00:00.000000000'), np.datetime64('2021-03-26T08:00:00.000000000'))
-    """
-    given = time
-    if isinstance(time, str):
-        time = datetime.fromisoformat(time.strip())
-    if not isinstance(time, (date, np.datetime64)):
-        raise ValueError(f"{given!r} is not a time")
-    exact = np.datetime64("NaT")
-    with suppress(OverflowError):
-        if isinstance(time, datetime) and time.tzinfo is not None:
-            time = time.astimezone(UTC).replace(tzinfo=None)
-        exact = np.datetime64(time)
-    if np.isnat(exact) or not FIRST <= exact.astype("datetime64[D]") < LAST:
-        raise ValueError(f"{given!r} is not between 1678 and 2261")
-    stamp: np.datetime64 = exact.astype("datetime64[ns]")
-    return stamp

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
 from mcmargin.data.tables import (
-    MISSING,
     is_parquet,
-    iso_times,
     parse_number,
     read_cells,
     read_frame,
 )
+from mcmargin.data.times import not_a_time, utc_times
 from mcmargin.errors import DataError
 
 Times = NDArray[np.datetime64]
@@ -86,7 +85,7 @@ class PriceHistory:
             raise DataError(f"{source}: no prices; dates and at least one asset are needed")
         assets = [str(column).strip() for column in frame.columns]
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
-        return _checked(assets, [str(stamp) for stamp in stamps], np.column_stack(columns), source)
+        return _checked(assets, stamps, np.column_stack(columns), source)
 
     def __repr__(self) -> str:
         first, last = plain_time(self.times[0]), plain_time(self.times[-1])
@@ -165,9 +164,9 @@ def _numbers(column: pd.Series, asset: str, source: str) -> NDArray[np.float64]:
 
 
 def _checked(
-    assets: list[str], stamps: list[str], prices: NDArray[np.float64], source: str
+    assets: list[str], stamps: list[str] | pd.Index, prices: NDArray[np.float64], source: str
 ) -> PriceHistory:
-    if not stamps:
+    if len(stamps) == 0:
         raise DataError(f"{source}: no rows of prices; at least one is needed")
     for asset in assets:
         if not asset:
@@ -187,15 +186,11 @@ def _checked(
     return PriceHistory(tuple(assets), times, prices, source)
 
 
-def _parse_times(stamps: list[str], source: str) -> Times:
-    times, bad = iso_times(stamps)
-    if len(bad):
-        first = int(bad[0])
-        cell = stamps[first]
-        what = f"{cell!r} is not an ISO date between 1678 and 2261; write 2016-12-19"
-        if cell.lower() in MISSING | {"nat"}:
-            what = "no date; give every row its own"
-        raise DataError(f"{source}: row {first + 2}, first column: {what}")
+def _parse_times(stamps: list[str] | pd.Index, source: str) -> Times:
+    times, bad = utc_times(stamps)
+    for row in bad[:1].tolist():
+        what = not_a_time(stamps[row])
+        raise DataError(f"{source}: row {row + 2}, first column: {what}")
     step = np.diff(times)
     for row in np.flatnonzero(step <= np.timedelta64(0, "ns")).tolist():
         what = "repeats" if step[row] == np.timedelta64(0, "ns") else "is earlier than"

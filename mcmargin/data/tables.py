@@ -12,9 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mcmargin.errors import DataError
 
@@ -141,29 +139,6 @@ def read_records(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str
 
 def _missing(cell: Any) -> bool:
     return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
-
-
-def iso_times(cells: list[str]) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
-    """ISO dates and timestamps as UTC times, and the rows that are none.
-
-    Returns
-    -------
-    ndarray of shape (cells,), datetime64[ns]
-        Not a time in rows that are none.
-    ndarray of int64
-
-    Examples
-    --------
-    >>> times, bad = iso_times(["2021-01-04", "2021-01-04T21:00+02:00", "4/1/2021"])
-    >>> times[:2].astype("datetime64[h]").tolist(), bad.tolist()
-    ([datetime.datetime(2021, 1, 4, 0, 0), datetime.datetime(2021, 1, 4, 19, 0)], [2])
-    """
-    parsed = pd.to_datetime(pd.Series(cells), errors="coerce", utc=True, format="ISO8601")
-    # Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
-    first, last = (stamp.tz_localize("UTC") for stamp in (pd.Timestamp.min, pd.Timestamp.max))
-    good = parsed.between(first, last)
-    times = parsed.where(good).dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
-    return times, np.flatnonzero(~good)
 
 
 def number_of(cell: str) -> float:

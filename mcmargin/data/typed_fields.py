@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from datetime import date
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -71,6 +72,9 @@ def _read(kind: Any, value: Any, error: type[McMarginError], where: str, default
         return value
     if kind is float:
         return _float(value, error, where)
+    if kind is str and isinstance(value, date):
+        # TOML has dates of its own, which fields of dates take as text.
+        return value.isoformat()
     if kind in (int, str, bool):
         names = {int: "a whole number", str: "text", bool: "true or false"}
         return _expect(kind, names[kind], value, error, where)
@@ -78,13 +82,14 @@ def _read(kind: Any, value: Any, error: type[McMarginError], where: str, default
     if get_origin(kind) is UnionType:
         return None if value is None else _read(inner[0], value, error, where, defaults)
     if get_origin(kind) in (dict, Mapping):
-        entries = _expect(dict, "an object", value, error, where)
+        entries = _expect(Mapping, "an object", value, error, where)
         return {
             name: _read(inner[1], entry, error, f"{where}.{name}", defaults)
             for name, entry in entries.items()
         }
     if get_origin(kind) is tuple:
-        items = _expect(list, "a list", value, error, where)
+        # Values that this process made have tuples where those of a file have lists.
+        items = _expect((list, tuple), "a list", value, error, where)
         kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
         if len(kinds) != len(items):
             raise error(f"field {where} has {len(items)} items; {len(kinds)} are needed")
@@ -93,7 +98,7 @@ def _read(kind: Any, value: Any, error: type[McMarginError], where: str, default
             _read(each, item, error, place, defaults)
             for each, item, place in zip(kinds, items, places, strict=True)
         )
-    entry = _expect(dict, "an object", value, error, where)
+    entry = _expect(Mapping, "an object", value, error, where)
     return read_dataclass(kind, entry, error, where=f"{where}.", defaults=defaults)
 
 

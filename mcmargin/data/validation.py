@@ -24,8 +24,8 @@ from pydantic import (
     ValidationInfo,
 )
 
-from mcmargin.data.bars import utc_time
 from mcmargin.data.tables import number_of
+from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 
 CELLS = {"cells": True}
@@ -49,15 +49,6 @@ def _flag(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-def _time(value: Any) -> np.datetime64:
-    try:
-        return utc_time(value)
-    except ValueError:
-        # A time of TOML or Parquet reads best as it was written.
-        shown = repr(value) if isinstance(value, (str, int, float)) else str(value)
-        raise ValueError(f"{shown:.60} is not an ISO time between 1678 and 2261") from None
-
-
 Text: TypeAlias = Annotated[
     str,
     StringConstraints(strict=True, strip_whitespace=True, min_length=1),
@@ -70,7 +61,7 @@ Above0: TypeAlias = Annotated[Number, Field(gt=0)]
 Least0: TypeAlias = Annotated[Number, Field(ge=0)]
 Share: TypeAlias = Annotated[Number, Field(ge=0, le=1)]
 Flag: TypeAlias = Annotated[bool, Field(strict=True), BeforeValidator(_flag)]
-Time: TypeAlias = Annotated[np.datetime64, PlainValidator(_time)]
+Time: TypeAlias = Annotated[np.datetime64, PlainValidator(utc_time)]
 
 
 class Row(BaseModel):

@@ -335,8 +335,13 @@ def _gathered(
 def _plain_sums(context: UnitContext, row: NDArray[np.int64], rows: int) -> dict[str, Amounts]:
     """Gross and net exposure of each row: those of its units, added up."""
     quantities, values = context.units.quantities, context.valuation.units
+    largest = abs(quantities)
+    for filled in (context.units.bought, context.units.sold):
+        if filled is not quantities:
+            largest = largest.maximum(abs(filled))
     exposures = {
         "gross_exposure": abs(quantities) @ values.notional / context.rates,
+        "gross_with_orders": largest @ values.notional / context.rates,
         "net_exposure": quantities @ values.exposure / context.rates,
     }
     return {

@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
+from mcmargin.checks import require_type
+from mcmargin.data.plausibility import Plausibility, plausibility_from
+from mcmargin.data.times import utc_time
 from mcmargin.data.typed_fields import read_dataclass
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy_parts import plain
 
@@ -104,6 +108,8 @@ class Market:
     Attributes
     ----------
     as_of : numpy.datetime64
+        When prices held. Any time that `mcmargin.data.times.utc_time` reads may be given: text, a
+        date, a datetime, a Timestamp; UTC where it has no zone.
     spot : mapping of str to float
         Price of one unit of each asset, above 0.
     volatility : mapping of str to float or VolatilitySurface
@@ -136,11 +142,14 @@ class Market:
         By instrument.
     open_interest : mapping of str to float
         Notional of all that is open in an underlying, in `currency`.
+    plausibility : Plausibility
+        Limits beyond which this market is refused, by itself or beside a model.
 
     Raises
     ------
     DataError
-        If the time is none, or a number is not finite or out of its range.
+        If the time is none, a number is not finite or out of its range, or figures are not
+        plausible or contradict each other (`mcmargin.markets.contradictions`).
 
     Examples
     --------
@@ -165,10 +174,13 @@ class Market:
     depeg: Mapping[str, Depeg] = field(default_factory=dict)
     liquidity: Mapping[str, InstrumentLiquidity] = field(default_factory=dict)
     open_interest: Mapping[str, float] = field(default_factory=dict)
+    plausibility: Plausibility = field(default_factory=Plausibility)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.as_of, np.datetime64) or np.isnat(self.as_of):
-            raise DataError(f"market: as_of must be a time (numpy.datetime64), not {self.as_of!r}")
+        try:
+            object.__setattr__(self, "as_of", utc_time(self.as_of))
+        except ValueError as error:
+            raise DataError(f"market: as_of: {error}") from None
         for asset, price in self.spot.items():
             _check(f"the price of {asset!r}", price, above=0.0)
         for code, rate in self.fx.items():
@@ -208,6 +220,8 @@ class Market:
         for what, numbers in ((name, getattr(self, name)) for name in declared):
             for name, number in numbers.items():
                 _check(f"the {what} of {name!r}", number, least=0.0)
+        require_type("plausibility", self.plausibility, Plausibility)
+        require_plausible(self)
 
     def price(self, name: str, currency: str | None = None) -> float:
         """Price of an asset, or value of a currency.
@@ -290,6 +304,8 @@ class Market:
             parts.append(("currency", self.currency))
         if self.coins:
             parts.append(("coins", tuple(sorted(self.coins))))
+        if widened := self.plausibility.widened():
+            parts.append(("plausibility", tuple(sorted(widened.items()))))
         return digest(*parts)
 
 
@@ -317,6 +333,8 @@ def market_terms(market: Market) -> dict[str, Any]:
         content = getattr(market, each.name)
         if isinstance(content, Mapping) and (content or each.name == "spot"):
             terms[each.name] = {name: _term(entry) for name, entry in sorted(content.items())}
+    if widened := market.plausibility.widened():
+        terms["plausibility"] = widened
     return terms
 
 
@@ -331,7 +349,7 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     known = {each.name for each in fields(Market)} - {"as_of"}
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        sort = {"currency": str, "coins": list}.get(name, Mapping)
+        sort: Any = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
         if name not in known or not isinstance(content, sort):
             raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
         given[name] = tuple(content) if name == "coins" else content
@@ -347,6 +365,12 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
             name: read_dataclass(kind, entry, DataError, where=f"market.{term}.{name}.")
             for name, entry in given.get(term, {}).items()
         }
+    if "plausibility" in given:
+        try:
+            limits = plausibility_from(given["plausibility"], where="market.plausibility")
+        except PolicyError as error:
+            raise DataError(str(error)) from None
+        given["plausibility"] = limits
     return Market(as_of=as_of, **given)
 
 
@@ -354,5 +378,10 @@ def _term(entry: Any) -> Any:
     if isinstance(entry, VolatilitySurface):
         return entry.fingerprint()
     if isinstance(entry, (Depeg, InstrumentLiquidity)):
-        return asdict(entry)
+        # Lists, as a file of them gives back: a report that was just made reads like a filed one.
+        return {name: _listed(content) for name, content in asdict(entry).items()}
     return entry if isinstance(entry, str) else float(entry)
+
+
+def _listed(content: Any) -> Any:
+    return [_listed(item) for item in content] if isinstance(content, tuple) else content

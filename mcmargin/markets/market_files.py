@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationError
 
 from mcmargin.data.bars import years_between
+from mcmargin.data.plausibility import plausibility_from
 from mcmargin.data.validation import (
     Above0,
     Flag,
@@ -28,7 +29,7 @@ from mcmargin.data.validation import (
     first_fault,
     read_toml,
 )
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.levels import read_levels
 from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
 from mcmargin.markets.quotes import read_quotes
@@ -149,6 +150,11 @@ class MarketFile(Row):
         description="Notional of all that is open in each underlying, in currency, for leverage "
         "that it tightens.",
     )
+    plausibility: dict[Text, Number] = Field(
+        {},
+        description="Limits beyond which the market is refused, where they are to be others; "
+        "under Plausibility, below.",
+    )
 
 
 def read_market(path: str | os.PathLike[str]) -> Market:
@@ -195,11 +201,18 @@ def read_market(path: str | os.PathLike[str]) -> Market:
     others = {
         name: getattr(file, name)
         for name in MarketFile.model_fields
-        if name not in ("volatility", "depeg", "liquidity")
+        if name not in ("volatility", "depeg", "liquidity", "plausibility")
     }
     try:
-        return Market(volatility=volatility, depeg=depeg, liquidity=liquidity, **others)
-    except DataError as error:
+        limits = plausibility_from(file.plausibility, where="[plausibility]")
+        return Market(
+            volatility=volatility,
+            depeg=depeg,
+            liquidity=liquidity,
+            plausibility=limits,
+            **others,
+        )
+    except (DataError, PolicyError) as error:
         raise DataError(f"{path}: {error}") from None
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
-from mcmargin.data.tables import is_parquet, iso_times, parse_number, read_cells, read_frame
+from mcmargin.data.tables import is_parquet, parse_number, read_cells, read_frame
+from mcmargin.data.times import not_a_time, utc_time, utc_times
 from mcmargin.errors import DataError
 
 PLACES = ("strike", "log_moneyness")
@@ -137,13 +138,10 @@ def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
 
 
 def _expiries(column: pd.Series, name: str, source: str) -> NDArray[np.datetime64]:
-    cells = [str(cell).strip() for cell in column]
-    times, bad = iso_times(cells)
-    for at in bad[:1]:
-        raise DataError(
-            f"{source}: row {at + 2}, column {name!r}: {cells[at]!r} is not an ISO date between "
-            "1678 and 2261; write 2016-12-19"
-        )
+    times, bad = utc_times(column)
+    for row in bad[:1]:
+        what = not_a_time(column.iloc[row])
+        raise DataError(f"{source}: row {row + 2}, column {name!r}: {what}")
     return times
 
 
@@ -172,7 +170,7 @@ def quotes_by_expiry(
             )
     out = []
     for expiry, rows in frame.groupby("expiry", sort=True):
-        stamp = np.datetime64(str(expiry), "ns")
+        stamp = utc_time(expiry)
         _refuse_differences(rows, place, f"of expiry {plain_time(stamp)}", source)
         ordered = rows.sort_values(place)
         at = float(rows["forward"].iloc[0])

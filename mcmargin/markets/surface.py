@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
+from mcmargin.data.times import utc_time
 from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError
 from mcmargin.markets.arbitrage import repaired, require_no_arbitrage
@@ -94,7 +95,7 @@ class VolatilitySurface:
         cls,
         frame: pd.DataFrame,
         *,
-        as_of: np.datetime64,
+        as_of: Any,
         forward: float | None = None,
         repair: bool = False,
         source: str = "frame",
@@ -105,8 +106,8 @@ class VolatilitySurface:
         ----------
         frame : DataFrame
             As `read_quotes` gives, or `checked_quotes` takes.
-        as_of : numpy.datetime64
-            When the quotes held, UTC.
+        as_of : str, date, datetime, pandas.Timestamp or numpy.datetime64
+            When the quotes held; UTC where it has no zone.
         forward : float, optional
             Of every expiry, where the frame has no such column; needed for strikes.
         repair : bool
@@ -128,10 +129,11 @@ class VolatilitySurface:
         >>> surface.volatility(surface.times, 0.1).round(6).tolist()
         [0.8, 0.8]
         """
-        if not isinstance(as_of, np.datetime64) or np.isnat(as_of):
-            raise DataError(f"{source}: as_of must be a numpy.datetime64, not {as_of!r}")
-        as_of = as_of.astype("datetime64[ns]")
-        quotes = quotes_by_expiry(frame, as_of=as_of, forward=forward, source=source)
+        try:
+            held = utc_time(as_of)
+        except ValueError as error:
+            raise DataError(f"{source}: as_of: {error}") from None
+        quotes = quotes_by_expiry(frame, as_of=held, forward=forward, source=source)
         smiles = [Smile.through(expiry.log_moneyness, expiry.variances) for expiry in quotes]
         repairs: list[Repair] = []
         if repair:
@@ -142,7 +144,7 @@ class VolatilitySurface:
         else:
             require_no_arbitrage(quotes, smiles, source=source)
         return cls(
-            as_of,
+            held,
             np.array([expiry.expiry for expiry in quotes]),
             np.array([expiry.forward for expiry in quotes]),
             tuple(smiles),

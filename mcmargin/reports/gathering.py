@@ -22,6 +22,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.equity import Equity
 from mcmargin.books.units import Units
 from mcmargin.data.bars import DAY
+from mcmargin.data.times import utc_time
 from mcmargin.engines import cupy_engine
 from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
@@ -133,6 +134,7 @@ def account_margin(
     row |= {"collateral": before["collateral"], "equity": None}
     row |= {"collateral_error": before["collateral_error"]}
     row |= {"position_value": value, "unrealised": before["unrealised"]}
+    row["without_entry_price"] = before["without_entry_price"]
     if not np.isnan(before["equity"]):
         # What is bought is paid in the account's own cash.
         paid = value - before["position_value"]
@@ -248,7 +250,7 @@ def previous_of(
             _last_charges(netted, report.owners, "owner", market),
         ]
     )
-    last, now = np.datetime64(report.as_of, "ns"), run.initial.scenarios.as_of
+    last, now = utc_time(report.as_of), run.initial.scenarios.as_of
     if last > now:
         raise DataError(
             f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"

@@ -39,6 +39,9 @@ class AccountStatus:
         above maintenance margin, else `liquidation`.
     over_initial, over_maintenance : float
         Equity less each margin: an excess, or below 0 a shortfall.
+    without_entry_price : int
+        Perpetual and future positions that have no entry price. Their profit and loss since they
+        were entered is not in equity, as if it had been settled.
     """
 
     account: str
@@ -50,17 +53,48 @@ class AccountStatus:
     state: str
     over_initial: float
     over_maintenance: float
+    without_entry_price: int
 
     def __str__(self) -> str:
         """Return a sentence: the state, and by how much."""
         below = self.state != STATES[0]
         line = "maintenance" if self.state == STATES[2] else "initial"
         margin = getattr(self, line)
-        return (
+        sentence = (
             f"{self.account}: {self.state}; equity {self.equity:,.2f} {self.currency} is "
             f"{abs(self.equity - margin):,.2f} {'below' if below else 'above'} {line} margin "
             f"{margin:,.2f}"
         )
+        note = entry_price_note(self.without_entry_price)
+        return f"{sentence}. {note}" if note else sentence
+
+
+def entry_price_note(positions: int, accounts: int = 1) -> str:
+    """Say that equity leaves out what some positions have gained; nothing for no position.
+
+    Parameters
+    ----------
+    positions : int
+        Perpetual and future positions without an entry price.
+    accounts : int
+        Accounts that hold them.
+
+    Examples
+    --------
+    >>> entry_price_note(1)
+    'Equity leaves out the profit or loss of 1 perpetual or future position that has no entry_price'
+    >>> entry_price_note(3, 2).partition(" of ")[2]
+    '3 perpetual or future positions of 2 accounts that have no entry_price'
+    """
+    if positions == 0:
+        return ""
+    many = "positions" if positions > 1 else "position"
+    have = "have" if positions > 1 else "has"
+    whose = f" of {accounts:,} accounts" if accounts > 1 else ""
+    return (
+        f"Equity leaves out the profit or loss of {positions:,} perpetual or future {many}{whose} "
+        f"that {have} no entry_price"
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +134,51 @@ def account_statuses(report: MarginReport, by: str) -> pd.DataFrame:
         raise DataError(f"statuses: by {by!r} is unknown; give 'account' or 'owner'")
     for account in report.figures["account"][report.figures["equity"].isna()][:1]:
         own_equity(report, str(account))
-    return _statuses(report.figures if by == "account" else report.owners, by)
+    if by == "account":
+        return _statuses(report.figures)
+    lacking = report.figures.groupby("owner")["without_entry_price"].sum()
+    own = report.owners.assign(without_entry_price=report.owners["owner"].map(lacking))
+    return _statuses(own, by)
+
+
+def standings(report: MarginReport) -> pd.DataFrame:
+    """Statuses of all that has one margin: owners that net, and every account of the others.
+
+    An account that is netted with others of its owner has no standing of its own: what it lacks,
+    another may have.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `MarginReport.statuses`, after `kind` (`account` or `owner`), `name`, and
+        `accounts`, the number of accounts that the margin is of. Accounts come first.
+
+    Raises
+    ------
+    DataError
+        For a report of a book without balances.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> standings(demo_report())[["kind", "name", "accounts", "state"]]
+          kind           name  accounts        state
+    0  account    diversified         1      healthy
+    1  account   index spread         1      healthy
+    2  account  long equities         1      healthy
+    3  account      short oil         1  margin call
+    """
+    statuses = account_statuses(report, "account").rename(columns={"account": "name"})
+    statuses.insert(0, "kind", "account")
+    statuses.insert(2, "accounts", 1)
+    nets = (report.owners["netting"] == "net") & (report.owners["accounts"] > 1)
+    if not nets.any():
+        return statuses
+    owners = account_statuses(report, "owner").rename(columns={"owner": "name"})
+    owners.insert(0, "kind", "owner")
+    owners.insert(2, "accounts", report.owners["accounts"].to_numpy(np.int64))
+    alone = ~report.figures["owner"].isin(report.owners["owner"][nets])
+    return pd.concat([statuses[alone.to_numpy()], owners[nets.to_numpy()]], ignore_index=True)
 
 
 def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
@@ -121,6 +199,7 @@ def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
             "state": np.array(STATES, object)[place],
             "over_initial": equity - initial,
             "over_maintenance": equity - maintenance,
+            "without_entry_price": figures["without_entry_price"].to_numpy(np.int64),
         }
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from mcmargin.checks import plain_time
 from mcmargin.errors import McMarginError
@@ -234,13 +235,8 @@ def _overview(
     """Charts of the largest accounts side by side, in the market's currency."""
     code = report.market["currency"]
     margins, rates = (largest[name].to_numpy(float) for name in ("margin", "rate"))
-    shortfall = largest["expected_shortfall"].to_numpy(float)
-    errors = np.abs(
-        [
-            largest[f"expected_shortfall_{end}"].to_numpy(float) - shortfall
-            for end in ("low", "high")
-        ]
-    )
+    reach = float(ndtri(0.5 + report.policy.confidence / 2.0))
+    errors = np.tile(reach * largest["margin_error"].to_numpy(float), (2, 1))
     names = [str(name) for name in largest["account"]]
     found = [
         {

@@ -42,7 +42,7 @@ BINS = 120
 def margins_chart(
     names: Sequence[str], margins: NDArray[np.float64], errors: NDArray[np.float64]
 ) -> str:
-    """Margins as bars, with the interval of their expected shortfall.
+    """Margins as bars, with the interval of their Monte Carlo error.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mcmargin.data.files import check_destination, write_atomically
+from mcmargin.data.times import utc_time
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
@@ -79,6 +80,11 @@ def report_from_json(text: str, source: str) -> MarginReport:
         if schema != SCHEMA:
             raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
+        for field in ("as_of", "market_as_of"):
+            try:
+                utc_time(getattr(file, field))
+            except ValueError as error:
+                raise ModelFileError(f"{field}: {error}") from None
         figures, positions = frames_of(file.accounts)
         report = MarginReport(
             figures=figures,

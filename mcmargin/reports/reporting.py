@@ -21,6 +21,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
 from mcmargin.checks import few, plain_time
 from mcmargin.data.files import write_atomically
+from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
 from mcmargin.margins.estimates import Estimate
@@ -435,9 +436,9 @@ class MarginReport:
             If a number is none, or a volatility surface is needed that the report only names.
         """
         try:
-            as_of = np.datetime64(self.market_as_of, "ns")
-        except ValueError:
-            raise DataError(f"market_as_of: {self.market_as_of!r} is not an ISO time") from None
+            as_of = utc_time(self.market_as_of)
+        except ValueError as error:
+            raise DataError(f"market_as_of: {error}") from None
         return market_of(as_of, self.market)
 
     def __repr__(self) -> str:

@@ -28,6 +28,7 @@ import pandas as pd
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
 from mcmargin.checks import require_type
+from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.markets.market import Market
@@ -112,7 +113,7 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
         before, after = (getattr(each.plan, name) for each in (previous_report, report))
         if before != after:
             raise DataError(f"attribute: {name} was {before} and is {after}; margin with the same")
-    if np.datetime64(previous_report.as_of) > np.datetime64(report.as_of):
+    if utc_time(previous_report.as_of) > utc_time(report.as_of):
         raise DataError(
             f"attribute: the previous report is of {previous_report.as_of[:19]}, after this one's "
             f"{report.as_of[:19]}"

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, few, plain_time, require_type, whole_number
 from mcmargin.data.files import write_atomically
+from mcmargin.data.times import utc_time
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.engines.execution import Execution
@@ -95,12 +96,12 @@ class Scenarios:
         Parameters
         ----------
         time : numpy.datetime64
-            Of the market: the first simulated bar is the one that closes next after it, and after
-            the model's last close. Within a bar, as after a tick, a whole bar's variance is thus
-            charged for what is left of it.
+            Of the market, or any other type that is a time. The first simulated bar is the one
+            that closes next after it, and after the model's last close. Within a bar, as after a
+            tick, a whole bar's variance is thus charged for what is left of it.
         """
         close, count = self.model.committed.as_of, self.plan.horizons[-1]
-        return self.model.calendar.closes_after(close, count, after=time)
+        return self.model.calendar.closes_after(close, count, after=utc_time(time))
 
     def mean_square(self, asset: str, horizon: int) -> float:
         """Mean of (1 + return)**2 of an asset over all paths."""

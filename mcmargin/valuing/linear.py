@@ -206,8 +206,8 @@ class Future:
     Attributes
     ----------
     name, underlying, currency : str
-    expiry : str or numpy.datetime64
-        UTC; a date alone means its midnight.
+    expiry : str, date, datetime, pandas.Timestamp or numpy.datetime64
+        UTC where it has no zone; a date alone means its midnight.
     carry : float, optional
         Continuously compounded, a year; the market's for the underlying where none is given.
     inverse : bool

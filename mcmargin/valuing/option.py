@@ -46,8 +46,8 @@ class Option:
     kind : str
         `call` or `put`.
     strike : float
-    expiry : str or numpy.datetime64
-        UTC; a date alone means its midnight.
+    expiry : str, date, datetime, pandas.Timestamp or numpy.datetime64
+        UTC where it has no zone; a date alone means its midnight.
     settlement : str
         `quote`, or `coin`: a pay-off inside the horizon then stays coin until its end.
     contract_size : float

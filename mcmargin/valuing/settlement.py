@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from mcmargin.data.times import utc_time
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.valuing.instruments import Future, Instrument, Option
@@ -38,7 +39,7 @@ def horizons_needed(
     initial = policy.horizons_from(max(named))
     maintenance = policy.maintenance_horizons_from(max(named))
     needed = {*initial.values(), *maintenance.values()}
-    start = model.as_of if as_of is None else as_of
+    start = model.as_of if as_of is None else utc_time(as_of)
     closes = model.calendar.closes_after(model.committed.as_of, max(needed), after=start)
     for item in instruments:
         own = closes[: max(initial[item.product], maintenance[item.product])]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmargin.data.bars import utc_time, years_between
+from mcmargin.data.bars import years_between
+from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ def expiry_time(name: str, expiry: Any) -> np.datetime64:
     """Expiry in UTC; DataError where it is no ISO time."""
     try:
         return utc_time(expiry)
-    except ValueError:
-        raise DataError(
-            f"instrument {name!r}: expiry {expiry!r} is not an ISO time between 1678 and 2261"
-        ) from None
+    except ValueError as error:
+        raise DataError(f"instrument {name!r}: expiry: {error}") from None
 
 
 def refuse_coin(instrument: Perpetual | Future) -> None:

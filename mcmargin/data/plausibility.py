@@ -1,0 +1,223 @@
+"""Plausibility: the largest figures that are taken without a question.
+
+In: nothing but the user's own limits, each by its name. Out: a frozen value that calibration,
+updates, markets and margins ask. What lies beyond a limit is an error that names the limit, or is
+told in the reports; docs/files.md says which of the two. A limit is there to be widened by whoever
+knows that a figure is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import real_number, whole_number
+from mcmargin.errors import PolicyError
+
+LARGEST_LIMIT = 1e9
+"""A limit of this size bounds nothing."""
+
+HALVED = 0.95
+"""A fall counts from this share of the limit on: after a split of two for one the price has halved,
+give or take that day's own move, and the limit of 50 % should see it."""
+
+
+@dataclass(frozen=True)
+class Plausibility:
+    """Limits beyond which a figure is refused, or taken and told.
+
+    Attributes
+    ----------
+    volatility : float
+        Largest volatility a year: implied, of a rate, of a basis, of a volatility (5 is 500 %).
+    rate : float
+        Largest rate of interest, carry or funding, a year or an interval, of either sign.
+    move : float
+        Largest move of a price, as a fraction of its last close, where it is also larger than
+        `move_deviations`.
+    move_deviations : float
+        Largest move, in conditional standard deviations, where it is also larger than `move`.
+    price_ratio : float
+        Largest ratio of a close to the one before, or of the one before to it.
+    fx_difference : float
+        Largest difference between a currency's rate in `fx` and the price of the asset that is
+        this rate, as a fraction.
+    forward_difference : float
+        Largest difference between a price and the spot price that it hangs on, as a fraction: of a
+        surface's forward, a contract's own price, an order book.
+    still_bars : int
+        Bars without a move from which on the price of an asset that used to move counts as halted.
+    gap_bars : float
+        Most bars of the calendar that one return spans without a word.
+    close_hours : float
+        Most hours by which the time of day of a new close differs from those of earlier closes.
+    market_before_days : float
+        Most days by which a market may lie before the model's last close.
+    market_after_days : float
+        Most days by which a market may lie after it, where the policy has no `max_age_days`; of
+        bars longer than three days, two bars where those are more.
+    future_days : float
+        Most days by which a close may lie after now: a date alone is its midnight in UTC, and
+        begins earlier in some zones.
+
+    Raises
+    ------
+    PolicyError
+        For a limit that is not a number from 0 to 1e9.
+
+    Examples
+    --------
+    >>> Plausibility(volatility=10).volatility, Plausibility().move
+    (10.0, 0.5)
+    """
+
+    volatility: float = 5.0
+    rate: float = 1.0
+    move: float = 0.5
+    move_deviations: float = 12.0
+    price_ratio: float = 1000.0
+    fx_difference: float = 0.05
+    forward_difference: float = 0.5
+    still_bars: int = 20
+    gap_bars: float = 5.0
+    close_hours: float = 1.1
+    market_before_days: float = 0.0
+    market_after_days: float = 7.0
+    future_days: float = 1.0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            limit: float
+            if each.name == "still_bars":
+                limit = whole_number(each.name, self.still_bars, least=2)
+            else:
+                limit = real_number(each.name, getattr(self, each.name))
+            # A NaN is in no range.
+            if not 0.0 <= limit <= LARGEST_LIMIT:
+                raise PolicyError(
+                    f"plausibility: {each.name} must be a number from 0 to {LARGEST_LIMIT:g}, not "
+                    f"{limit}; {LARGEST_LIMIT:g} bounds nothing"
+                )
+            object.__setattr__(self, each.name, limit)
+
+    def widened(self) -> dict[str, Any]:
+        """Limits that differ from the defaults, by name.
+
+        Examples
+        --------
+        >>> Plausibility(volatility=10).widened()
+        {'volatility': 10.0}
+        """
+        usual = asdict(Plausibility())
+        return {name: limit for name, limit in asdict(self).items() if limit != usual[name]}
+
+    def is_large(self, moves: Any) -> NDArray[np.bool_]:
+        """Whether simple returns of any shape are larger than `move`; a fall from 95 % of it on.
+
+        Examples
+        --------
+        >>> Plausibility().is_large(np.array([0.49, 0.51, -0.47, -0.49])).tolist()
+        [False, True, False, True]
+        """
+        moves = np.asarray(moves, float)
+        return np.asarray((moves > self.move) | (moves < -HALVED * self.move))
+
+    def is_doubtful(self, moves: Any, deviations: Any) -> NDArray[np.bool_]:
+        """Whether simple returns are larger than `move` and than `move_deviations`.
+
+        Parameters
+        ----------
+        moves : array_like of any shape
+            Simple returns, as fractions.
+        deviations : array_like of the same shape
+            Conditional standard deviations of these returns, as fractions.
+
+        Examples
+        --------
+        >>> Plausibility().is_doubtful([1.4, 1.4, -0.39], [0.08, 0.2, 0.03]).tolist()
+        [True, False, False]
+        """
+        large = np.abs(moves) > self.move_deviations * np.asarray(deviations, float)
+        return np.asarray(self.is_large(moves) & large)
+
+
+def swapped_pairs(
+    prices: NDArray[np.float64], last: NDArray[np.float64], doubtful: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Pairs of assets each of whose prices fits the other's last close, and not its own.
+
+    Parameters
+    ----------
+    prices, last : ndarray of shape (assets,), float64
+        New prices, and the last closes.
+    doubtful : ndarray of shape (assets,), bool
+        Assets whose own move is doubtful.
+
+    Examples
+    --------
+    >>> last, new = np.array([40_000.0, 2_500.0, 1.0]), np.array([2_520.0, 39_500.0, 1.0])
+    >>> swapped_pairs(new, last, np.array([True, True, False]))
+    [(0, 1)]
+    """
+    places = np.flatnonzero(doubtful).tolist()
+    near = np.abs(np.log(prices[places])[:, None] - np.log(last[places])[None, :]) < np.log(1.25)
+    return [
+        (first, second)
+        for at, first in enumerate(places)
+        for beside, second in enumerate(places[at + 1 :], at + 1)
+        if near[at, beside] and near[beside, at]
+    ]
+
+
+def plausibility_of(texts: Iterable[str], *, option: str = "--allow") -> Plausibility:
+    """Limits widened by texts such as `volatility=10`, as the command line takes them.
+
+    Raises
+    ------
+    PolicyError
+        For a name that is no limit, a value that is no number, and a name that is given twice.
+
+    Examples
+    --------
+    >>> plausibility_of(["move=2", "still_bars=60"]).widened()
+    {'move': 2.0, 'still_bars': 60}
+    """
+    given: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise PolicyError(
+                f"{option} {text!r}: a limit and its value are needed, such as move=2"
+            )
+        if name in given:
+            raise PolicyError(f"{option}: {name!r} is given twice; give it once")
+        try:
+            given[name] = float(value)
+        except ValueError:
+            raise PolicyError(f"{option} {name}: {value!r} is not a number") from None
+    return plausibility_from(given, where=option)
+
+
+def plausibility_from(given: Mapping[str, Any], *, where: str) -> Plausibility:
+    """Limits by name, the others at their defaults; an unknown name is refused with the known ones.
+
+    Examples
+    --------
+    >>> plausibility_from({"volatilty": 10}, where="--allow")
+    Traceback (most recent call last):
+    mcmargin.errors.PolicyError: --allow: 'volatilty' is no limit; it is one of volatility...
+    """
+    known = [each.name for each in fields(Plausibility)]
+    for name in given:
+        if name not in known:
+            raise PolicyError(f"{where}: {name!r} is no limit; it is one of {', '.join(known)}")
+    # Files write every number alike.
+    numbers = {
+        name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+        for name, limit in given.items()
+    }
+    return Plausibility(**numbers)
