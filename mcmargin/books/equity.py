@@ -63,9 +63,7 @@ def equity_of(book: Book, valuation: Valuation, haircuts: Estimate) -> Equity:
         return Equity(nothing, nothing, position_value, unrealised, unknown, lacking)
     collateral = collateral_estimate(book, market, haircuts)
     equity = collateral.amounts + position_value + unrealised
-    return Equity(
-        collateral.amounts, collateral.error, position_value, unrealised, equity, lacking
-    )
+    return Equity(collateral.amounts, collateral.error, position_value, unrealised, equity, lacking)
 
 
 def collateral_estimate(book: Book, market: Market, haircuts: Estimate) -> Estimate:

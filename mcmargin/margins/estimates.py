@@ -38,6 +38,9 @@ from mcmargin.margins.tail import Tails
 GROUPS = 256
 """Groups of paths in which influences are added up."""
 
+FAR = 7.5
+"""Standard errors apart from which the larger of two estimates is certain."""
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -199,17 +202,19 @@ def larger(first: Estimate, second: Estimate, kink: int) -> Estimate:
     amounts = np.maximum(first.amounts, second.amounts)
     apart = minus(first, second)
     size = apart.error
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.clip(apart.amounts / size, -40.0, 40.0)
-    # Where they move together, the one that is larger now is the larger always.
+    # Where they move together, the one that is larger now is the larger always; and a probability
+    # below one in a million million counts as none.
     still = ~(size > 1e-12 * np.maximum(first.error, second.error))
-    ratio = np.where(still, np.where(apart.amounts > 0, 40.0, -40.0), ratio)
-    share, density = ndtr(ratio), np.exp(-0.5 * ratio**2) / np.sqrt(2.0 * np.pi)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.clip(apart.amounts / size, -FAR, FAR)
+    ratio = np.where(still, np.where(apart.amounts > 0, FAR, -FAR), ratio)
+    certain = np.abs(ratio) >= FAR
+    share = np.where(certain, ratio > 0, ndtr(ratio))
+    density = np.exp(-0.5 * ratio**2) / np.sqrt(2.0 * np.pi)
     mean = ratio * share + density
     unexplained = (ratio**2 + 1.0) * share + ratio * density - mean**2 - share**2
     beside = np.zeros((len(amounts), kink + 1))
-    beside[:, kink] = np.where(still, 0.0, size * np.sqrt(np.maximum(unexplained, 0.0)))
-    beside[np.abs(ratio) >= 8.0, kink] = 0.0
+    beside[:, kink] = np.where(certain, 0.0, size * np.sqrt(np.maximum(unexplained, 0.0)))
     moved = _added(share[:, None] * apart.moves, second.moves)
     rest = _added(_added(share[:, None] * apart.rest, second.rest), beside)
     return Estimate(amounts, moved, rest)
