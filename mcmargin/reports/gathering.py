@@ -208,7 +208,7 @@ def _owners(
         rows.setdefault(account.owner, []).append(row)
     netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
     summed = {owner: at for at, owner in enumerate(_summed_owners(book, units.owner))}
-    table = []
+    table: dict[str, list[Any]] = {name: [] for name in OwnerMargin.__dataclass_fields__}
     for owner, own in sorted(rows.items()):
         first = book.accounts[own[0]]
         # Margins in several currencies add up in the market's, at today's rates.
@@ -229,7 +229,9 @@ def _owners(
                 error = required.sums[name].error[summed[owner]]
             amounts[f"{name}_error"] = float(error)
         amounts["equity"] = float(equity[own] @ weights)
-        table.append(OwnerMargin(owner, first.netting, code, len(own), **amounts))
+        whose = {"owner": owner, "netting": first.netting, "currency": code, "accounts": len(own)}
+        for name, value in (whose | amounts).items():
+            table[name].append(value)
     return owner_frame(table)
 
 
