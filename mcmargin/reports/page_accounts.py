@@ -172,7 +172,7 @@ def _line(
     figures["net delta"] = shown(row["net_exposure"], exact)
     gross = row["gross_with_orders"]
     if gross != row["gross_exposure"]:
-        figures["gross with orders"] = shown(gross, exact)
+        exactly += f", gross notional with open orders {shown_exactly(gross)}"
     figures["margin / gross"] = f"{row['margin'] / gross:.1%}" if gross else ""
     steps = picture_of(row, parts_of(row, report.policy), shares)
     return Line(
