@@ -214,6 +214,7 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     if not again.haircuts[names].equals(report.haircuts[names]):
         return Verification("different", largest, ("the haircuts differ",))
     scale = again.haircuts["value"].to_numpy(float)
+    units: dict[str, NDArray[np.float64] | float]
     units = {"value": scale, "expected_shortfall": scale, "haircut": 1.0}
     units |= {f"{name}_error": units[name] for name in ("expected_shortfall", "haircut")}
     for name, unit in units.items():
