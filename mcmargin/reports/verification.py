@@ -321,9 +321,10 @@ def _rooms(
     by_owner = pd.Series(gross).groupby(again.figures["owner"].to_numpy()).sum()
     owners = again.owners["owner"].map(by_owner).to_numpy(float)
     values = again.haircuts["value"].to_numpy(float)
-    own: Mapping[str, Any] = {"haircut": 1.0, "quantity": 0.0}
+    own: Mapping[str, Any] = {"haircut": 1.0, "haircut_error": 1.0, "quantity": 0.0}
     return {
-        "figures": lambda name: bound * gross,
+        # How VaR moves hangs on which paths are in the tail.
+        "figures": lambda name: (swapped if name.startswith("value_at_risk_") else bound) * gross,
         "positions": lambda name: (
             (swapped if name == "contribution" else bound) * own.get(name, positions)
         ),
