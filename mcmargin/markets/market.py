@@ -26,10 +26,10 @@ from mcmargin.data.ranges import (
     VOLATILITY,
     VOLATILITY_OR_NONE,
     YEARLY_RATE,
+    as_written,
     declared_ranges,
     growth,
     plain_number,
-    shown,
     within,
 )
 from mcmargin.data.times import utc_time
@@ -62,7 +62,7 @@ class Depeg:
         for name in ("probability", "loss"):
             value = plain_number(getattr(self, name))
             if value is None or not SHARE.holds(value):
-                given = shown(getattr(self, name))
+                given = as_written(getattr(self, name))
                 raise DataError(f"depeg: {name} must lie between 0 and 1, not {given}")
             object.__setattr__(self, name, value)
         if self.loss > LARGEST_LOSS:
@@ -131,7 +131,7 @@ def _levels(side: str, given: Any) -> tuple[tuple[float, float], ...]:
     if not pairs:
         raise DataError(
             f"market: {side} must be pairs of price and size, such as ((99.5, 10.0), (99.0, 5.0)), "
-            f"not {shown(given)}"
+            f"not {as_written(given)}"
         )
     return tuple(
         (
@@ -359,26 +359,26 @@ _WORDS = ("quoted", "volatility_asset", "fx_asset")
 def _check_types(market: Market) -> None:
     """Refuse what is of another type or out of its range; numbers are kept as plain floats."""
     if not isinstance(market.currency, str) or not market.currency:
-        raise DataError(f"market: currency must be text, not {shown(market.currency)}")
+        raise DataError(f"market: currency must be text, not {as_written(market.currency)}")
     if isinstance(market.coins, str) or not isinstance(market.coins, (tuple, list)):
         raise DataError(
             f"market: coins must be a tuple of currencies, such as ('BTC',), not "
-            f"{shown(market.coins)}"
+            f"{as_written(market.coins)}"
         )
     object.__setattr__(market, "coins", tuple(market.coins))
     for code in market.coins:
         if not isinstance(code, str):
-            raise DataError(f"market: a coin must be a currency's name, not {shown(code)}")
+            raise DataError(f"market: a coin must be a currency's name, not {as_written(code)}")
     ranges = declared_ranges(Market)
     for name in (each.name for each in fields(market)):
         if name not in (*ranges, *_ENTRIES, *_WORDS):
             continue
         given = getattr(market, name)
         if not isinstance(given, Mapping):
-            raise DataError(f"market: {name} must map names to values, not {shown(given)}")
+            raise DataError(f"market: {name} must map names to values, not {as_written(given)}")
         for key in given:
             if not isinstance(key, str):
-                raise DataError(f"market: {name}: a name must be text, not {shown(key)}")
+                raise DataError(f"market: {name}: a name must be text, not {as_written(key)}")
         if name in ranges:
             numbers = {
                 key: entry
@@ -391,7 +391,9 @@ def _check_types(market: Market) -> None:
             if name in _ENTRIES:
                 require_type(f"market: {name} of {key!r}", entry, _ENTRIES[name])
             elif name in _WORDS and not isinstance(entry, str):
-                raise DataError(f"market: {name} of {key!r} must be a name, not {shown(entry)}")
+                raise DataError(
+                    f"market: {name} of {key!r} must be a name, not {as_written(entry)}"
+                )
 
 
 def market_terms(market: Market) -> dict[str, Any]:

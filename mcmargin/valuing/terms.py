@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmargin.data.bars import years_between
-from mcmargin.data.ranges import check_ranges, shown
+from mcmargin.data.ranges import as_written, check_ranges
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 
@@ -63,12 +63,12 @@ def check_terms(instrument: Any) -> None:
             continue
         if not isinstance(value, str) or not value.strip():
             raise DataError(
-                f"instrument {shown(instrument.name)}: {field} must be text, not {shown(value)}"
+                f"instrument {as_written(instrument.name)}: {field} must be text, not {as_written(value)}"
             )
     inverse = getattr(instrument, "inverse", False)
     if not isinstance(inverse, (bool, np.bool_)):
         raise DataError(
-            f"instrument {instrument.name!r}: inverse must be True or False, not {shown(inverse)}"
+            f"instrument {instrument.name!r}: inverse must be True or False, not {as_written(inverse)}"
         )
     if hasattr(instrument, "inverse"):
         object.__setattr__(instrument, "inverse", bool(inverse))
