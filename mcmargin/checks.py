@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from mcmargin.data.ranges import as_written, plain_number
+from mcmargin.data.ranges import cited, plain_number
 from mcmargin.errors import DataError, McMarginError, PolicyError
 from mcmargin.names import shown
 
@@ -136,9 +136,9 @@ def whole_number(name: str, value: Any, *, least: int = 1, most: int | None = No
     """
     whole = isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
     if not whole or value < least:
-        raise PolicyError(f"{name} must be an integer of {least} or more, not {as_written(value)}")
+        raise PolicyError(f"{name} must be an integer of {least} or more, not {cited(value)}")
     if most is not None and value > most:
-        raise PolicyError(f"{name} must be an integer of {most:,} or less, not {as_written(value)}")
+        raise PolicyError(f"{name} must be an integer of {most:,} or less, not {cited(value)}")
     return int(value)
 
 
@@ -157,7 +157,7 @@ def real_number(name: str, value: Any) -> float:
     """
     number = plain_number(value)
     if number is None:
-        raise PolicyError(f"{name} must be a number, not {as_written(value)}")
+        raise PolicyError(f"{name} must be a number, not {cited(value)}")
     return number
 
 

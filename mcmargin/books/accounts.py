@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mcmargin.data.ranges import as_written
+from mcmargin.data.ranges import cited
 from mcmargin.errors import DataError
 
 MODES = ("cross", "isolated")
@@ -47,9 +47,7 @@ class Account:
         for name in ("name", "currency", "owner"):
             value = getattr(self, name)
             if not isinstance(value, str) or (not value.strip() and name != "owner"):
-                raise DataError(
-                    f"account {as_written(self.name)}: {name} must be text: {as_written(value)}"
-                )
+                raise DataError(f"account {cited(self.name)}: {name} must be text: {cited(value)}")
         for name, allowed in (("mode", MODES), ("netting", NETTINGS)):
             if getattr(self, name) not in allowed:
                 raise DataError(

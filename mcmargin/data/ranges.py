@@ -65,9 +65,9 @@ class Range:
             return None
         finite = number is not None and math.isfinite(number)
         if finite and not self._is_below(number):
-            return f"must be a number {self.words}, not {as_written(value)}"
+            return f"must be a number {self.words}, not {cited(value)}"
         bound = f" {self._sign}" if self._sign else ""
-        return f"must be a number{bound}, not {as_written(value)}"
+        return f"must be a number{bound}, not {cited(value)}"
 
     def bound_missed(self, value: float) -> str | None:
         """Say which end a number lies beyond, or None; for messages that name the cell.
@@ -252,7 +252,7 @@ def check_ranges(part: Any, where: str, *, error: type[McMarginError] = DataErro
         kept: Any
         if get_origin(hint) is Mapping:
             if not isinstance(value, Mapping):
-                raise error(f"{where}: {name} must map names to numbers, not {as_written(value)}")
+                raise error(f"{where}: {name} must map names to numbers, not {cited(value)}")
             one = name.removesuffix("s")
             kept = {
                 key: _spanned(f"{where}: {one} of {key!r}", each, allowed, error)
@@ -267,14 +267,14 @@ def _spanned(what: str, value: Any, allowed: Range, error: type[McMarginError]) 
     """As `within`, for fields whose message says the bound that was missed, or both."""
     number = plain_number(value)
     if number is None:
-        raise error(f"{what} must be a number, not {as_written(value)}")
+        raise error(f"{what} must be a number, not {cited(value)}")
     if allowed.holds(number):
         return number
     missed = f"must lie {allowed.words}"
     # A policy's message says both bounds, but for the 0 that a number must be above.
     if math.isfinite(number) and (number == 0.0 or issubclass(error, DataError)):
         missed = allowed.bound_missed(number) or missed
-    raise error(f"{what} {missed}, not {as_written(value)}")
+    raise error(f"{what} {missed}, not {cited(value)}")
 
 
 def growth(rate: float, years: float, what: str) -> float:
@@ -348,12 +348,12 @@ def plain_number(value: Any) -> float | None:
         return math.inf if number > 0 else -math.inf
 
 
-def as_written(value: Any) -> str:
+def cited(value: Any) -> str:
     """Show a value as Python writes it, at most 60 characters of it; numpy's as the plain one.
 
     Examples
     --------
-    >>> as_written("btc"), as_written(10**5000)
+    >>> cited("btc"), cited(10**5000)
     ("'btc'", 'a whole number of many digits')
     """
     try:

@@ -26,7 +26,7 @@ from mcmargin.data.ranges import (
     VOLATILITY,
     VOLATILITY_OR_NONE,
     YEARLY_RATE,
-    as_written,
+    cited,
     declared_ranges,
     growth,
     plain_number,
@@ -62,7 +62,7 @@ class Depeg:
         for name in ("probability", "loss"):
             value = plain_number(getattr(self, name))
             if value is None or not SHARE.holds(value):
-                given = as_written(getattr(self, name))
+                given = cited(getattr(self, name))
                 raise DataError(f"depeg: {name} must lie between 0 and 1, not {given}")
             object.__setattr__(self, name, value)
         if self.loss > LARGEST_LOSS:
@@ -131,7 +131,7 @@ def _levels(side: str, given: Any) -> tuple[tuple[float, float], ...]:
     if not pairs:
         raise DataError(
             f"market: {side} must be pairs of price and size, such as ((99.5, 10.0), (99.0, 5.0)), "
-            f"not {as_written(given)}"
+            f"not {cited(given)}"
         )
     return tuple(
         (
@@ -359,26 +359,26 @@ _WORDS = ("quoted", "volatility_asset", "fx_asset")
 def _check_types(market: Market) -> None:
     """Refuse what is of another type or out of its range; numbers are kept as plain floats."""
     if not isinstance(market.currency, str) or not market.currency:
-        raise DataError(f"market: currency must be text, not {as_written(market.currency)}")
+        raise DataError(f"market: currency must be text, not {cited(market.currency)}")
     if isinstance(market.coins, str) or not isinstance(market.coins, (tuple, list)):
         raise DataError(
             f"market: coins must be a tuple of currencies, such as ('BTC',), not "
-            f"{as_written(market.coins)}"
+            f"{cited(market.coins)}"
         )
     object.__setattr__(market, "coins", tuple(market.coins))
     for code in market.coins:
         if not isinstance(code, str):
-            raise DataError(f"market: a coin must be a currency's name, not {as_written(code)}")
+            raise DataError(f"market: a coin must be a currency's name, not {cited(code)}")
     ranges = declared_ranges(Market)
     for name in (each.name for each in fields(market)):
         if name not in (*ranges, *_ENTRIES, *_WORDS):
             continue
         given = getattr(market, name)
         if not isinstance(given, Mapping):
-            raise DataError(f"market: {name} must map names to values, not {as_written(given)}")
+            raise DataError(f"market: {name} must map names to values, not {cited(given)}")
         for key in given:
             if not isinstance(key, str):
-                raise DataError(f"market: {name}: a name must be text, not {as_written(key)}")
+                raise DataError(f"market: {name}: a name must be text, not {cited(key)}")
         if name in ranges:
             numbers = {
                 key: entry
@@ -391,9 +391,7 @@ def _check_types(market: Market) -> None:
             if name in _ENTRIES:
                 require_type(f"market: {name} of {key!r}", entry, _ENTRIES[name])
             elif name in _WORDS and not isinstance(entry, str):
-                raise DataError(
-                    f"market: {name} of {key!r} must be a name, not {as_written(entry)}"
-                )
+                raise DataError(f"market: {name} of {key!r} must be a name, not {cited(entry)}")
 
 
 def market_terms(market: Market) -> dict[str, Any]:

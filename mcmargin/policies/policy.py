@@ -27,8 +27,8 @@ from mcmargin.data.ranges import (
     PROBABILITY,
     SHARE,
     Range,
-    as_written,
     check_ranges,
+    cited,
     plain_number,
 )
 from mcmargin.errors import PolicyError
@@ -126,12 +126,12 @@ class MarginPolicy:
         number = plain_number(self.level)
         if number is None or not 0.5 < number < 1:
             raise PolicyError(
-                f"level must lie between 0.5 and 1 (0.99 is 99 %), not {as_written(self.level)}"
+                f"level must lie between 0.5 and 1 (0.99 is 99 %), not {cited(self.level)}"
             )
         # Plain numbers, so that a policy's fingerprint does not hang on the caller's types.
         check_ranges(self, "policy", error=PolicyError)
         if not isinstance(self.name, str):
-            raise PolicyError(f"policy: name must be text, not {as_written(self.name)}")
+            raise PolicyError(f"policy: name must be text, not {cited(self.name)}")
         if 0.0 < self.tick < LEAST_TICK:
             raise PolicyError(f"policy: tick must be 0, or at least {LEAST_TICK:g}: {self.tick:g}")
         for part in PARTS:

@@ -17,8 +17,8 @@ from mcmargin.data.ranges import (
     SHARE,
     SIMULATED_BARS,
     Range,
-    as_written,
     check_ranges,
+    cited,
 )
 from mcmargin.data.times import date_text
 from mcmargin.errors import PolicyError
@@ -192,7 +192,7 @@ class Stress:
         if not isinstance(self.grids, Mapping):
             raise PolicyError(
                 "stress: grids must map underlyings to grids, such as {'btc': 'deribit'}, not "
-                f"{as_written(self.grids)}"
+                f"{cited(self.grids)}"
             )
         for underlying, grid in self.grids.items():
             one_of(f"stress: grid of {underlying!r}", grid, GRIDS)
@@ -405,13 +405,11 @@ def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
     (Gap(underlying='btc', move=-0.3),)
     """
     if not isinstance(value, (tuple, list)):
-        raise PolicyError(
-            f"{where} must be a tuple of {kind.__name__} objects, not {as_written(value)}"
-        )
+        raise PolicyError(f"{where} must be a tuple of {kind.__name__} objects, not {cited(value)}")
     for each in value:
         if not isinstance(each, kind):
             raise PolicyError(
-                f"{where} must hold {kind.__name__} objects, such as {way}, not {as_written(each)}"
+                f"{where} must hold {kind.__name__} objects, such as {way}, not {cited(each)}"
             )
     return tuple(value)
 
@@ -419,7 +417,7 @@ def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
 def require_text(where: str, value: Any) -> None:
     """Refuse a name that is no text, or empty."""
     if not isinstance(value, str) or not value.strip():
-        raise PolicyError(f"{where} must be text, not {as_written(value)}")
+        raise PolicyError(f"{where} must be text, not {cited(value)}")
 
 
 def one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:

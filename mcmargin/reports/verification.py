@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import posted_values
 from mcmargin.checks import Progress, require_type
-from mcmargin.data.ranges import as_written
+from mcmargin.data.ranges import cited
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.margins.tail import tail_count
@@ -188,8 +188,8 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
         return Verification("different", largest, tuple(reasons))
     exact = next(_differing(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
     made = tuple(
-        f"{place}: the report says {as_written(there)}, and here it is {as_written(here)}; that the report "
-        "was made with it cannot be as_written"
+        f"{place}: the report says {cited(there)}, and here it is {cited(here)}; that the report "
+        "was made with it cannot be shown"
         for place, here, there in _versions(again, report)
     )
     if exact is None and report.engine == again.engine:
@@ -249,7 +249,7 @@ def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
                 continue
             if name in COUNTED and report.engine != again.engine and _near(mine, theirs, report):
                 continue
-            told = f"the report says {as_written(theirs)}, and the recomputation {as_written(mine)}"
+            told = f"the report says {cited(theirs)}, and the recomputation {cited(mine)}"
             found.append(f"{place} differs: {told}")
     return found
 
@@ -286,9 +286,9 @@ def _words_that_differ(
             continue
         apart = mine.astype(object).to_numpy() != theirs.astype(object).to_numpy()
         for at in np.flatnonzero(apart)[:1].tolist():
-            told = f"the report says {as_written(theirs.iloc[at])}, and the recomputation"
+            told = f"the report says {cited(theirs.iloc[at])}, and the recomputation"
             called = row.format(**again.iloc[at])
-            return [f"{name} of {called} differs: {told} {as_written(mine.iloc[at])}"]
+            return [f"{name} of {called} differs: {told} {cited(mine.iloc[at])}"]
     return []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
-from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, as_written, growth
+from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, cited, growth
 from mcmargin.errors import DataError
 from mcmargin.valuing.black import black76_greeks, black76_point, black76_values
 from mcmargin.valuing.terms import check_terms, expiry_time, years_left
@@ -85,7 +85,7 @@ class Option:
         if self.future is not None and not isinstance(self.future, Future):
             raise DataError(
                 f"instrument {self.name!r}: future must be a Future, such as "
-                f"Future('F', {self.underlying!r}, '2030-06-28'), not {as_written(self.future)}"
+                f"Future('F', {self.underlying!r}, '2030-06-28'), not {cited(self.future)}"
             )
         if self.future is not None and self.future.underlying != self.underlying:
             raise DataError(

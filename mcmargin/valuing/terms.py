@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmargin.data.bars import years_between
-from mcmargin.data.ranges import as_written, check_ranges
+from mcmargin.data.ranges import check_ranges, cited
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 
@@ -63,12 +63,12 @@ def check_terms(instrument: Any) -> None:
             continue
         if not isinstance(value, str) or not value.strip():
             raise DataError(
-                f"instrument {as_written(instrument.name)}: {field} must be text, not {as_written(value)}"
+                f"instrument {cited(instrument.name)}: {field} must be text, not {cited(value)}"
             )
     inverse = getattr(instrument, "inverse", False)
     if not isinstance(inverse, (bool, np.bool_)):
         raise DataError(
-            f"instrument {instrument.name!r}: inverse must be True or False, not {as_written(inverse)}"
+            f"instrument {instrument.name!r}: inverse must be True or False, not {cited(inverse)}"
         )
     if hasattr(instrument, "inverse"):
         object.__setattr__(instrument, "inverse", bool(inverse))
