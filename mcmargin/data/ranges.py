@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from numbers import Real
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -245,8 +245,9 @@ def check_ranges(part: Any, where: str, *, error: type[McMarginError] = DataErro
     DataError
         Or the error given, naming the field.
     """
-    for name, allowed in declared_ranges(type(part)).items():
-        value, hint = getattr(part, name), _hints(type(part))[name]
+    kind: Any = type(part)
+    for name, allowed in declared_ranges(kind).items():
+        value, hint = getattr(part, name), _hints(kind)[name]
         if value is None and type(None) in get_args(hint):
             continue
         kept: Any
@@ -324,7 +325,9 @@ def require_bounded_deviation(volatility: float, years: float, what: str) -> Non
         )
 
 
-_hints = cache(partial(get_type_hints, include_extras=True))
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def plain_number(value: Any) -> float | None:

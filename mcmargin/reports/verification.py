@@ -194,10 +194,12 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     )
     if exact is None and report.engine == again.engine:
         return Verification("within the engine bound" if made else "equal", 0.0, made)
-    mine, theirs = (each.figures["expected_shortfall"] for each in (again, report))
-    same = mine == theirs
+    losses, others = (
+        each.figures["expected_shortfall"].to_numpy(float) for each in (again, report)
+    )
+    same = losses == others
     # Of those that risk something: without positions there is nothing to round.
-    risky = (mine != 0) | ~same
+    risky = (losses != 0) | ~same
     if 2 * int((same & risky).sum()) > int(risky.sum()):
         # Rounding would part most accounts: this machine computes as the report's did.
         what = f"{exact}, alone of all figures"
