@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
 from mcmargin.checks import few, plain_time
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
@@ -385,7 +385,7 @@ class MarginReport:
 
         text = report_to_json(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -416,8 +416,14 @@ class MarginReport:
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One page for a browser, with tables and charts; written whole where asked.
 
-        Nothing is loaded from elsewhere, and no script runs. Histograms of profit and loss, and
-        what buffer and speed limit did, are on it in the process that made the report.
+        It says first who is in liquidation and who is called, and by how much; then it lists the
+        first 1,000 accounts, those who are short of most at the top, each with a picture of what
+        its margin is made of. Figures are rounded to their Monte Carlo error; the exact ones are
+        under each account, and in `to_json`. Nothing is loaded from elsewhere, and no script runs.
+
+        Only in the process that made the report, the page has charts of the profit and loss of the
+        first 8 accounts, with the open orders filled that cost most and the positions of isolated
+        accounts one by one, and of what buffer and speed limit did.
 
         Raises
         ------
@@ -428,7 +434,7 @@ class MarginReport:
 
         text = report_to_html(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     @classmethod
