@@ -157,7 +157,7 @@ def _tails(paths: _Paths, corners: Corners) -> Tails:
 
 def piece_paths(instruments: int) -> int:
     """Paths of a block on which an account with orders in so many instruments is looked at."""
-    held = instruments + min(2 ** min(instruments, 32), BATCH)
+    held = instruments + (BATCH if instruments > 6 else 2**instruments)
     return TILE_PATHS * max(1, PIECE_BYTES // (8 * held * TILE_PATHS))
 
 
