@@ -159,11 +159,7 @@ def verify(
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
     """Verdict on a report and its recomputation."""
-    # What an older file does not hold is not compared.
-    unknown = [name for name in ADDED if report.figures[name].isna().all()]
-    again, report = (
-        replace(each, figures=each.figures.drop(columns=unknown)) for each in (again, report)
-    )
+    again, report = _without_unknown(again, report)
     reasons = [*reasons, *_told_differently(again, report)]
     for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
         if not again.figures[name].equals(report.figures[name]):
@@ -333,6 +329,18 @@ def _rooms(
         "owners": lambda name: bound * owners,
         "haircuts": lambda name: bound * own.get(name, values),
     }
+
+
+def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
+    """Both without the columns that the report's file, of an older version, does not hold."""
+    for table, added in (("figures", "accounts"), ("owners", "owners"), ("haircuts", "haircuts")):
+        held = getattr(report, table)
+        unknown = [name for name in ADDED[added] if held[name].isna().all()]
+        again, report = (
+            replace(each, **{table: getattr(each, table).drop(columns=unknown)})
+            for each in (again, report)
+        )
+    return again, report
 
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:
