@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from numbers import Real
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from mcmargin.errors import DataError, McMarginError
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Least and largest value of a number; `ends` says whether both belong to the range.
 
     It annotates the types of fields: `Annotated[float, PRICE]` in a dataclass, where `check_ranges`
