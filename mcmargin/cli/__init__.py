@@ -7,7 +7,8 @@ share, and `inputs` what several commands read.
 
 # Help lists the commands in the order in which these modules add them.
 # isort: off
-from mcmargin.cli import calibrating, margining, stressing, questions, policies, showing  # noqa: F401
+from mcmargin.cli import calibrating, margining, explaining, stressing, questions  # noqa: F401
+from mcmargin.cli import policies, showing  # noqa: F401
 
 # isort: on
 from mcmargin.cli.app import app, main
