@@ -234,7 +234,7 @@ def _with_sign(amount: float, place: int) -> str:
     return f"+{shown(amount, place)}" if amount > 0 else shown(amount, place)
 
 
-def _ends(amounts: Mapping[str, float], currency: str) -> str:
+def _ends(amounts: Mapping[Any, float] | pd.Series[float], currency: str) -> str:
     """Sentence of what was charged before, and what is charged now."""
     before, after = amounts["before"], amounts["after"]
     place = exact_place(max(abs(before), abs(after)))
