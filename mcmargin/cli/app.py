@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from mcmargin.checks import Progress
+from mcmargin.cli.printing import Ended, ending_in_order, say, show
 from mcmargin.errors import McMarginError
 
 app = typer.Typer(
@@ -33,9 +35,6 @@ app = typer.Typer(
 
 'mcmargin demo' shows it on real prices; 'mcmargin margin --help' explains a step.""",
 )
-
-INTERRUPTED = 130
-"""Status that typer gives Ctrl-C."""
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model file that 'calibrate' or 'update' wrote.")
@@ -88,18 +87,11 @@ def bar(step: str) -> Iterator[Progress | None]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def say(text: str) -> None:
-    """Print a message to stderr."""
-    # Where stderr is closed, print would turn to stdout, which is the machine's.
-    if sys.stderr is not None:
-        print(text, file=sys.stderr)
-
-
 def _version(asked: bool) -> None:
     if asked:
         from mcmargin import __version__
 
-        print(f"mcmargin {__version__}")
+        show(f"mcmargin {__version__}")
         raise typer.Exit
 
 
@@ -118,7 +110,8 @@ def start(
 def main() -> None:
     """Entry point: errors become one line on stderr and an exit status."""
     try:
-        status = _status_of_command()
+        with ending_in_order():
+            status = _status_of_command()
         if sys.stdout is not None:
             # Here, since the interpreter would tell of a full disk or a reader gone in its own way.
             sys.stdout.flush()
@@ -144,10 +137,11 @@ def _status_of_command() -> int:
         _say_where()
         say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
         return 2
+    except Ended as signalled:
+        name = signal.Signals(signalled.number).name
+        say("mcmargin: interrupted" if name == "SIGINT" else f"mcmargin: ended by {name}")
+        return 128 + signalled.number
     except SystemExit as status:
-        if status.code == INTERRUPTED:
-            say("mcmargin: interrupted")
-            return 1
         return status.code if isinstance(status.code, int) else 0
     return 0
 

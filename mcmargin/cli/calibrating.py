@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from mcmargin.checks import plain_time
-from mcmargin.cli.app import Model, app, bar, say
+from mcmargin.cli.app import Model, app, bar
+from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 
 Prices = Annotated[

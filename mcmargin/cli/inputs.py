@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcmargin.cli.app import bar, say
+from mcmargin.cli.app import bar
+from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 from mcmargin.errors import DataError, ModelFileError, PolicyError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, say
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -31,6 +31,7 @@ from mcmargin.cli.inputs import (
     pairs,
     read_market_aloud,
 )
+from mcmargin.cli.printing import emit, say, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,7 @@ def what_if(
     )
     before, after = report.account(account), report.what_if(account, trades)
     if form is Format.json:
-        print(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
+        emit(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
         return
     _print(_compared(before, after), form, decimals=2)
 
@@ -145,7 +146,7 @@ def max_order(
         (paths, seed, engine, precision),
         every=True,
     )
-    print(repr(report.max_order(account, instrument, side=side, equity=equity)))
+    show(repr(report.max_order(account, instrument, side=side, equity=equity)))
 
 
 class FailOn(StrEnum):
@@ -212,14 +213,14 @@ def status(
     )
     statuses = report.statuses()
     if form is Format.json:
-        print(_json([_finite(row) for row in statuses.to_dict("records")]))
+        emit(_json([_finite(row) for row in statuses.to_dict("records")]))
     else:
         shown = statuses if statuses["without_entry_price"].any() else statuses.iloc[:, :-1]
         _print(shown if form is Format.table else statuses, form, decimals=2)
     standing = standings(report)
     owners = standing[standing["kind"] == "owner"]
     if form is Format.table and len(owners):
-        print()
+        show("")
         _print(owners.drop(columns="kind").rename(columns={"name": "owner"}), form, decimals=2)
     lacking = statuses["without_entry_price"]
     if note := entry_price_note(int(lacking.sum()), int((lacking > 0).sum())):
@@ -269,7 +270,7 @@ def greeks(
         frame = greeks_frame(book, priced)
     if form is Format.json:
         rows = frame.to_dict("records")
-        print(_json([_finite(row) for row in rows]))
+        emit(_json([_finite(row) for row in rows]))
         return
     _print(frame, form, decimals=6 if positions is None else 2)
 
@@ -299,11 +300,13 @@ def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
 
 
 def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
+    from mcmargin.names import shown_frame, to_csv_text
+
     if form is Format.csv:
-        print(frame.to_csv(index=False), end="")
+        emit(to_csv_text(frame))
     else:
         form_of = f"{{:,.{decimals}f}}".format
-        print(frame.to_string(index=False, na_rep="", float_format=form_of))
+        show(shown_frame(frame).to_string(index=False, na_rep="", float_format=form_of))
 
 
 def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -315,4 +318,4 @@ def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, allow_nan=False)
+    return f"{json.dumps(content, indent=1, allow_nan=False)}\n"

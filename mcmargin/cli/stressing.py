@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Format, Model, app, format_of, say
+from mcmargin.cli.app import Format, Model, app, format_of
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -19,7 +19,8 @@ from mcmargin.cli.inputs import (
     Positions,
     read_report,
 )
-from mcmargin.data.files import write_atomically
+from mcmargin.cli.printing import emit, say, show
+from mcmargin.data.files import write_text
 
 if TYPE_CHECKING:
     from mcmargin.stresses.default_fund import ResourcesToRisk
@@ -76,6 +77,7 @@ def stress(
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
     from mcmargin import MarginPolicy, load_model, resources, simulate, stress
+    from mcmargin.names import to_csv_text
     from mcmargin.stresses.stress_report import stress_to_json
 
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
@@ -90,17 +92,20 @@ def stress(
     fund = None if charged is None else resources(charged, found, asked)
     shape = format_of(form, output)
     if shape is Format.json:
-        text = stress_to_json(found, **({} if fund is None else {"resources": _fund(fund)}))
+        text = f"{stress_to_json(found, **({} if fund is None else {'resources': _fund(fund)}))}\n"
     elif shape is Format.csv:
-        text = found.to_frame().to_csv(index=False).removesuffix("\n")
+        text = to_csv_text(found.to_frame())
         if fund is not None:
             say(str(fund))
     else:
-        text = str(found) if fund is None else f"{found}\n{fund}"
+        text = f"{found}\n" if fund is None else f"{found}\n{fund}\n"
     if output is None:
-        print(text)
+        if shape is Format.table:
+            show(text.removesuffix("\n"))
+        else:
+            emit(text)
         return
-    write_atomically(output, f"{text}\n".encode())
+    write_text(output, text)
     say(f"Wrote {output}.")
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
 from mcmargin.checks import few, plain_time
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
@@ -385,7 +385,7 @@ class MarginReport:
 
         text = report_to_json(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -428,7 +428,7 @@ class MarginReport:
 
         text = report_to_html(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     @classmethod

@@ -20,12 +20,13 @@ from scipy import sparse
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, held_of
 from mcmargin.checks import require_type
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import check_balances, check_book, check_market
 from mcmargin.markets.market import Market
+from mcmargin.names import table_cell
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.gathering import library_versions
 from mcmargin.scenarios.simulation import Scenarios
@@ -127,13 +128,12 @@ class StressReport:
         """JSON of schema mcmargin.stress/1, every figure exact; written whole where asked."""
         text = stress_to_json(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     def __str__(self) -> str:
         """Table for a terminal: each account's worst scenario."""
         from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
         sets = len(self.session.values.sets)
@@ -143,8 +143,8 @@ class StressReport:
         table.add_column("loss", justify="right")
         shown = self.accounts.iloc[:SHOWN_ACCOUNTS].to_dict("records")
         for a in shown:
-            name = escape(f"{a['account']} ({a['currency']})")
-            table.add_row(name, escape(str(a["scenario"])), f"{a['loss']:,.2f}")
+            name = table_cell(f"{a['account']} ({a['currency']})")
+            table.add_row(name, table_cell(str(a["scenario"])), f"{a['loss']:,.2f}")
         stream = io.StringIO()
         console = Console(file=stream, width=110, color_system=None, force_terminal=False)
         console.print(table)
