@@ -42,7 +42,8 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
     of a share on a coarse tick. After a bar without a move, such a price stands still on the next
     with a probability q that its own past tells. A run of n bars is a halt if n is at least
     `still_bars` and q**(n-1) times the bars before it is below `CHANCE`. Bars of halts, and those
-    before an asset's first move, do not count in q.
+    before an asset's first move, do not count in q. An asset used to move if it has moved on
+    `still_bars` bars before.
 
     Parameters
     ----------
@@ -60,7 +61,8 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
     """
     halts: list[Halt] = []
     stood = repeated = 0
-    for start, end in _runs(returns == 0.0):
+    still = returns == 0.0
+    for start, end in _runs(still):
         if start == 0:
             continue
         needed = still_bars
@@ -68,7 +70,8 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
             needed = max(
                 needed, 1 + math.ceil(math.log(CHANCE / start) / math.log(repeated / stood))
             )
-        if end - start >= needed:
+        used_to_move = np.sum(~still[:start]) >= still_bars
+        if used_to_move and end - start >= needed:
             halts.append(Halt(start, end, start + needed - 1))
         else:
             stood, repeated = stood + end - start, repeated + end - start - 1

@@ -119,7 +119,8 @@ def _with_revisions(model: MarketModel, prices: PriceHistory) -> MarketModel:
         }
         for row, at in np.argwhere(np.abs(rows / known - 1.0) > REVISED).tolist()
     ]
-    return replace(model, facts=record_revisions(model.facts, found))
+    facts = record_revisions(model.facts, found)
+    return model if facts == model.facts else replace(model, facts=facts)
 
 
 def _with_tick(model: MarketModel, prices: PriceHistory, limits: Plausibility) -> MarketModel:

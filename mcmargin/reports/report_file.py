@@ -97,6 +97,9 @@ def report_from_json(text: str, source: str) -> MarginReport:
             if None in tables["accounts"][name]:
                 at = tables["accounts"][name].index(None)
                 raise ModelFileError(f"field accounts[{at}].{name} is None; a number is needed")
+        if isinstance(notes := fields.get("calibration"), dict):
+            # Reports of earlier versions know of none.
+            notes.setdefault("doubts", [])
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
         for field in ("as_of", "market_as_of"):
             try:
