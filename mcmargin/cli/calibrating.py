@@ -79,6 +79,30 @@ def calibrate(
             show_default="equal weights",
         ),
     ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Zone on whose clock the bars are regular, such as America/New_York.",
+            show_default="the one in which they repeat best",
+        ),
+    ] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Exchange whose holidays and short days count, such as XNYS.",
+            show_default="none",
+        ),
+    ] = None,
+    stamps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="What the times of the prices are: dates of the closes, start or end of the bars.",
+            show_default="read off the times",
+        ),
+    ] = None,
     warm_start: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +132,7 @@ def calibrate(
     from mcmargin.data.plausibility import plausibility_of
 
     check_destination(output, inputs=(prices,))
-    history = read_prices(prices)
+    history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps)
     earlier = None if warm_start is None else load_model(warm_start)
     with bar("Fitting") as progress:
         model = calibrate(
@@ -127,7 +151,8 @@ def calibrate(
         )
     with locked(output):
         model.save(output)
-    say(f"{model.fit_report()}\nWrote {output}, as of {plain_time(model.as_of)}.")
+    say(f"{model.fit_report()}\n{model.calendar.summary()}")
+    say(f"Wrote {output}, as of {plain_time(model.as_of)}.")
 
 
 @app.command()

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
 from mcmargin.checks import Progress, few, real_number, require_type, whole_number
-from mcmargin.data.bars import DAY, calendar_of
+from mcmargin.data.bar_patterns import calendar_of, weekdays_of
+from mcmargin.data.bars import DAY, BarCalendar
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
-from mcmargin.errors import CalibrationError, PolicyError
+from mcmargin.errors import CalibrationError, DataError, PolicyError
 from mcmargin.models.closing_times import require_closes
 from mcmargin.models.dependence import check_pair, fit_dependence
 from mcmargin.models.fitting import (
@@ -135,8 +136,10 @@ def calibrate(
     workers = default_jobs() if jobs is None else whole_number("jobs", jobs)
     limits = Plausibility() if plausibility is None else plausibility
     require_type("plausibility", limits, Plausibility)
+    prices = prices.at_closes()
     joint = joint_returns(prices)
     require_possible(joint.times, joint.returns, joint.assets, limits, source=prices.source)
+    calendar = _calendar(prices, joint)
     columns = _own_columns(prices) if own_history else list(joint.returns.T)
     _check_lengths(prices, joint, columns)
     _check_closes(prices, joint, limits)
@@ -210,12 +213,13 @@ def calibrate(
         committed=state,
         state=state,
         tables=marginal_tables(marginals, law.kind, law.nu),
-        calendar=calendar_of(joint.times),
+        calendar=calendar,
         history=History(joint.times, joint.returns, variances),
         facts=_facts(
             prices,
             joint,
             fits,
+            calendar,
             bar_variance_ratio=ratios,
             own_bars=own_bars,
             residual_mean=mean,
@@ -223,6 +227,16 @@ def calibrate(
         )
         | ({"plausibility": limits.widened()} if limits.widened() else {}),
     )
+
+
+def _calendar(prices: PriceHistory, joint: ReturnHistory) -> BarCalendar:
+    """Calendar of the joint bars, by what the prices say of it and by the bars themselves."""
+    try:
+        return calendar_of(
+            joint.times, zone=prices.zone, exchange=prices.calendar, stamps=prices.stamps
+        )
+    except DataError as error:
+        raise DataError(f"{prices.source}: {error}") from None
 
 
 def _check_correlation(
@@ -343,6 +357,7 @@ def _facts(
     prices: PriceHistory,
     joint: ReturnHistory,
     fits: list[AssetFit],
+    calendar: BarCalendar,
     **by_asset: NDArray[np.float64],
 ) -> dict[str, Any]:
     return {
@@ -357,7 +372,7 @@ def _facts(
                 "persistence": fit.persistence,
                 "refused": list(fit.refused),
                 "largest_move": _largest_move(joint, at),
-                "weekdays": list(calendar_of(own_returns(prices, asset).times).weekdays),
+                "weekdays": list(weekdays_of(own_returns(prices, asset).times, calendar.zone)),
             }
             | {name: float(values[at]) for name, values in by_asset.items()}
             for at, (asset, fit) in enumerate(zip(joint.assets, fits, strict=True))

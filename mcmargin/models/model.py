@@ -25,6 +25,7 @@ from mcmargin.models.halts import halted_bars
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.updates import call_summary, revision_summary, update_summary
 from mcmargin.models.volatility import VARIANCE_FLOOR, Volatility
+from mcmargin.names import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +283,8 @@ class MarketModel:
 
         require_type("prices", prices, PriceHistory)
         clock = np.datetime64("now", "ns") if now is None else utc_time(now)
-        return updated(self, prices, provisional=provisional, plausibility=plausibility, now=clock)
+        closes = prices.at_closes(self.calendar)
+        return updated(self, closes, provisional=provisional, plausibility=plausibility, now=clock)
 
     def update_report(self, since: MarketModel | None = None) -> str:
         """Text for people: bars that updates took in, dates lost, closes revised, and doubts.
@@ -302,7 +304,7 @@ class MarketModel:
             first = since.committed.as_of
             text = call_summary(since.facts, self.facts, first, self.assets)
         doubts = [each.text for each in self.doubts if each.lasts or each.time > first]
-        return "; ".join(filter(None, [text, *doubts]))
+        return shown("; ".join(filter(None, [text, *doubts])))
 
     def _updates(self) -> str:
         record = self.facts.get("update")
@@ -346,7 +348,7 @@ class MarketModel:
                     f"{len(variances)} bars"
                 )
         lines += [each.text for each in (*self.doubts, *past_halts(self))]
-        return "\n".join(line for line in lines if line)
+        return "\n".join(shown(line) for line in lines if line)
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -7,6 +7,7 @@ of accidents alone: whoever edits a file can make it anew, so that nothing here 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -14,12 +15,14 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.data.bars import BarCalendar
+from mcmargin.data.bar_patterns import STAMPS
+from mcmargin.data.bars import LAST_WEEKDAY, WEEK_SECONDS, BarCalendar
 from mcmargin.data.plausibility import plausibility_from
 from mcmargin.data.ranges import PRICE, Range
 from mcmargin.data.times import FIRST, utc_time
 from mcmargin.data.typed_fields import read_dataclass
-from mcmargin.errors import ModelFileError, PolicyError
+from mcmargin.data.zones import check_zone
+from mcmargin.errors import DataError, ModelFileError, PolicyError
 from mcmargin.models.dependence import check_pair
 from mcmargin.models.innovations import BODY_KNOTS, Innovations, empirical_moments
 from mcmargin.models.marginals import (
@@ -181,6 +184,31 @@ def _check_calendar(calendar: BarCalendar) -> None:
         _refuse("calendar.weekdays", "is empty; bars end on one weekday at least")
     if calendar.slots and calendar.days >= 1.0:
         _refuse("calendar.slots", "are of bars shorter than a day; these are longer")
+    last = -1
+    for at, (first, step, count) in enumerate(calendar.week):
+        # Bounds first: the product of whole numbers of any size takes for ever.
+        small = max(first, step, count) <= WEEK_SECONDS and min(first, step, count - 1) >= 0
+        if not small or first <= last or (count > 1 and step == 0):
+            _refuse(f"calendar.week[{at}]", "is no run of rising seconds of a week")
+        last = first + step * (count - 1)
+        if last >= WEEK_SECONDS:
+            _refuse(f"calendar.week[{at}]", "reaches beyond the week")
+    if calendar.week and (calendar.months or calendar.days >= 7.5):
+        _refuse("calendar.week", "is of bars of a week or less; these are longer")
+    if not 0 <= calendar.months <= 24:
+        _refuse("calendar.months", f"is {calendar.months}; bars have 0 to 24 months")
+    if calendar.month_day not in range(LAST_WEEKDAY, 32) or (
+        (calendar.months == 0) != (calendar.month_day == 0)
+    ):
+        _refuse("calendar.month_day", "is no day on which bars of months end")
+    if calendar.stamps not in ("", *STAMPS):
+        _refuse("calendar.stamps", f"is {calendar.stamps!r:.60}; it is one of {', '.join(STAMPS)}")
+    if calendar.exchange and not re.fullmatch(r"[\w/.-]{1,30}", calendar.exchange, re.ASCII):
+        _refuse("calendar.exchange", f"is {calendar.exchange!r:.60}; no exchange has that name")
+    try:
+        check_zone(calendar.zone)
+    except DataError as error:
+        _refuse("calendar.zone", f"is no zone: {error}")
 
 
 def _check_facts(words: Meta) -> None:

@@ -12,7 +12,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,7 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
         "innovations": [innovation.kind for innovation in model.innovations],
         "dependence": model.dependence.kind,
         "as_of": {name: str(state.as_of) for name, state in states.items()},
-        "calendar": asdict(model.calendar),
+        "calendar": model.calendar.to_words(),
         "facts": model.facts,
     }
     arrays: dict[str, NDArray[Any]] = {

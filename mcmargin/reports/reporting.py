@@ -25,6 +25,7 @@ from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
+from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.requirement import Run
 from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
@@ -38,7 +39,10 @@ from mcmargin.valuing.valuation import Valuation
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a report was made of, kept for what-ifs on the same scenarios and for attribution."""
+    """What a report was made of, kept for what-ifs on the same scenarios and for attribution.
+
+    `haircuts` are those of the book's kinds of balances, a row each; none but in haircut mode.
+    """
 
     book: Book
     held: Held
@@ -46,6 +50,7 @@ class Session:
     run: Run
     context: UnitContext
     previous: MarginReport | None
+    haircuts: Estimate
 
     @property
     def valuation(self) -> Valuation:
@@ -416,8 +421,14 @@ class MarginReport:
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One page for a browser, with tables and charts; written whole where asked.
 
-        Nothing is loaded from elsewhere, and no script runs. Histograms of profit and loss, and
-        what buffer and speed limit did, are on it in the process that made the report.
+        It says first who is in liquidation and who is called, and by how much; then it lists the
+        first 1,000 accounts, those who are short of most at the top, each with a picture of what
+        its margin is made of. Figures are rounded to their Monte Carlo error; the exact ones are
+        under each account, and in `to_json`. Nothing is loaded from elsewhere, and no script runs.
+
+        Only in the process that made the report, the page has charts of the profit and loss of the
+        first 8 accounts, with the open orders filled that cost most and the positions of isolated
+        accounts one by one, and of what buffer and speed limit did.
 
         Raises
         ------
