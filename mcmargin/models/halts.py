@@ -142,8 +142,8 @@ def stretched(
     >>> stretched(np.array([1.0, 2.0]), 3.0, halted).tolist()
     [1.0, 2.0, 2.0, 2.0, 3.0]
     """
-    moved = np.cumsum(~halted) - ~halted
-    return np.append(values, after)[moved]
+    moved = np.asarray(np.cumsum(~halted) - ~halted)
+    return np.asarray(np.append(values, after)[moved])
 
 
 def _standing(returns: NDArray[np.float64], still_bars: int) -> list[int]:

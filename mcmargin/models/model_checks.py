@@ -87,7 +87,7 @@ UPDATE_FACTS: Mapping[str, Any] = {
     "longest": int,
     "longest_to": str,
 }
-REVISED_FACTS: Mapping[str, Any] = {
+REVISED_FACTS: Mapping[Any, Any] = {
     str: {"count": int, "at": str, "model": float, "prices": float},
 }
 UPDATE_FACTS_NEEDED = tuple(name for name in UPDATE_FACTS if name != "longest_to")

@@ -233,7 +233,7 @@ def _dependence(
         return law.moved(history.residuals[clean])
     since = known_since(history.returns, still_bars)
     earlier = len(since) - len(residuals)
-    begun = (since[1:] >= 0) & (since[1:] != since[:-1])
+    begun = np.asarray((since[1:] >= 0) & (since[1:] != since[:-1]))
     if not begun[max(earlier - 1, 0) :].any():
         return law.with_dates(_standardised(model, residuals[clean[earlier:]]))
     # A halt is known now, and its first bars were taken for dates of calm.

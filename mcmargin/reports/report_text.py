@@ -177,8 +177,8 @@ def _notes(report: MarginReport) -> Iterator[str]:
         yield f"{entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))}."
     if model.doubts:
         told = "; ".join(model.doubts[:SHOWN_DOUBTS])
-        rest = len(model.doubts) - SHOWN_DOUBTS
-        yield f"To be looked at: {told}{f'; and {rest} more' if rest > 0 else ''}."
+        left = len(model.doubts) - SHOWN_DOUBTS
+        yield f"To be looked at: {told}{f'; and {left} more' if left > 0 else ''}."
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])
