@@ -142,7 +142,7 @@ def stretched(
     >>> stretched(np.array([1.0, 2.0]), 3.0, halted).tolist()
     [1.0, 2.0, 2.0, 2.0, 3.0]
     """
-    moved = np.asarray(np.cumsum(~halted) - ~halted)
+    moved: NDArray[np.int64] = np.cumsum(~halted) - ~halted
     return np.asarray(np.append(values, after)[moved])
 
 

@@ -228,7 +228,7 @@ def _dependence(
     if law.kind != "historical" and np.isinf(law.half_life):
         return law
     history, still_bars = moved.history, model.plausibility.still_bars
-    clean = ~halted_bars(history.returns, still_bars).any(axis=1)
+    clean = np.asarray(~halted_bars(history.returns, still_bars).any(axis=1))
     if law.kind != "historical":
         return law.moved(history.residuals[clean])
     since = known_since(history.returns, still_bars)
