@@ -76,7 +76,9 @@ def report_of(
         ),
         positions=_positions(session, required.figures.contributions),
         owners=_owners(book, units, required, market, equity.equity),
-        haircuts=haircut_frame(haircuts),
+        haircuts=haircut_frame(
+            {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
+        ),
         policy=policy,
         plan=scenarios.plan,
         horizons=dict(valuation.horizons),
