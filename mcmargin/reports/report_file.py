@@ -103,6 +103,9 @@ def report_from_json(text: str, source: str) -> MarginReport:
                     raise ModelFileError(f"field {place} is None; a number is needed")
         if schema != SCHEMA:
             fields.setdefault("checksum", "")
+        if isinstance(notes := fields.get("calibration"), dict):
+            # Reports of earlier versions know of none.
+            notes.setdefault("doubts", [])
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
         if schema == SCHEMA and not CHECKSUM.fullmatch(file.checksum):
             raise ModelFileError(
