@@ -20,6 +20,9 @@ from tests.commands import called
 
 NS = "datetime64[ns]"
 
+pytestmark = pytest.mark.filterwarnings("ignore:(DatetimeIndex|Series).*deprecated")
+"""Of exchange_calendars, which calls what newer versions of pandas will not have."""
+
 
 def utc(index):
     index = pd.DatetimeIndex(index)
@@ -235,6 +238,77 @@ def test_a_history_of_less_than_a_week(hours):
     expect(times[:hours], times[hours:])
 
 
+@pytest.mark.parametrize("freq", ["5h", "7min", "10s", "2D", "3D", "14D", "8h"])
+def test_steps_that_know_no_week(freq):
+    times = utc(pd.date_range("2022-01-03", periods=700, freq=freq))
+    expect(times[:-40], times[-40:])
+
+
+def test_a_thin_history():
+    """Bars on which all assets have a close are few where markets are many."""
+    times = equity_hours("2024-07-31")
+    kept = np.random.default_rng(1).random(len(times)) < 0.4
+    kept[-60:] = True
+    expect(times[kept][:-30], times[-30:])
+
+
+def test_a_session_of_two_days_has_no_weekend():
+    """Five-minute bars of a Monday and a Tuesday: Wednesday comes next, and Monday after Friday."""
+    minutes = list(range(575, 961, 5))
+    times = bars_of(([0, 1, 2, 3, 4], minutes, "UTC"), "2024-06-03", "2024-06-10")
+    expect(times[: 2 * len(minutes)], times[2 * len(minutes) :])
+
+
+def test_updates_read_a_week_that_has_changed(monkeypatch):
+    """A model of one winter learns of the summer from its first closes, and forgets no holiday."""
+    week = ([0, 1, 2, 3, 4], [600 + 60 * k for k in range(7)], "America/New_York")
+    times = bars_of(week, "2023-11-13", "2024-04-05")
+    frame = frame_of(times)
+    winter, spring, later = (
+        frame.loc[a:b]
+        for a, b in (
+            ("2023-11-13", "2024-03-08"),
+            ("2024-03-11", "2024-03-22"),
+            ("2024-03-25", "2024-04-05"),
+        )
+    )
+    model = model_of(winter)
+    assert model.calendar.zone == "UTC"
+    moved = model.update(mm.PriceHistory.from_frame(spring))
+    assert moved.calendar.zone == "America/New_York"
+    ahead = moved.calendar.closes_after(moved.as_of, len(later))
+    np.testing.assert_array_equal(ahead, utc(later.index))
+    again = moved.update(mm.PriceHistory.from_frame(later.iloc[:20].drop(later.index[7:14])))
+    assert again.calendar == moved.calendar
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.integers(1, 10**4), min_size=1, max_size=60),
+    st.sampled_from([1, 60, 3600, 14_400]),
+    st.integers(0, 2**30),
+    st.integers(1, 30),
+    st.integers(0, 10**8),
+)
+def test_any_times_have_closes_ahead(gaps, unit, start, count, later):
+    """However odd: in order, after the last and after the market, or refused with a word."""
+    times = np.datetime64(start, "s") + np.cumsum(np.array([0, *gaps]) * unit)
+    times = np.unique(times).astype(NS)
+    if len(times) < 2:
+        return
+    try:
+        calendar = calendar_of(times)
+        after = times[-1] + np.timedelta64(later, "s")
+        closes = calendar.closes(times[-1], count, after=after)
+        again = calendar.closes(times[-1], count + 5, after=after)
+    except mm.DataError:
+        return
+    assert len(closes.times) == len(closes.ends) == count
+    assert (np.diff(closes.times) > np.timedelta64(0)).all()
+    assert closes.times[0] > after
+    np.testing.assert_array_equal(again.times[:count], closes.times)
+
+
 # Weeks and months
 
 
@@ -314,6 +388,19 @@ def test_a_frame_says_its_zone():
     assert (calendar.zone, calendar.dated) == ("America/New_York", True)
     tokyo = model_of(frame_of(days.tz_localize(None).tz_localize("Asia/Tokyo"))).calendar
     assert (tokyo.zone, tokyo.dated, tokyo.weekdays) == ("Asia/Tokyo", True, (0, 1, 2, 3, 4))
+
+
+def test_periods_of_pandas_end_with_their_last_day():
+    days = pd.period_range("2024-01-01", periods=120, freq="D")
+    months = pd.period_range("2012-01", "2023-12", freq="M")
+    hours = pd.period_range("2024-01-01", periods=120, freq="h")
+    for periods, ends in (
+        (days, days.start_time),
+        (months, pd.date_range("2012-01-31", periods=len(months), freq="ME")),
+        (hours, pd.date_range("2024-01-01 01:00", periods=120, freq="h")),
+    ):
+        frame = pd.DataFrame({"a": np.arange(1.0, len(periods) + 1)}, index=periods)
+        np.testing.assert_array_equal(mm.PriceHistory.from_frame(frame).times, utc(ends))
 
 
 def test_a_user_names_the_zone():

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.times import LAST, utc_time
 from mcmargin.data.zones import Times, from_wall_clock, wall_clock
 from mcmargin.errors import DataError
 
@@ -123,9 +124,18 @@ class BarCalendar:
         Returns
         -------
         Closes
+
+        Raises
+        ------
+        DataError
+            If they lie after 2261, or a named exchange has no sessions then.
         """
-        close = close.astype("datetime64[ns]")
-        bound = close if after is None else after.astype("datetime64[ns]")
+        close = utc_time(close)
+        bound = close if after is None else utc_time(after)
+        if count * 2.0 * max(self.days, self.mean_days) > float((LAST - bound) / DAY) - 60.0:
+            raise DataError(
+                f"{count} bars of {self.days:.4g} days after {bound.astype('M8[D]')} end after 2261"
+            )
         if not self.dated:
             first = self._wall(close)
             walls = self._next(first, max(first, self._wall(bound)), count)
@@ -244,7 +254,7 @@ class BarCalendar:
             return self._week_times
         if self.slots:
             times = np.array(self.slots) * 60 * SECOND
-        elif self.days < 1.9 or (6.5 < self.days < 7.5 and len(self.weekdays) == 1):
+        elif 0.9 <= self.days < 1.9 or (6.5 < self.days < 7.5 and len(self.weekdays) == 1):
             times = np.array([close - _date(close)])
         else:
             return np.array([], "timedelta64[ns]")
@@ -300,10 +310,11 @@ class BarCalendar:
     def _steps(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
         """Closes a bar's length from one another, moved on to a weekday on which bars end."""
         step = np.timedelta64(round(self.days * int(DAY / INSTANT)), "ns")
-        passed = max(0, int((bound - close) / step))
+        # A close that falls on a day off moves on, by less than a week.
+        first = max(1, int((bound - close - WEEK) // step))
         # Bars of two days may move to one Monday; a week has at least one of its own.
         most = count * max(1, min(7, round(7.0 / self.days))) + 2
-        ahead = close + step * np.arange(1, passed + most)
+        ahead = close + step * np.arange(first, max(1, int((bound - close) / step)) + most)
         for _ in range(6):
             off = ~np.isin(weekday(ahead), self.weekdays)
             ahead[off] += DAY
@@ -339,7 +350,15 @@ class Closes:
         >>> closes.bar_of(np.datetime64("2018-12-31T21:00"))
         1
         """
-        return int(np.searchsorted(self.ends, self.calendar.clock(expiry))) + 1
+        # Books hold many contracts of few expiries, and a zone's clock is slow to read.
+        if expiry not in self._bars:
+            place = self.calendar.clock(expiry)
+            self._bars[expiry] = int(np.searchsorted(self.ends, place)) + 1
+        return self._bars[expiry]
+
+    @cached_property
+    def _bars(self) -> dict[np.datetime64, int]:
+        return {}
 
     def years_left(self, bar: int, expiry: np.datetime64) -> float:
         """Years from a bar's close to an expiry, ACT/365; 0 where it has settled by then."""

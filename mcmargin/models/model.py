@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
+from mcmargin.data.bar_patterns import renewed
 from mcmargin.data.bars import YEAR, BarCalendar
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
@@ -282,12 +283,16 @@ class MarketModel:
             np.isfinite(rows),
             self.calendar.mean_days,
         )
+        history = self.history.extended(joint.times, joint.returns, np.array(variances))
         return replace(
             self,
             committed=state,
             state=state,
             dependence=dependence,
-            history=self.history.extended(joint.times, joint.returns, np.array(variances)),
+            calendar=renewed(
+                self.calendar, self.committed.as_of, joint.times, lambda: history.times
+            ),
+            history=history,
             facts=self.facts | {"update": record},
         )
 
