@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar
 
 from mcmargin.errors import DataError, McMarginError, PolicyError
+from mcmargin.names import shown
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the pieces of work done, and how many there are in all."""
@@ -161,7 +162,7 @@ def few(names: Iterable[str], most: int = 5) -> str:
     >>> few("abc"), few("abcdefg")
     ('a, b, c', 'a, b, c, d, e and 2 more')
     """
-    listed = list(names)
+    listed = list(map(shown, names))
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
 

@@ -115,10 +115,14 @@ def ending_in_order() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    if number != signal.SIGINT:
-        # A second one would stop the removal, which a person at the keyboard may want to.
-        signal.signal(number, signal.SIG_IGN)
     raise Ended(number)
+
+
+def say_how_ended(ended: Ended) -> int:
+    """Exit status of a command that a signal ended, as shells tell it."""
+    name = signal.Signals(ended.number).name
+    say("mcmargin: interrupted" if name == "SIGINT" else f"mcmargin: ended by {name}")
+    return 128 + ended.number
 
 
 def _check_open() -> None:

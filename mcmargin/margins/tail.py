@@ -69,6 +69,8 @@ class Tails:
         On the losses' device; the worst first, ties by path number.
     weights : ndarray of shape (ceil(k),), float64
         The same for every account.
+    excesses : ndarray of shape (accounts, ceil(k)), float64
+        By how much the loss on each of the tail's paths is above the value at risk.
     """
 
     level: float
@@ -80,6 +82,7 @@ class Tails:
     expected_shortfall_interval: NDArray[np.float64]
     paths: Any
     weights: NDArray[np.float64]
+    excesses: NDArray[np.float64]
 
 
 def tail_count(paths: int, level: float) -> Fraction:
@@ -290,6 +293,7 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
         expected_shortfall_interval=np.column_stack([es - half, es + half]),
         paths=paths[:, :length],
         weights=weights,
+        excesses=excess,
     )
 
 

@@ -23,6 +23,7 @@ from mcmargin.models.dependence import Dependence
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.updates import record_update, update_summary
 from mcmargin.models.volatility import VARIANCE_FLOOR, Volatility
+from mcmargin.names import shown
 
 REVISED = 1e-3
 """Relative difference from which a close of the same date counts as revised, and not as rounded."""
@@ -369,7 +370,7 @@ class MarketModel:
                     f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
                     f"{len(variances)} bars"
                 )
-        return "\n".join(line for line in lines if line)
+        return "\n".join(shown(line) for line in lines if line)
 
     @cached_property
     def _fingerprint(self) -> str:

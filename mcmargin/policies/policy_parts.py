@@ -162,6 +162,7 @@ class Stress:
     dependence_weight : float
         Share of the excess over base of the worse of two tests that is added: the two largest risk
         factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
+        The weights are 0 by default: stress is reported, and adds nothing to the margin.
 
     Examples
     --------
@@ -176,7 +177,7 @@ class Stress:
     gaps: tuple[Gap, ...] = ()
     depegs: Mapping[str, float] = field(default_factory=dict)
     scenario_weight: float = 0.0
-    dependence_weight: float = 0.25
+    dependence_weight: float = 0.0
 
     def __post_init__(self) -> None:
         plain_numbers(self, scenario_weight=(0.0, 1.0, True), dependence_weight=(0.0, 1.0, True))

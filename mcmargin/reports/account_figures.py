@@ -28,6 +28,8 @@ COLUMNS = (
     *("floor", "stress_add_on", "stressed", "calm", "liquidity", "concentration"),
     *("stressed_funding", "total", "leverage_minimum", "maintenance_calm"),
     *("gross_exposure", "net_exposure", "unrounded", "wrong_way"),
+    *("margin_error", "maintenance_error", "base_error", "floor_error", "stress_add_on_error"),
+    *("liquidity_error", "open_orders_error", "wrong_way_error", "gross_with_orders"),
 )
 """Columns of a report, in their order; equity's follow, then the intervals' bounds."""
 
@@ -68,6 +70,13 @@ class AccountMargin:
     Where collateral counts jointly, all of them are of positions and collateral together.
     `wrong_way` is their expected shortfall together less that of the positions alone: above 0 where
     collateral loses in the scenarios in which positions do, below 0 where it is their hedge.
+    `gross_exposure` is the notional of all positions, an option's that of its underlying, whatever
+    its delta; `gross_with_orders` has each instrument's with the orders of one side that make it
+    largest; `net_exposure` is delta-equivalent.
+
+    Each `..._error` is the standard deviation over seeds of the figure of its name, which Monte
+    Carlo's paths alone cause: `margin_error` that of the margin, with floors, add-ons, worst fills
+    and rounding as they were chosen. What has none does not move with the paths.
     `collateral` is what balances count as, after haircuts; with the value of spot and options, and
     the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
     is None where no balances were given. `without_entry_price` is the number of perpetual and
@@ -103,7 +112,17 @@ class AccountMargin:
     net_exposure: float
     unrounded: float
     wrong_way: float
+    margin_error: float
+    maintenance_error: float
+    base_error: float
+    floor_error: float
+    stress_add_on_error: float
+    liquidity_error: float
+    open_orders_error: float
+    wrong_way_error: float
+    gross_with_orders: float
     collateral: float
+    collateral_error: float
     position_value: float
     unrealised: float
     equity: float | None
@@ -126,6 +145,8 @@ class OwnerMargin:
     maintenance: float
     calm: float
     maintenance_calm: float
+    margin_error: float
+    maintenance_error: float
     equity: float | None
 
 

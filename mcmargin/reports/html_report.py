@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from mcmargin.checks import plain_time
 from mcmargin.errors import McMarginError
@@ -181,15 +182,9 @@ def _overview(report: MarginReport, stressed: StressReport | None) -> list[dict[
     rates = rates_of(report, figures["currency"])
     order = np.argsort(-figures["margin"].to_numpy(float) * rates, kind="stable")[:CHARTED]
     largest, rates = figures.iloc[order], rates[order]
-    margins, shortfall = (
-        largest[name].to_numpy(float) for name in ("margin", "expected_shortfall")
-    )
-    errors = np.abs(
-        [
-            largest[f"expected_shortfall_{end}"].to_numpy(float) - shortfall
-            for end in ("low", "high")
-        ]
-    )
+    margins = largest["margin"].to_numpy(float)
+    reach = float(ndtri(0.5 + report.policy.confidence / 2.0))
+    errors = np.tile(reach * largest["margin_error"].to_numpy(float), (2, 1))
     names = [str(name) for name in largest["account"]]
     losses = None
     if stressed is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mcmargin.margins.components import reason_of
-from mcmargin.margins.requirement import rounded_up
+from mcmargin.margins.formula import rounded_up
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.policies.policy_words import percent
 

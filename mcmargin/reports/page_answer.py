@@ -100,7 +100,8 @@ def _named(report: MarginReport, rows: pd.DataFrame) -> Iterator[Shortfall]:
     for kind, at in zip(rows["kind"], rows["row"], strict=True):
         netted = kind == "owner"
         row = (report.owners if netted else report.figures).iloc[at].to_dict()
-        error = 0.0 if netted else row[MARGIN_ERROR]
+        # Equity moves where haircuts do.
+        error = float(np.hypot(row[MARGIN_ERROR], row.get("collateral_error", 0.0)))
         place = place_of(error)
         exact = exact_place(max(abs(row["margin"]), abs(row["equity"])))
         near = exact if place is None else place

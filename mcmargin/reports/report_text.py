@@ -21,6 +21,8 @@ SHOWN_ACCOUNTS = 50
 SHOWN_FITS = 5
 """Fits that gave way which a printed report tells."""
 
+OWNER_FIGURES = ("margin", "margin_error", "maintenance", "maintenance_error")
+
 WIDTH = 110
 """Of notes."""
 
@@ -99,13 +101,18 @@ def _accounts(report: MarginReport) -> Grid:
     over = "1 bar" if bars == [1] else f"{count} bars"
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
-    names = ["margin", *["maintenance"] * maintained, *["equity"] * owned]
-    more = ("expected_shortfall_error", "value_at_risk", "gross_exposure", "net_exposure")
+    ordered = bool((report.figures["gross_with_orders"] != report.figures["gross_exposure"]).any())
+    shown = {"margin": "margin", "margin_error": "± error"}
+    shown |= {"maintenance": "maintenance", "maintenance_error": "± error"} if maintained else {}
+    shown |= {"equity": "equity"} if owned else {}
+    shown |= {"value_at_risk": "VaR", "gross_exposure": "gross notional"}
+    shown |= {"gross_with_orders": "with orders"} if ordered else {}
+    shown |= {"net_exposure": "net delta"}
     rows = []
     states = report.statuses()["state"].tolist() if owned else []
     for at, row in enumerate(report.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
-        share = row["margin"] / row["gross_exposure"] if row["gross_exposure"] else 0.0
-        figures = [f"{row[name]:,.2f}" for name in (*names, *more)]
+        share = row["margin"] / row["gross_with_orders"] if row["gross_with_orders"] else 0.0
+        figures = [f"{row[name]:,.2f}" for name in shown]
         rows.append(
             [
                 f"{row['account']} ({row['currency']})",
@@ -116,7 +123,7 @@ def _accounts(report: MarginReport) -> Grid:
         )
     return Grid(
         f"Margin at {100 * report.policy.level:.10g} % over {over}",
-        ["account", *names, "± error", "VaR", "gross", "net", "margin / gross", *["state"] * owned],
+        ["account", *shown.values(), "margin / gross", *["state"] * owned],
         rows,
     )
 
@@ -127,11 +134,12 @@ def _owners(report: MarginReport) -> Grid:
             f"{row['owner']} ({row['currency']})",
             str(row["netting"]),
             str(row["accounts"]),
-            *(f"{row[name]:,.2f}" for name in ("margin", "maintenance")),
+            *(f"{row[name]:,.2f}" for name in OWNER_FIGURES),
         ]
         for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records")
     ]
-    return Grid("Owners", ["owner", "netting", "accounts", "margin", "maintenance"], rows)
+    names = ["owner", "netting", "accounts", "margin", "± error", "maintenance", "± error"]
+    return Grid("Owners", names, rows)
 
 
 def _notes(report: MarginReport) -> Iterator[str]:
@@ -142,7 +150,9 @@ def _notes(report: MarginReport) -> Iterator[str]:
     plan = report.plan
     yield (
         f"{plan.paths:,} paths, seed {plan.seed}, {plan.precision} precision, {report.engine} "
-        f"engine; prices of {report.market_as_of[:19]}. The error is Monte Carlo's alone. Paths "
+        f"engine; prices of {report.market_as_of[:19]}. Each error is the standard "
+        "deviation over seeds of the figure before it, and Monte Carlo's alone. Gross notional "
+        "counts an option by what its underlying is worth, net delta by its delta. Paths "
         f"with a floored price: {report.floored_paths}, with a capped variance: "
         f"{report.capped_paths}."
     )

@@ -25,6 +25,7 @@ from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
+from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.requirement import Run
 from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
@@ -38,7 +39,10 @@ from mcmargin.valuing.valuation import Valuation
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a report was made of, kept for what-ifs on the same scenarios and for attribution."""
+    """What a report was made of, kept for what-ifs on the same scenarios and for attribution.
+
+    `haircuts` are those of the book's kinds of balances, a row each; none but in haircut mode.
+    """
 
     book: Book
     held: Held
@@ -46,6 +50,7 @@ class Session:
     run: Run
     context: UnitContext
     previous: MarginReport | None
+    haircuts: Estimate
 
     @property
     def valuation(self) -> Valuation:
