@@ -282,7 +282,7 @@ def test_updates_read_a_week_that_has_changed(monkeypatch):
     assert again.calendar == moved.calendar
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(1, 10**4), min_size=1, max_size=60),
     st.sampled_from([1, 60, 3600, 14_400]),

@@ -254,12 +254,10 @@ def _faults(walls: Times, period: np.timedelta64) -> int:
 
 def _regular_times(walls: Times, days: float) -> Seconds:
     """Times of the week at which bars close, in seconds after Monday's midnight."""
-    recent = walls[walls > walls[-1] - RECENT]
-    if days > 6.5 or len(recent) < 10:
-        recent = walls
+    recent = _newest(walls, RECENT) if days < 6.5 else walls
     values, counts, exposed = _shares(*_times_in(recent, WEEK))
     if _usual(counts, exposed) < 0.8:
-        recent = walls[walls > walls[-1] - THIN]
+        recent = _newest(walls, THIN) if days < 6.5 else walls
         values, counts, exposed = _shares(*_times_in(recent, WEEK))
     regular = counts / exposed >= REGULAR * _usual(counts, exposed)
     if days < 0.9:
@@ -286,6 +284,12 @@ def _repeats(walls: Times, days: float) -> bool:
         return bool(WEEK % step == np.timedelta64(0) or np.mean(steps == step) < 0.98)
     _, counts, exposed = _shares(*_times_in(walls[walls > walls[-1] - THIN], WEEK))
     return _usual(counts, exposed) >= 0.8
+
+
+def _newest(walls: Times, span: np.timedelta64) -> Times:
+    """The newest bars, or all of a history that has few."""
+    recent = walls[walls > walls[-1] - span]
+    return recent if len(recent) >= 10 else walls
 
 
 def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDArray[np.bool_]:
@@ -328,17 +332,18 @@ def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
 def _runs(seconds: Seconds) -> tuple[tuple[int, int, int], ...]:
     """Times as runs of (first, step, count); none where they are too many for any clock."""
     runs: list[tuple[int, int, int]] = []
-    values = seconds.tolist()
+    steps = np.diff(seconds)
+    # Where a step is not the one before it, and the end.
+    turns = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
     at = 0
-    while at < len(values):
-        step = values[at + 1] - values[at] if at + 1 < len(values) else 0
-        end = at + 1
-        while end < len(values) and values[end] - values[end - 1] == step:
-            end += 1
+    while at < len(seconds) and len(runs) <= MOST_RUNS:
+        step, end = 0, at + 1
+        if end < len(seconds):
+            step, end = int(steps[at]), int(turns[np.searchsorted(turns, at, side="right")]) + 1
         # Two times alone make no run, unless they are all that is left.
-        if end - at == 2 and end < len(values):
+        if end - at == 2 and end < len(seconds):
             step, end = 0, at + 1
-        runs.append((values[at], step, end - at))
+        runs.append((int(seconds[at]), step, end - at))
         at = end
     return tuple(runs) if len(runs) <= MOST_RUNS else ()
 

@@ -308,14 +308,15 @@ class BarCalendar:
         return np.asarray(ends.astype("datetime64[ns]"))
 
     def _steps(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
-        """Closes a bar's length from one another, moved on to a weekday on which bars end."""
+        """Closes a bar's length from one another; those of days move on to a weekday of bars."""
         step = np.timedelta64(round(self.days * int(DAY / INSTANT)), "ns")
         # A close that falls on a day off moves on, by less than a week.
         first = max(1, int((bound - close - WEEK) // step))
         # Bars of two days may move to one Monday; a week has at least one of its own.
         most = count * max(1, min(7, round(7.0 / self.days))) + 2
         ahead = close + step * np.arange(first, max(1, int((bound - close) / step)) + most)
-        for _ in range(6):
+        # Bars of some hours whose week does not repeat go on around the clock.
+        for _ in range(6 if self.days >= 0.9 else 0):
             off = ~np.isin(weekday(ahead), self.weekdays)
             ahead[off] += DAY
         ahead = np.unique(ahead)
