@@ -477,17 +477,6 @@ def test_calendars_of_an_earlier_version_keep_their_meaning():
     assert set(old.to_words()) == {"days", "weekdays", "slots", "mean"}
 
 
-def test_times_within_the_running_bar_are_no_closes():
-    daily = calendar_of(utc(pd.bdate_range("2023-01-02", "2023-06-30") + pd.Timedelta("21h")))
-    close = np.datetime64("2023-06-30T21:00", "ns")
-    times = np.array(["2023-06-30T23:00", "2023-07-03T18:00", "2023-07-03T21:00"], NS)
-    assert daily.within_bar(close, times).tolist() == [True, False, False]
-    dated = calendar_of(utc(pd.bdate_range("2023-01-02", "2023-06-30")))
-    close = np.datetime64("2023-06-30", "ns")
-    times = np.array(["2023-06-30T22:00", "2023-07-03T22:00", "2023-07-03"], NS)
-    assert dated.within_bar(close, times).tolist() == [True, True, False]
-
-
 def test_the_command_line_names_zone_calendar_and_stamps(tmp_path, monkeypatch, capsys):
     frame = frame_of(pd.date_range("2012-01-01", "2024-06-01", freq="MS"))
     frame.to_csv(tmp_path / "prices.csv", index_label="date")
@@ -500,3 +489,66 @@ def test_the_command_line_names_zone_calendar_and_stamps(tmp_path, monkeypatch, 
     assert status == 0 and "bars of 1 month" in told
     calendar = mm.load_model(tmp_path / "model.npz").calendar
     assert (calendar.stamps, calendar.zone, calendar.months) == ("start", "Europe/London", 1)
+
+
+# Updates in another zone
+
+
+def hourly(count=400, assets=1):
+    steps = 0.001 * np.random.default_rng(3).standard_normal((count, assets))
+    index = pd.date_range("2024-01-01", periods=count, freq="h")
+    return pd.DataFrame(100 * np.exp(np.cumsum(steps, axis=0)), index=index).add_prefix("a")
+
+
+@pytest.mark.parametrize("assets", [1, 3])
+@pytest.mark.parametrize("hours", [1, 2, 9])
+def test_closes_of_another_zone_are_no_new_bars(assets, hours):
+    """The file's newest rows are the model's newest closes, some hours later."""
+    frame = hourly(assets=assets)
+    model = model_of(frame.iloc[:300])
+    elsewhere = frame.iloc[295:300].copy()
+    elsewhere.index += pd.Timedelta(hours=hours)
+    newer = elsewhere[elsewhere.index > frame.index[299]]
+    if len(newer) > 1 or hours > 1:
+        with pytest.raises(mm.DataError, match=r"newer closes? repeats? the model's newest.*zone"):
+            model.update(mm.PriceHistory.from_frame(newer))
+    # And with newer closes behind them.
+    longer = frame.iloc[295:320].copy()
+    longer.index += pd.Timedelta(hours=hours)
+    longer = longer[longer.index > frame.index[299]]
+    if hours > 1:
+        with pytest.raises(mm.DataError, match=f"{hours} hours later: the close of 2024-01-13T11"):
+            model.update(mm.PriceHistory.from_frame(longer))
+    assert model.update(mm.PriceHistory.from_frame(frame.iloc[295:320])).as_of == frame.index[319]
+
+
+def test_a_close_that_has_not_moved_is_one():
+    frame = hourly()
+    frame.iloc[300] = frame.iloc[299]
+    model = model_of(frame.iloc[:300])
+    assert model.update(mm.PriceHistory.from_frame(frame.iloc[300:301])).as_of == frame.index[300]
+
+
+def test_a_daily_close_that_is_repeated_two_hours_later_is_no_bar():
+    frame = frame_of(pd.bdate_range("2022-01-03", "2023-06-30") + pd.Timedelta("21h"))
+    model = model_of(frame)
+    again = frame.iloc[-1:].copy()
+    again.index += pd.Timedelta("2h")
+    with pytest.raises(mm.DataError, match="no close: it lies within a running bar"):
+        model.update(mm.PriceHistory.from_frame(again))
+    dated = frame_of(pd.bdate_range("2022-01-03", "2023-06-30"))
+    model = model_of(dated)
+    again = dated.iloc[-1:].copy()
+    again.index += pd.Timedelta("22h")
+    with pytest.raises(mm.DataError, match="no close"):
+        model.update(mm.PriceHistory.from_frame(again))
+
+
+def test_a_half_day_of_a_named_exchange_is_a_close():
+    """Black Friday's, at 13:00, which no bar of the history has."""
+    sessions = schedule("XNYS").schedule
+    times = utc(sessions.loc["2024-01-02":"2024-11-29", "close"])
+    times = times[~np.isin(times.astype("datetime64[D]").astype(str), ["2024-07-03"])]
+    frame = frame_of(times)
+    model = model_of(frame.iloc[:-1], calendar="XNYS")
+    assert model.update(mm.PriceHistory.from_frame(frame)).as_of == times[-1]

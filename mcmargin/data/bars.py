@@ -163,25 +163,12 @@ class BarCalendar:
             return moment
         return self._wall(moment)
 
-    def within_bar(self, close: np.datetime64, times: Times) -> NDArray[np.bool_]:
-        """Which times lie within the bar that follows a close, and so are no closes themselves.
-
-        They are those less than half a bar after it, those on its date where closes are dates, and
-        those with a time of day where the closes have none.
-
-        Examples
-        --------
-        >>> times = np.array(["2021-06-25T23:00", "2021-06-28T21:00"], "datetime64[ns]")
-        >>> BarCalendar().within_bar(np.datetime64("2021-06-25T21:00"), times).tolist()
-        [True, False]
-        """
-        close = close.astype("datetime64[ns]")
-        if self.dated:
-            places = np.array([self.clock(time) for time in times], "datetime64[ns]")
-            dates = places.astype("datetime64[D]")
-            return np.asarray((times > close) & ((places != dates) | (dates <= self.clock(close))))
-        half = np.timedelta64(round(0.5 * self.days * int(DAY / INSTANT)), "ns")
-        return np.asarray((times > close) & (times - close < half))
+    def unscheduled(self, times: Times) -> Times:
+        """Those times that are not the closing time of a session of the exchange that is named."""
+        if not self.exchange or self.dated or len(times) == 0:
+            return times
+        sessions = exchange_sessions(self.exchange, times[0], times[-1])
+        return np.asarray(times[~np.isin(times, sessions.closes)])
 
     def summary(self) -> str:
         """Text for people: how long bars are, where they are regular, and when they close.

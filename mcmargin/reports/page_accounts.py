@@ -170,7 +170,9 @@ def _line(
         figures[told] = shown(row[name], _place(row, name, exact))
     figures["gross notional"] = shown(row["gross_exposure"], exact)
     figures["net delta"] = shown(row["net_exposure"], exact)
-    gross = row["gross_with_orders"]
+    # An older file does not hold it.
+    known = np.isfinite(row["gross_with_orders"])
+    gross = row["gross_with_orders"] if known else row["gross_exposure"]
     if gross != row["gross_exposure"]:
         exactly += f", gross notional with open orders {shown_exactly(gross)}"
     figures["margin / gross"] = f"{row['margin'] / gross:.1%}" if gross else ""

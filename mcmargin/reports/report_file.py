@@ -39,10 +39,10 @@ from mcmargin.scenarios.plan import SimulationPlan
 
 SCHEMA = "mcmargin.report/2"
 
-ABSENT = {SCHEMA: (), "mcmargin.report/1": ADDED}
-"""Schemas that are read, and which fields of accounts may be missing in each."""
+ABSENT: dict[str, dict[str, tuple[str, ...]]] = {SCHEMA: {}, "mcmargin.report/1": ADDED}
+"""Schemas that are read, and which fields of each table's rows may be missing."""
 
-ROWS = {"accounts": AccountMargin, "owners": OwnerMargin}
+ROWS = {"accounts": AccountMargin, "owners": OwnerMargin, "haircuts": Haircut}
 """Tables of a file, and what their rows are."""
 
 PARTS = ("policy", "plan", "calibration")
@@ -52,7 +52,6 @@ PARTS = ("policy", "plan", "calibration")
 class ReportFile:
     """What a file holds beside its rows, by the types that it is read with."""
 
-    haircuts: tuple[Haircut, ...]
     policy: MarginPolicy
     plan: SimulationPlan
     horizons: dict[str, int]
@@ -89,14 +88,16 @@ def report_from_json(text: str, source: str) -> MarginReport:
         for name, kind in ROWS.items():
             if name not in fields:
                 raise ModelFileError(f"field {name} is missing")
-            absent = ABSENT[schema] if name == "accounts" else ()
-            tables[name] = read_columns(
-                kind, fields.pop(name), ModelFileError, where=name, absent=absent
-            )
-        for name in set(ADDED) - set(ABSENT[schema]):
-            if None in tables["accounts"][name]:
-                at = tables["accounts"][name].index(None)
-                raise ModelFileError(f"field accounts[{at}].{name} is None; a number is needed")
+            absent, rows = ABSENT[schema].get(name, ()), fields.pop(name)
+            tables[name] = read_columns(kind, rows, ModelFileError, where=name, absent=absent)
+            for field in ADDED[name]:
+                column = tables[name][field]
+                if field not in absent and None in column:
+                    place = f"{name}[{column.index(None)}].{field}"
+                    raise ModelFileError(f"field {place} is None; a number is needed")
+        if isinstance(notes := fields.get("calibration"), dict):
+            # Reports of earlier versions know of none.
+            notes.setdefault("doubts", [])
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
         for field in ("as_of", "market_as_of"):
             try:
@@ -105,9 +106,12 @@ def report_from_json(text: str, source: str) -> MarginReport:
                 raise ModelFileError(f"{field}: {error}") from None
         figures, positions = frames_of(tables["accounts"])
         head = {each.name: getattr(file, each.name) for each in dataclass_fields(file)}
-        head["haircuts"] = haircut_frame(file.haircuts)
         report = MarginReport(
-            figures=figures, positions=positions, owners=owner_frame(tables["owners"]), **head
+            figures=figures,
+            positions=positions,
+            owners=owner_frame(tables["owners"]),
+            haircuts=haircut_frame(tables["haircuts"]),
+            **head,
         )
         market_without_surfaces(report)  # which refuses terms that make no market
     except (ValueError, RecursionError) as error:
@@ -162,10 +166,9 @@ def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
 
 def _header(report: MarginReport) -> dict[str, Any]:
     """All but the figures."""
-    apart = ("haircuts", *PARTS)
-    others = [each.name for each in dataclass_fields(ReportFile) if each.name not in apart]
+    others = [each.name for each in dataclass_fields(ReportFile) if each.name not in PARTS]
     values = {name: asdict(getattr(report, name)) for name in PARTS}
-    haircuts = report.haircuts.to_dict("records")
+    haircuts = [*records(plain_columns(report.haircuts, unknown=UNKNOWN))]
     return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
         name: getattr(report, name) for name in others
     }

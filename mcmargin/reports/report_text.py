@@ -11,12 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
+
 from mcmargin.names import shown, table_cell
 from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
 
 SHOWN_ACCOUNTS = 50
 """Accounts, and owners, that a printed report lists."""
+
+SHOWN_DOUBTS = 5
+"""Doubts about prices that a printed report tells; its JSON and its page tell all."""
 
 SHOWN_FITS = 5
 """Fits that gave way which a printed report tells."""
@@ -101,7 +106,10 @@ def _accounts(report: MarginReport) -> Grid:
     over = "1 bar" if bars == [1] else f"{count} bars"
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
-    ordered = bool((report.figures["gross_with_orders"] != report.figures["gross_exposure"]).any())
+    figures = report.figures
+    # An older file does not hold it.
+    whole = figures["gross_with_orders"].fillna(figures["gross_exposure"])
+    ordered = bool((whole != figures["gross_exposure"]).any())
     shown = {"margin": "margin", "margin_error": "± error"}
     shown |= {"maintenance": "maintenance", "maintenance_error": "± error"} if maintained else {}
     shown |= {"equity": "equity"} if owned else {}
@@ -110,13 +118,12 @@ def _accounts(report: MarginReport) -> Grid:
     shown |= {"net_exposure": "net delta"}
     rows = []
     states = report.statuses()["state"].tolist() if owned else []
-    for at, row in enumerate(report.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
-        share = row["margin"] / row["gross_with_orders"] if row["gross_with_orders"] else 0.0
-        figures = [f"{row[name]:,.2f}" for name in shown]
+    for at, row in enumerate(figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
+        share = row["margin"] / whole.iloc[at] if whole.iloc[at] else 0.0
         rows.append(
             [
                 f"{row['account']} ({row['currency']})",
-                *figures,
+                *(_amount(row[name]) for name in shown),
                 f"{share:.2%}",
                 *states[at : at + 1],
             ]
@@ -128,13 +135,18 @@ def _accounts(report: MarginReport) -> Grid:
     )
 
 
+def _amount(value: float) -> str:
+    """An amount to a hundredth; nothing for one that is not known."""
+    return "" if np.isnan(value) else f"{value:,.2f}"
+
+
 def _owners(report: MarginReport) -> Grid:
     rows = [
         [
             f"{row['owner']} ({row['currency']})",
             str(row["netting"]),
             str(row["accounts"]),
-            *(f"{row[name]:,.2f}" for name in OWNER_FIGURES),
+            *(_amount(row[name]) for name in OWNER_FIGURES),
         ]
         for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records")
     ]
@@ -163,6 +175,10 @@ def _notes(report: MarginReport) -> Iterator[str]:
     lacking = report.figures["without_entry_price"]
     if report.figures["equity"].notna().any() and lacking.any():
         yield f"{entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))}."
+    if model.doubts:
+        told = "; ".join(model.doubts[:SHOWN_DOUBTS])
+        left = len(model.doubts) - SHOWN_DOUBTS
+        yield f"To be looked at: {told}{f'; and {left} more' if left > 0 else ''}."
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])

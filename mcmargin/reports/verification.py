@@ -146,11 +146,7 @@ def verify(
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
     """Verdict on a report and its recomputation."""
-    # What an older file does not hold is not compared.
-    unknown = [name for name in ADDED if report.figures[name].isna().all()]
-    again, report = (
-        replace(each, figures=each.figures.drop(columns=unknown)) for each in (again, report)
-    )
+    again, report = _without_unknown(again, report)
     for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
         if not again.figures[name].equals(report.figures[name]):
             return Verification("different", float("inf"), (*reasons, f"the {what} differ"))
@@ -218,9 +214,23 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
     units = {"value": scale, "expected_shortfall": scale, "haircut": 1.0}
     units |= {f"{name}_error": units[name] for name in ("expected_shortfall", "haircut")}
     for name, unit in units.items():
+        if name not in again.haircuts:
+            continue
         if (_apart(again.haircuts, report.haircuts, name) > bound * unit).any():
             return Verification("different", largest, (f"{name} of a haircut differs",))
     return Verification("within the engine bound", largest, ())
+
+
+def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
+    """Both without the columns that the report's file, of an older version, does not hold."""
+    for table, added in (("figures", "accounts"), ("owners", "owners"), ("haircuts", "haircuts")):
+        held = getattr(report, table)
+        unknown = [name for name in ADDED[added] if held[name].isna().all()]
+        again, report = (
+            replace(each, **{table: getattr(each, table).drop(columns=unknown)})
+            for each in (again, report)
+        )
+    return again, report
 
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:

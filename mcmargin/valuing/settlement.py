@@ -97,8 +97,11 @@ def settlement_notes(
         exact = closes.times[bar - 1] == expiry
         if not (exact or (calendar.dated and place == place.astype("datetime64[D]"))):
             late.setdefault(expiry, []).append(item.name)
+    told = []
     for expiry, names in sorted(late.items()):
         close = closes.ends[closes.bar_of(expiry) - 1]
-        when = f"the close of {str(close)[:10]}" if calendar.dated else f"{plain_time(close)}"
-        found.append(f"what expires at {plain_time(expiry)} settles at {when}: {few(names)}")
+        when = f"the close of {str(close)[:10]}" if calendar.dated else plain_time(close)
+        told.append(f"{few(names, 3)} expires at {plain_time(expiry)} and settles at {when}")
+    if told:
+        found.append(few(told, 2))
     return tuple(found)
