@@ -95,6 +95,9 @@ def report_from_json(text: str, source: str) -> MarginReport:
                 if field not in absent and None in column:
                     place = f"{name}[{column.index(None)}].{field}"
                     raise ModelFileError(f"field {place} is None; a number is needed")
+        if isinstance(notes := fields.get("calibration"), dict):
+            # Reports of earlier versions know of none.
+            notes.setdefault("doubts", [])
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
         for field in ("as_of", "market_as_of"):
             try:

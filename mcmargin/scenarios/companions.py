@@ -71,7 +71,12 @@ def _at(model: MarketModel, chosen: NDArray[np.bool_], name: str) -> Companion:
             f"procyclicality: the model's history has no bar of {name}; calibrate it on a history "
             "that has"
         )
-    variance = (model.history.returns[chosen] ** 2).mean(axis=0)
+    history = model.history
+    # In a halt nobody trades, and a return of zero tells no volatility.
+    squares = np.where(
+        model.halted[chosen], history.variances[chosen], history.returns[chosen] ** 2
+    )
+    variance = squares.mean(axis=0)
     bars = model.history.times[chosen]
     state = replace(model.state, variance=variance)
     return Companion(replace(model, state=state), bars[0], bars[-1])
