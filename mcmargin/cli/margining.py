@@ -209,7 +209,7 @@ def verify(
     """
     from mcmargin import load_model, verify
 
-    filed = read_report(report)
+    filed = read_report(report, altered=True)
     last = None if previous is None else read_report(previous)
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     fitted = load_model(model)
