@@ -63,7 +63,7 @@ def test_margin_and_verify(folder):
     (folder / "forged.json").write_text(json.dumps(report))
     forged = run("verify", "forged.json", "model.npz", "positions.csv", cwd=folder)
     assert (forged.returncode, forged.stdout) == (1, "different\n")
-    assert "expected shortfall differs" in forged.stderr
+    assert "expected_shortfall of account" in forged.stderr
 
 
 def test_csv_and_table(folder):

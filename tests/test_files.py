@@ -127,6 +127,16 @@ def test_a_pipe_whose_reader_has_gone(tmp_path):
         os.close(writing)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="the files of Linux")
+def test_a_file_that_is_open_for_reading_is_refused_before_the_work(tmp_path):
+    (tmp_path / "read").write_bytes(b"old")
+    with open(tmp_path / "read", "rb") as file:
+        for folder in ("/dev/fd", "/proc/self/fd"):
+            with pytest.raises(DataError, match="open for reading only"):
+                check_destination(f"{folder}/{file.fileno()}")
+    assert (tmp_path / "read").read_bytes() == b"old"
+
+
 def test_a_device_takes_anything_and_stays(tmp_path):
     """A null device of our own where root runs this: a fault must cost no machine its /dev/null."""
     null = tmp_path / "null"

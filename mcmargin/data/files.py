@@ -70,8 +70,8 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
             stat.S_ISDIR(mode) or stat.S_ISBLK(mode) or (stat.S_ISSOCK(mode) and descriptor is None)
         ):
             raise DataError(f"{path}: cannot be written (it exists and is not a file)")
-        elif descriptor is None and not os.access(place, os.W_OK):
-            raise DataError(f"{path}: cannot be written (no permission)")
+        elif not (os.access(place, os.W_OK) if descriptor is None else _writable(descriptor)):
+            raise DataError(f"{path}: cannot be written (no permission, or open for reading only)")
         if mode is not None and stat.S_ISREG(mode):
             for source in inputs:
                 if source.exists() and place.samefile(source):
@@ -152,6 +152,14 @@ def _mode(place: Path, descriptor: int | None) -> int | None:
         return None
 
 
+def _writable(descriptor: int) -> bool:
+    """Whether an open file of this process was opened for writing."""
+    if fcntl is None or descriptor == _ANOTHER_PROCESS:
+        return True
+    flags: int = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    return flags & (os.O_WRONLY | os.O_RDWR) != 0
+
+
 def _write_into(place: Path, descriptor: int | None, content: bytes) -> None:
     """Write to what stands for no file of its own, after all that it has been sent."""
     if descriptor is None or descriptor == _ANOTHER_PROCESS:
@@ -220,11 +228,14 @@ def _keep_permissions(descriptor: int, place: Path, old: os.stat_result) -> None
             # Only root gives files away; to a group of one's own anybody may.
             with suppress(OSError):
                 os.fchown(descriptor, -1, old.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    # A file system without modes or attributes may refuse: the file stays its writer's alone.
+    with suppress(OSError):
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
     if hasattr(os, "listxattr"):
         with suppress(OSError):
             for attribute in os.listxattr(place):
-                os.setxattr(descriptor, attribute, os.getxattr(place, attribute))
+                with suppress(OSError):
+                    os.setxattr(descriptor, attribute, os.getxattr(place, attribute))
 
 
 def _mark() -> str:

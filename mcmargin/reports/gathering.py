@@ -41,6 +41,7 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
+from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.valuing.instruments import Balance
 from mcmargin.valuing.settlement import settlement_notes
@@ -254,6 +255,7 @@ def previous_of(
     """What the last report says of some accounts, and of owners of theirs that net."""
     if report is None:
         return None
+    require_unaltered(report, "the previous report")
     market = run.initial.market
     own = pd.DataFrame({"name": [account.name for account in accounts]})
     own["currency"] = [account.currency for account in accounts]
