@@ -187,6 +187,18 @@ def test_any_console_is_shown_a_table(folder, command, encoding, monkeypatch, ca
         assert "+=" in text
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_python_prints_a_report_on_any_console(encoding, monkeypatch):
+    """A plain print of a script, whose stdout refuses what it cannot encode."""
+    from mcmargin.demo import demo_report
+
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    print(demo_report())
+    sys.stdout.flush()
+    assert "| diversified (USD) " in written.getvalue().decode(encoding)
+
+
 @pytest.mark.parametrize(
     ("environment", "form", "expected"),
     [

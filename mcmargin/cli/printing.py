@@ -15,11 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mcmargin.errors import DataError
-from mcmargin.names import shown_lines
-
-PLAIN = {"─": "-", "━": "=", "│": "|", "┃": "|", "±": "+/-", "…": "..."}
-"""What stands for a sign that a console cannot show; any other border is a +, and of other signs
-the code is shown."""
+from mcmargin.names import plain_sign, shown_lines
 
 
 class Ended(BaseException):
@@ -90,9 +86,7 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
 
 
 def _plain(character: str) -> str:
-    if "\u2500" <= character < "\u2580":
-        return PLAIN.get(character, "+")
-    return PLAIN.get(character, character.encode("ascii", "backslashreplace").decode("ascii"))
+    return plain_sign(character) or character.encode("ascii", "backslashreplace").decode("ascii")
 
 
 ON_CONSOLES = "mcmargin.console"

@@ -20,7 +20,7 @@ import pandas as pd
 
 from mcmargin.data.files import write_atomically, write_text
 from mcmargin.names import shown as shown_name
-from mcmargin.names import table_cell
+from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.reports.margin_parts import Share, Step, steps_of
 from mcmargin.reports.page_environment import check_installed, page_environment
 from mcmargin.reports.report_charts import change_picture
@@ -175,7 +175,7 @@ def _text(change: MarginChange) -> str:
         stream.write(f"{step.name:<{room}}  {text:>{wide}}  {indent}{bar}".rstrip() + "\n")
     if not parts:
         stream.write("Nothing changed.\n")
-    return stream.getvalue().rstrip()
+    return with_borders_of_console(stream.getvalue().rstrip())
 
 
 def _page(change: MarginChange) -> str:

@@ -13,7 +13,7 @@ from html import escape
 
 import numpy as np
 
-from mcmargin.names import shown, table_cell
+from mcmargin.names import shown, table_cell, with_borders_of_console
 from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
 
@@ -65,7 +65,7 @@ def report_to_text(report: MarginReport) -> str:
         console.print(table)
     for line in _notes(report):
         stream.write(f"{textwrap.fill(shown(line), WIDTH)}\n")
-    return stream.getvalue().rstrip()
+    return with_borders_of_console(stream.getvalue().rstrip())
 
 
 def report_to_tables(report: MarginReport) -> str:
