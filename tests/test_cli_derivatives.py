@@ -320,7 +320,7 @@ def test_wrong_input_is_status_2(call, arguments):
 
 BAD_CELLS = {
     "positions.csv": ("desk,A,5", "desk,A,five", "row 3, column 'quantity': 'five' is not a num"),
-    "orders.csv": ("A-PERP,-9", "A-PERK,-9", "row 3: instrument 'A-PERK' is unknown; add it or"),
+    "orders.csv": ("A-PERP,-9", "A-PERK,-9", "row 3: instrument 'A-PERK' is unknown; add it, or"),
     "accounts.csv": (
         "euro,fund",
         "desk,fund",

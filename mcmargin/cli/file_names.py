@@ -102,8 +102,10 @@ in .json, .csv, .html, .parquet or, for a table, .txt (a spreadsheet opens .csv)
     inputs = {each.resolve() for name in SUBJECTS for each in _paths(options.get(name))}
     for option, allowed in (("output", WRITTEN.get(command)), ("html", (".html", ".htm"))):
         path = options.get(option)
-        ending = path.suffix.lower() if isinstance(path, Path) else ""
-        if allowed is None or ending not in PROMISES or ending in allowed:
+        if not isinstance(path, Path) or allowed is None:
+            continue
+        ending = path.suffix.lower()
+        if ending not in PROMISES or ending in allowed:
             continue
         if path.resolve() in inputs:
             continue  # The command says that it would be overwritten.
