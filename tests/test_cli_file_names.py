@@ -68,7 +68,7 @@ WRONG = {
     ),
     ("margin", book(accounts="foreign.csv")): ("foreign.csv", "JPY"),
     ("margin", book(market="older.toml")): ("model.npz, older.toml", "newer than the market"),
-    ("margin", book(policy="past.toml")): ("model.npz, past.toml", "the model's history has no bar of"),
+    ("margin", book(policy="past.toml")): ("model.npz, past.toml", "model's history has no bar"),
     ("stress", book(policy="policy.toml")): ("policy.toml", "stress"),
     ("what-if", (*book(), "--account", "nobody", "--trade", "S=1")): (
         "positions.csv", "account 'nobody' is unknown; the book has long, short",
