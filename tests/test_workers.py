@@ -68,7 +68,7 @@ def test_models_are_the_same_to_the_bit_for_any_jobs_and_blas_threads():
 
 def test_a_forked_child_of_a_process_that_has_calibrated_calibrates():
     """As a backtest does; a daemon starts processes, too."""
-    script = f"""
+    script = """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
@@ -102,9 +102,9 @@ def test_a_script_needs_no_guard_and_the_folder_of_a_script_shadows_nothing(tmp_
 
 def test_processes_start_only_where_they_save_time(monkeypatch):
     """Two coins are fitted here; of many slow items the first ones are, and the rest elsewhere."""
-    monkeypatch.setattr(workers, "START_SECONDS", 0.25)
     few = list(workers.map_where_it_pays(subprocess.getoutput, [WHO] * 3, 2))
     assert set(few) == {str(os.getpid())}
+    monkeypatch.setattr(workers, "START_SECONDS", 0.25)
     many = list(workers.map_where_it_pays(subprocess.getoutput, [WHO] * 12, 2))
     assert many[0] == str(os.getpid())
     assert len({*many} - {str(os.getpid())}) == 2
