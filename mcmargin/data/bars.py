@@ -163,6 +163,24 @@ class BarCalendar:
             return moment
         return self._wall(moment)
 
+    def in_window(self, times: Times, first: str, last: str) -> NDArray[np.bool_]:
+        """Which closes are of bars within a window of whole dates, both included.
+
+        A bar that closes at midnight is the last one of the date before, but where the midnight
+        stands for a date.
+
+        Examples
+        --------
+        >>> hours = np.array(["2021-01-04T00:00", "2021-01-04T01:00"], "datetime64[ns]")
+        >>> BarCalendar(1 / 24).in_window(hours, "2021-01-04", "2021-01-04").tolist()
+        [False, True]
+        """
+        start, end = np.datetime64(first, "ns"), np.datetime64(last, "ns") + DAY
+        if self.dated or (self.days >= 0.9 and not self.stamps):
+            walls = wall_clock(times, self.zone) if self.dated else times
+            return np.asarray((walls >= start) & (walls < end))
+        return np.asarray((times > start) & (times <= end))
+
     def unscheduled(self, times: Times) -> Times:
         """Those times that are not the closing time of a session of the exchange that is named."""
         if not self.exchange or self.dated or len(times) == 0:
@@ -222,6 +240,7 @@ class BarCalendar:
         while True:
             walls = (start + WEEK * np.arange(weeks))[:, None] + seconds
             ahead = self._open(walls.ravel()[walls.ravel() > bound])
+            ahead = ahead[ahead > bound]
             if len(ahead) >= count:
                 return np.asarray(ahead[:count])
             if weeks > 50 * (count + 2):
@@ -258,6 +277,10 @@ class BarCalendar:
         if not self.exchange:
             return walls
         sessions = exchange_sessions(self.exchange, walls[0], walls[-1])
+        if self.days > 6.5:
+            # A week whose last day is a holiday ends with the session before.
+            ends = sessions.dates if self.dated else wall_clock(sessions.closes, self.zone)
+            return np.unique(ends[np.searchsorted(ends, walls, side="right") - 1])
         if self.dated:
             return np.asarray(walls[np.isin(walls, sessions.dates)])
         times = from_wall_clock(walls, self.zone)

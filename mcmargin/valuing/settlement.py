@@ -43,7 +43,7 @@ def horizons_needed(
     maintenance = policy.maintenance_horizons_from(max(named))
     needed = {*initial.values(), *maintenance.values()}
     start = model.as_of if as_of is None else utc_time(as_of)
-    closes = model.calendar.closes(model.committed.as_of, max(needed), after=start)
+    closes = model.closes(max(needed), start)
     for item in instruments:
         longest = max(initial[item.product], maintenance[item.product])
         for dated in (item, getattr(item, "future", None)):
