@@ -15,7 +15,7 @@ import numpy as np
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import require_type
-from mcmargin.data.plausibility import Plausibility
+from mcmargin.data.plausibility import Plausibility, plausibility_from
 from mcmargin.data.ranges import (
     DAILY_VOLUME,
     LEVEL_SIZE,
@@ -34,7 +34,7 @@ from mcmargin.data.ranges import (
 )
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_fields import read_value
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy_parts import plain
