@@ -35,6 +35,7 @@ _WORDS = {
 """What the columns of candles are called, in lower case and without anything but letters."""
 
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_MARKS = re.compile(r"[\s_.,|:/-]+")
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -91,19 +92,23 @@ def split_names(names: Sequence[str]) -> list[tuple[str, str]] | None:
     True
     """
     for last in (False, True):
-        pairs = []
-        for name in names:
-            found = re.match(
-                r"(.+)[\s_.|:/-]+(\w+[.]?)$" if last else r"(\w+[.]?)[\s_.|:/-]+(.+)$", name.strip()
-            )
-            if found is None:
-                break
-            field, asset = (found[2], found[1]) if last else (found[1], found[2])
-            pairs.append((field, asset.strip(" ()'\"")))
-        kinds = {kind_of(field) for field, _ in pairs}
-        if len(pairs) == len(names) and None not in kinds and len(kinds) >= 2:
-            return pairs
+        pairs = [_split(name, last) for name in names]
+        kinds = {kind_of(pair[0]) for pair in pairs if pair is not None}
+        if None not in pairs and len(kinds) >= 2:
+            return [pair for pair in pairs if pair is not None]
     return None
+
+
+def _split(name: str, last: bool) -> tuple[str, str] | None:
+    """Field and asset of one name, the field being the first or the last part; None for none."""
+    found = None
+    for mark in _MARKS.finditer(name):
+        parts = [part.strip(" ()'\"") for part in (name[: mark.start()], name[mark.end() :])]
+        field, asset = reversed(parts) if last else parts
+        # Of several the longest: "Adj Close" of "Adj Close_AAPL".
+        if kind_of(field) is not None and asset and not (found and last):
+            found = field, asset
+    return found
 
 
 def chosen_columns(names: Sequence[str], price: str, source: str) -> list[int]:
@@ -133,8 +138,8 @@ def chosen_columns(names: Sequence[str], price: str, source: str) -> list[int]:
 
 def candles_fault(names: Sequence[str], source: str, asset: str | None) -> DataError:
     """What is said where candles would be taken for assets."""
-    prices = [name for name in names if kind_of(name) in _PRICES]
-    best = next((name for name in prices if kind_of(name) == "close"), prices[0])
+    closes = [name for name in names if kind_of(name) == "close" or name.strip() == "c"]
+    best = [*closes, *(name for name in names if kind_of(name) in _PRICES)][0]
     named = "" if asset else ", asset='NAME'"
     return DataError(
         f"{source}: the columns {few(names)} are one asset's candles, and not assets; take one of "

@@ -333,7 +333,8 @@ def _assets_of(
                 f"{source}: a column is called {column!r:.60}; name each by its asset, in text"
             )
         names.append(str(column).strip())
-    pairs = split_names(names)
+    candles = are_candles(names)
+    pairs = None if candles else split_names(names)
     if pairs is not None:
         fields, assets = [field for field, _ in pairs], [name for _, name in pairs]
         if price is None:
@@ -341,7 +342,7 @@ def _assets_of(
         places = chosen_columns(fields, price, source)
         return places, [assets[at] for at in places]
     if price is None:
-        if are_candles(names):
+        if candles:
             raise candles_fault(names, source, asset)
         return list(range(len(names))), names
     places = chosen_columns(names, price, source)[:1]
