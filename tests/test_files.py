@@ -1,5 +1,6 @@
 """Files that are written: through links, to pipes and terminals, whole, and with what they were."""
 
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mcmargin.data import files
-from mcmargin.data.files import check_destination, write_atomically, write_text
+from mcmargin.data.files import check_destination, write_atomically, write_text, write_together
 from mcmargin.errors import DataError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes of Unix")
@@ -230,6 +231,28 @@ def test_the_folder_is_synced_after_the_rename(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", replace)
     write_atomically(tmp_path / "m", b"new")
     assert done == ["file", "rename", "folder"]
+
+
+def test_of_several_files_all_are_renewed_or_none(tmp_path, monkeypatch):
+    """A disk that is full at the second leaves the first as it was, too."""
+    before = {tmp_path / name: b"old" for name in "abc"}
+    for path, content in before.items():
+        path.write_bytes(content)
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(DataError, match=r"b: cannot be written .No space left"):
+            write_together(dict.fromkeys(before, b"new"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write_together(dict.fromkeys(before, b"new"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(before, b"new")
 
 
 WRITER = """

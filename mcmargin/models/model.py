@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
-from mcmargin.data.bars import YEAR, BarCalendar
+from mcmargin.data.bars import INSTANT, YEAR, BarCalendar, Closes
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory
 from mcmargin.data.times import utc_time
@@ -224,6 +224,22 @@ class MarketModel:
     def provisional(self) -> bool:
         """Whether the state is within a bar."""
         return self.state is not self.committed
+
+    def closes(self, count: int, time: np.datetime64) -> Closes:
+        """The closes of the next bars after a market's time and after the model's own.
+
+        Parameters
+        ----------
+        count : int
+        time : numpy.datetime64
+            Of the market. Where the model's prices are within the bar of a date, and the market
+            says no more than that date, the date's close is still ahead.
+        """
+        calendar = self.calendar
+        place, own = calendar.clock(time), calendar.clock(self.as_of).astype("datetime64[D]")
+        if self.provisional and calendar.dated and place == own:
+            time = time - INSTANT
+        return calendar.closes(self.committed.as_of, count, after=time)
 
     def update(
         self,

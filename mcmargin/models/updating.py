@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time, require_type
+from mcmargin.data.bar_patterns import renewed
 from mcmargin.data.bars import DAY
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, joint_returns
@@ -22,6 +23,7 @@ from mcmargin.models.doubts import closes_of
 from mcmargin.models.halts import halted_bars, known_since
 from mcmargin.models.model import FilterState, MarketModel
 from mcmargin.models.possible import require_finite, require_own_columns, require_possible
+from mcmargin.models.repeats import refuse_repeats
 from mcmargin.models.updates import record_revisions, record_update
 
 REVISED = 1e-3
@@ -50,13 +52,14 @@ def updated(
         return model
     require_closes(
         _known_closes(model),
-        ordered.times[taken],
+        model.calendar.unscheduled(ordered.times[taken]),
         model.calendar.days,
         limits,
         source=ordered.source,
         way="Leave the row out, or take the last row as a tick (provisional=True, --provisional); "
         "or, where it is a close, widen the limit close_hours by its name.",
     )
+    refuse_repeats(model, ordered.times[taken], ordered.prices[taken], source=ordered.source)
     return _with_closes(model, ordered, limits)
 
 
@@ -199,11 +202,13 @@ def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility)
         np.isfinite(prices.prices),
         model.calendar,
     )
+    history = model.history.extended(joint.times, joint.returns, variances)
     moved = replace(
         model,
         committed=state,
         state=state,
-        history=model.history.extended(joint.times, joint.returns, variances),
+        calendar=renewed(model.calendar, last.as_of, joint.times, lambda: history.times),
+        history=history,
         facts=model.facts | {"update": record},
     )
     return replace(moved, dependence=_dependence(model, moved, residuals))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Run, Sums
 from mcmargin.markets.market import Market, market_terms
-from mcmargin.models.model import MarketModel
+from mcmargin.models.model import CalibrationNotes, MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
     BOUNDS,
@@ -45,6 +45,7 @@ from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios
 from mcmargin.valuing.instruments import Balance
+from mcmargin.valuing.settlement import settlement_notes
 from mcmargin.valuing.valuation import Valuation
 
 CHARGES = ("calm", "maintenance_calm")
@@ -95,7 +96,7 @@ def report_of(
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        calibration=scenarios.model.calibration_notes(),
+        calibration=_notes(valuation),
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
         limited_paths=_limited_paths(scenarios),
@@ -112,6 +113,16 @@ def _limited_paths(scenarios: Scenarios) -> dict[str, dict[str, int]]:
             if paths:
                 found[f"{limit} in {name}" if name else limit] = dict(paths)
     return found
+
+
+def _notes(valuation: Valuation) -> CalibrationNotes:
+    """What is told of the model, and of hours at which none of its bars closes."""
+    scenarios, as_of = valuation.scenarios, valuation.market.as_of
+    notes = scenarios.model.calibration_notes()
+    hours = settlement_notes(
+        valuation.instruments, scenarios.closes(as_of), as_of, valuation.horizons
+    )
+    return replace(notes, doubts=(*hours, *notes.doubts))
 
 
 def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from mcmargin.data.files import check_destination, write_atomically
+from mcmargin.data.files import write_together
 from mcmargin.data.json_text import json_text, json_value, plain_columns, records
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_columns import read_columns
@@ -145,21 +145,21 @@ def market_without_surfaces(report: MarginReport) -> Market:
 
 
 def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Write accounts, and what is beside them, each whole; see `MarginReport.to_parquet`."""
+    """Write accounts, and what is beside them, all or none; see `MarginReport.to_parquet`."""
     import pyarrow
     from pyarrow import parquet
 
     places = parquet_files(path)
-    # Before any is written: one alone would be taken for the whole.
-    for place in places:
-        check_destination(place)
+    contents = {}
     header = json.dumps(_signed_header(report), sort_keys=True, allow_nan=False).encode()
     for place, frame in zip(places, (report.figures, report.positions, report.owners), strict=True):
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
         metadata = {**(table.schema.metadata or {}), b"mcmargin": header}
         buffer = io.BytesIO()
         parquet.write_table(table.replace_schema_metadata(metadata), buffer)
-        write_atomically(place, buffer.getvalue())
+        contents[place] = buffer.getvalue()
+    # One alone would be taken for the whole.
+    write_together(contents)
     return places
 
 

@@ -56,8 +56,8 @@ def companions_of(model: MarketModel, policy: MarginPolicy) -> dict[str, Compani
         found["floor"] = _at(model, times >= start, f"the last {part.floor_years:g} years")
     if part.stressed_weight:
         if part.stressed_first is not None and part.stressed_last is not None:
-            first, end = np.datetime64(part.stressed_first), np.datetime64(part.stressed_last) + 1
-            chosen, name = (times >= first) & (times < end), f"{first} to {end - 1}"
+            first, last = part.stressed_first, part.stressed_last
+            chosen, name = model.calendar.in_window(times, first, last), f"{first} to {last}"
         else:
             chosen, name = _worst_period(model), "a stressed period"
         found["stressed"] = _at(model, chosen, name)
