@@ -35,7 +35,7 @@ class Plausibility:
     volatility : float
         Largest volatility a year: implied, of a rate, of a basis, of a volatility (5 is 500 %).
     rate : float
-        Largest rate of interest, carry or funding, a year or an interval, of either sign.
+        Largest rate of interest or carry a year, of either sign.
     move : float
         Largest move of a price, as a fraction of its last close, where it is also larger than
         `move_deviations`.
@@ -48,7 +48,7 @@ class Plausibility:
         this rate, as a fraction.
     forward_difference : float
         Largest difference between a price and the spot price that it hangs on, as a fraction: of a
-        surface's forward, a contract's own price, an order book.
+        surface's forward, and of a contract's own price.
     still_bars : int
         Bars without a move from which on the price of an asset that used to move counts as halted.
     gap_bars : float

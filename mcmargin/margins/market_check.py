@@ -73,8 +73,6 @@ def require_plausible_terms(instruments: Iterable[Instrument], market: Market) -
 
 _TERMS = {
     "basis_volatility": "volatility",
-    "funding_rate": "rate",
-    "stressed_funding_rate": "rate",
     "carry": "rate",
 }
 """Terms of instruments, and the limit of each."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.plausibility import Plausibility, swapped_pairs
-from mcmargin.models.halts import Halt, halts_of
+from mcmargin.models.halts import Halt, halts_of, stands_still
 
 if TYPE_CHECKING:
     from mcmargin.models.model import History, MarketModel
@@ -99,8 +99,9 @@ def _lasting_halts(model: MarketModel) -> Iterator[Doubt]:
     history, state = model.history, model.state
     if len(history.times) == 0:
         return
-    for at in np.flatnonzero(history.returns[-1] == 0.0).tolist():
-        if state.prices[at] != model.committed.prices[at]:
+    still_now = stands_still(state.prices / model.committed.prices - 1.0)
+    for at in np.flatnonzero(stands_still(history.returns[-1])).tolist():
+        if model.provisional and not still_now[at]:
             continue
         halt = _last_halt(history.returns[:, at], model.plausibility)
         if halt is None:

@@ -363,7 +363,7 @@ class MarketModel:
                     f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
                     f"{len(variances)} bars"
                 )
-        lines += [each.text for each in (*self.doubts, *past_halts(self))]
+        lines += [f"To be looked at: {each.text}" for each in (*self.doubts, *past_halts(self))]
         return "\n".join(shown(line) for line in lines if line)
 
     @cached_property

@@ -20,7 +20,7 @@ from mcmargin.errors import DataError
 from mcmargin.models.closing_times import require_closes, within_bar
 from mcmargin.models.dependence import Dependence
 from mcmargin.models.doubts import closes_of
-from mcmargin.models.halts import halted_bars, known_since
+from mcmargin.models.halts import halted_bars, known_since, stands_still
 from mcmargin.models.model import FilterState, MarketModel
 from mcmargin.models.possible import require_finite, require_own_columns, require_possible
 from mcmargin.models.repeats import refuse_repeats
@@ -219,7 +219,7 @@ def _held(model: MarketModel, returns: NDArray[np.float64]) -> NDArray[np.int64]
 
     Only a halt reads the history, which costs by its length.
     """
-    if not (returns == 0.0).any():
+    if not stands_still(returns).any():
         return np.full(returns.shape, -1)
     both = np.vstack([model.history.returns, returns])
     return known_since(both, model.plausibility.still_bars)[-len(returns) :]
