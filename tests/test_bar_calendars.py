@@ -320,6 +320,17 @@ def test_ends_of_weeks_and_months_by_pandas(freq, years):
     expect(times[:cut], times[cut:])
 
 
+def test_last_sessions_of_weeks():
+    """Thursday before Good Friday, by the exchange's own sessions; without them, Friday."""
+    sessions = schedule("XNYS", "2019-01-02", "2025-06-30").schedule
+    weeks = sessions.groupby(sessions.index.to_period("W-SUN")).tail(1)
+    cut = int(np.searchsorted(utc(weeks.index), np.datetime64("2024-03-01")))
+    for times in (utc(weeks.index), utc(weeks["close"])):
+        expect(times[:cut], times[cut : cut + 40], exchange="XNYS")
+        # From Thursday, 28 March, comes Friday of the week after.
+        expect(times[: cut + 5], times[cut + 5 : cut + 8])
+
+
 def test_last_sessions_of_months():
     """The last session is not always the last weekday: 28 March 2024, 30 August 2024."""
     sessions = schedule("XNYS", "2014-01-02", "2025-06-30").sessions
@@ -552,3 +563,4 @@ def test_a_half_day_of_a_named_exchange_is_a_close():
     frame = frame_of(times)
     model = model_of(frame.iloc[:-1], calendar="XNYS")
     assert model.update(mm.PriceHistory.from_frame(frame)).as_of == times[-1]
+    assert model_of(frame, calendar="XNYS").as_of == times[-1]
