@@ -75,15 +75,15 @@ class WorstLosses:
         self._losses[here] = xp.take_along_axis(found, chosen, axis=1)
         self._paths[here] = xp.take_along_axis(places, chosen, axis=1)
 
-    def sorted(self) -> tuple[Any, NDArray[np.float64]]:
-        """Paths of each row's worst losses, where they lie, and those losses on the host.
+    def sorted(self, rows: slice = slice(None)) -> tuple[Any, NDArray[np.float64]]:
+        """Paths of the worst losses of some rows, where they lie, and those losses on the host.
 
         Both [rows, count], the worst first, ties by path number.
         """
-        xp = self._xp
-        order = xp.argsort(-self._losses, axis=1, kind="stable")
-        paths = xp.take_along_axis(self._paths, order, axis=1).astype(np.int64)
-        return paths, to_host(xp.take_along_axis(self._losses, order, axis=1))
+        xp, losses = self._xp, self._losses[rows]
+        order = xp.argsort(-losses, axis=1, kind="stable")
+        paths = xp.take_along_axis(self._paths[rows], order, axis=1).astype(np.int64)
+        return paths, to_host(xp.take_along_axis(losses, order, axis=1))
 
 
 def worst_of_all(losses: Any, count: int) -> tuple[Any, NDArray[np.float64]]:

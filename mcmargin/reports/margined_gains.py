@@ -14,7 +14,7 @@ from scipy import sparse
 
 from mcmargin.books.orders import worst_fills
 from mcmargin.engines.arrays import device_of, to_host
-from mcmargin.margins.figures import gains_of
+from mcmargin.margins.gains import gains_of
 from mcmargin.margins.tail import estimate_tail
 from mcmargin.reports.reporting import MarginReport, Session
 
