@@ -1,4 +1,4 @@
-"""Names as people and spreadsheets may safely see them.
+"""Names in a form that is safe to show to people and to open in a spreadsheet.
 
 In: a name that somebody else chose. Out: for a terminal, a text in which nothing is invisible and
 nothing moves the cursor, changes colours or turns the order of letters; for a CSV file, a cell
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""What a spreadsheet takes for a formula, also in the wide signs that some take for =, +, - and @.
-Apostrophes before it count, so that a name that begins with one comes back exactly, too."""
+"""Beginning of a cell that a spreadsheet takes for a formula; some take the wide forms of the signs
+for formulas, too. Apostrophes before the sign are included, so that a name that begins with
+apostrophes and a sign comes back exactly."""
 
 _MARKED = re.compile(f"'(?={_FORMULA.pattern})")
 
@@ -47,6 +49,36 @@ def shown_lines(text: str) -> str:
     return "\n".join(map(shown, text.split("\n")))
 
 
+PLAIN = {"─": "-", "━": "=", "│": "|", "┃": "|", "±": "+/-", "…": "..."}
+"""What stands for a sign of a table that a console cannot show; any other border is a +."""
+
+
+def plain_sign(character: str) -> str | None:
+    """Sign of ASCII in place of a table's, or None for a character that is no such sign."""
+    return PLAIN.get(character) or ("+" if "\u2500" <= character < "\u2580" else None)
+
+
+def with_borders_of_console(table: str) -> str:
+    """A table whose borders stdout can show, so that it can be printed; names stay as they are.
+
+    Examples
+    --------
+    >>> with_borders_of_console("desk") == "desk"
+    True
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def here(character: str) -> str:
+        sign = plain_sign(character)
+        try:
+            character.encode(encoding)
+        except UnicodeEncodeError:
+            return sign or character
+        return character
+
+    return table.translate({ord(each): here(each) for each in set(table) if not each.isascii()})
+
+
 def table_cell(text: str) -> Text:
     """Text for a cell of a table of rich, which takes nothing in it for markup or an emoji."""
     from rich.text import Text
@@ -70,7 +102,8 @@ def to_csv_text(frame: pd.DataFrame) -> str:
     <BLANKLINE>
     """
     safe = _with_texts(frame, _guarded)
-    # The csv module quotes every end of a line but the one of old Macs, which readers end rows at.
+    # A carriage return inside a name ends a row for most readers, and the csv module leaves it
+    # without quotation marks.
     returns = any("\r" in str(name) for name in safe.columns) or any(
         isinstance(cell, str) and "\r" in cell for name in _texts(safe) for cell in safe[name]
     )

@@ -7,19 +7,20 @@ else. A module a subject; `app` holds what they share, and `inputs` what several
 
 import sys
 
-from mcmargin.cli.printing import Ended, ending_in_order, say_how_ended
+from mcmargin.cli.printing import Ended, ending_in_order, on_any_console, say_how_ended
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Entry point: errors become one line on stderr and an exit status."""
-    try:
-        with ending_in_order():
-            # Only here, so that a signal finds its handler while the libraries are loaded, too.
-            from mcmargin.cli.commands import run
+    with on_any_console():
+        try:
+            with ending_in_order():
+                # Only here, so that a signal finds its handler while libraries are loaded, too.
+                from mcmargin.cli.commands import run
 
-            status = run()
-    except Ended as ended:
-        status = say_how_ended(ended)
+                status = run()
+        except Ended as ended:
+            status = say_how_ended(ended)
     sys.exit(status)

@@ -434,7 +434,11 @@ def _batch_blocks(
                     part = slice(low, low + size)
                     chosen = changes[:, part][block.xp.asarray(place)]
                     gains = gains_a_unit(own, chosen, code, block, valuation, part)
+                    del chosen
                     yield block.paths.start + low, gains
+                    del gains
+                # Else they would be held while the next block is made.
+                del changes
 
         yield at, blocks
 

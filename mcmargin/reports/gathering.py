@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Run, Sums
 from mcmargin.markets.market import Market, market_terms
-from mcmargin.models.model import MarketModel
+from mcmargin.models.model import CalibrationNotes, MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
     BOUNDS,
@@ -41,8 +41,10 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
+from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.valuing.instruments import Balance
+from mcmargin.valuing.settlement import settlement_notes
 from mcmargin.valuing.valuation import Valuation
 
 CHARGES = ("calm", "maintenance_calm")
@@ -93,12 +95,22 @@ def report_of(
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        calibration=scenarios.model.calibration_notes(),
+        calibration=_notes(valuation),
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
         versions=library_versions(scenarios.engine),
         session=session,
     )
+
+
+def _notes(valuation: Valuation) -> CalibrationNotes:
+    """What is told of the model, and of hours at which none of its bars closes."""
+    scenarios, as_of = valuation.scenarios, valuation.market.as_of
+    notes = scenarios.model.calibration_notes()
+    hours = settlement_notes(
+        valuation.instruments, scenarios.closes(as_of), as_of, valuation.horizons
+    )
+    return replace(notes, doubts=(*hours, *notes.doubts))
 
 
 def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
@@ -243,6 +255,7 @@ def previous_of(
     """What the last report says of some accounts, and of owners of theirs that net."""
     if report is None:
         return None
+    require_unaltered(report, "the previous report")
     market = run.initial.market
     own = pd.DataFrame({"name": [account.name for account in accounts]})
     own["currency"] = [account.currency for account in accounts]

@@ -13,12 +13,15 @@ from html import escape
 
 import numpy as np
 
-from mcmargin.names import shown, table_cell
+from mcmargin.names import shown, table_cell, with_borders_of_console
 from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
 
 SHOWN_ACCOUNTS = 50
 """Accounts, and owners, that a printed report lists."""
+
+SHOWN_DOUBTS = 5
+"""Doubts about prices that a printed report tells; its JSON and its page tell all."""
 
 SHOWN_FITS = 5
 """Fits that gave way which a printed report tells."""
@@ -62,7 +65,7 @@ def report_to_text(report: MarginReport) -> str:
         console.print(table)
     for line in _notes(report):
         stream.write(f"{textwrap.fill(shown(line), WIDTH)}\n")
-    return stream.getvalue().rstrip()
+    return with_borders_of_console(stream.getvalue().rstrip())
 
 
 def report_to_tables(report: MarginReport) -> str:
@@ -172,6 +175,10 @@ def _notes(report: MarginReport) -> Iterator[str]:
     lacking = report.figures["without_entry_price"]
     if report.figures["equity"].notna().any() and lacking.any():
         yield f"{entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))}."
+    if model.doubts:
+        told = "; ".join(model.doubts[:SHOWN_DOUBTS])
+        left = len(model.doubts) - SHOWN_DOUBTS
+        yield f"To be looked at: {told}{f'; and {left} more' if left > 0 else ''}."
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])

@@ -113,6 +113,9 @@ class MarginReport:
         Dates joined and lost, updates since, and the fits that gave way.
     floored_paths, capped_paths : int
     versions : dict
+    checksum : str
+        Of a report that was read from a file: over all that it said when it was written. `verify`,
+        and what takes a report as the previous one, compare it with what it says now.
     session : Session, optional
         In the process that made the report: what `what_if`, `max_order`, `max_leverage`,
         `profit_and_loss` and `attribution` are taken on. None where the report was read from a
@@ -148,6 +151,7 @@ class MarginReport:
     capped_paths: int
     versions: dict[str, str]
     session: Session | None = None
+    checksum: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """Figures and audit trail, for pickle: scenarios stay in the process that made them."""
