@@ -24,11 +24,11 @@ def market_with(limits=None, **given):
     [
         # Deribit's mark_iv and DVOL are in percent.
         ({"volatility": {"btc": 65.2}}, {"volatility": 70}, "6,520 % a year.*percent.*0.652"),
-        ({"vol_of_vol": {"btc": 120.0}}, {"volatility": 200}, "vol_of_vol.*give 1.2"),
+        ({"vol_of_vol": {"btc": 90.0}}, {"volatility": 100}, "vol_of_vol.*give 0.9"),
         ({"fx": {"EUR": 1.2}, "fx_volatility": {"EUR": 7.0}}, {"volatility": 8}, "fx_volatility"),
         ({"rates": {"USD": 5.0}}, {"rate": 5}, "rate of 'USD' is 5, which is 500 % a year"),
         ({"rates": {"CHF": -1.25}}, {"rate": 2}, "rate of 'CHF'.*give -0.0125"),
-        ({"carry": {"btc": 12.0}}, {"rate": 12}, "carry of 'btc'.*give 0.12"),
+        ({"carry": {"btc": 7.0}}, {"rate": 8}, "carry of 'btc'.*give 0.07"),
     ],
 )
 def test_percentages_are_refused_and_taken_by_name(given, limit, told):
@@ -201,8 +201,7 @@ def test_a_rate_that_is_the_inverse_of_the_models_is_refused():
     ("item", "told"),
     [
         (mm.Perpetual("P", "a0", basis_volatility=6.0), "basis_volatility is 6.*percent"),
-        (mm.Perpetual("P", "a0", funding_rate=1.5), "funding_rate is 1.5, which is 150 %"),
-        (mm.Future("F", "a0", expiry="2020-06-26", carry=12.0), "carry is 12.*percent"),
+        (mm.Future("F", "a0", expiry="2020-06-26", carry=7.0), "carry is 7.*percent"),
         (mm.Perpetual("P", "a0", price_asset="a1"), "own price 'a1' is 10, and .*'a0' costs 100"),
     ],
 )

@@ -58,6 +58,8 @@ class PriceHistory:
     stamps : str
         What the times are: "dates" of the closes, "start" or "end" of the bars; "" where that is
         read off the times themselves.
+    shown_zone : str, optional
+        Zone of the index that the times came with: the bars may be regular in it, or not.
     """
 
     assets: tuple[str, ...]
@@ -67,6 +69,7 @@ class PriceHistory:
     zone: str | None = None
     calendar: str = ""
     stamps: str = ""
+    shown_zone: str | None = None
 
     @classmethod
     def from_frame(
@@ -91,8 +94,8 @@ class PriceHistory:
             Named in errors.
         zone : str, optional
             IANA name of the zone on whose clock the bars are regular, such as America/New_York. It
-            changes no time of the frame, only the closes that are expected next. Without one it is
-            the zone of the index, or the one that calibration infers.
+            changes no time of the frame, only the closes that are expected next. Without one
+            calibration infers it, and the zone of the index is among those that it tries.
         calendar : str, optional
             Name of the exchange in `exchange_calendars`, such as XNYS, whose holidays and short
             days are known. The package is the extra `calendars`.
@@ -129,8 +132,8 @@ class PriceHistory:
         assets = [str(column).strip() for column in frame.columns]
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
         history = _checked(assets, dates, np.column_stack(columns), source)
-        if zone is None and isinstance(dates, pd.DatetimeIndex):
-            zone = zone_of(dates)
+        shown = zone_of(dates) if isinstance(dates, pd.DatetimeIndex) else None
+        history = replace(history, shown_zone=shown)
         return history.of_bars(zone=zone, calendar=calendar, stamps=stamps)
 
     def of_bars(
@@ -171,7 +174,8 @@ class PriceHistory:
                 )
             stamps = calendar.stamps
         try:
-            times = closes_of(self.times, stamps, self.zone, calendar=calendar)
+            zone = self.zone or self.shown_zone
+            times = closes_of(self.times, stamps, zone, calendar=calendar)
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
         return replace(self, times=times)

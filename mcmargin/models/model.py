@@ -318,7 +318,12 @@ class MarketModel:
             text, first = self._updates(), np.datetime64(start)
         else:
             first = since.committed.as_of
-            text = call_summary(since.facts, self.facts, first, self.assets)
+            ticked = self.provisional and self.state is not since.state
+            closed = self.committed.as_of > first
+            text = f"prices of {plain_time(self.as_of)} within the running bar" if ticked else ""
+            if closed or not ticked:
+                called = call_summary(since.facts, self.facts, first, self.assets)
+                text = "; ".join(filter(None, [called, text]))
         doubts = [each.text for each in self.doubts if each.lasts or each.time > first]
         return shown("; ".join(filter(None, [text, *doubts])))
 
@@ -363,7 +368,7 @@ class MarketModel:
                     f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
                     f"{len(variances)} bars"
                 )
-        lines += [each.text for each in (*self.doubts, *past_halts(self))]
+        lines += [f"To be looked at: {each.text}" for each in (*self.doubts, *past_halts(self))]
         return "\n".join(shown(line) for line in lines if line)
 
     @cached_property

@@ -62,6 +62,8 @@ class Scenarios:
         Paths on which some price was floored, or some variance capped.
     companions : mapping of str to Scenarios
         The same paths at the volatility of other times, where a policy needs them.
+    limited : mapping of str to mapping of str to int
+        Under `floored` and `capped`, how many paths of each asset were; none but those with some.
     """
 
     model: MarketModel
@@ -72,6 +74,7 @@ class Scenarios:
     floored_paths: int
     capped_paths: int
     companions: Mapping[str, Scenarios] = field(default_factory=dict)
+    limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -337,9 +340,10 @@ def simulate(
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
 
     def run(start: MarketModel) -> Scenarios:
-        parts = module.simulate_paths(start, plan, execution)
-        returns, next_variance, floored, capped = parts
-        return Scenarios(start, plan, returns, next_variance, chosen, floored, capped)
+        returns, next_variance, limited = module.simulate_paths(start, plan, execution)
+        counts = limited.floored, limited.capped
+        by_name = limited.by_name(start.assets)
+        return Scenarios(start, plan, returns, next_variance, chosen, *counts, limited=by_name)
 
     scenarios = run(model)
     if policy is None:
