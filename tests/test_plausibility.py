@@ -138,12 +138,12 @@ def test_a_market_before_its_model_is_refused():
 
 
 def test_a_market_long_after_its_model_is_refused():
-    """A week by default; as the policy says where it does; two bars where bars are longer."""
-    margined(days=6.9)
-    with pytest.raises(mm.DataError, match=r"of 2020-01-01 is 8.0 days older .* of 2020-01-09"):
-        margined(days=8)
-    margined(days=8, policy=mm.MarginPolicy(max_age_days=10))
-    margined({"market_after_days": 9}, days=8)
+    """Ten days by default; as the policy says where it does; two bars where bars are longer."""
+    margined(days=9.9)
+    with pytest.raises(mm.DataError, match=r"of 2020-01-01 is 11.0 days older .* of 2020-01-12"):
+        margined(days=11)
+    margined(days=11, policy=mm.MarginPolicy(max_age_days=12))
+    margined({"market_after_days": 12}, days=11)
     with pytest.raises(mm.DataError, match="the policy allows 2"):
         margined(days=3, policy=mm.MarginPolicy(max_age_days=2))
     monthly = replace(MODEL, calendar=BarCalendar(days=30.4, mean=30.4))

@@ -61,8 +61,9 @@ class Plausibility:
     market_before_days : float
         Most days by which a market may lie before the model's last close.
     market_after_days : float
-        Most days by which a market may lie after it, where the policy has no `max_age_days`; of
-        bars longer than three days, two bars where those are more.
+        Most days by which a market may lie after it, where the policy has no `max_age_days`: the
+        longest holidays of an exchange. Of bars longer than three days, two bars where those are
+        more.
     future_days : float
         Most days by which a close may lie after now: a date alone is its midnight in UTC, and
         begins earlier in some zones.
@@ -89,7 +90,7 @@ class Plausibility:
     gap_bars: float = 5.0
     close_hours: float = 1.1
     market_before_days: float = 0.0
-    market_after_days: float = 7.0
+    market_after_days: float = 10.0
     future_days: float = 1.0
 
     def __post_init__(self) -> None:
