@@ -192,6 +192,8 @@ def test_a_date_after_now_is_refused(model):
     model.update(after((btc, eth)), now="2021-10-27T10:30")
     allowed = mm.Plausibility(future_days=2)
     model.update(after((btc, eth)), now="2021-10-26T12:00", plausibility=allowed)
+    with pytest.raises(mm.DataError, match="now: 'soon' is not an ISO time"):
+        model.update(after((btc, eth)), now="soon")
     year = pd.Timestamp.now().year + 2
     with pytest.raises(mm.DataError, match=f"row of {year}-10-28 is .* after now"):
         model.update(after((btc, eth), start=f"{year}-10-28"))

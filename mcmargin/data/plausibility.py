@@ -53,7 +53,7 @@ class Plausibility:
         Largest difference between a price and the spot price that it hangs on, as a fraction: of a
         surface's forward, and of a contract's own price.
     still_bars : int
-        Bars without a move from which on the price of an asset that used to move counts as halted.
+        Closes in a row at one price from which on an asset that used to move counts as halted.
     gap_bars : float
         Most bars of the calendar that one return spans without a word.
     close_hours : float
@@ -61,8 +61,9 @@ class Plausibility:
     market_before_days : float
         Most days by which a market may lie before the model's last close.
     market_after_days : float
-        Most days by which a market may lie after it, where the policy has no `max_age_days`; of
-        bars longer than three days, two bars where those are more.
+        Most days by which a market may lie after it, where the policy has no `max_age_days`: the
+        longest holidays of an exchange. Of bars longer than three days, two bars where those are
+        more.
     future_days : float
         Most days by which a close may lie after now: a date alone is its midnight in UTC, and
         begins earlier in some zones.
@@ -89,14 +90,14 @@ class Plausibility:
     gap_bars: float = 5.0
     close_hours: float = 1.1
     market_before_days: float = 0.0
-    market_after_days: float = 7.0
+    market_after_days: float = 10.0
     future_days: float = 1.0
 
     def __post_init__(self) -> None:
         for each in fields(self):
             limit: float
             if each.name == "still_bars":
-                limit = whole_number(each.name, self.still_bars, least=2)
+                limit = whole_number(each.name, self.still_bars, least=3)
             else:
                 limit = real_number(each.name, getattr(self, each.name))
             # A NaN is in no range.

@@ -378,7 +378,7 @@ def choose_engine(engine: str) -> str:
     'numpy'
     """
     if engine == "auto":
-        engine = os.environ.get("MCMARGIN_ENGINE", "auto")
+        engine = os.environ.get("MCMARGIN_ENGINE") or "auto"
     if engine not in ENGINES:
         raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
     if engine == "numpy":
@@ -394,7 +394,7 @@ def choose_engine(engine: str) -> str:
 def thread_count(threads: int | None) -> int:
     """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
     if threads is None:
-        given = os.environ.get("MCMARGIN_THREADS")
+        given = os.environ.get("MCMARGIN_THREADS") or None
         if given is None:
             return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
         if not (given.isascii() and given.isdigit() and int(given) > 0):
