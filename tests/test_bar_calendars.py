@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.data.bar_patterns import calendar_of, closes_of
+from mcmargin.data.bar_patterns import calendar_of
+from mcmargin.data.bar_stamps import closes_of
 from mcmargin.data.bars import BarCalendar
 from tests.commands import called
 
@@ -370,6 +371,10 @@ def test_periods_that_are_stamped_at_their_start_close_at_their_end():
     np.testing.assert_array_equal(
         closes_of(utc(mondays), "start", None), utc(mondays + pd.Timedelta("7D"))
     )
+    # A zone that is named does not move dates alone.
+    np.testing.assert_array_equal(
+        closes_of(utc(months.start_time), "start", "America/New_York"), closes
+    )
     # Days by the clock of New York, whose day of the change has 23 hours.
     days = pd.date_range("2024-03-04", periods=10, tz="America/New_York")
     np.testing.assert_array_equal(
@@ -401,6 +406,23 @@ def test_a_frame_says_its_zone():
     assert (tokyo.zone, tokyo.dated, tokyo.weekdays) == ("Asia/Tokyo", True, (0, 1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("freq", ["h", "4h", "D"])
+def test_the_zone_of_an_index_may_be_that_of_whoever_looks(freq):
+    """A coin's bars shown on Berlin's clock go on in UTC, around both changes of the clock."""
+    times = pd.date_range("2022-01-01 08:00", "2024-11-20", freq=freq, tz="UTC")
+    shown = times.tz_convert("Europe/Berlin")
+    for cut in ("2024-03-30", "2024-10-26"):
+        kept = times < cut
+        calendar = model_of(
+            frame_of(utc(times))[kept].tz_localize("UTC").tz_convert(shown.tz)
+        ).calendar
+        assert calendar.zone == "UTC"
+        ahead = utc(times[~kept])[:60]
+        np.testing.assert_array_equal(
+            calendar.closes_after(utc(times[kept])[-1], 60)[: len(ahead)], ahead
+        )
+
+
 def test_periods_of_pandas_end_with_their_last_day():
     days = pd.period_range("2024-01-01", periods=120, freq="D")
     months = pd.period_range("2012-01", "2023-12", freq="M")
@@ -425,6 +447,24 @@ def test_a_user_names_the_zone():
     assert calendar_of(history).zone == "UTC"
     named = model_of(frame_of(history), zone="America/New_York").calendar
     np.testing.assert_array_equal(named.closes_after(history[-1], len(ahead)), ahead)
+
+
+def test_local_times_that_were_read_as_utc_are_refused():
+    """New York's own clock without a word of it, and a zone or an exchange that does not fit it."""
+    index = pd.bdate_range("2023-01-02", "2023-12-29") + pd.Timedelta("16h")
+    frame = frame_of(index)
+    with pytest.raises(mm.DataError, match=r"repeat from week to week in UTC.*tz_localize"):
+        model_of(frame, zone="America/New_York")
+    local = model_of(frame.tz_localize("America/New_York"))
+    assert local.calendar.zone == "America/New_York"
+    assert str(local.calendar.closes_after(local.as_of, 1)[0])[:16] == "2024-01-01T21:00"
+    hours = bars_of(
+        ([0, 1, 2, 3, 4], [600 + 60 * k for k in range(7)], "UTC"), "2023-11-13", "2024-02-23"
+    )
+    with pytest.raises(
+        mm.DataError, match=r"bars are on sessions of the exchange.*with their zone"
+    ):
+        model_of(frame_of(hours), calendar="XNYS")
 
 
 @pytest.mark.parametrize(
@@ -495,11 +535,19 @@ def test_the_command_line_names_zone_calendar_and_stamps(tmp_path, monkeypatch, 
     words += ["--volatility", "ewma", "--innovations", "normal", "--dependence", "gaussian"]
     status, _, told = called(words, monkeypatch, capsys)
     assert status == 2 and "--stamps" in told
-    named = ["--stamps", "start", "--zone", "Europe/London"]
-    status, _, told = called([*words, *named], monkeypatch, capsys)
+    status, _, told = called([*words, "--stamps", "start"], monkeypatch, capsys)
     assert status == 0 and "bars of 1 month" in told
     calendar = mm.load_model(tmp_path / "model.npz").calendar
-    assert (calendar.stamps, calendar.zone, calendar.months) == ("start", "Europe/London", 1)
+    assert (calendar.stamps, calendar.zone, calendar.months) == ("start", "UTC", 1)
+    pytest.importorskip("exchange_calendars")
+    sessions = schedule("XNYS").schedule.loc["2024-01-02":"2024-06-28"]
+    frame_of(utc(sessions["close"])).to_csv(tmp_path / "prices.csv", index_label="date")
+    named = ["--zone", "America/New_York", "--calendar", "XNYS"]
+    status, _, told = called([*words, *named], monkeypatch, capsys)
+    assert status == 0 and "regular in America/New_York; sessions of XNYS" in told
+    calendar = mm.load_model(tmp_path / "model.npz").calendar
+    ahead = calendar.closes_after(np.datetime64("2024-07-02T20:00"), 2)
+    assert [str(close)[5:16] for close in ahead] == ["07-03T17:00", "07-05T20:00"]
 
 
 # Updates in another zone

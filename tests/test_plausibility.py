@@ -80,7 +80,7 @@ def test_a_rate_and_the_asset_that_is_it_agree():
 def test_limits_are_numbers_and_named(tmp_path):
     with pytest.raises(mm.PolicyError, match=r"volatility must be a number from 0 to 1e\+09"):
         mm.Plausibility(volatility=float("nan"))
-    with pytest.raises(mm.PolicyError, match="still_bars must be an integer of 2 or more"):
+    with pytest.raises(mm.PolicyError, match="still_bars must be an integer of 3 or more"):
         mm.Plausibility(still_bars=1)
     path = tmp_path / "market.toml"
     text = "as_of = 2021-01-04\nspot = { btc = 40000 }\nvolatility = { btc = 7 }\n"
@@ -138,12 +138,12 @@ def test_a_market_before_its_model_is_refused():
 
 
 def test_a_market_long_after_its_model_is_refused():
-    """A week by default; as the policy says where it does; two bars where bars are longer."""
-    margined(days=6.9)
-    with pytest.raises(mm.DataError, match=r"of 2020-01-01 is 8.0 days older .* of 2020-01-09"):
-        margined(days=8)
-    margined(days=8, policy=mm.MarginPolicy(max_age_days=10))
-    margined({"market_after_days": 9}, days=8)
+    """Ten days by default; as the policy says where it does; two bars where bars are longer."""
+    margined(days=9.9)
+    with pytest.raises(mm.DataError, match=r"of 2020-01-01 is 11.0 days older .* of 2020-01-12"):
+        margined(days=11)
+    margined(days=11, policy=mm.MarginPolicy(max_age_days=12))
+    margined({"market_after_days": 12}, days=11)
     with pytest.raises(mm.DataError, match="the policy allows 2"):
         margined(days=3, policy=mm.MarginPolicy(max_age_days=2))
     monthly = replace(MODEL, calendar=BarCalendar(days=30.4, mean=30.4))

@@ -421,7 +421,7 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
             raise DataError(
                 f"field market.{name!s:.60} is unknown; it is one of {', '.join(kinds)}"
             )
-        given[name] = read_value(kinds[name], content, DataError, where=f"market.{name}")
+        given[name] = read_value(kinds[name], content, DataError, f"market.{name}", defaults=True)
     if "spot" not in given:
         raise DataError("field market.spot is missing")
     for name, level in given.get("volatility", {}).items():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
 from mcmargin.checks import Progress, few, real_number, require_type, whole_number
-from mcmargin.data.bar_patterns import calendar_of, weekdays_of
+from mcmargin.data.bar_patterns import calendar_of, refuse_local_times, weekdays_of
 from mcmargin.data.bars import DAY, BarCalendar
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
@@ -232,8 +232,14 @@ def calibrate(
 def _calendar(prices: PriceHistory, joint: ReturnHistory) -> BarCalendar:
     """Calendar of the joint bars, by what the prices say of it and by the bars themselves."""
     try:
+        if prices.zone:
+            refuse_local_times(joint.times, prices.zone)
         return calendar_of(
-            joint.times, zone=prices.zone, exchange=prices.calendar, stamps=prices.stamps
+            joint.times,
+            zone=prices.zone,
+            shown_zone=prices.shown_zone,
+            exchange=prices.calendar,
+            stamps=prices.stamps,
         )
     except DataError as error:
         raise DataError(f"{prices.source}: {error}") from None

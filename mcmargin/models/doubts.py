@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import BarCalendar
-from mcmargin.data.plausibility import Plausibility, swapped_pairs
+from mcmargin.data.plausibility import Plausibility, changed_places
 from mcmargin.models.halts import Halt, halts_of, stands_still
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def past_halts(model: MarketModel) -> Iterator[Doubt]:
                 yield Doubt(
                     last,
                     f"{asset}: price unchanged from {plain_time(first)} to {plain_time(last)} "
-                    f"({halt.end - halt.start} bars); fits leave these bars out",
+                    f"({halt.end - halt.start + 1} closes); fits leave these bars out",
                 )
 
 
@@ -113,10 +113,11 @@ def _lasting_halts(model: MarketModel) -> Iterator[Doubt]:
             if held
             else "and its variance has fallen meanwhile; calibrate the model again"
         )
-        bars = halt.end - halt.start
+        closes = halt.end - halt.start + 1
         yield Doubt(
             since,
-            f"{model.assets[at]}: price unchanged since {plain_time(since)} ({bars} bars); {what}",
+            f"{model.assets[at]}: price unchanged since {plain_time(since)} ({closes} closes); "
+            f"{what}",
             lasts=True,
         )
 
@@ -140,12 +141,12 @@ def _moves(model: MarketModel) -> Iterator[Doubt]:
     closes = closes_of(model) if (told.sum(axis=1) > 1).any() else None
     for row in rows.tolist():
         time, places = history.times[row], np.flatnonzero(told[row]).tolist()
-        pairs = [] if closes is None else swapped_pairs(closes[row + 1], closes[row], told[row])
-        for first, second in pairs:
-            names = f"{model.assets[first]} and {model.assets[second]}"
+        groups = [] if closes is None else changed_places(closes[row + 1], closes[row], told[row])
+        for group in groups:
+            names = " and ".join(model.assets[at] for at in group)
             yield Doubt(time, f"the columns {names} look swapped on {plain_time(time)}")
         for at in places:
-            if all(at not in pair for pair in pairs):
+            if all(at not in group for group in groups):
                 move = history.returns[row, at]
                 yield Doubt(time, _move_text(model.assets[at], time, move, deviations[row, at]))
 

@@ -118,6 +118,9 @@ class MarginReport:
     calibration : CalibrationNotes
         Dates joined and lost, updates since, and the fits that gave way.
     floored_paths, capped_paths : int
+    limited_paths : dict of str to dict of str to int
+        How many paths of each asset were `floored`, and `capped`; of a policy's other scenarios,
+        such as those of its floor, under `floored in floor`. None but those with some.
     versions : dict
     checksum : str
         Of a report that was read from a file: over all that it said when it was written. `verify`,
@@ -155,6 +158,7 @@ class MarginReport:
     calibration: CalibrationNotes
     floored_paths: int
     capped_paths: int
+    limited_paths: dict[str, dict[str, int]]
     versions: dict[str, str]
     session: Session | None = None
     checksum: str = ""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,8 @@ class Scenarios:
         Paths on which some price was floored, or some variance capped.
     companions : mapping of str to Scenarios
         The same paths at the volatility of other times, where a policy needs them.
+    limited : mapping of str to mapping of str to int
+        Under `floored` and `capped`, how many paths of each asset were; none but those with some.
     """
 
     model: MarketModel
@@ -72,6 +74,7 @@ class Scenarios:
     floored_paths: int
     capped_paths: int
     companions: Mapping[str, Scenarios] = field(default_factory=dict)
+    limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -129,22 +132,26 @@ class Scenarios:
     def outlook(self, asset: str, bars: int) -> VarianceOutlook:
         """What the model expects of an asset's variance, as far as `bars` bars at least."""
         reach = 1 << max(6, (bars - 1).bit_length())
-        if (asset, reach) not in self._outlooks:
-            at, model = self.assets.index(asset), self.model
-            drawn = model.dependence.residuals
-            self._outlooks[asset, reach] = variance_outlook(
-                model.volatility,
-                at,
-                model.innovations[at],
-                float(model.state.variance[at]),
-                bars=reach,
-                cap=self.plan.variance_cap,
-                dates=drawn[:, at] if len(drawn) else None,
-            )
-        return self._outlooks[asset, reach]
+        held, known = self._outlooks.get(asset, (0, None))
+        if known is not None and held >= reach:
+            return known
+        # A longer reach serves every shorter one alike, and takes its place.
+        at, model = self.assets.index(asset), self.model
+        drawn = model.dependence.residuals
+        found = variance_outlook(
+            model.volatility,
+            at,
+            model.innovations[at],
+            float(model.state.variance[at]),
+            bars=reach,
+            cap=self.plan.variance_cap,
+            dates=drawn[:, at] if len(drawn) else None,
+        )
+        self._outlooks[asset] = reach, found
+        return found
 
     @cached_property
-    def _outlooks(self) -> dict[tuple[str, int], VarianceOutlook]:
+    def _outlooks(self) -> dict[str, tuple[int, VarianceOutlook]]:
         return {}
 
     def named_normals(self, name: str, tiles: range, most: int | None = None) -> Any:
@@ -158,11 +165,10 @@ class Scenarios:
             engine, steps = self._engine, range(self.plan.horizons[-1])
             drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
             drawn = drawn[:, : self.plan.paths_in(tiles)]
-            # A copy: other threads may add theirs meanwhile.
-            kept = sum(each.nbytes for each in tuple(self._named.values()))
             room = NAMED_BYTES if most is None else min(most, NAMED_BYTES)
-            if kept + drawn.nbytes > room:
+            if self._named_bytes.total + drawn.nbytes > room:
                 return drawn
+            self._named_bytes.total += drawn.nbytes
             self._named[key] = drawn
         return self._named[key]
 
@@ -176,6 +182,13 @@ class Scenarios:
     def _engine(self) -> ModuleType:
         where = array_module(self.returns).__name__
         return importlib.import_module(f"mcmargin.engines.{where}_engine")
+
+    @cached_property
+    def _named_bytes(self) -> SimpleNamespace:
+        """`total` of the draws that are kept. Threads that add at once may lose one's count, which
+        lets the scenarios keep a draw more.
+        """
+        return SimpleNamespace(total=0)
 
     @cached_property
     def _named(self) -> dict[tuple[str, int, int], Any]:
@@ -327,9 +340,10 @@ def simulate(
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
 
     def run(start: MarketModel) -> Scenarios:
-        parts = module.simulate_paths(start, plan, execution)
-        returns, next_variance, floored, capped = parts
-        return Scenarios(start, plan, returns, next_variance, chosen, floored, capped)
+        returns, next_variance, limited = module.simulate_paths(start, plan, execution)
+        counts = limited.floored, limited.capped
+        by_name = limited.by_name(start.assets)
+        return Scenarios(start, plan, returns, next_variance, chosen, *counts, limited=by_name)
 
     scenarios = run(model)
     if policy is None:
@@ -364,7 +378,7 @@ def choose_engine(engine: str) -> str:
     'numpy'
     """
     if engine == "auto":
-        engine = os.environ.get("MCMARGIN_ENGINE", "auto")
+        engine = os.environ.get("MCMARGIN_ENGINE") or "auto"
     if engine not in ENGINES:
         raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
     if engine == "numpy":
@@ -380,7 +394,7 @@ def choose_engine(engine: str) -> str:
 def thread_count(threads: int | None) -> int:
     """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
     if threads is None:
-        given = os.environ.get("MCMARGIN_THREADS")
+        given = os.environ.get("MCMARGIN_THREADS") or None
         if given is None:
             return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
         if not (given.isascii() and given.isdigit() and int(given) > 0):
