@@ -26,7 +26,7 @@ from mcmargin.books.units import units_of
 from mcmargin.engines.arrays import device_of, to_host
 from mcmargin.errors import DataError
 from mcmargin.margins.estimates import plus, rows_of, times
-from mcmargin.margins.figures import gains_of
+from mcmargin.margins.gains import gains_of
 from mcmargin.margins.margining import check_book, run_of
 from mcmargin.margins.requirement import Previous, Requirement, requirement
 from mcmargin.reports.account_figures import AccountMargin
