@@ -50,12 +50,13 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
                     "a cell is needed"
                 )
         table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=texts).read()
-        return _plain_texts(path, table).to_pandas()
+        frame: pd.DataFrame = _plain_texts(path, table).to_pandas()
     except DataError:
         raise
     except (OSError, ValueError, TypeError, LookupError, pyarrow.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from None
+    return frame
 
 
 def _check_sizes(path: str | os.PathLike[str], metadata: Any) -> None:
