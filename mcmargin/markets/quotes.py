@@ -39,6 +39,8 @@ class ExpiryQuotes:
     log_moneyness : ndarray of shape (quotes,), float64
         ln(strike / forward), increasing.
     volatilities : ndarray of shape (quotes,), float64
+    bid_volatilities, ask_volatilities : ndarray of shape (quotes,), float64, optional
+        NaN where none was given.
     """
 
     expiry: np.datetime64
@@ -46,6 +48,21 @@ class ExpiryQuotes:
     forward: float
     log_moneyness: NDArray[np.float64]
     volatilities: NDArray[np.float64]
+    bid_volatilities: NDArray[np.float64] | None = None
+    ask_volatilities: NDArray[np.float64] | None = None
+
+    @property
+    def bids(self) -> NDArray[np.float64]:
+        """Volatilities bid, NaN where there is none."""
+        return self._side(self.bid_volatilities)
+
+    @property
+    def asks(self) -> NDArray[np.float64]:
+        """Volatilities asked, NaN where there is none."""
+        return self._side(self.ask_volatilities)
+
+    def _side(self, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        return np.full(len(self.volatilities), np.nan) if given is None else given
 
     @property
     def variances(self) -> NDArray[np.float64]:
