@@ -3,19 +3,17 @@
 The returns are simulated from known GJR models with t innovations. arch's part is its own fits of
 the same models, one after another, without dependence or fallbacks. `extra_info` holds the
 seconds an asset; the cores busy (processor time of this process and its workers over wall time);
-and, on one process, the share of time outside arch's fit. Two workers are kept from call to call,
-or started in the time, imports and all, as in a nightly job.
+and, on one process, the share of time outside arch's fit. With two jobs, processes are started in
+the time, imports and all, where they pay: not for a few seconds of fits.
 """
 
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from arch.univariate.base import ARCHModel
-from joblib.externals.loky import get_reusable_executor
 
 from benchmarks.size import size
 from mcmargin.data.prices import PriceHistory, joint_returns
@@ -52,44 +50,29 @@ def earlier(closes):
     )
 
 
-def end_workers():
-    get_reusable_executor().shutdown(wait=True)
-
-
 def processor_seconds():
-    """Processor time of this process and of its workers, ended or not."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    workers = [pid for task in tasks for pid in task.read_text().split()]
-    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in workers]
-    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)
-    return sum(os.times()[:4]) + ticks / os.sysconf("SC_CLK_TCK")
+    """Processor time of this process and of its workers, which end with each call."""
+    return sum(os.times()[:4])
 
 
-def run(benchmark, function, *arguments, setup=None, **options):
+def run(benchmark, function, *arguments, **options):
     """Three rounds, with the seconds an asset and the cores busy in `extra_info`."""
     before = processor_seconds()
-    result = benchmark.pedantic(
-        function, args=arguments, kwargs=options, rounds=ROUNDS, setup=setup
-    )
+    result = benchmark.pedantic(function, args=arguments, kwargs=options, rounds=ROUNDS)
     busy = (processor_seconds() - before) / benchmark.stats.stats.total
     benchmark.extra_info["seconds an asset"] = round(benchmark.stats.stats.median / ASSETS, 5)
     benchmark.extra_info["cores busy"] = round(busy, 2)
     return result
 
 
-@pytest.mark.parametrize(
-    ("jobs", "workers"), [(1, "none"), (2, "kept"), (2, "anew")], ids=["1", "2", "2 anew"]
-)
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("start", ["cold", "warm"])
-def test_ours(benchmark, closes, earlier, start, jobs, workers):
-    benchmark.group = f"200 assets x 2,000 days, {start}, jobs={jobs}" + (
-        ", workers started in the time" if workers == "anew" else ""
-    )
+def test_ours(benchmark, closes, earlier, start, jobs):
+    benchmark.group = f"200 assets x 2,000 days, {start}, jobs={jobs}"
     benchmark.extra_info["who"] = "mcmargin"
     options = CHOICE | {"jobs": jobs, "warm_start": earlier if start == "warm" else None}
     calibrate(closes, **options)
-    setup = end_workers if workers == "anew" else None
-    model = run(benchmark, calibrate, closes, setup=setup, **options)
+    model = run(benchmark, calibrate, closes, **options)
     assert sum(kind == "gjr" for kind in model.volatility.kinds) > 0.9 * ASSETS
 
 

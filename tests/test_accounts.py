@@ -32,8 +32,13 @@ def scenarios():
     return mm.simulate(model, horizons=(1, 2, 5), paths=10_000, seed=11, precision="double")
 
 
+WIDE = mm.Plausibility(move=1)
+"""Prices of the euro and of half a hundred, where every asset of the model closed at 100."""
+
+
 def market_of(**terms):
-    return mm.Market(as_of=AS_OF, spot=SPOT, volatility={"a0": 0.4}, **terms)
+    terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
+    return mm.Market(as_of=AS_OF, spot=SPOT, **terms)
 
 
 MARKET = market_of()
@@ -332,7 +337,7 @@ def test_what_ifs_that_cannot_be(report):
     with pytest.raises(mm.DataError, match="not a finite number"):
         report.what_if("a", {"S": np.inf})
     again = mm.MarginReport.from_json(report.to_json())
-    with pytest.raises(mm.DataError, match="margin again"):
+    with pytest.raises(mm.DataError, match="needs the scenarios"):
         again.what_if("a", {"S": 1.0})
 
 

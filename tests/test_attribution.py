@@ -165,5 +165,5 @@ def test_what_cannot_be_attributed():
     report = mm.margin(book_of([("x", "PERP", 1)], None), EVEN, policy=FIVE_WORST)
     with pytest.raises(mm.DataError, match="attribution by 'asset' is unknown"):
         report.attribution("asset")
-    with pytest.raises(mm.DataError, match="margin again"):
+    with pytest.raises(mm.DataError, match="needs the scenarios"):
         mm.MarginReport.from_json(report.to_json()).attribution()

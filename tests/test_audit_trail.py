@@ -35,7 +35,7 @@ def scenarios(model):
 @pytest.mark.parametrize("kind", [float, np.float64])
 @pytest.mark.parametrize("unit", ["D", "s", "ns"])
 def test_a_market_of_any_unit_and_number_type_verifies(model, scenarios, unit, kind):
-    spot = {"a0": kind(1.5), "a1": kind(2.0), "a2": kind(3.0)}
+    spot = {"a0": kind(101.5), "a1": kind(102.0), "a2": kind(103.0)}
     market = mm.Market(as_of=np.datetime64("2020-01-02", unit), spot=spot)
     report = mm.MarginReport.from_json(mm.margin(BOOK, scenarios, market).to_json())
     assert mm.verify(report, model, BOOK).verdict == "equal"

@@ -48,7 +48,7 @@ def test_a_file_says_all_that_an_account_has_with_its_defaults():
 
 
 BAD_ACCOUNTS = {
-    "unknown column": ("account,ccy\na,EUR\n", "row 1: column 'ccy' is unknown; give of account"),
+    "unknown column": ("account,ccy\na,EUR\n", "row 1: column 'ccy' is unknown; known are account"),
     "column twice": ("account,account\na,b\n", "row 1: column 'account' is given twice"),
     "no account": ("account,owner\n,x\n", "row 2, column 'account': is missing; give it"),
     "no column": ("owner\nx\n", "row 2, column 'account': is missing; give it"),
@@ -167,13 +167,23 @@ KNOWN = {"instruments": [mm.Spot("x", "x")], "accounts": [mm.Account("a"), mm.Ac
 BAD_CELLS = {
     "positions, number": ("positions", "b,x,2", "b,x,two", "row 3, column 'quantity': 'two' is no"),
     "positions, instrument": ("positions", "b,x", "b,z", "row 3: instrument 'z' is unknown; add"),
-    "positions, account": ("positions", "b,x", "z,x", "row 3: account 'z' is unknown; add it or m"),
+    "positions, account": ("positions", "b,x", "z,x", "row 3: account 'z' is unknown; add it, or"),
     "positions, twice": ("positions", "b,x", "a,x", "row 3 repeats account 'a' and instrument 'x'"),
     "orders, number": ("orders", "b,x,4", "b,x,inf", "row 3, column 'quantity': inf is not finite"),
-    "orders, instrument": ("orders", "b,x", "b,z", "row 3: instrument 'z' is unknown; add it or m"),
-    "orders, account": ("orders", "b,x", "z,x", "row 3: account 'z' is unknown; add it or mend it"),
+    "orders, instrument": ("orders", "b,x", "b,z", "row 3: instrument 'z' is unknown; add it, or"),
+    "orders, account": (
+        "orders",
+        "b,x",
+        "z,x",
+        "row 3: account 'z' is unknown; add it, or correct the name",
+    ),
     "balances, number": ("balances", "USD,6", "USD,", "row 3, column 'amount': nan is not finite;"),
-    "balances, account": ("balances", "b,USD", "z,USD", "row 3: account 'z' is unknown; add it or"),
+    "balances, account": (
+        "balances",
+        "b,USD",
+        "z,USD",
+        "row 3: account 'z' is unknown; add it, or",
+    ),
     "balances, twice": (
         "balances",
         "b,USD",

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.data.bars import calendar_of
+from mcmargin.data.bar_patterns import calendar_of
 from mcmargin.demo import demo_prices
 from mcmargin.models.fitting import AssetFit, arch_model_of, fit_asset, refilter
 from mcmargin.models.innovations import Innovations

@@ -137,12 +137,12 @@ def test_check_says_what_a_policy_does(folder, call):
     for words in (
         "Expected shortfall at 99 % over 2 bars (option 3), with the worst fills of open orders.",
         "25 % of the paths start from the volatility of the worst 250 bars in a row",
-        "Never below what it is at the volatility of the last 2 years.",
-        "25 % on top in calm times, drawn down while requirements rise.",
-        "It goes by the previous report.",
-        "No largest leverage.",
-        "Rounded up to multiples of 0.01.",
-        "At 95 % over 1 bar, on the same paths.",
+        "never below what it would be at the volatility of the last 2 years.",
+        "In calm times a buffer of 25 % is charged on top; it is used up first while requirements",
+        "It starts from the margins of the previous report.",
+        "Leverage is not limited.",
+        "The margin is rounded up to a multiple of 0.01.",
+        "The same formula at 95 % over 1 bar, on the same paths.",
     ):
         assert words in " ".join(text.split())
 
@@ -156,7 +156,7 @@ def test_init_writes_a_policy_that_check_reads(call, tmp_path):
     assert path.read_text() == text
     status, words, _ = call("policy", "check", path)
     assert status == 0
-    assert "Leverage by notional in one underlying: 50 up to 1,000,000, 20 up to" in words
+    assert "Largest leverage by notional in one underlying: 50 up to 1,000,000, 20 up to" in words
     status, _, message = call("policy", "init", "-o", path)
     assert status == 2
     assert "would be overwritten" in message

@@ -470,7 +470,7 @@ def test_a_haircut_takes_no_more_than_all():
     returns[0, 0, :5] = 3.0  # four times the rate
     plan = SimulationPlan(1, 100, (1,), "double")
     scenarios = Scenarios(model, plan, returns, np.full_like(returns, 1e-4), "numpy", 0, 0)
-    market = mm.Market(as_of=AS_OF, spot={}, fx={"a0": 2.0})
+    market = mm.Market(as_of=AS_OF, spot={}, fx={"a0": 2.0}, plausibility=mm.Plausibility(move=1))
     policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
     book = book_of([], [("x", "a0", -1)], accounts=[mm.Account("x")])
     report = mm.margin(book, scenarios, market, policy)
@@ -562,7 +562,9 @@ def test_an_account_that_is_named_needs_no_position():
     accounts = [mm.Account("x"), mm.Account("y", "EUR")]
     book = book_of([("x", "PERP", 1)], [("y", "USD", 1)], accounts=accounts)
     assert [account.name for account in book.accounts] == ["x", "y"]
-    with pytest.raises(mm.DataError, match="row 2: account 'z' is unknown; add it or mend it"):
+    with pytest.raises(
+        mm.DataError, match="row 2: account 'z' is unknown; add it, or correct the name"
+    ):
         book_of([("x", "PERP", 1)], [("z", "USD", 1)], accounts=accounts)
 
 

@@ -211,14 +211,14 @@ BAD = {
     "no prices": (SHORT, "spot: is missing; give it"),
     "time no time": ('as_of = "today"\n' + SPOT, "as_of: 'today' is not an ISO time"),
     "time a number": ("as_of = 20210104\n" + SPOT, "as_of: 20210104 is not an ISO time"),
-    "unknown table": (SHORT + "[spots]\nbtc = 1\n", "spots: is unknown; give of as_of, currency"),
+    "unknown table": (SHORT + "[spots]\nbtc = 1\n", "spots: is unknown; known are as_of, currency"),
     "unknown entry of a jump": (
         SHORT + SPOT + "[depeg.USDT]\nprobability = 0.1\nloss = 0.1\nspeed = 1\n",
-        "[depeg] USDT.speed: is unknown; give of probability, loss",
+        "[depeg] USDT.speed: is unknown; known are probability, loss",
     ),
     "unknown entry of quotes": (
         SHORT + SPOT + '[volatility]\nbtc = {quotes = "q.csv", forward = 1}\n',
-        "[volatility] btc.forward: is unknown; give of quotes, repair",
+        "[volatility] btc.forward: is unknown; known are quotes, repair",
     ),
     "jump without loss": (
         SHORT + SPOT + "[depeg.USDT]\nprobability = 0.1\n",
@@ -278,7 +278,7 @@ BAD = {
     ),
     "unknown entry of liquidity": (
         SHORT + SPOT + "[liquidity.A]\nvolume = 1\n",
-        "[liquidity] A.volume: is unknown; give of daily_volume, spread, levels",
+        "[liquidity] A.volume: is unknown; known are daily_volume, spread, levels",
     ),
     "no volume": (
         SHORT + SPOT + "[liquidity.A]\ndaily_volume = 0\n",

@@ -97,9 +97,8 @@ def test_another_schema_and_key(saved):
     model, path = saved
     model.save(path, key=b"ours")
     assert mm.load_model(path, key=b"ours").fingerprint() == model.fingerprint()
-    for key in (None, b"theirs"):
-        with pytest.raises(mm.ModelFileError, match="checksum"):
-            mm.load_model(path, key=key)
+    with pytest.raises(mm.ModelFileError, match="checksum"):
+        mm.load_model(path, key=b"theirs")
 
 
 def test_a_pickle_is_never_loaded(saved):
@@ -204,6 +203,7 @@ def test_killed_while_saving_leaves_the_old_file_and_the_next_save_works(saved, 
     assert left[0].name.endswith(".tmp")
     model.update(later_prices()).save(path)
     assert mm.load_model(path).as_of > model.as_of
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_too_large_leaves_the_old_one_and_nothing_else(saved):
@@ -256,14 +256,12 @@ def test_an_interrupt_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
         ("none/model.npz", "no folder .*none; make it first"),
         ("model.npz/model.npz", "no folder .*model.npz; make it first"),
         ("folder", "it exists and is not a file"),
-        ("pipe", "it exists and is not a file"),
         ("m" * 300, "File name too long"),
     ],
 )
 def test_places_that_cannot_hold_a_file(saved, tmp_path, name, reason):
     model, path = saved
     (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(mm.DataError, match=f"{name}: cannot be written \\({reason}"):
         model.save(tmp_path / name)

@@ -189,7 +189,7 @@ def test_a_floor_says_what_history_it_rests_on():
         assert each.calibration.history_years == 299 / 365
         assert f"{told}." in str(each).splitlines()
         assert f"<p>{told}.</p>" in each._repr_html_()
-        assert f"<dd>{told}</dd>" in each.to_html()
+        assert f"<li>{told}.</li>" in each.to_html()
     half = report(0.5)
     assert "rests on" not in str(half) + half.to_html()
     for years, text in ((10 - 3 / 365, ""), (9.7, told.replace("0.82", "9.7")), (10.5, "")):

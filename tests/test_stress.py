@@ -190,7 +190,9 @@ def test_gaps_and_depegs_move_what_they_name(scenarios):
 
 def test_a_currency_can_gap_whatever_its_rate_is_an_asset_of(scenarios):
     """The euro falls by 10 % where it is named; where its asset is, that moves it too."""
-    market = replace(IN_EURO, fx_asset={"EUR": "a0"})
+    market = replace(
+        IN_EURO, fx_asset={"EUR": "a0"}, plausibility=mm.Plausibility(fx_difference=100)
+    )
     rows = [("x", "E", 1.0)]
     report = stressed(rows, scenarios, market, gaps=(Gap("EUR", -0.1), Gap("a0", 0.2)))
     expected = [0.1 * 50 * 1.2, -0.2 * 50 * 1.2]

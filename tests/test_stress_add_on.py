@@ -41,6 +41,7 @@ MARKET = mm.Market(
     volatility={"a1": 0.4},
     fx={"EUR": 1.2},
     fx_volatility={"EUR": 0.1},
+    plausibility=mm.Plausibility(move=1),  # every asset of the model closed at 100
 )
 STRESS = Stress(
     windows=(StressWindow("crash", "2019-12-01", "2020-01-01", 2),),
@@ -352,7 +353,11 @@ def test_a_currency_whose_rate_is_an_asset_is_that_asset():
     model = make_model(("garch", "garch"), "t", "t", variance=4e-4)
     scenarios = mm.simulate(model, horizon=1, paths=5000, seed=3)
     market = mm.Market(
-        as_of=model.as_of, spot={"a0": 100.0, "a1": 1.25}, fx={"EUR": 1.25}, fx_asset={"EUR": "a1"}
+        as_of=model.as_of,
+        spot={"a0": 100.0, "a1": 1.25},
+        fx={"EUR": 1.25},
+        fx_asset={"EUR": "a1"},
+        plausibility=mm.Plausibility(move=1),  # every asset of the model closed at 100
     )
     rows = pd.DataFrame({"account": ["x"], "instrument": ["a1"], "quantity": [-100.0]})
     cash = pd.DataFrame({"account": ["x"], "asset": ["EUR"], "amount": [100.0]})

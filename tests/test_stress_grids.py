@@ -17,6 +17,7 @@ MARKET = mm.Market(
     as_of=AS_OF,
     spot={"a0": 100.0, "a1": 50.0, "a2": 10.0},
     volatility={"a0": 0.7, "a1": 0.5},
+    plausibility=mm.Plausibility(move=1, forward_difference=9),  # the model closed at 100
 )
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.data.bars import BarCalendar, calendar_of
+from mcmargin.data.bar_patterns import calendar_of
+from mcmargin.data.bars import BarCalendar
 from mcmargin.policies.policy_parts import Gap, Leverage, LeverageTier, Stress
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import make_model
@@ -29,8 +30,13 @@ def scenarios(model):
     return mm.simulate(model, horizons=(1, 2, 5), paths=10_000, seed=5, precision="double")
 
 
+WIDE = mm.Plausibility(move=1)
+"""Prices of the euro and of half a hundred, where every asset of the model closed at 100."""
+
+
 def market_of(as_of=AS_OF, **terms):
-    return mm.Market(as_of=as_of, spot=SPOT, **({"volatility": {"a0": 0.4}} | terms))
+    terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
+    return mm.Market(as_of=as_of, spot=SPOT, **terms)
 
 
 def book_of(rows, items, **options):
@@ -52,7 +58,7 @@ def test_time_runs_from_the_market_and_not_from_the_model(scenarios, days):
     market = market_of(now, carry={"a0": 0.3})
     at = PathBlock(scenarios, market, scenarios.plan.tiles).at(2)
     close = AS_OF + np.timedelta64(int(np.floor(days)) + 2, "D")
-    assert at.time == close
+    assert scenarios.closes(now).times[1] == close
     assert at.years == pytest.approx(float((close - now) / HOUR) / 24 / 365)
     option = mm.Option("C", "a0", "call", 100.0, "2020-03-01")
     years = float((option.expiry - close) / HOUR) / 24 / 365
@@ -130,7 +136,8 @@ def test_bars_within_a_day_close_at_the_minutes_that_they_have():
     times = [day + pd.Timedelta(hours=hour) for day in days for hour in range(14, 21)]
     calendar = calendar_of(np.array(times, "datetime64[ns]"))
     assert calendar.weekdays == (0, 1, 2, 3, 4)
-    assert calendar.slots == tuple(60 * hour for hour in range(14, 21))
+    # Runs of the hours from 14 to 20 of each day, in seconds after Monday's midnight.
+    assert calendar.week == tuple(((24 * day + 14) * 3600, 3600, 7) for day in range(5))
     friday = np.datetime64("2021-03-26T19", "ns")
     found = calendar.closes_after(friday, 9)
     expected = ["2021-03-26T20", *(f"2021-03-29T{hour}" for hour in range(14, 21)), "2021-03-30T14"]
@@ -285,7 +292,9 @@ def test_a_perpetual_settled_in_a_stablecoin_that_breaks_its_peg(scenarios):
 @pytest.mark.parametrize("place", ["spot", "fx"])
 def test_a_coin_counts_at_todays_price_wherever_it_stands(scenarios, place):
     terms = {"spot": SPOT | {"coin": 4.0}} if place == "spot" else {"fx": {"coin": 4.0}}
-    market = mm.Market(**({"as_of": AS_OF, "spot": SPOT, "coins": ("coin",)} | terms))
+    market = mm.Market(
+        **({"as_of": AS_OF, "spot": SPOT, "coins": ("coin",), "plausibility": WIDE} | terms)
+    )
     rows, items = [("x", "S", 2.0), ("y", "S", 2.0)], [mm.Spot("S", "a0")]
     accounts = [mm.Account("x", "coin"), mm.Account("y")]
     report = mm.margin(book_of(rows, items, accounts=accounts), scenarios, market)

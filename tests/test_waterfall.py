@@ -45,6 +45,9 @@ def book_of(rows=ROWS, posted=POSTED, items=ITEMS, **options):
     )
 
 
+BEFORE = mm.Plausibility(market_before_days=3)
+
+
 def market_of(as_of=MODEL.as_of, spot=100.0, volatility=0.5, **terms):
     spots = {"a0": spot, "a1": 50.0}
     return mm.Market(as_of=as_of, spot=spots, volatility={"a0": volatility}, **terms)
@@ -293,7 +296,7 @@ def test_reports_that_differ_by_what_they_follow_alone():
         last = reports[-1] if reports else small
         reports.append(
             report_of(later, book=book_of(rows, []), policy=LIMITED, previous=last,
-                      market=market_of(MODEL.as_of))
+                      market=market_of(MODEL.as_of, plausibility=BEFORE))
         )  # fmt: skip
     charges = [unrounded(small)[0], *(unrounded(each)[0] for each in reports)]
     np.testing.assert_allclose(np.diff(np.log(charges)), np.log(1.1), rtol=1e-9)
@@ -335,8 +338,8 @@ def test_the_last_charge_of_an_account_that_changed_its_currency():
 @pytest.mark.parametrize(
     ("previous", "report", "message"),
     [
-        (lambda: mm.MarginReport.from_json(FIRST.to_json()), lambda: FIRST, "one that was read"),
-        (lambda: FIRST, lambda: mm.MarginReport.from_json(FIRST.to_json()), "one that was read"),
+        (lambda: mm.MarginReport.from_json(FIRST.to_json()), lambda: FIRST, "needs the scenarios"),
+        (lambda: FIRST, lambda: mm.MarginReport.from_json(FIRST.to_json()), "needs the scenarios"),
         (lambda: report_of(moved()), lambda: FIRST, "2020-01-02.*, after this one's 2020-01-01"),
         (
             lambda: FIRST,

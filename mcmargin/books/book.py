@@ -179,7 +179,7 @@ class Book:
         else:
             # A misspelt account would have the balance, and the right one none.
             if posted is not None:
-                hint = "it has no position or order: add it to the accounts, or mend it"
+                hint = "it has no position or order: add it to the accounts, or correct the name"
                 posted.refuse_unknown_accounts(traders, hint)
             names = sorted(traders)
             owned = tuple(Account(name, currency) for name in names)

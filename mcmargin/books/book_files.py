@@ -109,7 +109,7 @@ def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
     for name in columns:
         if name not in known:
             raise DataError(
-                f"{path}: row 1: column {name!r} is unknown; give of {', '.join(known)}"
+                f"{path}: row 1: column {name!r} is unknown; known are {', '.join(known)}"
             )
     accounts: dict[str, tuple[int, Account]] = {}
     for number, record in enumerate(records, 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +14,14 @@ from typing import Annotated
 import typer
 
 from mcmargin.checks import Progress
+from mcmargin.cli.printing import Ended, ending_in_order, say, show
 from mcmargin.errors import McMarginError
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Expected-shortfall margins from GARCH-calibrated Monte Carlo, reproducible to the seed.",
     epilog="""A typical sequence:
 
@@ -33,15 +36,15 @@ app = typer.Typer(
 'mcmargin demo' shows it on real prices; 'mcmargin margin --help' explains a step.""",
 )
 
-INTERRUPTED = 130
-"""Status that typer gives Ctrl-C."""
-
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model file that 'calibrate' or 'update' wrote.")
 ]
 Paths = Annotated[int, typer.Option(metavar="COUNT", help="Simulated paths.")]
 Seed = Annotated[
-    int, typer.Option(metavar="NUMBER", help="Seed of the stream: the same seed, the same figures.")
+    int,
+    typer.Option(
+        metavar="NUMBER", help="Seed of the random stream; one seed gives the same figures again."
+    ),
 ]
 Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy.")]
 Precision = Annotated[
@@ -84,18 +87,11 @@ def bar(step: str) -> Iterator[Progress | None]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def say(text: str) -> None:
-    """Print a message to stderr."""
-    # Where stderr is closed, print would turn to stdout, which is the machine's.
-    if sys.stderr is not None:
-        print(text, file=sys.stderr)
-
-
 def _version(asked: bool) -> None:
     if asked:
         from mcmargin import __version__
 
-        print(f"mcmargin {__version__}")
+        show(f"mcmargin {__version__}")
         raise typer.Exit
 
 
@@ -114,7 +110,8 @@ def start(
 def main() -> None:
     """Entry point: errors become one line on stderr and an exit status."""
     try:
-        status = _status_of_command()
+        with ending_in_order():
+            status = _status_of_command()
         if sys.stdout is not None:
             # Here, since the interpreter would tell of a full disk or a reader gone in its own way.
             sys.stdout.flush()
@@ -140,10 +137,11 @@ def _status_of_command() -> int:
         _say_where()
         say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
         return 2
+    except Ended as signalled:
+        name = signal.Signals(signalled.number).name
+        say("mcmargin: interrupted" if name == "SIGINT" else f"mcmargin: ended by {name}")
+        return 128 + signalled.number
     except SystemExit as status:
-        if status.code == INTERRUPTED:
-            say("mcmargin: interrupted")
-            return 1
         return status.code if isinstance(status.code, int) else 0
     return 0
 

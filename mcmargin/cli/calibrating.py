@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from mcmargin.checks import plain_time
-from mcmargin.cli.app import Model, app, bar, say
+from mcmargin.cli.app import Model, app, bar
+from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 
 Prices = Annotated[
     Path,
     typer.Argument(
-        metavar="PRICES", help="CSV or Parquet: ISO dates, then a column of closes an asset."
+        metavar="PRICES",
+        help="CSV or Parquet: ISO dates, then one column of closes for each asset.",
     ),
 ]
 ModelOutput = Annotated[
@@ -37,52 +39,87 @@ def calibrate(
         typer.Option(metavar="NAME", help="gaussian, t or historical (with empirical only)."),
     ] = "t",
     own_history: Annotated[
-        bool, typer.Option(help="Fit each asset on all of its own closes, not the common ones.")
+        bool,
+        typer.Option(
+            help="Fit each asset to all of its own closes, not to the common dates alone."
+        ),
     ] = False,
     factors: Annotated[
         int | None,
         typer.Option(
             metavar="COUNT",
-            help="Common factors in place of a full correlation, for many assets.",
+            help="Number of common factors that replace a full correlation, for many assets.",
             show_default="none",
         ),
     ] = None,
     correlation_lookback: Annotated[
         int | None,
-        typer.Option(metavar="BARS", help="Newest bars that count.", show_default="all"),
+        typer.Option(
+            metavar="BARS",
+            help="Number of newest bars that the correlation is estimated from.",
+            show_default="all",
+        ),
     ] = None,
     correlation_half_life: Annotated[
         float | None,
         typer.Option(
             metavar="BARS",
-            help="Bars that halve a date's weight; 'update' then moves the correlation.",
+            help="Bars that halve a date's weight in the correlation; 'update' then moves it.",
             show_default="equal weights",
+        ),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Zone on whose clock the bars are regular, such as America/New_York.",
+            show_default="the one in which they repeat best",
+        ),
+    ] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Exchange whose holidays and short days count, such as XNYS.",
+            show_default="none",
+        ),
+    ] = None,
+    stamps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="What the times of the prices are: dates of the closes, start or end of the bars.",
+            show_default="read off the times",
         ),
     ] = None,
     warm_start: Annotated[
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Earlier model whose parameters the fits start from, but EGARCH's.",
+            help="Earlier model, from whose parameters the fits start; EGARCH fits do not.",
         ),
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="COUNT", help="Fits at a time.", show_default="one a processor core"
+            min=1,
+            metavar="COUNT",
+            help="Fits at a time, at most; more than one only where that saves time.",
+            show_default="one a processor core",
         ),
     ] = None,
 ) -> None:
     """Fit a model to closes.
 
-    At least 101 dates on which every asset has a close. The report of the fits goes to stderr.
+    It needs at least 101 dates on which every asset has a close. The report of the fits goes to
+    stderr.
 
     Example: mcmargin calibrate prices.csv -o model.npz
     """
     from mcmargin import calibrate, load_model, read_prices
 
     check_destination(output, inputs=(prices,))
-    history = read_prices(prices)
+    history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps)
     earlier = None if warm_start is None else load_model(warm_start)
     with bar("Fitting") as progress:
         model = calibrate(
@@ -99,7 +136,8 @@ def calibrate(
             progress=progress,
         )
     model.save(output)
-    say(f"{model.fit_report()}\nWrote {output}, as of {plain_time(model.as_of)}.")
+    say(f"{model.fit_report()}\n{model.calendar.summary()}")
+    say(f"Wrote {output}, as of {plain_time(model.as_of)}.")
 
 
 @app.command()
@@ -110,7 +148,8 @@ def update(
     provisional: Annotated[
         bool,
         typer.Option(
-            "--provisional", help="The last row is within the running bar and commits nothing."
+            "--provisional",
+            help="Take the last row as a price within the running bar, which commits nothing.",
         ),
     ] = False,
 ) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcmargin.cli.app import bar, say
+from mcmargin.cli.app import bar
+from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 from mcmargin.errors import DataError, ModelFileError, PolicyError
 
@@ -86,7 +87,7 @@ PreviousFile = Annotated[
     typer.Option(
         "--previous",
         metavar="REPORT",
-        help="The last report's JSON, which a policy's buffer and speed limit go by.",
+        help="JSON of the last report, from which a policy's buffer and speed limit start.",
         show_default="none",
     ),
 ]
@@ -100,8 +101,8 @@ ProductHorizon = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PRODUCT=BARS",
-        help="Its own for spot, perpetual, future or option, such as option=5; give it again for "
-        "more.",
+        help="Horizon of spot, perpetual, future or option alone, such as option=5; repeat the "
+        "option for more.",
         show_default="the horizon",
     ),
 ]

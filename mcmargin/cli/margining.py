@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, format_of, say
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, format_of
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -26,7 +26,8 @@ from mcmargin.cli.inputs import (
     read_report,
     scenarios_of,
 )
-from mcmargin.data.files import check_destination, write_atomically
+from mcmargin.cli.printing import emit, say, show
+from mcmargin.data.files import check_destination, write_text
 from mcmargin.errors import DataError
 
 
@@ -56,7 +57,7 @@ def margin(
         Format | None,
         typer.Option(
             "--format",
-            help="How the report reads, unless it is Parquet.",
+            help="Format of the report, unless it is Parquet.",
             show_default="as FILE ends, or table",
         ),
     ] = None,
@@ -64,7 +65,7 @@ def margin(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Page to write besides, with charts, in one file for a browser.",
+            help="Page with charts to write as well: one file for a browser.",
             show_default="none",
         ),
     ] = None,
@@ -78,13 +79,14 @@ def margin(
 ) -> None:
     """Margin every account: expected shortfall over the margin period of risk, or by a policy.
 
-    Amounts are in the account's currency; 'verify' reads the json. The bars at which options and
-    futures settle inside the horizon are simulated, too, and the volatility of other times, where
-    a policy asks for it. docs/files.md describes the files.
+    Amounts are in the account's currency; 'verify' reads the JSON. Options and futures that expire
+    inside the horizon settle at bars of their own, which are simulated as well; so is the
+    volatility of other times, where a policy asks for it. docs/files.md describes the files.
 
     Example: mcmargin margin model.npz positions.csv -o report.json
     """
     from mcmargin.data.tables import is_parquet
+    from mcmargin.names import to_csv_text
 
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     written = () if output is None else _written(output)
@@ -110,13 +112,15 @@ def margin(
         elif shape is Format.json:
             text = f"{report.to_json()}\n"
         elif shape is Format.csv:
-            text = report.to_frame().to_csv(index=False)
+            text = to_csv_text(report.to_frame())
         else:
             text = f"{report}\n"
-        if output is None:
-            print(text, end="")
+        if output is not None:
+            write_text(output, text)
+        elif shape is Format.table:
+            show(str(report))
         else:
-            write_atomically(output, text.encode())
+            emit(text)
     if html is not None:
         report.to_html(html)
         written = (*written, html)
@@ -142,7 +146,7 @@ def simulate(
         list[int] | None,
         typer.Option(
             metavar="BARS",
-            help="Bars ahead; give it again for more, increasing.",
+            help="Bars ahead; repeat the option for more, in rising order.",
             show_default="2",
         ),
     ] = None,
@@ -212,7 +216,7 @@ def verify(
     book, priced = files.read(currency=filed.market.get("currency") if market is None else None)
     with bar("Simulating") as progress:
         outcome = verify(filed, fitted, book, priced, last, engine=engine, progress=progress)
-    print(outcome.verdict)
+    show(outcome.verdict)
     for reason in outcome.reasons:
         say(reason)
     if outcome.verdict == "different":

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import app, say
-from mcmargin.data.files import check_destination, write_atomically
+from mcmargin.cli.app import app
+from mcmargin.cli.printing import emit, say, show
+from mcmargin.data.files import check_destination, write_text
 
 policies = typer.Typer(no_args_is_help=True, help="Check a margin policy, or start one.")
 app.add_typer(policies, name="policy")
@@ -32,11 +33,11 @@ def check(
     from mcmargin.policies.policy_words import policy_in_words
 
     read = MarginPolicy.from_toml(policy)
-    print(f"{read.name or policy.name}, fingerprint {read.fingerprint()}")
+    show(f"{read.name or policy.name}, fingerprint {read.fingerprint()}")
     for step in policy_in_words(read):
-        print(f"\n{step.name} = {step.formula}" if step.formula else f"\n{step.name}")
+        show(f"\n{step.name} = {step.formula}" if step.formula else f"\n{step.name}")
         for sentence in step.sentences:
-            print(textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="    "))
+            show(textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="    "))
 
 
 @policies.command()
@@ -54,8 +55,8 @@ def init(
     """
     text = (files("mcmargin.templates") / "policy.toml").read_text(encoding="utf-8")
     if output is None:
-        print(text, end="")
+        emit(text)
         return
     check_destination(output, inputs=(output,))
-    write_atomically(output, text.encode())
+    write_text(output, text)
     say(f"Wrote {output}.")

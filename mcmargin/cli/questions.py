@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, say
+from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -31,6 +31,7 @@ from mcmargin.cli.inputs import (
     pairs,
     read_market_aloud,
 )
+from mcmargin.cli.printing import emit, say, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Acc
 NAMED = 20
 """Accounts that `status --fail-on` names of each state."""
 
-ResultFormat = Annotated[Format, typer.Option("--format", help="How the result reads.")]
+ResultFormat = Annotated[Format, typer.Option("--format", help="Format of the result.")]
 
 
 @app.command()
@@ -53,7 +54,8 @@ def what_if(
         list[str],
         typer.Option(
             metavar="INSTRUMENT=UNITS",
-            help="Bought, or negative sold, such as BTC-PERP=+3; give it again for more.",
+            help="Units to buy, or to sell where negative, such as BTC-PERP=+3; repeat the "
+            "option for more.",
         ),
     ],
     instruments: InstrumentFile = None,
@@ -92,7 +94,7 @@ def what_if(
     )
     before, after = report.account(account), report.what_if(account, trades)
     if form is Format.json:
-        print(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
+        emit(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
         return
     _print(_compared(before, after), form, decimals=2)
 
@@ -103,7 +105,7 @@ def max_order(
     positions: Positions,
     account: AccountName,
     instrument: Annotated[
-        str, typer.Option("--instrument", metavar="NAME", help="What is ordered.")
+        str, typer.Option("--instrument", metavar="NAME", help="Instrument to order.")
     ],
     side: Annotated[str, typer.Option(metavar="SIDE", help="buy or sell.")],
     instruments: InstrumentFile = None,
@@ -115,7 +117,7 @@ def max_order(
         float | None,
         typer.Option(
             metavar="AMOUNT",
-            help="What margin may take, in its currency.",
+            help="Equity that the margin may use, in the account's currency.",
             show_default="the account's, where balances are given",
         ),
     ] = None,
@@ -129,7 +131,7 @@ def max_order(
     engine: Engine = "auto",
     precision: Precision = "single",
 ) -> None:
-    """Print the largest order, in units, that an account's equity permits; inf for any.
+    """Print the largest order, in units, that an account's equity permits; inf is any order.
 
     An order that does not raise the margin is always permitted.
 
@@ -144,7 +146,7 @@ def max_order(
         (paths, seed, engine, precision),
         every=True,
     )
-    print(repr(report.max_order(account, instrument, side=side, equity=equity)))
+    show(repr(report.max_order(account, instrument, side=side, equity=equity)))
 
 
 class FailOn(StrEnum):
@@ -211,14 +213,14 @@ def status(
     )
     statuses = report.statuses()
     if form is Format.json:
-        print(_json([_finite(row) for row in statuses.to_dict("records")]))
+        emit(_json([_finite(row) for row in statuses.to_dict("records")]))
     else:
         shown = statuses if statuses["without_entry_price"].any() else statuses.iloc[:, :-1]
         _print(shown if form is Format.table else statuses, form, decimals=2)
     standing = standings(report)
     owners = standing[standing["kind"] == "owner"]
     if form is Format.table and len(owners):
-        print()
+        show("")
         _print(owners.drop(columns="kind").rename(columns={"name": "owner"}), form, decimals=2)
     lacking = statuses["without_entry_price"]
     if note := entry_price_note(int(lacking.sum()), int((lacking > 0).sum())):
@@ -250,9 +252,9 @@ def greeks(
 ) -> None:
     """Print delta, gamma, vega and theta: of one unit of each instrument, or of positions.
 
-    Of a unit, delta and gamma are by the spot price, in the instrument's currency. Of positions and
-    accounts they are by its relative move (1 is 100 %), in the account's, so that they add up.
-    Vega is per 1.00 of volatility, theta per calendar day.
+    Delta and gamma of one unit are per 1.00 of the spot price, in the instrument's currency. Those
+    of positions and accounts are per relative move of the spot price (1 is 100 %), in the account's
+    currency, so that they add up. Vega is per 1.00 of volatility, theta per calendar day.
 
     Example: mcmargin greeks --instruments instruments.toml --market market.toml positions.csv
     """
@@ -268,7 +270,7 @@ def greeks(
         frame = greeks_frame(book, priced)
     if form is Format.json:
         rows = frame.to_dict("records")
-        print(_json([_finite(row) for row in rows]))
+        emit(_json([_finite(row) for row in rows]))
         return
     _print(frame, form, decimals=6 if positions is None else 2)
 
@@ -298,11 +300,13 @@ def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
 
 
 def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
+    from mcmargin.names import shown_frame, to_csv_text
+
     if form is Format.csv:
-        print(frame.to_csv(index=False), end="")
+        emit(to_csv_text(frame))
     else:
         form_of = f"{{:,.{decimals}f}}".format
-        print(frame.to_string(index=False, na_rep="", float_format=form_of))
+        show(shown_frame(frame).to_string(index=False, na_rep="", float_format=form_of))
 
 
 def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -314,4 +318,4 @@ def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, allow_nan=False)
+    return f"{json.dumps(content, indent=1, allow_nan=False)}\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mcmargin.checks import Progress
-from mcmargin.cli.app import app, bar, say
+from mcmargin.cli.app import app, bar
+from mcmargin.cli.printing import say, show
 
 
 @app.command()
@@ -21,19 +22,19 @@ def info() -> None:
     used = device_ids(None) if chosen == "cupy" else None
     for name in ("mcmargin", "numpy", "scipy", "pandas", "arch"):
         try:
-            print(f"{name} {version(name)}")
+            show(f"{name} {version(name)}")
         except PackageNotFoundError:
-            print(f"{name} not installed")
+            show(f"{name} not installed")
     reason = cupy_engine.missing()
-    print("engines numpy" if reason else "engines numpy cupy")
+    show("engines numpy" if reason else "engines numpy cupy")
     if reason:
-        print(f"device none: {reason}")
+        show(f"device none: {reason}")
     for number, name in enumerate(cupy_engine.device_names()):
-        print(f"device {number} {name}")
-    print(f"engine {chosen}")
+        show(f"device {number} {name}")
+    show(f"engine {chosen}")
     if chosen == "cupy":
-        print(f"devices {','.join(map(str, used or (0,)))}")
-    print(f"threads {threads}")
+        show(f"devices {','.join(map(str, used or (0,)))}")
+    show(f"threads {threads}")
 
 
 @app.command()
@@ -57,5 +58,5 @@ def demo() -> None:
             say(text)
 
         report = run_demo(tell, progress)
-    print(report)
-    print(report.contributions_frame().round(2).to_string(index=False))
+    show(str(report))
+    show(report.contributions_frame().round(2).to_string(index=False))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Format, Model, app, format_of, say
+from mcmargin.cli.app import Format, Model, app, format_of
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -20,7 +19,8 @@ from mcmargin.cli.inputs import (
     Positions,
     read_report,
 )
-from mcmargin.data.files import write_atomically
+from mcmargin.cli.printing import emit, say, show
+from mcmargin.data.files import write_text
 
 if TYPE_CHECKING:
     from mcmargin.stresses.default_fund import ResourcesToRisk
@@ -46,8 +46,8 @@ def stress(
         typer.Option(
             "--margins",
             metavar="REPORT",
-            help="JSON of 'margin' on the same book and market: sizes the default fund of the "
-            "policy's [resources].",
+            help="JSON of 'margin' on the same book and market; with it the default fund of the "
+            "policy's part [resources] is sized.",
             show_default="none",
         ),
     ] = None,
@@ -64,18 +64,21 @@ def stress(
     form: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="How the result reads.", show_default="as FILE ends, or table"
+            "--format", help="Format of the result.", show_default="as FILE ends, or table"
         ),
     ] = None,
 ) -> None:
     """Tell what accounts lose in a policy's stress scenarios, and what a default fund must hold.
 
-    A loss is positive, in the account's currency. The table has each account's worst scenario, csv
-    and json have the worst of every set. Open orders are left out, and say only which book it is.
+    A loss is positive, in the account's currency. The table has each account's worst scenario; csv
+    and json have the worst scenario of every set. Open orders add nothing to a loss; their file is
+    taken because it is part of the book that 'margin' was given.
 
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
     from mcmargin import MarginPolicy, load_model, resources, simulate, stress
+    from mcmargin.names import to_csv_text
+    from mcmargin.stresses.stress_report import stress_to_json
 
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     if output is not None:
@@ -89,20 +92,20 @@ def stress(
     fund = None if charged is None else resources(charged, found, asked)
     shape = format_of(form, output)
     if shape is Format.json:
-        content = json.loads(found.to_json())
-        if fund is not None:
-            content["resources"] = _fund(fund)
-        text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+        text = f"{stress_to_json(found, **({} if fund is None else {'resources': _fund(fund)}))}\n"
     elif shape is Format.csv:
-        text = found.to_frame().to_csv(index=False).removesuffix("\n")
+        text = to_csv_text(found.to_frame())
         if fund is not None:
             say(str(fund))
     else:
-        text = str(found) if fund is None else f"{found}\n{fund}"
+        text = f"{found}\n" if fund is None else f"{found}\n{fund}\n"
     if output is None:
-        print(text)
+        if shape is Format.table:
+            show(text.removesuffix("\n"))
+        else:
+            emit(text)
         return
-    write_atomically(output, f"{text}\n".encode())
+    write_text(output, text)
     say(f"Wrote {output}.")
 
 

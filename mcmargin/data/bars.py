@@ -1,20 +1,39 @@
-"""Bars: when the next ones close.
+"""Bars: when the next ones close, and at which of them a contract settles.
 
-In: a bar's length and the weekdays on which bars end, both read off the prices. Out: the times of
-the closes after a moment, which give options their time and settlements their bar.
+In: the regular pattern of a history's closes, on the clock of the zone in which they are regular
+(`mcmargin.data.bar_patterns` finds it). Out: the closes after a moment, which give options their
+time and settlements their bar.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-DAY = np.timedelta64(86_400_000_000_000, "ns")
+from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.zones import Times, from_wall_clock, wall_clock
+from mcmargin.errors import DataError
+
+SECOND = np.timedelta64(10**9, "ns")
+DAY = 86_400 * SECOND
+WEEK = 7 * DAY
+WEEK_SECONDS = 7 * 86_400
 YEAR = 365 * DAY
 """ACT/365."""
+
+INSTANT = np.timedelta64(1, "ns")
+
+MONDAY = np.datetime64("1969-12-29", "ns")
+"""The start of a week."""
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+LAST_DAY, LAST_WEEKDAY = -1, -2
+"""Days of the month on which monthly bars may end, besides 1 to 31."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +47,40 @@ class BarCalendar:
     weekdays : tuple of int
         Weekdays on which bars end, Monday 0.
     slots : tuple of int
-        Of bars shorter than a day: minutes after midnight UTC at which they end.
+        Of models that an earlier version made: minutes after midnight UTC at which bars end on
+        each of the weekdays. `week` says it better, and goes before it.
     mean : float, optional
         Calendar days a bar on average, as the prices had them; by the weekdays where none is given.
+    zone : str
+        IANA name of the zone on whose clock the closes are regular.
+    week : tuple of (int, int, int)
+        When bars of up to a week end: runs of (first, step, count) in seconds after Monday's
+        midnight on the zone's clock.
+    dated : bool
+        Whether closes are known by their date alone. The close of a date lies at an hour of that
+        date which the prices do not tell.
+    months : int
+        Length of a bar in months; 0 where bars are shorter.
+    month_day : int
+        Of bars of months: the day of the month on which they end; `LAST_DAY`, `LAST_WEEKDAY`.
+    exchange : str
+        Name of the `exchange_calendars` calendar whose holidays and short sessions count.
+    stamps : str
+        How the user said that the prices' times are to be read: "dates", "start", "end" or, where
+        nothing was said, "".
     """
 
     days: float = 1.0
     weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
     slots: tuple[int, ...] = ()
     mean: float | None = None
+    zone: str = "UTC"
+    week: tuple[tuple[int, int, int], ...] = ()
+    dated: bool = False
+    months: int = 0
+    month_day: int = 0
+    exchange: str = ""
+    stamps: str = ""
 
     @property
     def mean_days(self) -> float:
@@ -47,16 +91,8 @@ class BarCalendar:
 
     def closes_after(
         self, close: np.datetime64, count: int, *, after: np.datetime64 | None = None
-    ) -> NDArray[np.datetime64]:
-        """The next bar closes; datetime64[ns] [count].
-
-        Parameters
-        ----------
-        close : numpy.datetime64
-            A bar's close: bars of a day or more end at its hour.
-        count : int
-        after : numpy.datetime64, optional
-            Closes at or before it do not count; `close` itself by default.
+    ) -> Times:
+        """The times of the next bar closes; datetime64[ns] [count]. See `closes`.
 
         Examples
         --------
@@ -64,39 +100,259 @@ class BarCalendar:
         >>> BarCalendar(1.0, (0, 1, 2, 3, 4)).closes_after(friday, 2).astype("datetime64[D]")
         array(['2021-06-28', '2021-06-29'], dtype='datetime64[D]')
         """
-        first = close.astype("datetime64[ns]")
-        bound = first if after is None else max(first, after.astype("datetime64[ns]"))
-        passed = max(0, int((bound - first) / DAY))
+        return self.closes(close, count, after=after).times
+
+    def closes(
+        self, close: np.datetime64, count: int, *, after: np.datetime64 | None = None
+    ) -> Closes:
+        """The next bar closes, with what settles at each.
+
+        Where closes are dates alone, a market of the close's own date, or one whose time is a date
+        alone too, is taken at the close of its date, and the closes that follow are whole days
+        later. A market with a time of day on a later date lies before the close of that date, which
+        is then taken at the end of the date.
+
+        Parameters
+        ----------
+        close : numpy.datetime64
+            A bar's close, as the prices have it.
+        count : int
+        after : numpy.datetime64, optional
+            Closes at or before it do not count; `close` itself by default.
+
+        Returns
+        -------
+        Closes
+        """
+        close = close.astype("datetime64[ns]")
+        bound = close if after is None else after.astype("datetime64[ns]")
+        if not self.dated:
+            first = self._wall(close)
+            walls = self._next(first, max(first, self._wall(bound)), count)
+            times = from_wall_clock(walls, self.zone)
+            # A clock that is put back or forward may show two closes in the wrong order.
+            times = np.unique(times[times > max(close, bound)])
+            if len(times) < count:
+                return self.closes(close, count + 2, after=after).first(count)
+            return Closes(times[:count], times[:count], self)
+        own, place = _date(self.clock(close)), self.clock(bound)
+        today = _date(place)
+        within = today > own and place != today
+        dates = self._next(own, max(own, today - DAY if within else today), count)
+        last = dates + (DAY - INSTANT)
+        times = from_wall_clock(last, self.zone) if within else bound + (dates - today)
+        return Closes(times, last, self)
+
+    def clock(self, moment: np.datetime64) -> np.datetime64:
+        """Return a moment in the terms that `Closes.ends` has: its date where closes are dates.
+
+        A moment at midnight UTC is a date alone, and is that date in every zone.
+        """
+        moment = moment.astype("datetime64[ns]")
+        if not self.dated or moment == _date(moment):
+            return moment
+        return self._wall(moment)
+
+    def within_bar(self, close: np.datetime64, times: Times) -> NDArray[np.bool_]:
+        """Which times lie within the bar that follows a close, and so are no closes themselves.
+
+        They are those less than half a bar after it, those on its date where closes are dates, and
+        those with a time of day where the closes have none.
+
+        Examples
+        --------
+        >>> times = np.array(["2021-06-25T23:00", "2021-06-28T21:00"], "datetime64[ns]")
+        >>> BarCalendar().within_bar(np.datetime64("2021-06-25T21:00"), times).tolist()
+        [True, False]
+        """
+        close = close.astype("datetime64[ns]")
+        if self.dated:
+            places = np.array([self.clock(time) for time in times], "datetime64[ns]")
+            dates = places.astype("datetime64[D]")
+            return np.asarray((times > close) & ((places != dates) | (dates <= self.clock(close))))
+        half = np.timedelta64(round(0.5 * self.days * int(DAY / INSTANT)), "ns")
+        return np.asarray((times > close) & (times - close < half))
+
+    def summary(self) -> str:
+        """Text for people: how long bars are, where they are regular, and when they close.
+
+        Examples
+        --------
+        >>> BarCalendar(1.0, (0, 1, 2, 3, 4), dated=True).summary()
+        'bars of 1 day, on Monday, Tuesday, Wednesday, Thursday, Friday; closes are dates alone'
+        >>> BarCalendar(1 / 24, week=((0, 3600, 48),), zone="America/New_York").summary()
+        'bars of 1 hour, on Monday, Tuesday; regular in America/New_York'
+        """
+        length, unit = float(self.months), "month"
+        if not self.months:
+            sizes = {"week": 7.0, "day": 1.0, "hour": 1 / 24, "minute": 1 / 1440, "second": 0.0}
+            unit = next(name for name, size in sizes.items() if self.days > 0.99 * size)
+            length = self.days / (sizes[unit] or 1 / 86_400)
+        text = f"bars of {length:.4g} {unit}{'' if round(length, 2) == 1 else 's'}"
+        days = self.weekdays
+        if self.week:
+            days = tuple(np.unique(self._week_times // DAY).tolist())
+        if not self.months and len(days) < 7:
+            text += f", on {', '.join(_WEEKDAYS[day] for day in days)}"
+        text += "; closes are dates alone" if self.dated else f"; regular in {self.zone}"
+        return text + (f"; sessions of {self.exchange}" if self.exchange else "")
+
+    def to_words(self) -> dict[str, Any]:
+        """Fields as a model file holds them: those that it always had, and others where set."""
+        words, usual = asdict(self), asdict(BarCalendar())
+        always = ("days", "weekdays", "slots", "mean")
+        return {name: x for name, x in words.items() if name in always or x != usual[name]}
+
+    def _wall(self, moment: np.datetime64) -> np.datetime64:
+        shown: np.datetime64 = wall_clock(np.array([moment]), self.zone)[0]
+        return shown
+
+    def _next(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
+        """The next closes after `bound`, on the zone's clock, of bars that closed at `close`."""
+        if self.months:
+            return self._month_ends(close, bound, count)
+        if self.exchange and not self.dated and not self.week:
+            return self._session_closes(bound, count)
+        seconds = self._seconds(close)
+        if len(seconds) == 0:
+            return self._steps(close, bound, count)
+        since = (close - MONDAY) % WEEK
+        if since not in seconds:
+            # A close on an odd day or hour, as before a holiday, was that of the bar beside it.
+            bound = max(bound, close + self._half)
+        start = MONDAY + (bound - MONDAY) // WEEK * WEEK
+        weeks = count // len(seconds) + 2
+        while True:
+            walls = (start + WEEK * np.arange(weeks))[:, None] + seconds
+            ahead = self._open(walls.ravel()[walls.ravel() > bound])
+            if len(ahead) >= count:
+                return np.asarray(ahead[:count])
+            if weeks > 50 * (count + 2):
+                raise DataError(
+                    f"calendar {self.exchange!r}: it has no session at the times at which these "
+                    "bars end; name another exchange or none"
+                )
+            weeks *= 2
+
+    @property
+    def _half(self) -> np.timedelta64:
+        return np.timedelta64(round(0.5 * self.days * 86_400e9), "ns")
+
+    def _seconds(self, close: np.datetime64) -> NDArray[np.timedelta64]:
+        """Times of the week at which bars end; none where bars are of some other length."""
+        if self.week:
+            return self._week_times
         if self.slots:
-            # A week holds at least one bar on each of its weekdays.
-            week = len(self.slots) * len(self.weekdays)
-            days = np.arange(passed + 7 * (count // week + 2))
-            midnights = first.astype("datetime64[D]").astype("datetime64[ns]") + DAY * days
-            minutes = np.array(self.slots) * np.timedelta64(60 * 10**9, "ns")
-            ahead = (midnights[:, None] + minutes).ravel()
-            ahead = ahead[np.isin(weekday(ahead), self.weekdays)]
-        elif self.days < 1.9:
-            reach = passed + 7 * (count // len(self.weekdays) + 2)
-            ahead = first + DAY * np.arange(1, reach + 1)
-            ahead = ahead[np.isin(weekday(ahead), self.weekdays)]
+            times = np.array(self.slots) * 60 * SECOND
+        elif self.days < 1.9 or (6.5 < self.days < 7.5 and len(self.weekdays) == 1):
+            times = np.array([close - _date(close)])
         else:
-            step = np.timedelta64(round(self.days * int(DAY)), "ns")
-            # Bars of two days may move to one Monday; a week has at least one of its own.
-            most = count * max(1, round(7.0 / self.days)) + 2
-            ahead = first + step * np.arange(1, int(passed / self.days) + most)
-            ahead = np.unique(self._moved_to_weekdays(ahead))
+            return np.array([], "timedelta64[ns]")
+        days = np.array(self.weekdays) * DAY
+        return np.asarray((days[:, None] + times).ravel())
+
+    @cached_property
+    def _week_times(self) -> NDArray[np.timedelta64]:
+        runs = [first + step * np.arange(count) for first, step, count in self.week]
+        return np.asarray(np.concatenate(runs) * SECOND)
+
+    def _open(self, walls: Times) -> Times:
+        """Those closes at which the exchange is open, where one is named."""
+        if not self.exchange:
+            return walls
+        sessions = exchange_sessions(self.exchange, walls[0], walls[-1])
+        if self.dated:
+            return np.asarray(walls[np.isin(walls, sessions.dates)])
+        times = from_wall_clock(walls, self.zone)
+        at = np.minimum(np.searchsorted(sessions.closes, times), len(sessions.closes) - 1)
+        inside = (sessions.opens[at] <= times) & (times <= sessions.closes[at])
+        return np.asarray(walls[inside])
+
+    def _session_closes(self, bound: np.datetime64, count: int) -> Times:
+        """Closes of whole sessions of the exchange."""
+        sessions = exchange_sessions(self.exchange, bound, bound + 2 * count * DAY + 30 * DAY)
+        walls = wall_clock(sessions.closes, self.zone)
+        return np.asarray(walls[walls > bound][:count])
+
+    def _month_ends(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
+        """Ends of months; the one nearest to `close` is its own."""
+        month, hour = close.astype("datetime64[M]"), close - _date(close)
+        near = self._ends_of(month + np.arange(-1, 2)) + hour
+        own = month + int(np.argmin(np.abs(near - close))) - 1
+        passed = max(0, int((bound - close) / DAY)) // 28
+        ahead = self._ends_of(own + self.months * np.arange(1, count + passed + 2)) + hour
         return np.asarray(ahead[ahead > bound][:count])
 
-    def _moved_to_weekdays(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-        """Each time, or the next that falls on a weekday on which bars end."""
-        moved = times.copy()
+    def _ends_of(self, months: NDArray[np.datetime64]) -> Times:
+        starts = months.astype("datetime64[D]")
+        lasts = (months + 1).astype("datetime64[D]") - 1
+        if self.month_day == LAST_DAY:
+            ends = lasts
+        elif self.month_day != LAST_WEEKDAY:
+            ends = np.minimum(starts + (self.month_day - 1), lasts)
+        elif self.exchange:
+            dates = exchange_sessions(self.exchange, starts[0], lasts[-1]).dates
+            ends = dates[np.searchsorted(dates, lasts, side="right") - 1]
+        else:
+            ends = np.busday_offset(lasts, 0, roll="backward")
+        return np.asarray(ends.astype("datetime64[ns]"))
+
+    def _steps(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
+        """Closes a bar's length from one another, moved on to a weekday on which bars end."""
+        step = np.timedelta64(round(self.days * int(DAY / INSTANT)), "ns")
+        passed = max(0, int((bound - close) / step))
+        # Bars of two days may move to one Monday; a week has at least one of its own.
+        most = count * max(1, min(7, round(7.0 / self.days))) + 2
+        ahead = close + step * np.arange(1, passed + most)
         for _ in range(6):
-            off = ~np.isin(weekday(moved), self.weekdays)
-            moved[off] += DAY
-        return moved
+            off = ~np.isin(weekday(ahead), self.weekdays)
+            ahead[off] += DAY
+        ahead = np.unique(ahead)
+        return np.asarray(ahead[ahead > bound][:count])
 
 
-def weekday(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+@dataclass(frozen=True, eq=False)
+class Closes:
+    """Bar closes in a row.
+
+    Attributes
+    ----------
+    times : ndarray of shape (closes,), datetime64[ns]
+        UTC; the time that has passed is counted to them.
+    ends : ndarray of shape (closes,), datetime64[ns]
+        The latest expiry that settles at each: the close itself or, where closes are dates, the
+        last instant of its date. In the terms of `calendar.clock`.
+    calendar : BarCalendar
+    """
+
+    times: Times
+    ends: Times
+    calendar: BarCalendar
+
+    def bar_of(self, expiry: np.datetime64) -> int:
+        """Bar, from 1, at whose close an expiry settles; beyond the last where none of them is.
+
+        Examples
+        --------
+        >>> weekdays = BarCalendar(1.0, (0, 1, 2, 3, 4), dated=True)
+        >>> closes = weekdays.closes(np.datetime64("2018-12-28"), 5)
+        >>> closes.bar_of(np.datetime64("2018-12-31T21:00"))
+        1
+        """
+        return int(np.searchsorted(self.ends, self.calendar.clock(expiry))) + 1
+
+    def years_left(self, bar: int, expiry: np.datetime64) -> float:
+        """Years from a bar's close to an expiry, ACT/365; 0 where it has settled by then."""
+        if self.bar_of(expiry) <= bar:
+            return 0.0
+        return float(years_between(self.times[bar - 1], expiry))
+
+    def first(self, count: int) -> Closes:
+        """The first few of them."""
+        return Closes(self.times[:count], self.ends[:count], self.calendar)
+
+
+def weekday(times: Times) -> NDArray[np.int64]:
     """Weekday of times, Monday 0.
 
     Examples
@@ -106,30 +362,6 @@ def weekday(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
     """
     # 1970-01-01 was a Thursday.
     return np.asarray((times.astype("datetime64[D]").astype(np.int64) + 3) % 7)
-
-
-def calendar_of(times: NDArray[np.datetime64]) -> BarCalendar:
-    """Calendar that times of bars follow.
-
-    Weekdays count that have at least a tenth of an even share of the bars; of bars shorter than a
-    day, minutes that a tenth of the dates have.
-
-    Examples
-    --------
-    >>> calendar_of(np.arange("2021-01-04", "2021-02-01", dtype="datetime64[D]")).weekdays
-    (0, 1, 2, 3, 4, 5, 6)
-    """
-    days = float(np.median(np.diff(times)) / np.timedelta64(1, "D"))
-    mean = float((times[-1] - times[0]) / np.timedelta64(1, "D")) / (len(times) - 1)
-    counts = np.bincount(weekday(times), minlength=7)
-    often = np.flatnonzero(counts > 0.1 * len(times) / 7)
-    slots: tuple[int, ...] = ()
-    if days < 0.9:
-        minutes = (times - times.astype("datetime64[D]")) // np.timedelta64(1, "m")
-        values, held = np.unique(minutes.astype(np.int64), return_counts=True)
-        dates = len(np.unique(times.astype("datetime64[D]")))
-        slots = tuple(int(minute) for minute in values[held > 0.1 * dates])
-    return BarCalendar(days, tuple(int(day) for day in often), slots, mean)
 
 
 def years_between(start: np.datetime64, end: Any) -> Any:
@@ -142,3 +374,8 @@ def years_between(start: np.datetime64, end: Any) -> Any:
     """
     years = (np.asarray(end, "datetime64[ns]") - start) / YEAR
     return years if years.ndim else float(years)
+
+
+def _date(time: np.datetime64) -> np.datetime64:
+    midnight: np.datetime64 = time.astype("datetime64[D]").astype("datetime64[ns]")
+    return midnight

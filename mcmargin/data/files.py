@@ -1,15 +1,41 @@
-"""Files written whole or not at all.
+"""Files written whole or not at all, and what is no file written to.
 
-In: a path and its content. Out: the file as it was or as it is to be, never a part of it.
+In: a path and its content. Out: the file as it was or as it is to be, never a part of it. A link
+stays a link, and what it leads to is written; a pipe, a device and an open file of this process,
+such as /dev/stdout, are written to and never replaced.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import re
 import secrets
+import stat
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
 
 from mcmargin.errors import DataError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+MOST_LINKS = 40
+"""Links that are followed, as Linux does."""
+
+_DESCRIPTORS = re.compile(r"/dev/fd|/proc/(?P<process>\d+)(/task/\d+)?/fd")
+"""Folders of open files: there, a name is a number of one, whatever it leads to."""
+
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
+"""What a file system or a folder says that takes no sync of folders."""
 
 
 def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] = ()) -> None:
@@ -18,28 +44,40 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
     Parameters
     ----------
     path : path
+        A file that may exist or not, or a pipe or a device. Links are followed.
     inputs : tuple of Path
         Files that the result must not replace.
 
     Raises
     ------
     DataError
-        If its folder is missing or cannot be written to, if it stands for anything but a file,
+        If its folder is missing or cannot be written to, if it is a folder, a socket or a disk,
         or if it is one of the inputs.
     """
-    target = Path(path)
     try:
-        if not target.parent.is_dir():
-            raise DataError(f"{path}: cannot be written (no folder {target.parent}; make it first)")
-        if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise DataError(f"{path}: cannot be written (no permission in {target.parent})")
-        if not target.exists():
-            return
-        # Renaming a file over a device would replace the device.
-        if not target.is_file():
+        place, descriptor = _followed(path)
+        # As it was named, unless a link leads elsewhere.
+        named = Path(path).parent
+        folder = named if os.path.realpath(named) == str(place.parent) else place.parent
+        if descriptor is None and not folder.is_dir():
+            raise DataError(f"{path}: cannot be written (no folder {folder}; make it first)")
+        mode = _mode(place, descriptor)
+        if mode is None or (descriptor is None and stat.S_ISREG(mode)):
+            # A file is written beside its place, and then renamed.
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise DataError(f"{path}: cannot be written (no permission in {folder})")
+        elif (
+            stat.S_ISDIR(mode) or stat.S_ISBLK(mode) or (stat.S_ISSOCK(mode) and descriptor is None)
+        ):
             raise DataError(f"{path}: cannot be written (it exists and is not a file)")
-        if any(source.exists() and target.samefile(source) for source in inputs):
-            raise DataError(f"{path}: is read, too, and would be overwritten; name another file")
+        elif descriptor is None and not os.access(place, os.W_OK):
+            raise DataError(f"{path}: cannot be written (no permission)")
+        if mode is not None and stat.S_ISREG(mode):
+            for source in inputs:
+                if source.exists() and place.samefile(source):
+                    raise DataError(
+                        f"{path}: is read, too, and would be overwritten; name another file"
+                    )
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -47,21 +85,202 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary name beside it, synced, then renamed.
 
+    The folder is synced after the rename, so that the file is there after a loss of power. A file
+    that is renewed keeps its permissions, and its owner where this process may set it; a new one
+    gets those of the umask. Temporary files that killed processes of this machine left in the
+    folder are removed. A pipe, a device or an open file of this process is written to as it is.
+
     Raises
     ------
     DataError
         If it cannot be written; the file that was there stays, and no other is left behind.
+    BrokenPipeError
+        If it is a pipe, and its reader has gone.
     """
     check_destination(path)
-    # A name of its own each time: two writers of one file never share it.
-    temporary = path.with_name(f".mcmargin-{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        place, descriptor = _followed(path)
+        mode = _mode(place, descriptor)
+        if descriptor is None and (mode is None or stat.S_ISREG(mode)):
+            _replace(place, content)
+        else:
+            _write_into(place, descriptor, content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8 as `write_atomically` does; half a surrogate pair, which is no character,
+    is written as its code.
+    """
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+_ANOTHER_PROCESS = -1
+"""In place of a descriptor: an open file of another process."""
+
+
+def _followed(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """Where a path leads, and, if that is an open file, its number in this process.
+
+    Renaming a file over a link would replace the link. And what /dev/stdout leads to must not be
+    replaced either: whoever opened it would go on writing to a file that has no name any more.
+    """
+    place = Path(path)
+    for _ in range(MOST_LINKS):
+        folder = os.path.realpath(place.parent)
+        place = Path(folder, place.name)
+        opened = _DESCRIPTORS.fullmatch(folder)
+        if opened and place.name.isdecimal():
+            own = opened["process"] in (None, str(os.getpid()))
+            return place, int(place.name) if own else _ANOTHER_PROCESS
+        if not place.is_symlink():
+            return place, None
+        place = place.parent / os.readlink(place)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _mode(place: Path, descriptor: int | None) -> int | None:
+    """Type and permissions of what is there, or None."""
+    try:
+        if descriptor is None or descriptor == _ANOTHER_PROCESS:
+            return place.stat().st_mode
+        return os.fstat(descriptor).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _write_into(place: Path, descriptor: int | None, content: bytes) -> None:
+    """Write to what stands for no file of its own, after all that it has been sent."""
+    if descriptor is None or descriptor == _ANOTHER_PROCESS:
+        opened = os.open(place, os.O_WRONLY | os.O_APPEND)
+    else:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        opened = os.dup(descriptor)
+    with os.fdopen(opened, "ab") as file:
+        file.write(content)
+
+
+def _replace(place: Path, content: bytes) -> None:
+    """Put a file in the place of the one that is there, if there is one."""
+    _remove_left(place.parent)
+    # A name of its own each time: two writers of one file never share it.
+    name = place.with_name(f"{_mark()}{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    try:
+        with _created(name, place) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+            # Renamed while it is locked, so that nobody takes it for one that was left behind.
+            if fcntl is not None:
+                os.replace(name, place)
+        if fcntl is None:
+            os.replace(name, place)
     finally:
-        temporary.unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
+    _sync(place.parent)
+
+
+def _created(name: Path, place: Path) -> BinaryIO:
+    """A new file, locked, with the permissions of the one that it is to replace."""
+    try:
+        old = place.stat()
+    except FileNotFoundError:
+        old = None
+    opened = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    while True:
+        descriptor = os.open(name, opened, 0o666 if old is None else 0o600)
+        file = os.fdopen(descriptor, "wb")
+        try:
+            _lock(descriptor, wait=True)
+            # Another process may have removed it before it was locked.
+            if fcntl is None or name.exists():
+                if old is not None:
+                    _keep_permissions(descriptor, place, old)
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _keep_permissions(descriptor: int, place: Path, old: os.stat_result) -> None:
+    """Give a new file owner, group, mode and access lists of the old one, as far as one may."""
+    if fcntl is None:
+        return
+    new = os.fstat(descriptor)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except OSError:
+            # Only root gives files away; to a group of one's own anybody may.
+            with suppress(OSError):
+                os.fchown(descriptor, -1, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):
+            for attribute in os.listxattr(place):
+                os.setxattr(descriptor, attribute, os.getxattr(place, attribute))
+
+
+def _mark() -> str:
+    """How the names of temporary files of this machine begin."""
+    node = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    with suppress(OSError):
+        node += Path("/etc/machine-id").read_text()
+    return f".mcmargin-{hashlib.sha256(node.encode()).hexdigest()[:8]}-"
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove temporary files whose writers were killed: nobody holds them locked.
+
+    Only those of this machine: locks may not be seen from another one.
+    """
+    mark = _mark()
+    try:
+        left = [folder / name for name in os.listdir(folder) if name.startswith(mark)]
+    except PermissionError:  # a folder that may be written to but not listed
+        return
+    for path in left:
+        with suppress(OSError):
+            if fcntl is None:  # where a file that is open cannot be removed
+                os.unlink(path)
+                continue
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(descriptor, wait=False):
+                    os.unlink(path)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Whether an open file could be locked, until it is closed or this process ends."""
+    if fcntl is None:
+        return False
+    lock: Callable[[int, int], None] = fcntl.flock
+    try:
+        lock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        # Held by its writer, or a file system without locks: the file is left alone.
+        return False
+    return True
+
+
+def _sync(folder: Path) -> None:
+    """Sync a folder, without which a rename may be lost with the power."""
+    if fcntl is None:
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

@@ -22,8 +22,8 @@ LARGEST_LIMIT = 1e9
 """A limit of this size bounds nothing."""
 
 HALVED = 0.95
-"""A fall counts from this share of the limit on: after a split of two for one the price has halved,
-give or take that day's own move, and the limit of 50 % should see it."""
+"""A fall is told from this share of the limit on: after a split of two for one the price has
+halved, give or take that day's own move."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,8 @@ class Plausibility:
         usual = asdict(Plausibility())
         return {name: limit for name, limit in asdict(self).items() if limit != usual[name]}
 
-    def is_large(self, moves: Any) -> NDArray[np.bool_]:
-        """Whether simple returns of any shape are larger than `move`; a fall from 95 % of it on.
-
-        Examples
-        --------
-        >>> Plausibility().is_large(np.array([0.49, 0.51, -0.47, -0.49])).tolist()
-        [False, True, False, True]
-        """
-        moves = np.asarray(moves, float)
-        return np.asarray((moves > self.move) | (moves < -HALVED * self.move))
-
     def is_doubtful(self, moves: Any, deviations: Any) -> NDArray[np.bool_]:
-        """Whether simple returns are larger than `move` and than `move_deviations`.
+        """Whether simple returns are larger than both `move` and `move_deviations`.
 
         Parameters
         ----------
@@ -141,8 +130,40 @@ class Plausibility:
         >>> Plausibility().is_doubtful([1.4, 1.4, -0.39], [0.08, 0.2, 0.03]).tolist()
         [True, False, False]
         """
-        large = np.abs(moves) > self.move_deviations * np.asarray(deviations, float)
-        return np.asarray(self.is_large(moves) & large)
+        sizes = np.abs(np.asarray(moves, float))
+        beyond = sizes > self.move_deviations * np.asarray(deviations, float)
+        return np.asarray((sizes > self.move) & beyond)
+
+    def is_told(self, moves: Any, deviations: Any) -> NDArray[np.bool_]:
+        """The same, for what is told and not refused: a fall counts from `HALVED` of the limit on.
+
+        Examples
+        --------
+        >>> Plausibility().is_told([0.49, -0.49], [0.02, 0.02]).tolist()
+        [False, True]
+        """
+        moves = np.asarray(moves, float)
+        return self.is_doubtful(np.where(moves < 0, moves / HALVED, moves), deviations)
+
+
+_LARGEST: dict[str, Any] = {each.name: int(LARGEST_LIMIT) for each in fields(Plausibility)}
+UNLIMITED = Plausibility(**_LARGEST)
+"""Limits that bound nothing, for worlds that are put together from two days on purpose."""
+
+
+def way_to_widen(limit: str, figure: float) -> str:
+    """How to let a figure pass that is right, with a limit a little above it.
+
+    Examples
+    --------
+    >>> way_to_widen("volatility", 65.2)
+    "Where it is right, widen its limit: volatility = 68 in the market file's [plausibility], ..."
+    """
+    wide = float(f"{1.05 * abs(figure):.2g}")
+    return (
+        f"Where it is right, widen its limit: {limit} = {wide:g} in the market file's "
+        f"[plausibility], or mm.Plausibility({limit}={wide:g})."
+    )
 
 
 def swapped_pairs(

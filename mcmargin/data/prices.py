@@ -17,6 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
+from mcmargin.data.bar_patterns import STAMPS, closes_of
+from mcmargin.data.bars import BarCalendar
+from mcmargin.data.exchanges import exchange_sessions
 from mcmargin.data.tables import (
     is_parquet,
     parse_number,
@@ -24,6 +27,7 @@ from mcmargin.data.tables import (
     read_frame,
 )
 from mcmargin.data.times import not_a_time, utc_times
+from mcmargin.data.zones import check_zone, zone_of
 from mcmargin.errors import DataError
 
 Times = NDArray[np.datetime64]
@@ -42,30 +46,65 @@ class PriceHistory:
     ----------
     assets : tuple of str
     times : ndarray of shape (bars,), datetime64[ns]
-        End of each bar, UTC, increasing.
+        End of each bar, UTC, increasing; its start where `stamps` says so.
     prices : ndarray of shape (bars, assets), float64
         Above 0; NaN where an asset has no close.
     source : str
         File name, for messages.
+    zone : str, optional
+        IANA name of the zone on whose clock the bars are regular.
+    calendar : str
+        Name of the exchange in `exchange_calendars` whose sessions the bars are of; none: "".
+    stamps : str
+        What the times are: "dates" of the closes, "start" or "end" of the bars; "" where that is
+        read off the times themselves.
     """
 
     assets: tuple[str, ...]
     times: Times
     prices: NDArray[np.float64]
     source: str
+    zone: str | None = None
+    calendar: str = ""
+    stamps: str = ""
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, source: str = "frame") -> PriceHistory:
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        source: str = "frame",
+        zone: str | None = None,
+        calendar: str | None = None,
+        stamps: str | None = None,
+    ) -> PriceHistory:
         """Check a DataFrame of closes, one column an asset.
 
         Dates stand in the index or, where that only counts rows, in the first column. They are
         ISO dates or timestamps; with a time zone they are converted to UTC.
 
+        Parameters
+        ----------
+        frame : DataFrame
+        source : str
+            Named in errors.
+        zone : str, optional
+            IANA name of the zone on whose clock the bars are regular, such as America/New_York. It
+            changes no time of the frame, only the closes that are expected next. Without one it is
+            the zone of the index, or the one that calibration infers.
+        calendar : str, optional
+            Name of the exchange in `exchange_calendars`, such as XNYS, whose holidays and short
+            days are known. The package is the extra `calendars`.
+        stamps : str, optional
+            What the times are: "dates" of the closes, whose hour is not told; "start" or "end" of
+            the bars. Without it bars of a day or more that are all at midnight are dates, and
+            others ends; dates on the first day of months or weeks need it.
+
         Raises
         ------
         DataError
             For dates missing, repeated or unsorted; prices at or below 0, infinite or not
-            numbers; a repeated asset; no rows.
+            numbers; a repeated asset; no rows; a zone, an exchange or stamps that are unknown.
 
         Examples
         --------
@@ -77,15 +116,61 @@ class PriceHistory:
         if isinstance(frame, pd.Series):
             raise DataError(f"{source}: a Series; give a DataFrame, such as series.to_frame('btc')")
         require_type(source, frame, pd.DataFrame)
-        stamps = frame.index
+        dates = frame.index
         # An index of whole numbers counts rows; any other is taken for the dates.
-        if pd.api.types.is_integer_dtype(stamps) and frame.shape[1] > 0:
-            stamps, frame = pd.Index(frame.iloc[:, 0]), frame.iloc[:, 1:]
+        if pd.api.types.is_integer_dtype(dates) and frame.shape[1] > 0:
+            dates, frame = pd.Index(frame.iloc[:, 0]), frame.iloc[:, 1:]
         if frame.size == 0:
             raise DataError(f"{source}: no prices; dates and at least one asset are needed")
         assets = [str(column).strip() for column in frame.columns]
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
-        return _checked(assets, stamps, np.column_stack(columns), source)
+        history = _checked(assets, dates, np.column_stack(columns), source)
+        if zone is None and isinstance(dates, pd.DatetimeIndex):
+            zone = zone_of(dates)
+        return history.of_bars(zone=zone, calendar=calendar, stamps=stamps)
+
+    def of_bars(
+        self, *, zone: str | None = None, calendar: str | None = None, stamps: str | None = None
+    ) -> PriceHistory:
+        """Return the same closes with what is known of their bars; see `from_frame`."""
+        if stamps not in (None, *STAMPS):
+            raise DataError(f"stamps {stamps!r:.60} is unknown; choose of {', '.join(STAMPS)}")
+        if calendar is not None:
+            exchange_sessions(calendar, self.times[0], self.times[-1])
+        return replace(
+            self,
+            zone=None if zone is None else check_zone(zone),
+            calendar=calendar or "",
+            stamps=stamps or "",
+        )
+
+    def at_closes(self, calendar: BarCalendar | None = None) -> PriceHistory:
+        """Return the same closes at the ends of their bars, where they are stamped at the starts.
+
+        Parameters
+        ----------
+        calendar : BarCalendar, optional
+            Of the model that the closes are for: it says how long a bar is, and how bars are
+            stamped where the history does not.
+
+        Raises
+        ------
+        DataError
+            If the model's bars are stamped otherwise than these are said to be.
+        """
+        stamps = self.stamps
+        if calendar is not None:
+            if stamps not in ("", calendar.stamps):
+                raise DataError(
+                    f"{self.source}: stamps={stamps!r}, and the model was calibrated on bars with "
+                    f"stamps={calendar.stamps or None!r}; give both the same"
+                )
+            stamps = calendar.stamps
+        try:
+            times = closes_of(self.times, stamps, self.zone, calendar=calendar)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from None
+        return replace(self, times=times)
 
     def __repr__(self) -> str:
         first, last = plain_time(self.times[0]), plain_time(self.times[-1])
@@ -97,8 +182,20 @@ class PriceHistory:
         return pd.DataFrame(self.prices, index=index, columns=list(self.assets))
 
 
-def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
+def read_prices(
+    path: str | os.PathLike[str],
+    *,
+    zone: str | None = None,
+    calendar: str | None = None,
+    stamps: str | None = None,
+) -> PriceHistory:
     r"""Read closes from CSV (header; dates first, then one column an asset) or Parquet.
+
+    Parameters
+    ----------
+    path : path
+    zone, calendar, stamps : str, optional
+        What is known of the bars; see `PriceHistory.from_frame`.
 
     Raises
     ------
@@ -121,7 +218,9 @@ def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
     require_type("path", path, str, os.PathLike)
     source = str(path)
     if is_parquet(path):
-        return PriceHistory.from_frame(read_frame(path), source=source)
+        return PriceHistory.from_frame(
+            read_frame(path), source=source, zone=zone, calendar=calendar, stamps=stamps
+        )
     header, rows = read_cells(path)
     _require_header(header, source)
     prices = np.array(
@@ -133,7 +232,8 @@ def read_prices(path: str | os.PathLike[str]) -> PriceHistory:
             for number, row in enumerate(rows, 2)
         ]
     )
-    return _checked(header[1:], [row[0] for row in rows], prices, source)
+    history = _checked(header[1:], [row[0] for row in rows], prices, source)
+    return history.of_bars(zone=zone, calendar=calendar, stamps=stamps)
 
 
 def _require_header(header: list[str], source: str) -> None:
@@ -177,7 +277,7 @@ def _checked(
     for row, at in np.argwhere(np.isinf(prices) | (prices <= 0)):
         raise DataError(
             f"{source}: row {row + 2}, column {assets[at]!r}: {prices[row, at]} is not a price; "
-            "empty the cell where there was no close; what can reach 0 is out of scope"
+            "empty the cell where there was no close; a price that can reach 0 cannot be modelled"
         )
     for at, asset in enumerate(assets):
         closes = prices[np.isfinite(prices[:, at]), at]

@@ -66,7 +66,7 @@ class Rows:
         for row in np.flatnonzero(np.abs(number) > LARGEST_QUANTITY)[:1]:
             raise DataError(
                 f"{source}: row {row + 2}, column {counted!r}: {number[row]:g} is beyond "
-                f"{LARGEST_QUANTITY:g} units; mend it"
+                f"{LARGEST_QUANTITY:g} units; correct it"
             )
         prices = None
         if ENTRY_PRICE in frame.columns:
@@ -92,10 +92,10 @@ class Rows:
 
     def refuse_unknown_names(self, known: Container[str]) -> None:
         """Refuse an instrument or asset that is not known."""
-        self._refuse_unknown(self.named, self.name, known, "add it or mend it")
+        self._refuse_unknown(self.named, self.name, known, "add it, or correct the name")
 
     def refuse_unknown_accounts(
-        self, known: Container[str], hint: str = "add it or mend it"
+        self, known: Container[str], hint: str = "add it, or correct the name"
     ) -> None:
         """Refuse an account that is not known."""
         self._refuse_unknown("account", self.account, known, hint)

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mcmargin.errors import DataError
+from mcmargin.names import from_csv_cell
 
 MISSING = frozenset({"", "na", "nan", "n/a", "#n/a", "null", "none"})
 """Cells, in lower case, that mean a missing value."""
@@ -67,7 +68,7 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
         raise DataError(f"{path}: not a CSV file ({error})") from None
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
-    header = [cell.strip() for cell in rows[0]]
+    header = [from_csv_cell(cell.strip()) for cell in rows[0]]
     if len(header) == 1 and (found := SEPARATORS.intersection(header[0])):
         raise DataError(
             f"{path}: row 1 is separated by {min(found)!r}; separate cells with commas, and write "
@@ -81,7 +82,7 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
                 f"{path}: row {number} has {len(row)} cells and the header has {len(header)}; "
                 "write decimals with a point, and quote a name that holds a comma"
             )
-    return header, [[cell.strip() for cell in row] for row in rows[1:]]
+    return header, [[from_csv_cell(cell.strip()) for cell in row] for row in rows[1:]]
 
 
 def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ INFINITE = frozenset(
 )
 """Fields that may be infinite, which JSON has no word for but null."""
 
-_type_hints = cache(get_type_hints)
+type_hints = cache(get_type_hints)
 
 
 def read_dataclass(
@@ -53,7 +53,7 @@ def read_dataclass(
     >>> read_dataclass(Depeg, {"probability": 0.01, "loss": 0.5}, PolicyError)
     Depeg(probability=0.01, loss=0.5)
     """
-    declared = _type_hints(kind)
+    declared = type_hints(kind)
     own = {each.name: each for each in fields(kind) if each.init}
     for name in sorted(set(given) - set(own)):
         raise error(f"field {where}{name} is unknown; it is one of {', '.join(own)}")

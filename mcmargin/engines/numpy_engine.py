@@ -9,11 +9,9 @@ different shapes; so results are equal to the last bit for any group and number 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.engines.execution import Execution
-from mcmargin.errors import EngineError
 from mcmargin.models.marginals import (
     MIXING_EDGE,
     TABLE_INTERVALS,
@@ -43,6 +40,7 @@ from mcmargin.scenarios.random_stream import (
     WordSource,
     stream_key,
 )
+from mcmargin.workers import one_blas_thread
 
 if TYPE_CHECKING:
     from mcmargin.scenarios.plan import SimulationPlan
@@ -240,7 +238,7 @@ def simulate_paths(
                 if progress is not None:
                     progress(done, len(starts))
 
-    with _one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         workers = [pool.submit(work) for _ in range(min(threads, len(starts)))]
         try:
             for worker in workers:
@@ -248,21 +246,6 @@ def simulate_paths(
         finally:
             stopped.set()
     return returns, next_variance, floored, capped
-
-
-def _one_blas_thread() -> AbstractContextManager[Any]:
-    """Hold BLAS to one thread in each of ours."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ModuleNotFoundError:
-        # A bare machine, where only a GPU is checked, may lack it.
-        if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-            raise EngineError(
-                "threadpoolctl is not installed; install it, or set OPENBLAS_NUM_THREADS=1"
-            ) from None
-        return nullcontext()
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
 
 
 class _Room:

@@ -20,10 +20,10 @@ from mcmargin.books.units import units_of
 from mcmargin.checks import Progress, few, require_type, whole_number
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
+from mcmargin.margins.market_check import require_market_of_model, require_plausible_terms
 from mcmargin.margins.requirement import Run, requirement
 from mcmargin.margins.tail import tail_count
 from mcmargin.markets.market import Market
-from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.gathering import previous_of, report_of
 from mcmargin.reports.reporting import MarginReport, Session
@@ -81,7 +81,9 @@ def margin(
     ------
     DataError
         For an asset that the scenarios or the market lack, an expired instrument, a currency
-        without rate or risk, or a model older than the policy allows.
+        without rate or risk, a market dated before the model or too long after it (`max_age_days`
+        of the policy), and prices that are not plausible beside the model's
+        (`mcmargin.margins.market_check`).
     PolicyError
         For a horizon, floor or stressed period that was not simulated, stress scenarios that model
         or market cannot give, or too few paths for the level.
@@ -114,7 +116,7 @@ def margin(
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
-    _check_age(scenarios, market, policy)
+    check_market(book, scenarios, market, policy)
     count = thread_count(threads)
 
     def work(limit: int) -> MarginReport:
@@ -221,6 +223,18 @@ def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:
         _check_held(instrument, f"instrument {instrument.name!r}", holders, scenarios, market)
 
 
+def check_market(book: Book, scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:
+    """Refuse a market that does not belong to the model, and terms that no instrument has.
+
+    Raises
+    ------
+    DataError
+        Naming both dates, or both figures, and the limit that lets them pass.
+    """
+    require_market_of_model(scenarios.model, market, policy)
+    require_plausible_terms(book.instruments, market)
+
+
 def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:
     """Refuse balances that the model or the market cannot value, and debits that are no cash.
 
@@ -292,26 +306,3 @@ def _named(holders: list[Account]) -> str:
     if not holders:
         return "no account"
     return f"account{'s' if len(holders) > 1 else ''} {few(repr(each.name) for each in holders)}"
-
-
-def _check_age(scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:
-    if policy.max_age_days is None:
-        return
-    age = float((market.as_of - scenarios.as_of) / np.timedelta64(1, "D"))
-    if abs(age) > policy.max_age_days:
-        older = "older than" if age > 0 else "newer than"
-        raise DataError(
-            f"the model's state of {scenarios.as_of} is {abs(age):.1f} days {older} the market; "
-            f"the policy allows {policy.max_age_days}; "
-            f"{'update the model' if age > 0 else 'give prices of today'}"
-        )
-    for name, level in market.volatility.items():
-        if not isinstance(level, VolatilitySurface):
-            continue
-        age = float((market.as_of - level.as_of) / np.timedelta64(1, "D"))
-        if abs(age) > policy.max_age_days:
-            raise DataError(
-                f"the volatility surface of {name!r}, of {level.as_of.astype('M8[s]')}, is "
-                f"{abs(age):.1f} days from the market; the policy allows {policy.max_age_days}; "
-                "give quotes of today"
-            )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmargin.checks import plain_time
+from mcmargin.data.plausibility import way_to_widen
 from mcmargin.errors import DataError
 from mcmargin.markets.surface import VolatilitySurface
 
@@ -35,14 +36,16 @@ def require_plausible(market: Market) -> None:
         if volatility > limits.volatility:
             raise DataError(
                 f"market: {what} is {volatility:g}, which is {100 * volatility:,.6g} % a year; is "
-                f"it in percent? Then give {volatility / 100:g}. {_way('volatility', volatility)}"
+                f"it in percent? Then give {volatility / 100:g}. "
+                f"{way_to_widen('volatility', volatility)}"
             )
     for what, rates in (("rate", market.rates), ("carry", market.carry)):
         for name, rate in rates.items():
             if abs(rate) > limits.rate:
                 raise DataError(
                     f"market: the {what} of {name!r} is {rate:g}, which is {100 * rate:,.6g} % a "
-                    f"year; is it in percent? Then give {rate / 100:g}. {_way('rate', rate)}"
+                    f"year; is it in percent? Then give {rate / 100:g}. "
+                    f"{way_to_widen('rate', rate)}"
                 )
     for code, asset in market.fx_asset.items():
         if asset in market.spot and code in market.fx:
@@ -88,7 +91,7 @@ def _require_same_rate(market: Market, code: str, asset: str) -> None:
     )
     raise DataError(
         f"market: the rate of {code!r} is {rate:g} in fx, and the price of its asset {asset!r} is "
-        f"{price:g} in spot: {question}. {_way('fx_difference', difference)}"
+        f"{price:g} in spot: {question}. {way_to_widen('fx_difference', difference)}"
     )
 
 
@@ -103,11 +106,5 @@ def _require_forwards(market: Market, name: str, level: VolatilitySurface) -> No
         raise DataError(
             f"market: the volatility surface of {name!r} has a forward of {level.forwards[at]:g} "
             f"at {plain_time(level.expiries[at])}, and the spot price is {spot:g}: are these "
-            f"quotes of another asset? {_way('forward_difference', difference)}"
+            f"quotes of another asset? {way_to_widen('forward_difference', difference)}"
         )
-
-
-def _way(limit: str, figure: float) -> str:
-    """How to let a figure pass that is right; with a limit somewhat above it."""
-    wide = float(f"{1.05 * abs(figure):.2g}")
-    return f"Where it is right, widen the limit by name: [plausibility] {limit} = {wide:g}"

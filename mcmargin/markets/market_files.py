@@ -260,7 +260,7 @@ def _read(path: str | os.PathLike[str]) -> MarketFile:
                 "liquidity": LiquidityTable,
             }
             known: type[Row] = MarketFile if len(place) == 1 else tables[str(place[0])]
-            words += f"; give of {', '.join(known.model_fields)}"
+            words += f"; known are {', '.join(known.model_fields)}"
         raise DataError(f"{path}: {_named(place)}: {words}") from None
 
 

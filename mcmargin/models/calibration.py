@@ -7,6 +7,7 @@ facts say, asset by asset, what was fitted and what was refused on the way.
 from __future__ import annotations
 
 import platform
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,28 @@ from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
 from mcmargin.checks import Progress, real_number, require_type, whole_number
-from mcmargin.data.bars import calendar_of
+from mcmargin.data.bar_patterns import calendar_of, weekdays_of
+from mcmargin.data.bars import BarCalendar
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
-from mcmargin.errors import CalibrationError, PolicyError
+from mcmargin.errors import CalibrationError, DataError, PolicyError
 from mcmargin.models.dependence import check_pair, fit_dependence
-from mcmargin.models.fitting import VOLATILITIES, AssetFit, fit_asset, refilter, start_values
+from mcmargin.models.fitting import (
+    VOLATILITIES,
+    AssetFit,
+    FitTask,
+    fit_task,
+    refilter,
+    start_values,
+)
 from mcmargin.models.marginals import marginal_tables
 from mcmargin.models.model import FilterState, History, MarketModel
 from mcmargin.models.volatility import volatility_of
+from mcmargin.workers import default_jobs, map_where_it_pays, one_blas_thread
 
 MINIMUM_RETURNS = 100
 
 
+@one_blas_thread()
 def calibrate(
     prices: PriceHistory,
     *,
@@ -70,7 +81,10 @@ def calibrate(
         An earlier model: its parameters start the optimiser where asset and kinds agree. EGARCH,
         whose likelihood has several peaks, starts anew.
     jobs : int, optional
-        Fits at a time; one a core by default.
+        Fits at a time, at most; one a core by default, and a single one in a process that
+        `multiprocessing` started, such as a worker of a backtest's pool. Processes are started
+        only where they save time, and end with the call. The model is the same to the last bit
+        for any number of them, and of BLAS threads.
     progress : callable, optional
         Called with fits done and in all.
 
@@ -99,8 +113,6 @@ def calibrate(
     nasdaq: ewma, normal, persistence 1.0000; largest move -4.4% to 2018-10-24
     wti: ewma, normal, persistence 1.0000; largest move +7.6% to 2018-06-26
     """
-    from joblib import Parallel, delayed
-
     require_type("prices", prices, PriceHistory)
     if warm_start is not None:
         require_type("warm_start", warm_start, MarketModel)
@@ -108,25 +120,29 @@ def calibrate(
         raise CalibrationError(f"volatility {volatility!r} is unknown; choose of {VOLATILITIES}")
     check_pair(innovations, dependence)
     _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
-    workers = -1 if jobs is None else whole_number("jobs", jobs)
+    workers = default_jobs() if jobs is None else whole_number("jobs", jobs)
+    prices = prices.at_closes()
     joint = joint_returns(prices)
+    calendar = _calendar(prices, joint)
     columns = _own_columns(prices) if own_history else list(joint.returns.T)
     _check_lengths(prices, joint, columns)
-    fits: list[AssetFit] = []
-    tasks = (
-        delayed(fit_asset)(
-            column,
+    tasks = [
+        FitTask(
+            # In one piece, as a process gets it: BLAS adds strided numbers in another order.
+            np.ascontiguousarray(column),
             volatility,
             innovations,
-            asset=asset,
-            start=start_values(warm_start, asset, volatility, innovations),
+            asset,
+            start_values(warm_start, asset, volatility, innovations),
         )
         for asset, column in zip(joint.assets, columns, strict=True)
-    )
-    for fit in Parallel(n_jobs=workers, return_as="generator")(tasks):
-        fits.append(fit)
-        if progress is not None:
-            progress(len(fits), len(joint.assets))
+    ]
+    fits: list[AssetFit] = []
+    with closing(map_where_it_pays(fit_task, tasks, workers)) as results:
+        for fit in results:
+            fits.append(fit)
+            if progress is not None:
+                progress(len(fits), len(joint.assets))
     ratios, own_bars = np.ones((2, len(fits)))
     if own_history:
         ratios, own_bars = _bar_ratios(prices, joint)
@@ -171,7 +187,7 @@ def calibrate(
         committed=state,
         state=state,
         tables=marginal_tables(marginals, law.kind, law.nu),
-        calendar=calendar_of(joint.times),
+        calendar=calendar,
         history=History(
             joint.times, joint.returns, np.column_stack([fit.variances for fit in fits])
         ),
@@ -179,12 +195,23 @@ def calibrate(
             prices,
             joint,
             fits,
+            calendar,
             bar_variance_ratio=ratios,
             own_bars=own_bars,
             residual_mean=mean,
             residual_std=std,
         ),
     )
+
+
+def _calendar(prices: PriceHistory, joint: ReturnHistory) -> BarCalendar:
+    """Calendar of the joint bars, by what the prices say of it and by the bars themselves."""
+    try:
+        return calendar_of(
+            joint.times, zone=prices.zone, exchange=prices.calendar, stamps=prices.stamps
+        )
+    except DataError as error:
+        raise DataError(f"{prices.source}: {error}") from None
 
 
 def _check_correlation(
@@ -255,6 +282,7 @@ def _facts(
     prices: PriceHistory,
     joint: ReturnHistory,
     fits: list[AssetFit],
+    calendar: BarCalendar,
     **by_asset: NDArray[np.float64],
 ) -> dict[str, Any]:
     return {
@@ -269,7 +297,7 @@ def _facts(
                 "persistence": fit.persistence,
                 "refused": list(fit.refused),
                 "largest_move": _largest_move(joint, at),
-                "weekdays": list(calendar_of(own_returns(prices, asset).times).weekdays),
+                "weekdays": list(weekdays_of(own_returns(prices, asset).times, calendar.zone)),
             }
             | {name: float(values[at]) for name, values in by_asset.items()}
             for at, (asset, fit) in enumerate(zip(joint.assets, fits, strict=True))

@@ -19,6 +19,7 @@ from mcmargin.errors import CalibrationError
 from mcmargin.models.innovations import KINDS as INNOVATIONS
 from mcmargin.models.marginals import mixing_table
 from mcmargin.models.scores import copula_correlation
+from mcmargin.workers import one_blas_thread
 
 KINDS = ("gaussian", "t", "historical")
 
@@ -121,6 +122,7 @@ def check_pair(innovations: str, dependence: str) -> None:
         )
 
 
+@one_blas_thread()
 def fit_dependence(
     residuals: NDArray[np.float64],
     kind: str,

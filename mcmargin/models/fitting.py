@@ -20,6 +20,7 @@ from mcmargin.margins.tail import expected_shortfall
 from mcmargin.models.innovations import MINIMUM_EMPIRICAL, Innovations, empirical_innovations
 from mcmargin.models.model import MarketModel
 from mcmargin.models.volatility import VARIANCE_FLOOR, volatility_of
+from mcmargin.workers import one_blas_thread
 
 VOLATILITIES = ("garch", "gjr", "egarch", "ewma", "constant")
 EWMA_DECAY = 0.94
@@ -90,6 +91,7 @@ class AssetFit:
     refused: tuple[str, ...]
 
 
+@one_blas_thread()
 def fit_asset(
     returns: NDArray[np.float64],
     volatility: str,
@@ -153,6 +155,31 @@ def fit_asset(
     raise CalibrationError(
         f"{asset}: nothing could be fitted: {'; '.join(refused)}; leave the asset out, or give a "
         "longer history or one of longer bars, in which its price moves more often"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FitTask:
+    """What `fit_asset` is called with, in one piece, for another process.
+
+    Attributes
+    ----------
+    returns : ndarray of shape (bars,), float64
+    volatility, innovations, asset : str
+    start : ndarray or None
+    """
+
+    returns: NDArray[np.float64]
+    volatility: str
+    innovations: str
+    asset: str
+    start: NDArray[np.float64] | None
+
+
+def fit_task(task: FitTask) -> AssetFit:
+    """Fit one asset; see `fit_asset`."""
+    return fit_asset(
+        task.returns, task.volatility, task.innovations, asset=task.asset, start=task.start
     )
 
 

@@ -7,6 +7,7 @@ is accurate in both tails: tails are always asked for by their own probability, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -211,7 +212,7 @@ def empirical_innovations(residuals: NDArray[np.float64], *, asset: str = "") ->
             "asset out, or give a longer history or one of longer bars"
         )
     low, high = (_fit_tail(np.maximum(each, 0.0)) for each in excesses)
-    mean, variance = _empirical_moments(body, low, high)
+    mean, variance = empirical_moments(body, low, high)
     spread = np.sqrt(variance)
     parameters = np.concatenate(
         [[low[0], low[1] / spread, high[0], high[1] / spread], (body - mean) / spread]
@@ -225,10 +226,25 @@ def _fit_tail(excesses: NDArray[np.float64]) -> tuple[float, float]:
     return float((1 - ratio) / 2), float(excesses.mean() * (1 + ratio) / 2)
 
 
-def _empirical_moments(
-    body: NDArray[np.float64], low: tuple[float, float], high: tuple[float, float]
+def empirical_moments(
+    body: NDArray[np.float64], low: Sequence[float], high: Sequence[float]
 ) -> tuple[float, float]:
-    """Mean and variance of the piecewise-linear body with its two tails, in closed form."""
+    """Mean and variance of the piecewise-linear body with its two tails, in closed form.
+
+    Parameters
+    ----------
+    body : ndarray of shape (181,), float64
+        Quantiles at `BODY_KNOTS` probabilities evenly from `TAIL_SHARE` to 1 - `TAIL_SHARE`.
+    low, high : two numbers each
+        Shape, below 1/2, and scale of the generalised Pareto distribution of each tail.
+
+    Examples
+    --------
+    >>> uniform = np.linspace(-1.5, 1.5, BODY_KNOTS)
+    >>> mean, variance = empirical_moments(uniform, (-0.5, 0.2), (-0.5, 0.2))
+    >>> round(mean, 12), round(variance, 3)
+    (0.0, 0.946)
+    """
     left, right = body[:-1], body[1:]
     share = (1 - 2 * TAIL_SHARE) / (len(body) - 1)
     first = share * np.sum(left + right) / 2

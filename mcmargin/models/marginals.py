@@ -119,6 +119,43 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
     return np.concatenate([g, *tails])
 
 
+CHECKED = np.array([0, 256, 1024, 1792, 2304, 3072, 3840, 4096])
+"""Nodes of a table's body at which `table_nodes` computes it."""
+
+CHECKED_KNOT = 2
+"""Knot of either tail at which it does; of every law its probability is far above the least."""
+
+
+def table_nodes(
+    innovations: Innovations, nu: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Compute a few entries of an asset's `marginal_table`, by which a table read can be checked.
+
+    Returns
+    -------
+    ndarray of shape (10,), int64
+        Where they stand in the table: eight of the body, and one of each tail.
+    ndarray of shape (10,), float64
+
+    Examples
+    --------
+    >>> law = Innovations("t", np.array([6.0]))
+    >>> places, values = table_nodes(law, 4.0)
+    >>> bool(np.allclose(marginal_table(law, 4.0)[places], values))
+    True
+    """
+    edge = table_edge(nu)
+    x = np.linspace(-edge, edge, TABLE_INTERVALS + 1)[CHECKED]
+    below = x < 0.0
+    further = _lower_probability(-edge * np.exp(TAIL_SPACING * CHECKED_KNOT), nu)
+    low = innovations.lower_quantile(np.append(_lower_probability(x[below], nu), further))
+    high = innovations.upper_quantile(np.append(_lower_probability(-x[~below], nu), further))
+    tails = np.log(np.array([low[-1] / low[0], high[-1] / high[-2]]))
+    first = TABLE_INTERVALS + 1 + CHECKED_KNOT
+    places = np.append(CHECKED, [first, first + TAIL_INTERVALS + 1])
+    return places, np.concatenate([low[:-1], high[:-1], tails])
+
+
 def _lower_probability(x: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
     """Probability that a copula variable lies below x."""
     return np.asarray(special.ndtr(x) if np.isinf(nu) else stats.t.cdf(x, nu))

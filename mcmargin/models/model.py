@@ -243,6 +243,7 @@ class MarketModel:
         True
         """
         require_type("prices", prices, PriceHistory)
+        prices = prices.at_closes(self.calendar)
         places = {asset: at for at, asset in enumerate(prices.assets)}
         lacking = [asset for asset in self.assets if asset not in places]
         if lacking:

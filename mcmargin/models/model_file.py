@@ -12,7 +12,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint
-from mcmargin.data.bars import BarCalendar
 from mcmargin.data.files import write_atomically
-from mcmargin.data.times import utc_time
-from mcmargin.errors import ModelFileError
+from mcmargin.errors import DataError, McMarginError, ModelFileError
 from mcmargin.models.dependence import Dependence
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.model_checks import (
+    STATE_FIELDS,
+    VOLATILITY_FIELDS,
+    Meta,
+    check_model,
+    time_of_state,
+)
 from mcmargin.models.volatility import Volatility
 
 SCHEMA = "mcmargin.model/2"
 LARGEST_MODEL_BYTES = 2**31
+
+SIGNED = "hmac-sha256:"
+"""What the checksum of a signed file begins with."""
 
 
 def save_model(
     model: MarketModel, path: str | os.PathLike[str], *, key: bytes | None = None
 ) -> None:
     """Write a model; see `MarketModel.save`."""
+    _check_key(key)
     arrays = _to_arrays(model)
-    arrays["checksum"] = np.array(_digest(arrays, key=key))
+    mark = "" if key is None else SIGNED
+    arrays["checksum"] = np.array(mark + _digest(arrays, key=key))
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_atomically(Path(path), buffer.getvalue())
@@ -53,6 +63,9 @@ def model_fingerprint(model: MarketModel) -> str:
 def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> MarketModel:
     """Read a saved model, exactly as it was.
 
+    Every field is checked, whatever the checksum says: a file whose content `calibrate` and
+    `update` cannot have made is refused with the field's name.
+
     Parameters
     ----------
     path : path
@@ -62,8 +75,11 @@ def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> Mar
     Raises
     ------
     ModelFileError
-        If the file is missing, cut short, altered, too large, of another schema, signed with
-        another key, or holds anything but plain arrays.
+        If the file is missing, cut short, altered, too large, of another schema, signed while no
+        key is given, signed with another key, not signed while a key is given, or if it holds
+        anything but the plain arrays of a model.
+    DataError
+        If the key is not bytes.
 
     Examples
     --------
@@ -75,23 +91,56 @@ def load_model(path: str | os.PathLike[str], *, key: bytes | None = None) -> Mar
     ...     load_model(path).fingerprint() == demo_model().fingerprint()
     True
     """
+    _check_key(key)
     arrays = _read_arrays(Path(path))
     try:
-        checksum = str(arrays.pop("checksum"))
-        if not hmac.compare_digest(checksum.encode(), _digest(arrays, key=key).encode()):
+        _check_digest(arrays, key)
+        meta = json.loads(_text_of(arrays, "meta"))
+        schema = meta.pop("schema", None) if isinstance(meta, dict) else None
+        if schema != SCHEMA:
             raise ModelFileError(
-                f"{path}: the checksum differs; the file was altered, or the key is another"
+                f"schema {schema!r:.60}, this version reads {SCHEMA}; calibrate again"
             )
-        meta = json.loads(str(arrays["meta"]))
-        if meta["schema"] != SCHEMA:
-            raise ModelFileError(
-                f"{path}: schema {meta['schema']!r}, this version reads {SCHEMA}; calibrate again"
-            )
-        return _from_arrays(arrays, meta)
-    except KeyError as error:
-        raise ModelFileError(f"{path}: not a model file of {SCHEMA} (it has no {error})") from None
-    except (ValueError, TypeError, IndexError) as error:
+        del arrays["meta"]
+        words = check_model(arrays, meta)
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a model file of {SCHEMA} ({error})") from None
+    except McMarginError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    return _from_arrays(arrays, words)
+
+
+def _check_key(key: bytes | None) -> None:
+    if key is not None and (not isinstance(key, bytes) or not key):
+        raise DataError("key must be bytes, and not empty, such as os.environ['KEY'].encode()")
+
+
+def _check_digest(arrays: dict[str, NDArray[Any]], key: bytes | None) -> None:
+    """Take the checksum out and compare it."""
+    checksum = _text_of(arrays, "checksum")
+    del arrays["checksum"]
+    if key is None and checksum.startswith(SIGNED):
+        raise ModelFileError(
+            "the file is signed; give the key that it was signed with, load_model(path, key=...)"
+        )
+    given = checksum.removeprefix(SIGNED).encode()
+    if hmac.compare_digest(given, _digest(arrays, key=key).encode()):
+        return
+    if key is not None and hmac.compare_digest(given, _digest(arrays, key=None).encode()):
+        raise ModelFileError(
+            "the file is not signed, and a key is given; have it signed by whoever made "
+            "it, model.save(path, key=...), or leave the key out"
+        )
+    raise ModelFileError("the checksum differs; the file was altered, or the key is another")
+
+
+def _text_of(arrays: dict[str, NDArray[Any]], name: str) -> str:
+    array = arrays.get(name)
+    if array is None:
+        raise ValueError(f"it has no {name!r}")
+    if array.dtype.kind != "U" or array.shape != ():
+        raise ValueError(f"its {name!r} is no text")
+    return str(array)
 
 
 _DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
@@ -102,8 +151,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > LARGEST_MODEL_BYTES:
-                raise ModelFileError(f"{path}: larger than {LARGEST_MODEL_BYTES} bytes")
+            _check_sizes(path, entries)
             return {
                 entry.filename.removesuffix(".npy"): _read_array(archive.read(entry))
                 for entry in entries
@@ -114,6 +162,21 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise ModelFileError(
             f"{path}: not a model file that 'calibrate' wrote, or cut short or altered ({error})"
         ) from None
+
+
+def _check_sizes(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Bound what is unpacked, by the headers, before any of it is."""
+    unpacked, on_disk = sum(entry.file_size for entry in entries), path.stat().st_size
+    if unpacked > on_disk or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ModelFileError(
+            f"{path}: its entries are compressed: {on_disk:,} bytes that unpack to {unpacked:,}; "
+            "model files are not compressed: save the model again"
+        )
+    if unpacked > LARGEST_MODEL_BYTES:
+        raise ModelFileError(f"{path}: larger than {LARGEST_MODEL_BYTES} bytes")
+    names = [entry.filename for entry in entries]
+    if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
+        raise ModelFileError(f"{path}: an entry is there twice, or is no array (.npy)")
 
 
 def _read_array(content: bytes) -> NDArray[Any]:
@@ -136,9 +199,7 @@ def _digest(arrays: dict[str, NDArray[Any]], *, key: bytes | None) -> str:
 
 
 _HISTORY_FIELDS = ("times", "returns", "variances")
-_STATE_FIELDS = ("prices", "variance", "residuals")
 _DEPENDENCE_FIELDS = tuple(field.name for field in fields(Dependence) if field.name != "kind")
-_VOLATILITY_FIELDS = ("omega", "alpha", "gamma", "beta", "sample_variance")
 
 
 def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
@@ -152,7 +213,7 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
         "innovations": [innovation.kind for innovation in model.innovations],
         "dependence": model.dependence.kind,
         "as_of": {name: str(state.as_of) for name, state in states.items()},
-        "calendar": asdict(model.calendar),
+        "calendar": model.calendar.to_words(),
         "facts": model.facts,
     }
     arrays: dict[str, NDArray[Any]] = {
@@ -163,45 +224,40 @@ def _to_arrays(model: MarketModel) -> dict[str, NDArray[Any]]:
         arrays[f"history.{name}"] = getattr(model.history, name)
     for name in _DEPENDENCE_FIELDS:
         arrays[f"dependence.{name}"] = np.asarray(getattr(model.dependence, name))
-    for name in _VOLATILITY_FIELDS:
+    for name in VOLATILITY_FIELDS:
         arrays[f"volatility.{name}"] = getattr(model.volatility, name)
     for name, state in states.items():
-        for field in _STATE_FIELDS:
+        for field in STATE_FIELDS:
             arrays[f"{name}.{field}"] = getattr(state, field)
     for number, innovation in enumerate(model.innovations):
         arrays[f"innovations.{number}"] = innovation.parameters
     return arrays
 
 
-def _from_arrays(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> MarketModel:
+def _from_arrays(arrays: dict[str, NDArray[Any]], words: Meta) -> MarketModel:
     states = {
-        name: FilterState(utc_time(as_of), *(arrays[f"{name}.{field}"] for field in _STATE_FIELDS))
-        for name, as_of in meta["as_of"].items()
+        name: FilterState(
+            time_of_state(words, name), *(arrays[f"{name}.{field}"] for field in STATE_FIELDS)
+        )
+        for name in words.as_of
     }
     volatility = Volatility(
-        tuple(meta["kinds"]), *(arrays[f"volatility.{name}"] for name in _VOLATILITY_FIELDS)
+        words.kinds, *(arrays[f"volatility.{name}"] for name in VOLATILITY_FIELDS)
     )
     parts: dict[str, Any] = {name: arrays[f"dependence.{name}"] for name in _DEPENDENCE_FIELDS}
-    numbers: dict[str, Any] = {
-        name: float(parts[name]) for name in ("nu", "half_life", "shrinkage")
-    }
-    numbers["lookback"] = int(parts["lookback"])
-    dependence = Dependence(**{"kind": meta["dependence"]} | parts | numbers)
+    numbers = {name: parts[name].item() for name in ("nu", "half_life", "shrinkage", "lookback")}
     return MarketModel(
-        assets=tuple(meta["assets"]),
+        assets=words.assets,
         volatility=volatility,
         innovations=tuple(
             Innovations(kind, arrays[f"innovations.{number}"])
-            for number, kind in enumerate(meta["innovations"])
+            for number, kind in enumerate(words.innovations)
         ),
-        dependence=dependence,
+        dependence=Dependence(**{"kind": words.dependence} | parts | numbers),
         committed=states["committed"],
         state=states.get("state", states["committed"]),
         tables=arrays["tables"],
-        calendar=BarCalendar(
-            **meta["calendar"]
-            | {name: tuple(meta["calendar"][name]) for name in ("weekdays", "slots")}
-        ),
+        calendar=words.calendar,
         history=History(*(arrays[f"history.{name}"] for name in _HISTORY_FIELDS)),
-        facts=meta["facts"],
+        facts=words.facts,
     )

@@ -63,23 +63,25 @@ class MarginPolicy:
     level : float
         Confidence level of the expected shortfall, between 0.5 and 1.
     horizon : int, optional
-        Margin period of risk in bars; the longest simulated where none is given.
+        Margin period of risk in bars; if none is given, the longest horizon simulated.
     horizons : mapping of str to int
         Close-out horizon of a product class (`spot`, `perpetual`, `future`, `option`), in bars;
-        `horizon` for the others. On every path a position is frozen at its own horizon.
+        the others take `horizon`. On every path a position keeps the value that it has at its own
+        horizon.
     short_option_minimum : float
-        Least margin for each short option, as a share of its notional.
+        Smallest margin for each short option, as a share of its notional.
     confidence : float
-        Of the Monte Carlo intervals.
+        Confidence level of the Monte Carlo intervals.
     max_age_days : float, optional
-        How much older than the market the model's state may be.
+        How much older than the market the model's state may be; without it 7 days, or what the
+        market's `plausibility` says.
     name : str
-        What reports call it.
+        Name of the policy in reports.
     maintenance, stress, procyclicality, liquidity, concentration, leverage, resources, collateral
-        Parts, each of the class of its name; None for none. Without `collateral`, balances count
-        jointly.
+        Parts of the policy, each of the class of its name; None where the policy lacks it. Without
+        `collateral`, balances count jointly.
     tick : float
-        Margins are rounded up to whole multiples of it; 0 for none.
+        Margins are rounded up to whole multiples of this amount; with 0 they are not rounded.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import write_text
 from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.errors import PolicyError
 from mcmargin.policies.policy import VERSION, MarginPolicy
@@ -42,7 +42,7 @@ def policy_to_toml(policy: MarginPolicy, path: str | os.PathLike[str] | None = N
 
     text = tomli_w.dumps({"version": VERSION} | _given(policy))
     if path is not None:
-        write_atomically(Path(path), text.encode())
+        write_text(Path(path), text)
     return text
 
 

@@ -34,9 +34,9 @@ class Maintenance:
     level : float
         Confidence level of its expected shortfall, between 0.5 and 1.
     horizon : int, optional
-        Its margin period of risk in bars; the initial margin's where none is given.
+        Its margin period of risk in bars; if none is given, that of initial margin.
     horizons : mapping of str to int
-        Of single product classes, in bars; `horizon` for the others.
+        Horizons of single product classes, in bars; the others take `horizon`.
     """
 
     level: float = 0.975
@@ -50,18 +50,19 @@ class Maintenance:
 
 @dataclass(frozen=True)
 class StressWindow:
-    """Dates of the model's history whose worst bars are lived again.
+    """Dates of the model's history whose worst bars are replayed.
 
     Attributes
     ----------
     name : str
-        What results call it.
+        Name of the window in results.
     first, last : str
-        ISO dates, both included.
+        First and last date, as ISO text; both are included.
     worst : int
-        How many of the dates that are worst for an account are listed; the worst is its loss.
+        How many of the dates that are worst for an account are listed; the worst gives its loss.
     replay : str
-        `filtered`: that date's standardised residuals at today's volatility; `raw`: its returns.
+        `filtered` takes the date's standardised residuals at today's volatility; `raw` takes its
+        returns as they were.
     """
 
     name: str
@@ -84,14 +85,14 @@ class StressWindow:
 
 @dataclass(frozen=True)
 class Gap:
-    """One underlying alone jumps.
+    """A jump of one underlying, while all others stand still.
 
     Attributes
     ----------
     underlying : str
-        Whose price jumps.
+        The asset whose price jumps.
     move : float
-        As a fraction; -0.3 is a fall of 30 %.
+        Size of the jump as a fraction; -0.3 is a fall of 30 %.
     """
 
     underlying: str
@@ -103,19 +104,19 @@ class Gap:
 
 @dataclass(frozen=True)
 class GridTerms:
-    """What the sources of the exchanges' grids leave open; the defaults are ours.
+    """Terms that the exchanges' own sources leave open; the defaults are ours.
 
     Attributes
     ----------
     volatility_up, volatility_down : float
-        Relative moves of the implied volatility of an option of 30 days. The default is that of
-        Deribit's former grid, either way.
+        Relative move of the implied volatility of an option with 30 days to expiry. The default is
+        that of Deribit's former grid, in both directions.
     power, floor_days : float
         A move of an option of n days is (30 / max(floor_days, n))**power times as large; the
         power is that of Deribit's former grid.
     extended_weight : float, optional
-        Share of the loss in a move beyond a grid's edge that counts. Where none is given, edge
-        over move, so that a linear position loses as much in each of them as at the edge.
+        Share that counts of the loss in a move beyond the grid's edge. If none is given, it is the
+        edge divided by the move: a linear position then loses as much there as at the edge.
     """
 
     volatility_up: float = 0.38
@@ -145,18 +146,19 @@ class Stress:
     Attributes
     ----------
     windows : tuple of StressWindow
-        Times of the history that are lived again.
+        Times of the history that are replayed.
     grids : mapping of str to str
-        Underlying, or `*` for all others, to the name of a published grid: `deribit`, `okx-major`,
-        `okx-mid`, `okx-other` or `paradex`.
+        For an underlying, or `*` for all others, the name of a published grid: `deribit`,
+        `okx-major`, `okx-mid`, `okx-other` or `paradex`.
     grid_terms : GridTerms
-        What the grids need beside the published moves.
+        Terms that the grids need and the exchanges do not publish.
     gaps : tuple of Gap
         Jumps of one underlying alone.
     depegs : mapping of str to float
-        Currency to the share of its value that it loses.
+        For a currency, the share of its value that it loses.
     scenario_weight : float
-        Share of the excess of the worst scenario's loss over base that is added.
+        If the loss in the worst scenario exceeds base, the share of that excess that is added to
+        the margin.
     dependence_weight : float
         Share of the excess over base of the worse of two tests that is added: the two largest risk
         factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
@@ -196,18 +198,18 @@ class Procyclicality:
     Attributes
     ----------
     buffer : float
-        Share of margin charged on top in calm times, and drawn down while requirements rise: at
-        least 0.25 for (a).
+        Share of the margin that is charged on top in calm times and used up first while
+        requirements rise: at least 0.25 for (a).
     stressed_weight : float
-        Share of the lookback's observations that are stressed: at least 0.25 for (b).
+        Share of the observations that come from the stressed period: at least 0.25 for (b).
     stressed_first, stressed_last : str, optional
-        ISO dates, the stressed period; the worst 250 bars of the history where none are
-        given.
+        First and last ISO date of the stressed period; if none are given, the worst 250 bars of the
+        history.
     floor_years : float
-        Years of volatility under which margin does not fall: 10 for (c).
+        The margin does not fall below what the volatility of so many years asks for: 10 for (c).
     speed_limit : float, optional
-        Largest rise in a bar, as a share of the last margin; what is above it is caught up with
-        later. It never holds a margin below base.
+        Largest rise of the margin in a bar, as a share of the last margin; the rest of a rise
+        follows in later bars. It never holds a margin below base.
 
     Examples
     --------
@@ -246,12 +248,12 @@ class Liquidity:
     Attributes
     ----------
     impact : float
-        Y of the square-root law: cost = Y x daily volatility x sqrt(size / daily volume) a unit of
-        notional.
+        Y in the square-root law: each unit of notional costs Y x daily volatility x sqrt(size /
+        daily volume).
     participation : float
-        Share of a day's volume that can be closed a day; a larger position takes longer.
+        Share of a day's volume that one can close in a day; a larger position takes longer.
     spread : float
-        Share of price, where the market gives an instrument none.
+        Bid-ask spread as a share of the price, for instruments to which the market gives none.
     """
 
     impact: float = 1.0
@@ -271,14 +273,14 @@ class Liquidity:
 
 @dataclass(frozen=True)
 class Concentration:
-    """Charge on what is held of one underlying beyond a free amount.
+    """Charge on a holding of one underlying that is larger than a free amount.
 
     Attributes
     ----------
     free_notional : float
         Delta-equivalent amount of one underlying that costs nothing, in the market's currency.
     rate : float
-        Share of the amount beyond it.
+        Share of the holding beyond `free_notional` that is charged.
     """
 
     free_notional: float
@@ -295,10 +297,10 @@ class LeverageTier:
     Attributes
     ----------
     up_to : float
-        Notional in one underlying that the bracket ends at, in the market's currency; infinite
-        for the last.
+        Notional in one underlying at which the bracket ends, in the market's currency; infinite
+        for the last bracket.
     max_leverage : float
-        Notional over margin that it allows, 1 to 10,000.
+        Largest ratio of notional to margin in this bracket, 1 to 10,000.
     """
 
     up_to: float
@@ -310,15 +312,16 @@ class LeverageTier:
 
 @dataclass(frozen=True)
 class Leverage:
-    """Largest leverage, by brackets of notional, tightened as open interest grows.
+    """Largest leverage by brackets of notional; it falls as open interest grows.
 
     Attributes
     ----------
     tiers : tuple of LeverageTier
-        Brackets rising, their leverage falling; margin is the sum over brackets.
+        Brackets of rising notional and falling leverage; the margin is the sum over the brackets.
     open_interest_lower, open_interest_upper : float
-        Open interest of an underlying between which its initial fraction rises from its own to 1,
-        as dYdX v4's liquidity tiers do; infinite for never.
+        While the open interest of an underlying grows from `open_interest_lower` to
+        `open_interest_upper`, the margin as a share of notional rises from that of the tiers to 1,
+        as in dYdX v4's liquidity tiers. Infinite means never.
 
     Examples
     --------
@@ -359,9 +362,9 @@ class Resources:
     Attributes
     ----------
     cover : int
-        Largest stressed losses over margin, by owner, that the fund covers.
+        How many of the largest stressed losses beyond margin, by owner, the fund covers.
     target_ratio : float
-        Of margin and fund to stressed loss, at least 1.
+        Ratio of margin and fund to the stressed loss that is to be kept, at least 1.
     """
 
     cover: int = 2
@@ -379,10 +382,11 @@ class Collateral:
     Attributes
     ----------
     mode : str
-        `joint`: at its full value, and its moves in the account's own profit and loss;
-        `haircut`: at its value less a haircut, and not in the profit and loss.
+        With `joint` collateral counts at its full value, and its moves are part of the account's
+        profit and loss. With `haircut` it counts at its value less a haircut, and its moves are
+        not part of the profit and loss.
     level : float
-        Of the expected shortfall that haircuts are derived from.
+        Confidence level of the expected shortfall that a haircut is.
     """
 
     mode: str = "joint"

@@ -76,9 +76,8 @@ def _base(policy: MarginPolicy) -> tuple[str, ...]:
     level = percent(policy.level)
     found = [f"Expected shortfall at {level} {over}, with the worst fills of open orders."]
     if policy.short_option_minimum:
-        found.append(
-            f"At least {percent(policy.short_option_minimum)} of the notional of each short option."
-        )
+        least = percent(policy.short_option_minimum)
+        found.append(f"Each short option adds at least {least} of its notional.")
     part = policy.procyclicality
     if part is not None and part.stressed_weight:
         period = (
@@ -96,16 +95,17 @@ def _stressed(policy: MarginPolicy) -> tuple[str, ...]:
     part = policy.procyclicality
     years = 0.0 if part is None else part.floor_years
     floor = (
-        f"Never below what it is at the volatility of the last {years:g} years."
+        "The floor: the margin is never below what it would be at the volatility of the last "
+        f"{years:g} years."
         if years
-        else "No floor."
+        else "There is no floor."
     )
     return floor, *_stress(policy.stress)
 
 
 def _stress(part: Stress | None) -> tuple[str, ...]:
     if part is None:
-        return ("No stress add-on.",)
+        return ("There is no stress add-on.",)
     lived = [f"{window.name} ({window.first} to {window.last})" for window in part.windows]
     lived += [f"the {grid} grid of {_any(name)}" for name, grid in part.grids.items()]
     lived += [f"{gap.underlying} alone {percent(gap.move, sign=True)}" for gap in part.gaps]
@@ -114,14 +114,16 @@ def _stress(part: Stress | None) -> tuple[str, ...]:
     if lived:
         found.append(f"Stress scenarios: {'; '.join(lived)}.")
         found.append(
-            f"{percent(part.scenario_weight)} of what the worst of them exceeds base by is added."
+            "If the loss in the worst of them exceeds base, "
+            f"{percent(part.scenario_weight)} of the excess is added."
             if part.scenario_weight
-            else "They are told and add nothing."
+            else "The losses in these scenarios are reported; they add nothing to the margin."
         )
     if part.dependence_weight:
         found.append(
-            f"{percent(part.dependence_weight)} of what the worse of two tests exceeds base by is "
-            "added: the two largest risk factors alone, and all in step."
+            "Besides, two tests of dependence: the two largest risk factors alone, and all risk "
+            "factors in step. If the worse result exceeds base, "
+            f"{percent(part.dependence_weight)} of the excess is added."
         )
     return tuple(found)
 
@@ -130,17 +132,18 @@ def _calm(part: Procyclicality | None) -> tuple[str, ...]:
     found = []
     if part is not None and part.buffer:
         found.append(
-            f"{percent(part.buffer)} on top in calm times, drawn down while requirements rise."
+            f"In calm times a buffer of {percent(part.buffer)} is charged on top; it is used up "
+            "first while requirements rise."
         )
     if part is not None and part.speed_limit is not None:
         found.append(
-            f"No rise of more than {percent(part.speed_limit)} a bar, but never below base; what "
-            "is cut off is caught up with later."
+            f"The margin rises by at most {percent(part.speed_limit)} in a bar, but it is never "
+            "below base; the rest of the rise follows in later bars."
         )
     if not found:
-        return ("Neither a buffer nor a speed limit.",)
-    whose = "Both go" if len(found) > 1 else "It goes"
-    return *found, f"{whose} by the previous report."
+        return ("There is neither a buffer nor a speed limit.",)
+    whose = "Both start" if len(found) > 1 else "It starts"
+    return *found, f"{whose} from the margins of the previous report."
 
 
 def _total(policy: MarginPolicy) -> tuple[str, ...]:
@@ -148,30 +151,36 @@ def _total(policy: MarginPolicy) -> tuple[str, ...]:
     part = policy.liquidity
     if part is not None:
         found.append(
-            "Liquidity: the walk down the order book, or else half the spread"
-            + (f" ({percent(part.spread)} where the market has none)" if part.spread else "")
-            + ", and beyond it "
-            f"{part.impact:g} x daily volatility x sqrt(size / daily volume); what exceeds "
-            f"{percent(part.participation)} of daily volume a day takes longer."
+            "Liquidity: closing out costs what the order book says, or else half the spread"
+            + (f" ({percent(part.spread)} where the market gives none)" if part.spread else "")
+            + ", and beyond the book "
+            f"{part.impact:g} x daily volatility x sqrt(size / daily volume). A position larger "
+            f"than {percent(part.participation)} of a day's volume takes more than a day to close."
         )
     if policy.concentration is not None:
         found.append(
-            f"Concentration: {percent(policy.concentration.rate)} of what is held of one "
-            f"underlying beyond {amount(policy.concentration.free_notional)}."
+            f"Concentration: if more than {amount(policy.concentration.free_notional)} of one "
+            f"underlying is held, {percent(policy.concentration.rate)} of the rest is charged."
         )
-    return *found, "Funding: the stressed rate of perpetuals beyond the expected one."
+    return (
+        *found,
+        "Funding: what the stressed funding rate of perpetuals asks for beyond the expected rate.",
+    )
 
 
 def _margin(policy: MarginPolicy) -> tuple[str, ...]:
-    found = ["No largest leverage." if policy.leverage is None else _leverage(policy.leverage)]
+    found = ["Leverage is not limited." if policy.leverage is None else _leverage(policy.leverage)]
     part = policy.leverage
     if part is not None and part.open_interest_lower < float("inf"):
         found.append(
-            f"As open interest grows from {amount(part.open_interest_lower)} to "
-            f"{amount(part.open_interest_upper)}, the whole notional comes to be asked for."
+            "As the open interest of an underlying grows from "
+            f"{amount(part.open_interest_lower)} to {amount(part.open_interest_upper)}, the margin "
+            "grows to the whole notional."
         )
     found.append(
-        f"Rounded up to multiples of {amount(policy.tick)}." if policy.tick else "Not rounded."
+        f"The margin is rounded up to a multiple of {amount(policy.tick)}."
+        if policy.tick
+        else "The margin is not rounded."
     )
     return tuple(found)
 
@@ -183,17 +192,17 @@ def _leverage(part: Leverage) -> str:
         else f"{tier.max_leverage:g} up to {amount(tier.up_to)}"
         for index, tier in enumerate(part.tiers)
     ]
-    return f"Leverage by notional in one underlying: {', '.join(brackets)}."
+    return f"Largest leverage by notional in one underlying: {', '.join(brackets)}."
 
 
 def _maintenance(policy: MarginPolicy) -> tuple[str, ...]:
     part = policy.maintenance
     if part is None:
-        return ("None.",)
+        return ("There is no maintenance margin.",)
     over = _over(part.horizon, part.horizons, "the same horizon")
     return (
-        f"At {percent(part.level)} {over}, on the same paths.",
-        "Initial margin is at least that.",
+        f"The same formula at {percent(part.level)} {over}, on the same paths.",
+        "Initial margin is never below maintenance margin.",
     )
 
 
@@ -201,10 +210,13 @@ def _collateral(part: Collateral | None) -> tuple[str, ...]:
     if part is None:
         return ()
     if part.mode == "joint":
-        return ("At its full value, and its moves in the account's own profit and loss.",)
+        return (
+            "Collateral counts at its full value, and its moves are part of the account's profit "
+            "and loss.",
+        )
     return (
-        "At its value less a haircut, the expected shortfall of the coin at "
-        f"{percent(part.level)}, and not in the profit and loss.",
+        "Collateral counts at its value less a haircut, the expected shortfall of the coin at "
+        f"{percent(part.level)}; its moves are not part of the profit and loss.",
     )
 
 
@@ -217,15 +229,17 @@ def _resources(part: Resources | None) -> tuple[str, ...]:
         else (f"the {part.cover} largest stressed losses")
     )
     return (
-        f"A default fund that covers {largest} over margin, by owner.",
-        f"Margin and fund are to be {part.target_ratio:g} times the stressed loss.",
+        f"The default fund covers {largest} beyond margin, by owner.",
+        f"Margin and fund together should be {part.target_ratio:g} times the stressed loss.",
     )
 
 
 def _age(days: float | None) -> tuple[str, ...]:
     if days is None:
         return ()
-    return (f"Refused where the model is more than {days:g} days older than the market.",)
+    return (
+        f"A margin is refused where the model is more than {days:g} days older than the market.",
+    )
 
 
 def _over(horizon: int | None, horizons: Mapping[str, int], otherwise: str) -> str:

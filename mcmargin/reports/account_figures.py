@@ -1,17 +1,20 @@
 """Figures of accounts and owners: what a report's rows are, one by one and as frames.
 
-In: rows of a report's frames. Out: frozen objects of one account or owner, and back.
+In: a report's tables. Out: plain values and frozen objects, account by account; and back, from
+columns to tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mcmargin.data.json_text import ROWS_AT_ONCE, plain_columns, records
+from mcmargin.data.typed_fields import type_hints
 from mcmargin.margins.haircuts import Haircut
 
 KINDS = ("position", "collateral")
@@ -27,6 +30,12 @@ COLUMNS = (
     *("gross_exposure", "net_exposure", "unrounded", "wrong_way"),
 )
 """Columns of a report, in their order; equity's follow, then the intervals' bounds."""
+
+ADDED = ("without_entry_price",)
+"""Fields of accounts that are new since `mcmargin.report/1`, and not known of its files."""
+
+UNKNOWN = ("equity", *ADDED)
+"""Columns of accounts and owners that may not be known: NaN in a table, None elsewhere."""
 
 BOUNDS = tuple(f"{figure}_{end}" for figure in INTERVALS for end in ("low", "high"))
 
@@ -62,7 +71,8 @@ class AccountMargin:
     `collateral` is what balances count as, after haircuts; with the value of spot and options, and
     the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
     is None where no balances were given. `without_entry_price` is the number of perpetual and
-    future positions whose profit and loss is not in it, because they have no entry price.
+    future positions whose profit and loss is not in it, because they have no entry price;
+    None in a report whose file was written before they were counted.
     """
 
     account: str
@@ -97,7 +107,7 @@ class AccountMargin:
     position_value: float
     unrealised: float
     equity: float | None
-    without_entry_price: int
+    without_entry_price: int | None
     contributions: tuple[Contribution, ...]
 
 
@@ -119,36 +129,69 @@ class OwnerMargin:
     equity: float | None
 
 
-def account_of(row: Mapping[Any, Any], positions: pd.DataFrame | None) -> AccountMargin:
-    """An account's row and positions as an object."""
-    fields: dict[str, Any] = dict(row)
-    fields["equity"] = None if np.isnan(row["equity"]) else row["equity"]
-    for figure in INTERVALS:
-        fields[f"{figure}_interval"] = (fields.pop(f"{figure}_low"), fields.pop(f"{figure}_high"))
-    held: Any = [] if positions is None else positions.drop(columns="account").to_dict("records")
-    return AccountMargin(**fields, contributions=tuple(Contribution(**each) for each in held))
+def account_rows(figures: pd.DataFrame, positions: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Accounts as plain values, one by one: the fields of `AccountMargin`, contributions with them.
 
-
-def frames_of(accounts: Sequence[AccountMargin]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Figures and positions of accounts, as `MarginReport` keeps them."""
-    rows = []
-    for account in accounts:
-        row = asdict(account)
-        del row["contributions"]
+    Raises
+    ------
+    DataError
+        If a figure is not finite.
+    """
+    names = pd.Index(figures["account"])
+    owner = names.get_indexer(pd.Index(positions["account"]))
+    order = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[order], np.arange(len(names) + 1)).tolist()
+    held = positions.iloc[order]
+    for low in range(0, len(names), ROWS_AT_ONCE):
+        high = min(low + ROWS_AT_ONCE, len(names))
+        columns = plain_columns(figures.iloc[low:high], unknown=UNKNOWN)
         for figure in INTERVALS:
-            row[f"{figure}_low"], row[f"{figure}_high"] = row.pop(f"{figure}_interval")
-        rows.append(row)
-    positions = [
-        {"account": account.account} | asdict(position)
-        for account in accounts
-        for position in account.contributions
-    ]
-    columns = ["account", *Contribution.__dataclass_fields__]
-    figures = pd.DataFrame(rows)
-    if len(figures):
-        figures["equity"] = figures["equity"].astype(float)
-    numbers = dict.fromkeys(("quantity", "exposure", "contribution"), float)
-    return figures, pd.DataFrame(positions, columns=columns).astype(numbers)
+            bounds = (columns.pop(f"{figure}_{end}") for end in ("low", "high"))
+            columns[f"{figure}_interval"] = list(zip(*bounds, strict=True))
+        own = plain_columns(held.iloc[ends[low] : ends[high]])
+        del own["account"]
+        shares = [*records(own)]
+        first = ends[low]
+        columns["contributions"] = [
+            shares[ends[at] - first : ends[at + 1] - first] for at in range(low, high)
+        ]
+        yield from records({name: columns[name] for name in AccountMargin.__dataclass_fields__})
+
+
+def account_of(row: dict[str, Any]) -> AccountMargin:
+    """Plain values of an account as an object."""
+    held = tuple(Contribution(**each) for each in row["contributions"])
+    return AccountMargin(**row | {"contributions": held})
+
+
+def frames_of(columns: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Figures and positions of accounts, as `MarginReport` keeps them.
+
+    Parameters
+    ----------
+    columns : mapping of str to list
+        The fields of `AccountMargin`, as `mcmargin.data.typed_columns` reads them.
+    """
+    columns = dict(columns)
+    held = columns.pop("contributions")
+    for figure in INTERVALS:
+        bounds = np.array(columns.pop(f"{figure}_interval"), float).reshape(-1, 2)
+        columns[f"{figure}_low"], columns[f"{figure}_high"] = bounds.T
+    owner = np.repeat(np.array(columns["account"], object), held.counts)
+    return _frame(AccountMargin, columns), _frame(Contribution, {"account": owner, **held.columns})
+
+
+def _frame(kind: type, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Table of columns, of the same types whether it has rows or not."""
+    declared = {"account": str} | type_hints(kind)
+    types = {str: object, int: np.int64, int | None: np.int64}
+    table = {}
+    for name, values in columns.items():
+        own = types.get(declared.get(name, float), np.float64)
+        if own is np.int64 and any(value is None for value in values):
+            own = np.float64
+        table[name] = np.array(values, own)
+    return pd.DataFrame(table)
 
 
 def haircut_frame(haircuts: Sequence[Haircut]) -> pd.DataFrame:
@@ -156,7 +199,6 @@ def haircut_frame(haircuts: Sequence[Haircut]) -> pd.DataFrame:
     return pd.DataFrame(map(asdict, haircuts), columns=list(Haircut.__dataclass_fields__))
 
 
-def owner_frame(owners: Sequence[OwnerMargin]) -> pd.DataFrame:
-    """One row an owner."""
-    frame = pd.DataFrame(map(asdict, owners), columns=list(OwnerMargin.__dataclass_fields__))
-    return frame.astype({"equity": float})
+def owner_frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """One row an owner, of columns with the fields of `OwnerMargin`."""
+    return _frame(OwnerMargin, columns)

@@ -18,7 +18,7 @@ Where an amount belongs to no position or underlying, these are empty.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,7 @@ from mcmargin.margins.components import stressed_funding_costs
 from mcmargin.margins.components_context import UnitContext
 from mcmargin.margins.leverage import concentration_charges, leverage_charges, underlyings
 from mcmargin.margins.liquidity import liquidity_costs
-
-if TYPE_CHECKING:
-    from mcmargin.reports.reporting import MarginReport, Session
+from mcmargin.reports.reporting import MarginReport, Session, session_of
 
 COLUMNS = ["account", "component", "kind", "instrument", "underlying", "amount"]
 
@@ -47,13 +45,10 @@ def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
     """Rows of account, component and amount; see `MarginReport.attribution`."""
     if by is not None and by not in BY:
         raise DataError(f"attribution by {by!r} is unknown; give one of {tuple(BY)}")
-    if report.session is None:
-        raise DataError(
-            "attribution needs the scenarios, and a report that was read has none; margin again"
-        )
+    session = session_of(report, "attribution")
     parts = [
-        _shares(report, report.session),
-        *_by_size(report, report.session.context),
+        _shares(report, session),
+        *_by_size(report, session.context),
         *_of_accounts(report.figures),
     ]
     frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)

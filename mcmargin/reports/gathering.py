@@ -175,7 +175,7 @@ def _owners(
     for row, account in enumerate(book.accounts):
         rows.setdefault(account.owner, []).append(row)
     netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
-    table = []
+    table: dict[str, list[Any]] = {name: [] for name in OwnerMargin.__dataclass_fields__}
     for owner, own in sorted(rows.items()):
         first = book.accounts[own[0]]
         codes = {book.accounts[row].currency for row in own}
@@ -189,7 +189,9 @@ def _owners(
             for name in _OWNER_COLUMNS
         }
         amounts["equity"] = float(equity[own] @ weights)
-        table.append(OwnerMargin(owner, first.netting, code, len(own), **amounts))
+        whose = {"owner": owner, "netting": first.netting, "currency": code, "accounts": len(own)}
+        for name, value in (whose | amounts).items():
+            table[name].append(value)
     return owner_frame(table)
 
 

@@ -199,7 +199,8 @@ def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
             "state": np.array(STATES, object)[place],
             "over_initial": equity - initial,
             "over_maintenance": equity - maintenance,
-            "without_entry_price": figures["without_entry_price"].to_numpy(np.int64),
+            # Not known of a file that was written before they were counted.
+            "without_entry_price": figures["without_entry_price"].fillna(0).to_numpy(np.int64),
         }
     )
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.names import shown
+
 WIDTH = 4.0
 """Inches of a chart; on a phone they are all of the screen."""
 
@@ -40,9 +42,12 @@ BINS = 120
 
 
 def margins_chart(
-    names: Sequence[str], margins: NDArray[np.float64], errors: NDArray[np.float64]
+    names: Sequence[str],
+    margins: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    losses: NDArray[np.float64] | None = None,
 ) -> str:
-    """Margins as bars, with the interval of their expected shortfall.
+    """Margins as bars, with their interval, and with the worst stressed loss of each.
 
     Parameters
     ----------
@@ -50,78 +55,19 @@ def margins_chart(
     margins : ndarray of shape (n,)
     errors : ndarray of shape (2, n)
         How far the interval reaches below and above.
+    losses : ndarray of shape (n,), optional
     """
 
     def draw(ax: Any) -> None:
-        ax.barh(range(len(names)), margins, color=CHARGE, height=0.65)
-        ax.errorbar(
-            margins, range(len(names)), xerr=errors, fmt="none", ecolor=TOTAL, capsize=2.5, lw=1
-        )
+        rows = range(len(names))
+        ax.barh(rows, margins, color=CHARGE, height=0.65, label="margin")
+        ax.errorbar(margins, rows, xerr=errors, fmt="none", ecolor=TOTAL, capsize=2.5, lw=1)
+        if losses is not None:
+            ax.scatter(losses, rows, s=26, marker="D", color=TAIL, zorder=3, label="stressed loss")
+            ax.figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
         _named_rows(ax, names)
 
-    return _drawn("margins", len(names), draw)
-
-
-def stress_chart(
-    names: Sequence[str], margins: NDArray[np.float64], losses: NDArray[np.float64]
-) -> str:
-    """Margins as bars, with the worst stressed loss of each."""
-
-    def draw(ax: Any) -> None:
-        ax.barh(range(len(names)), margins, color=CHARGE, height=0.65, label="margin")
-        ax.scatter(
-            losses, range(len(names)), s=90, marker="|", color=TAIL, lw=2, label="stressed loss"
-        )
-        _named_rows(ax, names)
-        ax.figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
-
-    return _drawn("stress", len(names) + 1, draw)
-
-
-def waterfall_chart(key: str, steps: Sequence[tuple[str, float]]) -> str:
-    """Amounts one after another, and what they come to.
-
-    Parameters
-    ----------
-    key : str
-        Its own on the page.
-    steps : sequence of (str, float)
-        The last is the sum of the others.
-    """
-    amounts = np.array([amount for _, amount in steps])
-    ends = np.cumsum(amounts[:-1])
-    starts = np.concatenate([[0.0], ends[:-1], [0.0]])
-
-    def draw(ax: Any) -> None:
-        colors = [CHARGE if amount >= 0 else RELIEF for amount in amounts[:-1]] + [TOTAL]
-        ax.barh(range(len(steps)), amounts, left=starts, color=colors, height=0.65)
-        for row, end in enumerate(ends):
-            ax.plot([end, end], [row - 0.33, row + 1.33], color=MUTED, lw=0.6)
-        reach = max(float((starts + np.maximum(amounts, 0.0)).max()), 0.0)
-        for row, (start, amount) in enumerate(zip(starts, amounts, strict=True)):
-            ax.annotate(
-                short(amount),
-                (max(start, start + amount), row),
-                xytext=(3, 0),
-                textcoords="offset points",
-                va="center",
-            )
-        ax.set_xlim(min(0.0, float((starts + np.minimum(amounts, 0.0)).min())), 1.2 * reach or 1.0)
-        _named_rows(ax, [name for name, _ in steps])
-
-    return _drawn(key, len(steps), draw)
-
-
-def contributions_chart(key: str, names: Sequence[str], amounts: NDArray[np.float64]) -> str:
-    """Shares of the expected shortfall by position; a hedge's is negative."""
-
-    def draw(ax: Any) -> None:
-        colors = [CHARGE if amount >= 0 else RELIEF for amount in amounts]
-        ax.barh(range(len(names)), amounts, color=colors, height=0.65)
-        ax.axvline(0.0, color=MUTED, lw=0.8)
-        _named_rows(ax, names)
-
-    return _drawn(key, len(names), draw)
+    return _drawn("margins", len(names) + (losses is not None), draw)
 
 
 def histogram_chart(
@@ -199,6 +145,7 @@ def shortened(name: str) -> str:
     >>> shortened("a name of more than 22 letters")
     'a name of more than 2…'
     """
+    name = shown(name)
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

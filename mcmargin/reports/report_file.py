@@ -10,13 +10,14 @@ import io
 import json
 import os
 from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mcmargin.data.files import check_destination, write_atomically
+from mcmargin.data.json_text import json_text, json_value, plain_columns, records
 from mcmargin.data.times import utc_time
+from mcmargin.data.typed_columns import read_columns
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
@@ -24,8 +25,11 @@ from mcmargin.markets.market import Market
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
+    ADDED,
+    UNKNOWN,
     AccountMargin,
     OwnerMargin,
+    account_rows,
     frames_of,
     haircut_frame,
     owner_frame,
@@ -33,17 +37,21 @@ from mcmargin.reports.account_figures import (
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.plan import SimulationPlan
 
-SCHEMA = "mcmargin.report/1"
-TABLES = ("accounts", "owners", "haircuts")
+SCHEMA = "mcmargin.report/2"
+
+ABSENT = {SCHEMA: (), "mcmargin.report/1": ADDED}
+"""Schemas that are read, and which fields of accounts may be missing in each."""
+
+ROWS = {"accounts": AccountMargin, "owners": OwnerMargin}
+"""Tables of a file, and what their rows are."""
+
 PARTS = ("policy", "plan", "calibration")
 
 
 @dataclass(frozen=True)
 class ReportFile:
-    """What a file holds, by the types that it is read with."""
+    """What a file holds beside its rows, by the types that it is read with."""
 
-    accounts: tuple[AccountMargin, ...]
-    owners: tuple[OwnerMargin, ...]
     haircuts: tuple[Haircut, ...]
     policy: MarginPolicy
     plan: SimulationPlan
@@ -61,41 +69,45 @@ class ReportFile:
 
 
 def report_to_json(report: MarginReport) -> str:
-    """JSON of schema mcmargin.report/1, every figure exact."""
-    fields = _header(report) | {
-        "accounts": [asdict(account) for account in report.accounts],
-        "owners": [
-            row | {"equity": None if np.isnan(row["equity"]) else row["equity"]}
-            for row in report.owners.to_dict("records")
-        ],
-    }
-    return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False)
+    """JSON of schema mcmargin.report/2, every figure exact; docs/files.md describes it."""
+    head = _header(report)
+    owners = records(plain_columns(report.owners, unknown=UNKNOWN))
+    accounts = account_rows(report.figures, report.positions)
+    return json_text(head, {"owners": owners, "accounts": accounts})
 
 
 def report_from_json(text: str, source: str) -> MarginReport:
     """Read a report; see `MarginReport.from_json`."""
     try:
-        fields = json.loads(text)
+        fields = json_value(text, tables=tuple(ROWS))
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
-        if schema != SCHEMA:
-            raise ModelFileError(f"its schema is {schema!r}; this version reads {SCHEMA}")
+        if not (isinstance(schema, str) and schema in ABSENT):
+            raise ModelFileError(
+                f"its schema is {schema!r}; this version reads {' and '.join(ABSENT)}"
+            )
+        tables = {}
+        for name, kind in ROWS.items():
+            if name not in fields:
+                raise ModelFileError(f"field {name} is missing")
+            absent = ABSENT[schema] if name == "accounts" else ()
+            tables[name] = read_columns(
+                kind, fields.pop(name), ModelFileError, where=name, absent=absent
+            )
+        for name in set(ADDED) - set(ABSENT[schema]):
+            if None in tables["accounts"][name]:
+                at = tables["accounts"][name].index(None)
+                raise ModelFileError(f"field accounts[{at}].{name} is None; a number is needed")
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
         for field in ("as_of", "market_as_of"):
             try:
                 utc_time(getattr(file, field))
             except ValueError as error:
                 raise ModelFileError(f"{field}: {error}") from None
-        figures, positions = frames_of(file.accounts)
+        figures, positions = frames_of(tables["accounts"])
+        head = {each.name: getattr(file, each.name) for each in dataclass_fields(file)}
+        head["haircuts"] = haircut_frame(file.haircuts)
         report = MarginReport(
-            figures=figures,
-            positions=positions,
-            owners=owner_frame(file.owners),
-            haircuts=haircut_frame(file.haircuts),
-            **{
-                name: getattr(file, name)
-                for name in ReportFile.__dataclass_fields__
-                if name not in TABLES
-            },
+            figures=figures, positions=positions, owners=owner_frame(tables["owners"]), **head
         )
         market_without_surfaces(report)  # which refuses terms that make no market
     except (ValueError, RecursionError) as error:
@@ -150,7 +162,8 @@ def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
 
 def _header(report: MarginReport) -> dict[str, Any]:
     """All but the figures."""
-    others = [name for name in ReportFile.__dataclass_fields__ if name not in (*TABLES, *PARTS)]
+    apart = ("haircuts", *PARTS)
+    others = [each.name for each in dataclass_fields(ReportFile) if each.name not in apart]
     values = {name: asdict(getattr(report, name)) for name in PARTS}
     haircuts = report.haircuts.to_dict("records")
     return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
+from mcmargin.names import shown, table_cell
 from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
 
@@ -43,7 +44,6 @@ class Grid:
 def report_to_text(report: MarginReport) -> str:
     """Tables for a terminal, with what was simulated."""
     from rich.console import Console
-    from rich.markup import escape as marked
     from rich.table import Table
 
     stream = io.StringIO()
@@ -54,10 +54,10 @@ def report_to_text(report: MarginReport) -> str:
         for at, name in enumerate(grid.columns):
             table.add_column(name, justify="right" if at else "left")
         for row in grid.rows:
-            table.add_row(*map(marked, row))
+            table.add_row(*map(table_cell, row))
         console.print(table)
     for line in _notes(report):
-        stream.write(f"{textwrap.fill(line, WIDTH)}\n")
+        stream.write(f"{textwrap.fill(shown(line), WIDTH)}\n")
     return stream.getvalue().rstrip()
 
 
@@ -69,10 +69,10 @@ def report_to_tables(report: MarginReport) -> str:
         lines += [f'<th scope="col">{escape(name)}</th>' for name in grid.columns]
         lines += ["</tr>", "</thead>", "<tbody>"]
         for name, *figures in grid.rows:
-            cells = "".join(f"<td>{escape(figure)}</td>" for figure in figures)
-            lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+            cells = "".join(f"<td>{escape(shown(figure))}</td>" for figure in figures)
+            lines.append(f'<tr><th scope="row">{escape(shown(name))}</th>{cells}</tr>')
         lines += ["</tbody>", "</table>"]
-    lines += [f"<p>{escape(line)}</p>" for line in _notes(report)]
+    lines += [f"<p>{escape(shown(line))}</p>" for line in _notes(report)]
     return "\n".join(lines)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
 from mcmargin.checks import few, plain_time
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
@@ -28,7 +29,7 @@ from mcmargin.margins.requirement import Run
 from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.account_figures import AccountMargin, account_of
+from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows
 from mcmargin.reports.health import AccountLeverage, AccountStatus, account_status, account_statuses
 from mcmargin.scenarios.plan import SimulationPlan
 from mcmargin.scenarios.simulation import Scenarios
@@ -50,6 +51,29 @@ class Session:
     def valuation(self) -> Valuation:
         """Of initial margin."""
         return self.run.initial
+
+
+def session_of(report: MarginReport, asked: str) -> Session:
+    """What a report was made of.
+
+    Parameters
+    ----------
+    report : MarginReport
+    asked : str
+        What needs it, for the error: such as `what_if`.
+
+    Raises
+    ------
+    DataError
+        If the report was read from a file, or came from another process.
+    """
+    if report.session is None:
+        raise DataError(
+            f"{asked} needs the scenarios that the report was made on. This report has none, as "
+            "one that was read from a file or came from another process; call margin() here, and "
+            "ask the report that it returns"
+        )
+    return report.session
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,7 +109,9 @@ class MarginReport:
     floored_paths, capped_paths : int
     versions : dict
     session : Session, optional
-        In the process that made the report: what what-ifs are taken on.
+        In the process that made the report: what `what_if`, `max_order`, `max_leverage`,
+        `profit_and_loss` and `attribution` are taken on. None where the report was read from a
+        file, or was pickled: a worker's report comes back with its figures and without scenarios.
 
     Examples
     --------
@@ -118,13 +144,23 @@ class MarginReport:
     versions: dict[str, str]
     session: Session | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Figures and audit trail, for pickle: scenarios stay in the process that made them."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return own | {"session": None}
+
+    def __copy__(self) -> MarginReport:
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MarginReport:
+        own = {each.name for each in fields(self)} - {"session"}
+        # A session is never changed, so that a copy may share it.
+        return replace(self, **{name: deepcopy(getattr(self, name), memo) for name in sorted(own)})
+
     @cached_property
     def accounts(self) -> tuple[AccountMargin, ...]:
         """The figures, an object an account."""
-        groups = self.positions.groupby("account", sort=False)
-        own = {str(name): group for name, group in groups}
-        rows = self.figures.to_dict("records")
-        return tuple(account_of(row, own.get(str(row["account"]))) for row in rows)
+        return tuple(map(account_of, account_rows(self.figures, self.positions)))
 
     def account(self, name: str) -> AccountMargin:
         """Figures of one account.
@@ -138,7 +174,7 @@ class MarginReport:
         if len(rows) == 0:
             raise DataError(f"the report has no account {name!r}")
         own = self.positions[self.positions["account"] == name]
-        return account_of(rows.to_dict("records")[0], own)
+        return account_of(next(account_rows(rows, own)))
 
     def to_frame(self) -> pd.DataFrame:
         """One row an account; intervals as low and high columns."""
@@ -344,12 +380,12 @@ class MarginReport:
         return attribution(self, by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON of schema mcmargin.report/1, every figure exact; written whole where asked."""
+        """JSON of schema mcmargin.report/2, every figure exact; written whole where asked."""
         from mcmargin.reports.report_file import report_to_json
 
         text = report_to_json(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -380,8 +416,14 @@ class MarginReport:
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One page for a browser, with tables and charts; written whole where asked.
 
-        Nothing is loaded from elsewhere, and no script runs. Histograms of profit and loss, and
-        what buffer and speed limit did, are on it in the process that made the report.
+        It says first who is in liquidation and who is called, and by how much; then it lists the
+        first 1,000 accounts, those who are short of most at the top, each with a picture of what
+        its margin is made of. Figures are rounded to their Monte Carlo error; the exact ones are
+        under each account, and in `to_json`. Nothing is loaded from elsewhere, and no script runs.
+
+        Only in the process that made the report, the page has charts of the profit and loss of the
+        first 8 accounts, with the open orders filled that cost most and the positions of isolated
+        accounts one by one, and of what buffer and speed limit did.
 
         Raises
         ------
@@ -392,7 +434,7 @@ class MarginReport:
 
         text = report_to_html(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     @classmethod

@@ -28,6 +28,7 @@ import pandas as pd
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
 from mcmargin.checks import require_type
+from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
@@ -36,7 +37,7 @@ from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.common_book import common_book
 from mcmargin.reports.gathering import CHARGES
-from mcmargin.reports.reporting import MarginReport, Session
+from mcmargin.reports.reporting import MarginReport, Session, session_of
 from mcmargin.scenarios.simulation import Scenarios, simulate
 from mcmargin.valuing.settlement import horizons_needed
 
@@ -87,7 +88,7 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     Raises
     ------
     DataError
-        For a report that was read from a file, other plans, reports in the wrong order, an account
+        For a report without its scenarios, other plans, reports in the wrong order, an account
         that changed its currency, and a step that cannot be margined: it says which.
 
     Examples
@@ -108,7 +109,7 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     """
     require_type("previous_report", previous_report, MarginReport)
     require_type("report", report, MarginReport)
-    first, last = _session(previous_report), _session(report)
+    first, last = (session_of(each, "attribute") for each in (previous_report, report))
     for name in SAME_PLAN:
         before, after = (getattr(each.plan, name) for each in (previous_report, report))
         if before != after:
@@ -179,8 +180,9 @@ def _world(report: MarginReport, session: Session) -> _World:
     # The longest horizon simulated stands in for none, and differs between plans.
     horizon = report.plan.horizons[-1] if policy.horizon is None else policy.horizon
     # On the way, prices and model are of different dates.
-    policy = replace(policy, horizon=horizon, max_age_days=None)
-    return _World(session.book, session.scenarios.model, valuation.market, policy, session.previous)
+    policy = replace(policy, horizon=horizon, max_age_days=LARGEST_LIMIT)
+    market = replace(valuation.market, plausibility=UNLIMITED)
+    return _World(session.book, session.scenarios.model, market, policy, session.previous)
 
 
 def _steps(start: _World, end: _World) -> list[tuple[str, _World]]:
@@ -283,15 +285,6 @@ def _scenarios(world: _World, sources: Sequence[tuple[MarginReport, Session]]) -
         price_floor=plan.price_floor,
         threads=sources[-1][1].valuation.threads,
     )
-
-
-def _session(report: MarginReport) -> Session:
-    if report.session is None:
-        raise DataError(
-            "attribute needs reports with their scenarios, and one that was read has none; margin "
-            "again"
-        )
-    return report.session
 
 
 def _currencies(first: Book, last: Book) -> dict[str, str]:

@@ -30,7 +30,7 @@ from mcmargin.margins.requirement import Previous, Requirement, requirement
 from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.gathering import account_margin, previous_of
 from mcmargin.reports.health import AccountLeverage, own_equity
-from mcmargin.reports.reporting import MarginReport, Session
+from mcmargin.reports.reporting import MarginReport, Session, session_of
 from mcmargin.valuing.instruments import Instrument, Perpetual
 
 SMALLEST_STEP = 1e-9
@@ -53,7 +53,7 @@ FARTHEST = 40
 
 def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> AccountMargin:
     """Figures of an account after trades; see `MarginReport.what_if`."""
-    session = _session(report)
+    session = session_of(report, "what_if")
     if not isinstance(trades, Mapping):
         raise DataError(
             f"what_if: trades must map instruments to units, such as {{'btc': -2}}, not {trades!r}"
@@ -91,7 +91,7 @@ def _required(report: MarginReport, session: Session, last: Previous | None) -> 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     """Gains of an account on every path; see `MarginReport.profit_and_loss`."""
-    session = _session(report)
+    session = session_of(report, "profit_and_loss")
     row = _row(session.book, account)
     codes = (session.book.accounts[row].currency,)
     held = session.held.of(row).beside(session.book.quantities[[row]])
@@ -128,7 +128,7 @@ def max_order(
             f"max_order: equity must be a finite number, and a lot one above 0; not {equity!r}, "
             f"{lot!r}"
         )
-    session = _session(report)
+    session = session_of(report, "max_order")
     row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
 
     ask = _asker(report, session, row, freed=own)
@@ -171,7 +171,7 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
     Factors are searched as sizes of an order are: from the present positions where these are
     permitted, else from none, else from the first that is.
     """
-    equity, session = own_equity(report, account), _session(report)
+    equity, session = own_equity(report, account), session_of(report, "max_leverage")
     row = _row(session.book, account)
     held = session.book.quantities[[row]]
     figures = report.figures.iloc[row]
@@ -319,14 +319,6 @@ def _bisected(
 
 def _finite(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _session(report: MarginReport) -> Session:
-    if report.session is None:
-        raise DataError(
-            "what-ifs need the scenarios, and a report that was read has none; margin again"
-        )
-    return report.session
 
 
 def _row(book: Book, account: str) -> int:

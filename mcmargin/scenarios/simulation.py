@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import Progress, few, plain_time, require_type, whole_number
+from mcmargin.data.bars import Closes
 from mcmargin.data.files import write_atomically
 from mcmargin.data.times import utc_time
 from mcmargin.engines import cupy_engine
@@ -100,8 +101,19 @@ class Scenarios:
             that closes next after it, and after the model's last close. Within a bar, as after a
             tick, a whole bar's variance is thus charged for what is left of it.
         """
-        close, count = self.model.committed.as_of, self.plan.horizons[-1]
-        return self.model.calendar.closes_after(close, count, after=utc_time(time))
+        return self.closes(time).times
+
+    def closes(self, time: np.datetime64) -> Closes:
+        """Closes of the simulated bars, with what settles at each; see `closes_after`."""
+        moment = utc_time(time)
+        if moment not in self._closes:
+            close, count = self.model.committed.as_of, self.plan.horizons[-1]
+            self._closes[moment] = self.model.calendar.closes(close, count, after=moment)
+        return self._closes[moment]
+
+    @cached_property
+    def _closes(self) -> dict[np.datetime64, Closes]:
+        return {}
 
     def mean_square(self, asset: str, horizon: int) -> float:
         """Mean of (1 + return)**2 of an asset over all paths."""

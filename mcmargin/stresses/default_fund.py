@@ -14,6 +14,7 @@ import pandas as pd
 
 from mcmargin.checks import require_type
 from mcmargin.errors import DataError, PolicyError
+from mcmargin.names import table_cell
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.stresses.stress_report import StressReport
@@ -66,16 +67,15 @@ class ResourcesToRisk:
     def __str__(self) -> str:
         """Table of the covered owners, and whether the target is met."""
         from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=f"Default fund, cover {self.cover}, in {self.currency}")
+        table = Table(title=table_cell(f"Default fund, cover {self.cover}, in {self.currency}"))
         table.add_column("owner")
         for name in ("margin", "stressed loss", "excess"):
             table.add_column(name, justify="right")
         for row in self.owners[self.owners["covered"]].to_dict("records"):
             amounts = (row["margin"], row["loss"], row["excess"])
-            table.add_row(escape(str(row["owner"])), *(f"{amount:,.2f}" for amount in amounts))
+            table.add_row(table_cell(str(row["owner"])), *(f"{amount:,.2f}" for amount in amounts))
         verdict = "met" if self.met else "not met"
         stream = io.StringIO()
         console = Console(file=stream, width=110, color_system=None, force_terminal=False)

@@ -7,8 +7,8 @@ policy with a `Stress` part. Out: a `StressReport`, as tables, JSON or text.
 from __future__ import annotations
 
 import io
-import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from scipy import sparse
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, held_of
 from mcmargin.checks import require_type
-from mcmargin.data.files import write_atomically
+from mcmargin.data.files import write_text
+from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.margins.margining import check_balances, check_book
+from mcmargin.margins.margining import check_balances, check_book, check_market
 from mcmargin.markets.market import Market
+from mcmargin.names import table_cell
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.gathering import library_versions
 from mcmargin.scenarios.simulation import Scenarios
@@ -124,36 +126,14 @@ class StressReport:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.stress/1, every figure exact; written whole where asked."""
-        accounts = self.accounts.to_dict("records")
-        for row, account in enumerate(accounts):
-            account["scenarios"] = [
-                {
-                    "set": own.name,
-                    "scenario": own.scenarios[self.table.members[row, at]],
-                    "loss": float(self.table.losses[row, at]),
-                }
-                for at, own in enumerate(self.table.sets)
-            ]
-        content = {
-            "schema": SCHEMA,
-            "accounts": accounts,
-            "owners": self.owners.to_dict("records"),
-            "scenarios": self.scenarios,
-            "policy": without_infinity(asdict(self.policy)),
-            "as_of": self.as_of,
-            "market_as_of": self.market_as_of,
-            "fingerprints": self.fingerprints,
-            "versions": self.versions,
-        }
-        text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+        text = stress_to_json(self)
         if path is not None:
-            write_atomically(Path(path), text.encode())
+            write_text(Path(path), text)
         return text
 
     def __str__(self) -> str:
         """Table for a terminal: each account's worst scenario."""
         from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
         sets = len(self.session.values.sets)
@@ -163,8 +143,8 @@ class StressReport:
         table.add_column("loss", justify="right")
         shown = self.accounts.iloc[:SHOWN_ACCOUNTS].to_dict("records")
         for a in shown:
-            name = escape(f"{a['account']} ({a['currency']})")
-            table.add_row(name, escape(str(a["scenario"])), f"{a['loss']:,.2f}")
+            name = table_cell(f"{a['account']} ({a['currency']})")
+            table.add_row(name, table_cell(str(a["scenario"])), f"{a['loss']:,.2f}")
         stream = io.StringIO()
         console = Console(file=stream, width=110, color_system=None, force_terminal=False)
         console.print(table)
@@ -175,6 +155,34 @@ class StressReport:
             highlight=False,
         )
         return stream.getvalue().rstrip()
+
+
+def stress_to_json(report: StressReport, **beside: Any) -> str:
+    """JSON of schema mcmargin.stress/1, with fields beside those of the report."""
+    head = {
+        "schema": SCHEMA,
+        "scenarios": report.scenarios,
+        "policy": without_infinity(asdict(report.policy)),
+        "as_of": report.as_of,
+        "market_as_of": report.market_as_of,
+        "fingerprints": report.fingerprints,
+        "versions": report.versions,
+        **beside,
+    }
+    owners = records(plain_columns(report.owners))
+    return json_text(head, {"owners": owners, "accounts": _account_rows(report)})
+
+
+def _account_rows(report: StressReport) -> Iterator[dict[str, Any]]:
+    """Accounts as plain values, each with the worst scenario of every set."""
+    sets, members = report.table.sets, report.table.members.tolist()
+    losses = iter(plain_columns(report.to_frame()[["account", "loss"]])["loss"])
+    for at, row in enumerate(records(plain_columns(report.accounts))):
+        row["scenarios"] = [
+            {"set": own.name, "scenario": own.scenarios[member], "loss": next(losses)}
+            for own, member in zip(sets, members[at], strict=True)
+        ]
+        yield row
 
 
 def stress(
@@ -233,6 +241,7 @@ def stress(
         raise PolicyError("the policy declares no stress; give it a part `stress`")
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)
+    check_market(book, scenarios, market, policy)
     held = held_of(book, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
     items = (*book.instruments, *held.items)

@@ -141,7 +141,8 @@ def _window(
         for at, name in enumerate(model.assets)
     }
     dates = tuple(str(time)[:19].removesuffix("T00:00:00") for time in history.times[chosen])
-    time = scenarios.closes_after(market.as_of)[0]
+    closes = scenarios.closes(market.as_of)
+    time = closes.times[0]
     still = {item.underlying: np.zeros(len(dates)) for item in instruments}
     walks = basis_walks(instruments, still, market.as_of, time)
     return StressSet(
@@ -149,7 +150,7 @@ def _window(
         scenarios=dates,
         weights=np.ones(len(dates)),
         listed=min(window.worst, len(dates)),
-        shocked=ShockedMarket(market, time, 1, len(dates), prices, {}, ratios, walks),
+        shocked=ShockedMarket(market, time, 1, len(dates), prices, {}, ratios, walks, closes),
     )
 
 

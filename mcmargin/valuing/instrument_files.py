@@ -233,7 +233,7 @@ def _records(path: Path) -> Iterator[tuple[_Place, dict[str, Any]]]:
     for name in columns:
         if name not in COLUMNS:
             raise DataError(
-                f"{path}: row 1: column {name!r} is unknown; give of {', '.join(COLUMNS)}"
+                f"{path}: row 1: column {name!r} is unknown; known are {', '.join(COLUMNS)}"
             )
     for number, record in enumerate(records, 2):
         yield _Place(str(path), f"row {number}", "column"), record

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from mcmargin.data.bars import years_between
 from mcmargin.engines.arrays import array_module
 from mcmargin.valuing.terms import (
     expiry_time,
@@ -267,7 +266,7 @@ class Future:
 
     def price_on(self, paths: Paths) -> Any:
         """Futures price on every path; after expiry, the spot price that it settled at."""
-        years = years_between(paths.time, self.expiry)
+        years = paths.years_left(self.expiry)
         if years <= 0.0:
             return paths.settled(self.expiry).price(self.underlying, self.currency)
         if self.price_asset:

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from mcmargin.data.bars import years_between
 from mcmargin.errors import DataError
 from mcmargin.valuing.black import black76_greeks, black76_point, black76_values
 from mcmargin.valuing.terms import (
@@ -149,7 +148,7 @@ class Option:
 
     def gain(self, paths: Paths) -> Any:
         """Value change on every path, or pay-off less today's value, kept to the horizon."""
-        years = years_between(paths.time, self.expiry)
+        years = paths.years_left(self.expiry)
         if years <= 0.0:
             value = self._pay_off(paths)
         else:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmargin.data.bars import YEAR, years_between
+from mcmargin.data.bars import YEAR, Closes, years_between
 from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
@@ -79,14 +79,14 @@ class PathBlock:
             return self._rates[code, horizon]
 
     @cached_property
-    def closes(self) -> Any:
-        """Times at which the simulated bars close; datetime64[ns] [steps], on the host."""
-        return self.scenarios.closes_after(self.market.as_of)
+    def closes(self) -> Closes:
+        """Closes of the simulated bars."""
+        return self.scenarios.closes(self.market.as_of)
 
     @cached_property
     def bar_years(self) -> Any:
         """Length of each simulated bar from the market's time on; float64 [steps], on the host."""
-        ends = (self.closes - self.market.as_of.astype("datetime64[ns]")) / YEAR
+        ends = (self.closes.times - self.market.as_of.astype("datetime64[ns]")) / YEAR
         return np.diff(ends, prepend=0.0)
 
     def walk(self, name: str, horizon: int) -> Any:
@@ -137,7 +137,6 @@ class ScenarioMarket:
         self._block, self.horizon = block, horizon
         self._at = block.scenarios.horizon_index(horizon)
         self.market = block.market
-        self.time = block.closes[horizon - 1]
         self.years = float(block.bar_years[:horizon].sum())
         self._memo: dict[tuple[str, Any], Any] = {}
 
@@ -165,16 +164,19 @@ class ScenarioMarket:
         """Brownian motion of a named thing at this horizon; float64 [paths]."""
         return self._block.walk(name, self.horizon)
 
+    def years_left(self, expiry: np.datetime64) -> float:
+        """Years from this horizon to an expiry; 0 where it has settled by then."""
+        return self._block.closes.years_left(self.horizon, expiry)
+
     def settled(self, expiry: np.datetime64) -> ScenarioMarket:
-        """The market at the first bar close at or after an expiry.
+        """The market at the bar close at which an expiry settles.
 
         Raises
         ------
         PolicyError
             If that close was not simulated as a horizon.
         """
-        closes = self._block.closes
-        bar = int(np.searchsorted(closes, expiry)) + 1
+        bar = self._block.closes.bar_of(expiry)
         if bar not in self._block.scenarios.plan.horizons:
             raise PolicyError(
                 f"what expires at {expiry.astype('M8[s]')} settles at the close of bar {bar}, "

@@ -2,6 +2,7 @@
 
 In: instruments, a model and a policy. Out: horizons. A contract that expires inside its product's
 horizon settles at the first bar close at or after its expiry, and that close must be a horizon.
+Where closes are dates alone, that is the close of the date on which it expires.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ def horizons_needed(
     maintenance = policy.maintenance_horizons_from(max(named))
     needed = {*initial.values(), *maintenance.values()}
     start = model.as_of if as_of is None else utc_time(as_of)
-    closes = model.calendar.closes_after(model.committed.as_of, max(needed), after=start)
+    closes = model.calendar.closes(model.committed.as_of, max(needed), after=start)
     for item in instruments:
-        own = closes[: max(initial[item.product], maintenance[item.product])]
+        longest = max(initial[item.product], maintenance[item.product])
         for dated in (item, getattr(item, "future", None)):
-            if isinstance(dated, (Option, Future)) and start < dated.expiry <= own[-1]:
-                needed.add(int(np.searchsorted(own, dated.expiry)) + 1)
+            if isinstance(dated, (Option, Future)) and start < dated.expiry:
+                bar = closes.bar_of(dated.expiry)
+                needed |= {bar} if bar <= longest else set()
     return tuple(sorted(needed))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.data.bars import years_between
+from mcmargin.data.bars import Closes, years_between
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.valuing.instruments import Future, Instrument
@@ -46,6 +46,8 @@ class ShockedMarket:
         Of an underlying: years to expiry to implied volatility over today's, [count].
     walks : mapping of str to ndarray of shape (count,), float64
         Of an instrument, what its basis volatility is multiplied by; see `basis_walks`.
+    closes : Closes, optional
+        Where the scenarios stand at the first of these closes: what settles there.
     """
 
     market: Market
@@ -56,6 +58,7 @@ class ShockedMarket:
     currencies: Mapping[str, Moves]
     volatilities: Mapping[str, Callable[[float], Moves]]
     walks: Mapping[str, Moves]
+    closes: Closes | None = None
 
     @property
     def years(self) -> float:
@@ -100,6 +103,12 @@ class ShockedMarket:
     def walk(self, name: str) -> Moves:
         """What a named thing's volatility is multiplied by; float64 [count]."""
         return self.walks.get(name, self._still)
+
+    def years_left(self, expiry: np.datetime64) -> float:
+        """Years from the scenarios to an expiry; 0 where it has settled by then."""
+        if self.closes is not None:
+            return self.closes.years_left(1, expiry)
+        return max(0.0, float(years_between(self.time, expiry)))
 
     def settled(self, expiry: np.datetime64) -> ShockedMarket:
         """The same: what expires within the time that passes settles at the scenario's prices."""

@@ -142,13 +142,13 @@ class Valuation:
     @cached_property
     def _bars(self) -> frozenset[int]:
         """Bars at which instruments are valued, or settle before their horizon."""
-        closes = self.scenarios.closes_after(self.market.as_of)
+        closes = self.scenarios.closes(self.market.as_of)
         found = {self.horizons[item.product] for item in self.instruments}
         for item in self.instruments:
             for dated in (item, getattr(item, "future", None)):
-                own = closes[: self.horizons[item.product]]
-                if isinstance(dated, (Option, Future)) and dated.expiry <= own[-1]:
-                    found.add(int(np.searchsorted(own, dated.expiry)) + 1)
+                if isinstance(dated, (Option, Future)):
+                    bar = closes.bar_of(dated.expiry)
+                    found |= {bar} if bar <= self.horizons[item.product] else set()
         return frozenset(found)
 
     @cached_property

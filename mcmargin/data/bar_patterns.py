@@ -1,0 +1,336 @@
+"""Bar patterns: the calendar that a history's own closes show.
+
+In: the times of bars and what the user knows of them: their zone, their exchange, how they are
+stamped. Out: a `BarCalendar`. What is regular is read from the newest weeks, so that an old
+session's hours, a half-day or a stray bar on a weekend do not come back in the closes ahead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.data.bars import (
+    DAY,
+    LAST_DAY,
+    LAST_WEEKDAY,
+    MONDAY,
+    SECOND,
+    WEEK,
+    BarCalendar,
+    weekday,
+)
+from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.zones import EXCHANGE_ZONES, Times, check_zone, from_wall_clock, wall_clock
+from mcmargin.errors import DataError
+
+STAMPS = ("dates", "start", "end")
+"""How times of bars may be read: as the dates of the closes, as their starts, as the closes."""
+
+RECENT = 13 * WEEK
+"""What a pattern is read from: long enough for holidays to be few, short enough to forget."""
+
+ZONE_HISTORY = 104 * WEEK
+"""What a zone is read from: daylight saving begins and ends in it more than once."""
+
+REGULAR = 0.5
+"""Share of the weeks, over what bars usually have, from which on a time of the week is regular."""
+
+LEAST_FAULTS = 2
+"""By how many irregular closes fewer than UTC another zone has to have."""
+
+MOST_RUNS = 5_000
+"""Of a week's times. Bars of more than these are on no clock."""
+
+Seconds = NDArray[np.int64]
+
+
+def calendar_of(
+    times: Times, *, zone: str | None = None, exchange: str = "", stamps: str = ""
+) -> BarCalendar:
+    """Calendar that the times of bars follow.
+
+    Parameters
+    ----------
+    times : ndarray of shape (bars,), datetime64[ns]
+        Closes, UTC, at least two.
+    zone : str, optional
+        IANA name of the zone on whose clock they are regular. Without one it is the exchange's, or
+        UTC unless another of `EXCHANGE_ZONES` makes the times of the week repeat better.
+    exchange : str
+        Of `exchange_calendars`; its holidays and short sessions are left out of the closes ahead.
+    stamps : str
+        "dates": the times are the dates of the closes, whose hour is unknown. "end", or "start"
+        where `closes_of` has moved them: they are the moments of the closes. "": those of bars of a
+        day or more that are all at midnight are dates, and others moments.
+
+    Raises
+    ------
+    DataError
+        If the zone or the exchange is unknown, fewer than nine of ten bars are on the exchange's
+        sessions, or dates of weeks or months look like those of their starts and `stamps` does not
+        say what they are.
+
+    Examples
+    --------
+    >>> calendar_of(np.arange("2021-01-04", "2021-02-01", dtype="datetime64[D]")).weekdays
+    (0, 1, 2, 3, 4, 5, 6)
+    """
+    times = times.astype("datetime64[ns]")
+    days = float(np.median(np.diff(times)) / DAY)
+    mean = float((times[-1] - times[0]) / DAY) / (len(times) - 1)
+    if exchange:
+        sessions = exchange_sessions(exchange, times[0], times[-1])
+        zone = zone or sessions.zone
+    may_be_dates = stamps == "dates" or (stamps == "" and days >= 0.9)
+    if may_be_dates and _at_midnight(times) >= 0.9:
+        # Dates alone are the same dates on every clock.
+        zone = "UTC"
+    zone = infer_zone(times, days) if zone is None else check_zone(zone)
+    walls = wall_clock(times, zone)
+    dates = walls.astype("datetime64[D]").astype("datetime64[ns]")
+    dated = stamps == "dates" or (may_be_dates and _at_midnight(walls) >= 0.9)
+    months, month_day = _months(walls, days)
+    if dated:
+        if not stamps:
+            _refuse_starts(dates, days, month_day)
+        walls = dates
+    weekdays = weekdays_of(walls, "UTC")
+    week: tuple[tuple[int, int, int], ...] = ()
+    if not months and days < 7.5 and (days < 1.9 or _repeats(walls)):
+        week = _runs(_regular_times(walls, days))
+    if exchange and _follows(sessions.dates, sessions.closes, times, dates, dated, days):
+        week = ()
+    return BarCalendar(
+        days, weekdays, (), mean, zone, week, dated, months, month_day, exchange, stamps
+    )
+
+
+def weekdays_of(times: Times, zone: str) -> tuple[int, ...]:
+    """Weekdays, Monday 0, on which a tenth of an even share of the bars close on a zone's clock."""
+    counts = np.bincount(weekday(wall_clock(times, zone)), minlength=7)
+    return tuple(np.flatnonzero(counts > 0.1 * len(times) / 7).tolist())
+
+
+def closes_of(
+    times: Times, stamps: str, zone: str | None, *, calendar: BarCalendar | None = None
+) -> Times:
+    """Closes of bars whose times are read as `stamps` says; those of starts are moved to the end.
+
+    A bar that is stamped at its start closes a bar's length later: an hour, a day or a week by the
+    zone's clock, or at the start of the next month.
+
+    Parameters
+    ----------
+    times : ndarray of shape (bars,), datetime64[ns]
+    stamps : str
+        See `calendar_of`.
+    zone : str or None
+        Of days, weeks and months; None: UTC.
+    calendar : BarCalendar, optional
+        Gives the length of a bar; without one it is that of the times themselves.
+
+    Examples
+    --------
+    >>> months = np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "datetime64[ns]")
+    >>> closes_of(months, "start", None).astype("datetime64[D]").astype(str).tolist()
+    ['2024-02-01', '2024-03-01', '2024-04-01']
+    """
+    if stamps != "start":
+        return times
+    if calendar is None:
+        if len(times) < 2:
+            raise DataError("one bar alone does not say how long it is, and so when it closes")
+        days = float(np.median(np.diff(times)) / DAY)
+        months = round(days / 30.4) if days > 27 else 0
+    else:
+        days, months, zone = calendar.days, calendar.months, calendar.zone
+    if days < 0.9:
+        return np.asarray(times + np.timedelta64(round(days * 86_400e9), "ns"))
+    walls = wall_clock(times, zone or "UTC")
+    if not months:
+        return from_wall_clock(walls + round(days) * DAY, zone or "UTC")
+    starts = walls.astype("datetime64[M]")
+    moved = (starts + months).astype("datetime64[D]").astype("datetime64[ns]")
+    return from_wall_clock(moved + (walls - starts.astype("datetime64[D]")), zone or "UTC")
+
+
+def infer_zone(times: Times, days: float) -> str:
+    """Zone on whose clock the bars' times of the week repeat best; UTC where it does as well.
+
+    Examples
+    --------
+    >>> index = np.arange("2023-01-02", "2023-12-30", dtype="datetime64[D]")
+    >>> infer_zone(index.astype("datetime64[ns]"), 1.0)
+    'UTC'
+    """
+    recent = times[times > times[-1] - ZONE_HISTORY]
+    period = WEEK if days < 7.5 else DAY
+    best, fewest = "UTC", (np.inf, True)
+    for zone in EXCHANGE_ZONES:
+        walls = wall_clock(recent, zone)
+        faults = _faults(walls, period) + (LEAST_FAULTS if zone != "UTC" else 0)
+        # Of zones of one rule, dates are those of the zone in which they begin.
+        found = (faults, bool((walls != walls.astype("datetime64[D]")).any()))
+        if found < fewest:
+            best, fewest = zone, found
+        if zone == "UTC" and faults <= LEAST_FAULTS:
+            break
+    return best
+
+
+def _times_in(walls: Times, period: np.timedelta64) -> tuple[Seconds, Seconds]:
+    """Number of the period that each bar closes in, and seconds from its start."""
+    since = walls - MONDAY
+    return np.asarray(since // period), np.asarray((since % period) // SECOND)
+
+
+def _shares(cycles: Seconds, at: Seconds) -> tuple[Seconds, Seconds, Seconds]:
+    """Times of a period, how often bars closed at each, and how often they could have.
+
+    Periods without any bar do not count.
+    """
+    values, counts = np.unique(at, return_counts=True)
+    first, last = at[0], at[-1]
+    exposed = len(np.unique(cycles)) - (values < first).astype(int) - (values > last)
+    return values, counts, np.maximum(exposed, counts)
+
+
+def _usual(counts: Seconds, exposed: Seconds) -> float:
+    """Share of the periods in which the time of a bar in the middle stood."""
+    shares = np.repeat(counts / exposed, counts)
+    return float(np.median(shares))
+
+
+def _faults(walls: Times, period: np.timedelta64) -> int:
+    """Closes at irregular times, and regular times without one."""
+    _, counts, exposed = _shares(*_times_in(walls, period))
+    regular = counts / exposed >= REGULAR * _usual(counts, exposed)
+    return int((exposed - counts)[regular].sum() + counts[~regular].sum())
+
+
+def _regular_times(walls: Times, days: float) -> Seconds:
+    """Times of the week at which bars close, in seconds after Monday's midnight."""
+    recent = walls[walls > walls[-1] - RECENT]
+    if days > 6.5 or len(recent) < 10:
+        recent = walls
+    cycles, at = _times_in(recent, WEEK)
+    values, counts, exposed = _shares(cycles, at)
+    regular = counts / exposed >= REGULAR * _usual(counts, exposed)
+    if days < 0.9:
+        regular &= ~_stray(values, exposed, recent, days)
+    found = values[regular]
+    if days > 6.5:
+        return np.asarray(values[[int(np.argmax(counts))]])
+    span = recent[-1] - recent[0]
+    if span < WEEK:
+        found = np.union1d(found, _unseen(recent, found, days))
+    return np.asarray(found)
+
+
+def _at_midnight(times: Times) -> float:
+    """Share of times that are a midnight."""
+    return float(np.mean(times == times.astype("datetime64[D]")))
+
+
+def _repeats(walls: Times) -> bool:
+    """Whether a week is like the one before; bars of two or three days are not."""
+    _, counts, exposed = _shares(*_times_in(walls[walls > walls[-1] - 4 * RECENT], WEEK))
+    return _usual(counts, exposed) >= 0.8
+
+
+def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDArray[np.bool_]:
+    """Times of the week that only a bar far from all others has, in a history of few weeks."""
+    if exposed.min() >= 3:
+        return np.zeros(len(values), bool)
+    gaps = np.diff(walls, prepend=walls[0] - WEEK, append=walls[-1] + WEEK) / DAY
+    lone = (gaps[:-1] > 1.5 * days) & (gaps[1:] > 1.5 * days)
+    # The edges of a history say nothing of what lies beyond them.
+    lone[[0, -1]] = False
+    hours = (walls - walls.astype("datetime64[D]")) // SECOND
+    dates = len(np.unique(walls.astype("datetime64[D]")))
+    _, hour, counts = np.unique(hours, return_inverse=True, return_counts=True)
+    odd = lone & (counts[hour] < REGULAR * dates)
+    _, at = _times_in(walls[odd], WEEK)
+    return np.asarray(np.isin(values, at) & (exposed < 3))
+
+
+def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
+    """Times of the week that a history of less than a week does not reach: like those it does."""
+    day = int(DAY / SECOND)
+    if walls[-1] - walls[0] < DAY:
+        step = max(1, round(days * day))
+        hours = np.arange(int(found[0]) % step, day, step)
+    else:
+        hours = np.unique(found % day)
+    every = (day * np.arange(7)[:, None] + hours).ravel()
+    first, last = (int(x) for x in ((walls[[0, -1]] - MONDAY) % WEEK) // SECOND)
+    seen = (
+        (first <= every) & (every <= last) if first <= last else (every >= first) | (every <= last)
+    )
+    return np.asarray(every[~seen])
+
+
+def _runs(seconds: Seconds) -> tuple[tuple[int, int, int], ...]:
+    """Times as runs of (first, step, count); none where they are too many for any clock."""
+    runs: list[tuple[int, int, int]] = []
+    values = seconds.tolist()
+    at = 0
+    while at < len(values):
+        step = values[at + 1] - values[at] if at + 1 < len(values) else 0
+        end = at + 1
+        while end < len(values) and values[end] - values[end - 1] == step:
+            end += 1
+        # Two times alone make no run, unless they are all that is left.
+        if end - at == 2 and end < len(values):
+            step, end = 0, at + 1
+        runs.append((values[at], step, end - at))
+        at = end
+    return tuple(runs) if len(runs) <= MOST_RUNS else ()
+
+
+def _months(walls: Times, days: float) -> tuple[int, int]:
+    """Length of a bar in months and the day on which it ends; 0 and 0 where it has no months."""
+    months = round(days / 30.4)
+    if days < 27.0 or abs(days - 30.4375 * months) > 3.0 or not 1 <= months <= 24:
+        return 0, 0
+    dates = walls.astype("datetime64[D]")
+    starts = walls.astype("datetime64[M]").astype("datetime64[D]")
+    lasts = (walls.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
+    if np.mean(dates == lasts) >= 0.9:
+        return months, LAST_DAY
+    # Exchanges are closed on some last weekdays of months.
+    near = (np.busday_offset(lasts, 0, roll="backward") - dates).astype(int)
+    if np.mean((near >= 0) & (near <= 4)) >= 0.8 and np.mean(near == 0) >= 0.6:
+        return months, LAST_WEEKDAY
+    days_of_month, counts = np.unique((dates - starts).astype(int) + 1, return_counts=True)
+    return months, int(days_of_month[np.argmax(counts)])
+
+
+def _refuse_starts(dates: Times, days: float, month_day: int) -> None:
+    """Refuse dates that periods usually begin on: their close may be a period later."""
+    whole = dates.astype("datetime64[D]")
+    first = np.busday_offset(whole.astype("datetime64[M]").astype("datetime64[D]"), 0, "forward")
+    months = month_day > 0 and (month_day == 1 or np.mean(whole == first) >= 0.8)
+    weeks = 6.5 < days < 7.5 and np.mean(weekday(dates) == 0) >= 0.8
+    if months or weeks:
+        raise DataError(
+            f"bars of {'months' if months else 'weeks'} are dated on the first day of "
+            f"{'months' if months else 'weeks'} ({whole[-1]}), as those are that are dated at "
+            "their start; say what the dates are: stamps='start' where each is the start of its "
+            "bar, and stamps='dates' where each is the date of its close (--stamps on the "
+            "command line)"
+        )
+
+
+def _follows(
+    dates: Times, closes: Times, times: Times, own_dates: Times, dated: bool, days: float
+) -> bool:
+    """Whether daily bars close with an exchange's sessions; DataError where they do not fit it."""
+    kept = np.isin(own_dates, dates)
+    if np.mean(kept) < 0.9:
+        raise DataError(
+            f"only {int(kept.sum())} of {len(kept)} bars are on sessions of the exchange that "
+            "calendar names; name another, or none"
+        )
+    return not dated and days < 1.9 and bool(np.mean(np.isin(times, closes)) >= 0.8)

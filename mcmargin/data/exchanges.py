@@ -1,0 +1,88 @@
+"""Sessions of listed exchanges, by the optional package `exchange_calendars`.
+
+In: the name of an exchange and two dates. Out: its sessions, holidays left out and short days as
+they are. The package is imported on first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mcmargin.data.zones import Times
+from mcmargin.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Sessions in a row.
+
+    Attributes
+    ----------
+    dates : ndarray of shape (sessions,), datetime64[ns]
+        The date that each session is called by, at midnight.
+    opens, closes : ndarray of shape (sessions,), datetime64[ns]
+        UTC.
+    zone : str
+        IANA name of the exchange's zone.
+    """
+
+    dates: Times
+    opens: Times
+    closes: Times
+    zone: str
+
+
+def exchange_sessions(name: str, first: np.datetime64, last: np.datetime64) -> Sessions:
+    """Sessions from before `first` to after `last`, by some weeks on both sides.
+
+    Parameters
+    ----------
+    name : str
+        Of `exchange_calendars`, such as XNYS or XTKS.
+    first, last : numpy.datetime64
+
+    Raises
+    ------
+    DataError
+        If the package is not installed, or knows no such exchange or not its sessions then.
+    """
+    years = [time.astype("datetime64[Y]").astype(int) + 1970 for time in (first, last)]
+    return _sessions(name, years[0] - 1, years[1] + 1)
+
+
+@lru_cache(maxsize=16)
+def _sessions(name: str, first_year: int, last_year: int) -> Sessions:
+    try:
+        import exchange_calendars
+    except ImportError:
+        raise DataError(
+            f"calendar {name!r} needs the package exchange_calendars; install it with "
+            "pip install 'mcmargin[calendars]'"
+        ) from None
+    known = exchange_calendars.get_calendar_names()
+    if name not in known:
+        raise DataError(
+            f"calendar {name!r:.60} is unknown to exchange_calendars; give the code of the "
+            "exchange, such as XNYS, XLON, XTKS or XHKG"
+        )
+    try:
+        calendar: Any = exchange_calendars.get_calendar(
+            name, start=f"{first_year}-01-01", end=f"{last_year}-12-31"
+        )
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"calendar {name!r}: exchange_calendars has no sessions from {first_year} to "
+            f"{last_year} ({reason:.120})"
+        ) from None
+    schedule = calendar.schedule
+    return Sessions(
+        dates=schedule.index.to_numpy().astype("datetime64[ns]"),
+        opens=schedule["open"].dt.tz_convert(None).to_numpy().astype("datetime64[ns]"),
+        closes=schedule["close"].dt.tz_convert(None).to_numpy().astype("datetime64[ns]"),
+        zone=str(calendar.tz),
+    )

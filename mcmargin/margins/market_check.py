@@ -1,0 +1,185 @@
+"""Whether a market belongs to the model and to the instruments that it is margined with.
+
+In: instruments, scenarios with their model, a market and a policy. Out: nothing, or a `DataError`
+that names both dates or both figures, and the limit of `Plausibility` that lets them pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mcmargin.checks import plain_time
+from mcmargin.data.bars import DAY
+from mcmargin.data.plausibility import swapped_pairs, way_to_widen
+from mcmargin.errors import DataError
+from mcmargin.markets.contradictions import is_inverse
+from mcmargin.markets.market import Market
+from mcmargin.markets.surface import VolatilitySurface
+from mcmargin.models.model import MarketModel
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.valuing.instruments import Instrument
+
+LEAST_INVERSE = 0.05
+"""Least difference from its inverse by which a rate is told to be quoted inversely: near par a
+rate and its inverse are one."""
+
+
+def require_market_of_model(model: MarketModel, market: Market, policy: MarginPolicy) -> None:
+    """Refuse a market whose time or prices are not those of the model.
+
+    Raises
+    ------
+    DataError
+        For a market or a surface dated before the model's state or too long after it, and for a
+        price that is farther from the model's last close than its limits.
+    """
+    _require_time(model, market, policy)
+    _require_surface_times(market, policy)
+    _require_prices(model, market)
+
+
+def require_plausible_terms(instruments: Iterable[Instrument], market: Market) -> None:
+    """Refuse instruments whose terms look as if they were in percent, or belong to another price.
+
+    Raises
+    ------
+    DataError
+        Naming the instrument and the figure.
+    """
+    limits = market.plausibility
+    for item in instruments:
+        for name, limit in _TERMS.items():
+            figure = getattr(item, name, None)
+            if figure is not None and abs(figure) > getattr(limits, limit):
+                raise DataError(
+                    f"instrument {item.name!r}: {name} is {figure:g}, which is "
+                    f"{100 * figure:,.6g} %; is it in percent? {way_to_widen(limit, figure)}"
+                )
+        own = getattr(item, "price_asset", None)
+        if own is not None and own in market.spot and item.underlying in (*market.spot, *market.fx):
+            price = market.price(own, market.quoted.get(item.underlying, market.currency))
+            index = market.price(item.underlying)
+            difference = max(price / index, index / price) - 1.0
+            if difference > limits.forward_difference:
+                raise DataError(
+                    f"instrument {item.name!r}: its own price {own!r} is {price:g}, and its "
+                    f"underlying {item.underlying!r} costs {index:g}: one of them is wrong. "
+                    f"{way_to_widen('forward_difference', difference)}"
+                )
+
+
+_TERMS = {
+    "basis_volatility": "volatility",
+    "funding_rate": "rate",
+    "stressed_funding_rate": "rate",
+    "carry": "rate",
+}
+"""Terms of instruments, and the limit of each."""
+
+
+def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> None:
+    limits, close = market.plausibility, model.as_of
+    age = float((market.as_of - close) / DAY)
+    dates = f"the model's state of {plain_time(close)}"
+    # A date alone stands for the whole day, on which the model may have closed.
+    dated = model.calendar.days >= 0.9 and _is_date_of(market.as_of, close)
+    if -age > limits.market_before_days and not dated:
+        raise DataError(
+            f"{dates} is {-age:.1f} days newer than the market of {plain_time(market.as_of)}, and "
+            "so knows what came after it; give prices of the same time or later, or the model of "
+            f"that day. {way_to_widen('market_before_days', age)}"
+        )
+    if policy.max_age_days is None:
+        long_bars = 2.0 * model.calendar.days if model.calendar.days > 3.0 else 0.0
+        most, who = max(limits.market_after_days, long_bars), "without max_age_days, a policy"
+    else:
+        most, who = policy.max_age_days, "the policy"
+    if age > most:
+        raise DataError(
+            f"{dates} is {age:.1f} days older than the market of {plain_time(market.as_of)}; "
+            f"{who} allows {most:g}; update the model with the closes since, or set max_age_days "
+            "of the policy where so old a state is meant"
+        )
+
+
+def _is_date_of(stamp: np.datetime64, close: np.datetime64) -> bool:
+    """Whether a time is the midnight with which a close's date begins."""
+    day = close.astype("datetime64[D]")
+    return bool(stamp == day and close > day)
+
+
+def _require_surface_times(market: Market, policy: MarginPolicy) -> None:
+    most = policy.max_age_days
+    who = "the policy"
+    if most is None:
+        most, who = market.plausibility.market_after_days, "without max_age_days, a policy"
+    for name, level in market.volatility.items():
+        if not isinstance(level, VolatilitySurface):
+            continue
+        age = float((market.as_of - level.as_of) / DAY)
+        if abs(age) > most:
+            raise DataError(
+                f"the volatility surface of {name!r}, of {plain_time(level.as_of)}, is "
+                f"{abs(age):.1f} days from the market of {plain_time(market.as_of)}; {who} allows "
+                f"{most:g}; give quotes of today"
+            )
+
+
+def _require_prices(model: MarketModel, market: Market) -> None:
+    """Hold each price against the model's last close of the same asset."""
+    limits, state = market.plausibility, model.state
+    bars = max(1.0, float((market.as_of - model.as_of) / DAY) / model.calendar.mean_days)
+    prices, deviations = state.prices.copy(), np.sqrt(state.variance * bars)
+    places = {asset: at for at, asset in enumerate(model.assets)}
+    for asset, price in _prices(market):
+        if asset in places:
+            prices[places[asset]] = price
+    moves = prices / state.prices - 1.0
+    doubtful = limits.is_doubtful(moves, deviations)
+    since = f"the model's of {plain_time(model.as_of)}"
+    for first, second in swapped_pairs(prices, state.prices, doubtful):
+        names = model.assets[first], model.assets[second]
+        raise DataError(
+            f"market: the prices of {names[0]!r} and {names[1]!r} look swapped: they are "
+            f"{prices[first]:g} and {prices[second]:g}, and {since} {state.prices[first]:g} and "
+            f"{state.prices[second]:g}. {way_to_widen('move', moves[[first, second]].max())}"
+        )
+    for code, asset in _rates(market):
+        at = places.get(asset)
+        if at is None:
+            continue
+        rate, close = float(market.fx[code]), float(state.prices[at])
+        large = abs(rate / close - 1.0) > limits.move_deviations * deviations[at]
+        if large and is_inverse(rate, close, max(LEAST_INVERSE, limits.fx_difference)):
+            raise DataError(
+                f"market: the rate of {code!r} is {rate:g} in fx, and {since} {asset!r} is "
+                f"{close:g}: is one of them quoted inversely? Both are the value of one {code} in "
+                f"{market.currency}. {way_to_widen('fx_difference', abs(rate / close - 1.0))}"
+            )
+    for at in np.flatnonzero(doubtful)[:1].tolist():
+        raise DataError(
+            f"market: the price of {model.assets[at]!r} is {prices[at]:.10g}, and {since} "
+            f"{state.prices[at]:.10g}: a move of {moves[at]:+.1%}, "
+            f"{abs(moves[at]) / deviations[at]:.3g} standard deviations. Is it a split, a "
+            "misplaced digit, or in another unit? Update or calibrate the model where the market "
+            "moved so. "
+            f"{way_to_widen('move', moves[at])}"
+        )
+
+
+def _prices(market: Market) -> Iterator[tuple[str, float]]:
+    """Prices of assets: those of spot, and rates of currencies that are assets by their own name.
+
+    An asset of `fx_asset` may move as the rate does at another level, as a fund of euros does.
+    """
+    yield from ((code, float(rate)) for code, rate in market.fx.items())
+    yield from ((asset, float(price)) for asset, price in market.spot.items())
+
+
+def _rates(market: Market) -> Iterator[tuple[str, Any]]:
+    """Currencies of fx, each with the asset of the model that would be its rate."""
+    for code in market.fx:
+        yield code, market.fx_asset.get(code, code)

@@ -1,0 +1,126 @@
+"""Names as people and spreadsheets may safely see them.
+
+In: a name that somebody else chose. Out: for a terminal, a text in which nothing is invisible and
+nothing moves the cursor, changes colours or turns the order of letters; for a CSV file, a cell
+that no spreadsheet takes for a formula, and from which the name comes back exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.text import Text
+
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""What a spreadsheet takes for a formula, also in the wide signs that some take for =, +, - and @.
+Apostrophes before it count, so that a name that begins with one comes back exactly, too."""
+
+_MARKED = re.compile(f"'(?={_FORMULA.pattern})")
+
+
+def shown(text: str) -> str:
+    r"""Text with control characters, marks of direction and other invisible ones escaped.
+
+    Examples
+    --------
+    >>> print(shown("desk \x1b[31m one"), shown("a\u202eb"))
+    desk \x1b[31m one a\u202eb
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def shown_lines(text: str) -> str:
+    r"""Lines, each as `shown`; their ends stay.
+
+    Examples
+    --------
+    >>> shown_lines("one\ntw\ao")
+    'one\ntw\\x07o'
+    """
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def table_cell(text: str) -> Text:
+    """Text for a cell of a table of rich, which takes nothing in it for markup or an emoji."""
+    from rich.text import Text
+
+    return Text(shown(text))
+
+
+def to_csv_text(frame: pd.DataFrame) -> str:
+    """CSV of a frame, in which texts that would be formulas begin with an apostrophe.
+
+    Numbers stay as they are. `from_csv_cell` takes the apostrophe away again, as every reader of
+    CSV files here does.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(to_csv_text(pd.DataFrame({"account": ["=1+1", "desk"], "margin": [-1.5, 2.0]})))
+    account,margin
+    '=1+1,-1.5
+    desk,2.0
+    <BLANKLINE>
+    """
+    safe = _with_texts(frame, _guarded)
+    # The csv module quotes every end of a line but the one of old Macs, which readers end rows at.
+    returns = any("\r" in str(name) for name in safe.columns) or any(
+        isinstance(cell, str) and "\r" in cell for name in _texts(safe) for cell in safe[name]
+    )
+    if returns:
+        return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    r"""A frame whose texts, and names of columns, are as `shown`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> shown_frame(pd.DataFrame({"account": [chr(7)], "margin": [1.5]}))["account"].tolist()
+    ['\\x07']
+    """
+    return _with_texts(frame, shown)
+
+
+def from_csv_cell(cell: str) -> str:
+    """Text of a cell that `to_csv_text` wrote.
+
+    Examples
+    --------
+    >>> from_csv_cell("'=1+1"), from_csv_cell("'quoted'"), from_csv_cell("-1.5")
+    ('=1+1', "'quoted'", '-1.5')
+    """
+    # Tables have millions of cells, and hardly any begins with an apostrophe.
+    return cell[1:] if cell[:1] == "'" and _MARKED.match(cell) else cell
+
+
+def _guarded(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _with_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """A frame with its texts changed, and what is none as it was."""
+
+    def changed(cell: Any) -> Any:
+        return change(cell) if isinstance(cell, str) else cell
+
+    columns = {name: frame[name].map(changed) for name in _texts(frame)}
+    return frame.assign(**columns).rename(columns=changed)
+
+
+def _texts(frame: pd.DataFrame) -> list[Any]:
+    """Columns that may hold texts."""
+    return list(frame.select_dtypes(exclude=["number", "bool", "datetime", "timedelta"]).columns)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,183 @@
+"""What a margin is made of: its parts in words, and as one picture.
+
+In: a row of a report's figures, and the positions of its account. Out: parts that add up to the
+margin, in the order of the policy's formula, and the steps of a picture of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from mcmargin.margins.components import reason_of
+from mcmargin.margins.requirement import rounded_up
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.policies.policy_words import percent
+
+Share: TypeAlias = tuple[str, float]
+"""Name and contribution of a position."""
+
+POSITIONS = 6
+"""Positions of an account that a picture shows one by one; the others are one step."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """An amount that a margin is put together of.
+
+    Attributes
+    ----------
+    name : str
+    amount : float, or ndarray of shape (accounts,)
+        Negative where it takes away.
+    reason : str
+    """
+
+    name: str
+    amount: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part as a bar of a picture.
+
+    Attributes
+    ----------
+    name : str
+    amount : float
+    start, width : float
+        Of the bar, in per cent of the picture's width.
+    """
+
+    name: str
+    amount: float
+    start: float
+    width: float
+
+
+def parts_of(row: Mapping[Any, Any], policy: MarginPolicy) -> tuple[Part, ...]:
+    """What a margin is put together of, in the order of the policy's formula.
+
+    Amounts add up to the margin; those of parts that change nothing are 0.
+
+    Parameters
+    ----------
+    row : mapping of str to float, or to ndarray
+        Of a report's figures: one account's, or columns of many.
+    policy : MarginPolicy
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> report = demo_report()
+    >>> row = report.figures.to_dict("records")[0]
+    >>> parts = parts_of(row, report.policy)
+    >>> parts[0].name, round(parts[0].amount) == round(row["margin"])
+    ('expected shortfall', True)
+    """
+    floored = np.maximum(row["base"], row["floor"])
+    least = np.maximum(row["total"], row["leverage_minimum"])
+    rounded = rounded_up(least, policy.tick)
+    return (
+        Part(
+            "expected shortfall",
+            row["expected_shortfall"],
+            f"the average loss on the worst {percent(1.0 - policy.level)} of the paths",
+        ),
+        Part(
+            "open orders, minimum",
+            row["base"] - row["expected_shortfall"],
+            "what the fills of open orders that cost most add; and what lifts it to the minimum "
+            "of short options, or to 0",
+        ),
+        Part("floor", floored - row["base"], reason_of("floor", policy)),
+        Part("stress", row["stress_add_on"], reason_of("stress_add_on", policy)),
+        Part(
+            "buffer, speed limit",
+            row["calm"] - row["stressed"],
+            "what is added in calm times, or held back while margins rise",
+        ),
+        *(
+            Part(name.replace("_", " "), row[name], reason_of(name, policy))
+            for name in ("liquidity", "concentration", "stressed_funding")
+        ),
+        Part("leverage minimum", least - row["total"], reason_of("leverage_minimum", policy)),
+        Part("tick", rounded - least, "rounding up to a whole number of ticks"),
+        Part("maintenance", row["margin"] - rounded, "initial margin is at least maintenance"),
+    )
+
+
+def visible(parts: Sequence[Part], scale: float) -> list[Part]:
+    """Parts that are more than a hundred-thousandth of what they belong to."""
+    return [part for part in parts if abs(part.amount) > 1e-5 * abs(scale)]
+
+
+def steps_of(amounts: Sequence[Share], total: float) -> list[Step]:
+    """Bars of amounts, each from where the last one ended, and the bar of what they come to.
+
+    Examples
+    --------
+    >>> steps = steps_of([("long", 30.0), ("hedge", -20.0)], 10.0)
+    >>> [(step.name, round(step.start), round(step.width)) for step in steps]
+    [('long', 0, 100), ('hedge', 33, 67), ('margin', 0, 33)]
+    """
+    sizes = np.array([amount for _, amount in amounts], float)
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    low = min(0.0, float(ends.min(initial=0.0)))
+    reach = max(float(ends.max(initial=0.0)), total) - low or 1.0
+    steps = [
+        Step(name, amount, 100.0 * (min(start, end) - low) / reach, 100.0 * abs(amount) / reach)
+        for (name, amount), start, end in zip(amounts, starts, ends, strict=True)
+    ]
+    start, width = 100.0 * (min(0.0, total) - low) / reach, 100.0 * abs(total) / reach
+    return [*steps, Step("margin", total, start, width)]
+
+
+def picture_of(
+    row: Mapping[Any, Any], parts: Sequence[Part], shares: Sequence[Share]
+) -> list[Step]:
+    """One picture of an account's margin: expected shortfall by position, then all other parts.
+
+    Parameters
+    ----------
+    row : mapping
+        Of a report's figures.
+    parts : sequence of Part
+        Its parts, expected shortfall first.
+    shares : sequence of (str, float)
+        Positions, and balances that move with them, with their contributions.
+    """
+    scale = row["margin"] or row["expected_shortfall"]
+    first, *others = parts
+    amounts = _largest(shares) if len(shares) > 1 else [(first.name, first.amount)]
+    amounts += [(part.name, part.amount) for part in visible(others, scale)]
+    return steps_of(amounts, row["margin"])
+
+
+def shares_of(positions: pd.DataFrame, accounts: Collection[str]) -> dict[str, list[Share]]:
+    """Names and contributions of the positions of some accounts, by account."""
+    held = positions[positions["account"].isin(accounts)]
+    # A balance goes by the name of its asset, as a position in it may.
+    posted = np.where(held["kind"] == "collateral", " (collateral)", "")
+    names = held["instrument"].to_numpy(object) + posted.astype(object)
+    found: dict[str, list[Share]] = {}
+    for account, name, amount in zip(
+        held["account"], names.tolist(), held["contribution"].tolist(), strict=True
+    ):
+        found.setdefault(account, []).append((name, amount))
+    return found
+
+
+def _largest(shares: Sequence[Share]) -> list[Share]:
+    """The positions that matter most, and the others together."""
+    ordered = sorted(shares, key=lambda share: -abs(share[1]))
+    if len(ordered) <= POSITIONS:
+        return ordered
+    rest = ordered[POSITIONS - 1 :]
+    return [*ordered[: POSITIONS - 1], (f"{len(rest)} others", sum(each for _, each in rest))]

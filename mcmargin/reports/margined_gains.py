@@ -1,0 +1,91 @@
+"""Gains of what was margined: of a whole account, or of each position of an isolated one.
+
+In: a report that this process made, and an account. Out: for each unit of the account its gains on
+every path, with the fills of its open orders that cost most, and their VaR and expected shortfall.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mcmargin.books.orders import worst_fills
+from mcmargin.engines.arrays import device_of, to_host
+from mcmargin.margins.figures import gains_of
+from mcmargin.margins.tail import estimate_tail
+from mcmargin.reports.reporting import MarginReport, Session
+
+
+@dataclass(frozen=True, eq=False)
+class MarginedGains:
+    """Gains of one unit, in its account's currency.
+
+    Attributes
+    ----------
+    instrument : str
+        That the unit is of, where an isolated account's positions are margined each alone; empty
+        for a whole account.
+    fills : tuple of (str, float)
+        Instruments and units of the open orders that are taken as filled.
+    gains : ndarray of shape (paths,), float64
+    value_at_risk, expected_shortfall : float
+        Of these gains.
+    """
+
+    instrument: str
+    fills: tuple[tuple[str, float], ...]
+    gains: NDArray[np.float64]
+    value_at_risk: float
+    expected_shortfall: float
+
+
+def margined_gains(report: MarginReport, session: Session, account: str) -> list[MarginedGains]:
+    """Gains of each unit of an account, the largest expected shortfall first.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> report = demo_report()
+    >>> (found,) = margined_gains(report, report.session, "short oil")
+    >>> found.gains.shape, round(found.expected_shortfall)
+    ((10000,), 27438)
+    """
+    units = session.context.units
+    names = [each.name for each in session.book.accounts]
+    row = names.index(account)
+    isolated = session.book.accounts[row].mode == "isolated"
+    with device_of(session.scenarios.returns):
+        found = [
+            _unit_gains(session, int(unit), report.policy.level, named=isolated)
+            for unit in np.flatnonzero(units.account == row)
+        ]
+    return sorted(found, key=lambda each: -each.expected_shortfall)
+
+
+def _unit_gains(session: Session, unit: int, level: float, *, named: bool) -> MarginedGains:
+    units, valuation = session.context.units, session.valuation
+    items = valuation.instruments
+    held, codes = units.quantities[[unit]], units.currencies[unit : unit + 1]
+    gains = gains_of(held, codes, valuation)
+    fills: list[tuple[str, float]] = []
+    bought, sold = (matrix[[unit]].toarray()[0] for matrix in (units.buys, units.sells))
+    asked = np.flatnonzero((bought != 0.0) | (sold != 0.0))
+    if len(asked):
+        # A row for each instrument that has orders: what one unit of it gains.
+        ones = (np.ones(len(asked)), (np.arange(len(asked)), asked))
+        single = sparse.csr_array(ones, shape=(len(asked), len(items)))
+        changes = gains_of(single, codes * len(asked), valuation)
+        _, filled = worst_fills(gains[0], changes, sold[asked], bought[asked], level=level)
+        names = [items[at].name for at in asked]
+        fills = [pair for pair in zip(names, filled.tolist(), strict=True) if pair[1]]
+        taken = np.zeros(len(items))
+        taken[asked] = filled
+        gains = gains_of(held + sparse.csr_array(taken[None]), codes, valuation)
+    own = np.asarray(to_host(gains[0]))
+    tail = estimate_tail(-own, level=level)
+    touched = held.indices if len(held.indices) else asked
+    name = items[touched[0]].name if named and len(touched) else ""
+    return MarginedGains(name, tuple(fills), own, tail.value_at_risk, tail.expected_shortfall)
