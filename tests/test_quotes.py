@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mcmargin as mm
 from mcmargin.data.bars import years_between
 from mcmargin.errors import DataError
 from mcmargin.markets.quotes import quotes_by_expiry, read_quotes
@@ -22,7 +23,9 @@ def frame_of(rows=GOOD, columns=COLUMNS):
 
 
 def by_expiry(frame, forward=None):
-    return quotes_by_expiry(frame, as_of=AS_OF, forward=forward, source="q")
+    return quotes_by_expiry(
+        frame, as_of=AS_OF, forward=forward, limits=mm.Plausibility(), source="q"
+    )
 
 
 def test_expiries_in_order_with_their_times():
@@ -54,12 +57,22 @@ def test_files_as_frames(tmp_path):
 @pytest.mark.parametrize(
     ("row", "column", "cell", "message"),
     [
-        (0, "volatility", 0.0, r"row 2, column 'volatility': 0.0; a finite number above 0"),
-        (1, "volatility", "", r"row 3, column 'volatility': ''; a finite number above 0"),
+        (
+            0,
+            "volatility",
+            0.0,
+            r"row 2, column 'volatility': 0.0; a number from 0.0001 to 100 is needed",
+        ),
+        (1, "volatility", "", r"row 3, column 'volatility': ''; a number from 0.0001 to 100"),
         (1, "volatility", np.nan, r"row 3, column 'volatility'"),
         (1, "volatility", None, r"row 3, column 'volatility'"),
         (1, "volatility", "20%", r"row 3, column 'volatility': '20%' is not a number"),
-        (2, "strike", -1.0, r"row 4, column 'strike': -1.0; a finite number above 0"),
+        (
+            2,
+            "strike",
+            -1.0,
+            r"row 4, column 'strike': -1.0; a number from 1e-12 to 1e.15 is needed",
+        ),
         (2, "strike", np.inf, r"row 4, column 'strike'"),
         (0, "forward", 0.0, r"row 2, column 'forward'"),
         (1, "forward", 31000.0, r"row 3, column 'forward': 31000 .* 32000 in row 2"),
@@ -98,7 +111,7 @@ def test_forwards_that_are_unfit():
     with pytest.raises(DataError, match="column 'forward' and the argument forward"):
         by_expiry(frame_of(), forward=1.0)
     for forward in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(DataError, match="forward must be finite and above 0"):
+        with pytest.raises(DataError, match="forward must be a number from 1e-12 to 1e"):
             by_expiry(bare, forward=forward)
 
 

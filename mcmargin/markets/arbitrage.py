@@ -236,12 +236,11 @@ def require_no_arbitrage(quotes: Sequence[ExpiryQuotes], *, source: str) -> None
 
     Examples
     --------
-    >>> one = ExpiryQuotes(
-    ...     np.datetime64("2021-03-26"), 0.2, 100.0, np.log([0.9, 1, 1.1]), np.array([0.2, 0.5, 0.2])
-    ... )
+    >>> places, volatilities = np.log([0.9, 1.0, 1.1]), np.array([0.2, 0.5, 0.2])
+    >>> one = ExpiryQuotes(np.datetime64("2021-03-26"), 0.2, 100.0, places, volatilities)
     >>> require_no_arbitrage([one], source="quotes.csv")
     Traceback (most recent call last):
-    mcmargin.errors.DataError: quotes.csv: expiry 2021-03-26, strike 100: a call costs 0.0523 of...
+    mcmargin.errors.DataError: quotes.csv: expiry 2021-03-26, strike 100: a call costs 0.0331 of...
     """
     chain = Chain.of(quotes)
     prices = otm_prices(chain.k, chain.take([each.variances for each in quotes]))

@@ -86,7 +86,7 @@ def needs_bridges(smiles: Sequence[Smile]) -> tuple[bool, ...]:
 
 
 def _needs(earlier: Smile, later: Smile) -> bool:
-    k = samples(earlier.nodes, later.nodes)
+    k = samples(earlier.places, later.places)
     ends = earlier.derivatives(k), later.derivatives(k)
     counted = otm_prices(k, ends[1][0]) > LEAST_COUNTED
     first, second = (tuple(each[counted] for each in jet) for jet in ends)
@@ -110,7 +110,7 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
     >>> bridges(*flat, 0.5).low.tolist()
     []
     """
-    every = np.union1d(earlier.nodes, later.nodes)
+    every = np.union1d(earlier.places, later.places)
     k = np.append((every[:-1, None] + np.diff(every)[:, None] * FIRST_LOOK).ravel(), every[-1:])
     fine = FINE * float(np.sqrt(later.variances.min()))
     for passed in range(REFINEMENTS + 1):

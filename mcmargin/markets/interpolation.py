@@ -273,7 +273,7 @@ def ordered_smiles(quotes: list[ExpiryQuotes]) -> list[Smile]:
 
 def _falls(earlier: Smile, later: Smile) -> bool:
     """Whether total variance is anywhere smaller in the later smile."""
-    k = samples(earlier.nodes, later.nodes)
+    k = samples(earlier.places, later.places)
     return bool(
         (later.total_variance(k) < (1 - VARIANCE_TOLERANCE) * earlier.total_variance(k)).any()
     )

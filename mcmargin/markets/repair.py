@@ -73,11 +73,10 @@ def repaired(quotes: Sequence[ExpiryQuotes], *, source: str) -> list[ExpiryQuote
 
     Examples
     --------
-    >>> one = ExpiryQuotes(
-    ...     np.datetime64("2021-03-26"), 0.2, 100.0, np.log([0.9, 1, 1.1]), np.array([0.2, 0.5, 0.2])
-    ... )
+    >>> places, volatilities = np.log([0.9, 1.0, 1.1]), np.array([0.2, 0.5, 0.2])
+    >>> one = ExpiryQuotes(np.datetime64("2021-03-26"), 0.2, 100.0, places, volatilities)
     >>> repaired([one], source="quotes.csv")[0].volatilities.round(4).tolist()
-    [0.2, 0.3075, 0.2]
+    [0.2, 0.3136, 0.2]
     """
     chain = Chain.of(quotes)
     if len(chain.k) == 0:

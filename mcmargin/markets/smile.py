@@ -8,7 +8,7 @@ far out, and a `SmileSlice`, its table for many scenarios.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,6 +24,10 @@ __all__ = ["Floats", "Smile", "SmileSlice", "butterfly", "samples"]
 
 SAMPLES = np.linspace(1e-6, 1 - 1e-6, 33)
 """Where between two nodes, as shares, a smile is examined; the ends have second derivatives."""
+
+
+BISECTIONS = 45
+"""Of a step of `SAMPLES`, to find where two smiles cross."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,23 @@ class Smile:
     pieces: ConvexPieces | None = None
     tails: tuple[Tail | None, Tail | None] = (None, None)
     floor: Smile | None = None
+
+    @cached_property
+    def places(self) -> Floats:
+        """Log-moneyness between which it is smooth: nodes, and where it meets its floor."""
+        if self.floor is None:
+            return self.nodes
+        own = replace(self, floor=None)
+        every = np.union1d(self.nodes, self.floor.places)
+        k = samples(every)
+        above = own.total_variance(k) >= self.floor.total_variance(k)
+        at = np.flatnonzero(above[1:] != above[:-1])
+        low, high = k[at], k[at + 1]
+        for _ in range(BISECTIONS if len(at) else 0):
+            middle = (low + high) / 2
+            same = (own.total_variance(middle) >= self.floor.total_variance(middle)) == above[at]
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        return np.union1d(every, high)
 
     def reach(self, far: float) -> tuple[float, float]:
         """Log-moneyness from and to which volatility changes; of a tail no more than so far out."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
+from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.times import utc_time
 from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError
@@ -113,6 +114,7 @@ class VolatilitySurface:
         as_of: Any,
         forward: float | None = None,
         repair: bool = False,
+        plausibility: Plausibility | None = None,
         source: str = "frame",
     ) -> VolatilitySurface:
         """Surface through quotes.
@@ -126,7 +128,10 @@ class VolatilitySurface:
         forward : float, optional
             Of every expiry, where the frame has no such column; needed for strikes.
         repair : bool
-            Change quotes that make an arbitrage, and list them, instead of refusing them.
+            Change quotes that make an arbitrage by as little as removes it, and list them, instead
+            of refusing them.
+        plausibility : Plausibility, optional
+            The largest volatility that is not taken for a percentage; 5 by default.
         source : str
             Named in errors.
 
@@ -134,7 +139,7 @@ class VolatilitySurface:
         ------
         DataError
             For quotes that cannot be used, naming row and column, and for arbitrage, naming
-            expiry, strike and size.
+            expiry, strike and size; with `repair`, if nothing between bid and ask is without it.
 
         Examples
         --------
@@ -148,7 +153,13 @@ class VolatilitySurface:
             held = utc_time(as_of)
         except ValueError as error:
             raise DataError(f"{source}: as_of: {error}") from None
-        quotes = quotes_by_expiry(frame, as_of=held, forward=forward, source=source)
+        quotes = quotes_by_expiry(
+            frame,
+            as_of=held,
+            forward=forward,
+            limits=plausibility or Plausibility(),
+            source=source,
+        )
         if repair:
             kept = repaired(quotes, source=source)
         else:
@@ -176,7 +187,7 @@ class VolatilitySurface:
     def arbitrage_free_until(self) -> float:
         """Years up to which flat volatility after the last expiry admits no butterfly arbitrage."""
         smile = self.smiles[-1]
-        k = samples(smile.nodes)
+        k = samples(smile.places)
         w, first, second = smile.derivatives(k)
         # g of w times c is a - b c - d c^2, which falls below 0 at the root.
         a, d = (1 - k * first / (2 * w)) ** 2, first**2 / 16
@@ -260,7 +271,7 @@ class VolatilitySurface:
         straight = np.interp(points, grid, volatilities)
         error = 1.25 * float(np.abs(self.volatility(t, points) - straight).max())
         if all(smile.is_cubic for smile in pair) and not any(self.bridged):
-            joint = np.append(points, samples(*(smile.nodes for smile in pair)))
+            joint = np.append(points, samples(*(smile.places for smile in pair)))
             share = 0.0 if right == 0 else float((t - times[right - 1]) / np.diff(times)[right - 1])
             w, first, second = line_jet(*pair, share, joint)
             bend = second / (2 * np.sqrt(w * t)) - first**2 / (4 * w * np.sqrt(w * t))
