@@ -253,7 +253,7 @@ def between(surface):
     return np.sort(np.concatenate([times, *((1 - u) * times[:-1] + u * times[1:] for u in WAYS)]))
 
 
-WAYS = (0.03, 0.4, 0.9)
+WAYS = (0.03, 0.6)
 
 
 def repaired_volatilities(surface, frame):

@@ -4,8 +4,9 @@ In: quotes of all expiries. Out: linear conditions on their out-of-the-money pri
 and only if there is a surface without arbitrage through the quotes; and the first place where they
 do not hold, as text. Per expiry calls fall and are convex in the strike, from the forward at the
 strike 0 on (no butterfly arbitrage). Between expiries, at equal strike over forward, a later price
-is not below what an earlier expiry's quotes imply: the price at the same strike, or else the longer
-of the two lines through neighbouring quotes (no calendar arbitrage).
+is not below what an earlier expiry's quotes imply: the price at the same strike, or else the higher
+of the two lines through neighbouring quotes; and no price is above a line between two prices of its
+own expiry or later ones (no calendar arbitrage).
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.errors import DataError
-from mcmargin.markets.otm import Floats, is_call, otm_prices, says_enough
+from mcmargin.markets.otm import (
+    Floats,
+    above_envelope,
+    is_call,
+    lower_envelope,
+    otm_prices,
+    says_enough,
+)
 from mcmargin.markets.quotes import ExpiryQuotes
 
 TOLERANCE = 1e-8
@@ -99,7 +107,7 @@ class Conditions:
     coefficients : ndarray of shape (conditions, 3), float64
     constant : ndarray of shape (conditions,), float64
     kind : str
-        "rise", "butterfly" or "calendar".
+        "rise", "butterfly", "calendar" or "spread".
     """
 
     columns: Indices
@@ -205,8 +213,56 @@ def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
             np.zeros(len(rows)),
         )
     )
+    # Beyond the last quote on the right calls fall: its line is level.
+    rows = np.flatnonzero(~same & (right + 1 == len(k)))
+    c = at[right[rows]]
+    parts.append(
+        (
+            np.stack([ys[rows], c, c], axis=1),
+            np.tile([1.0, -1.0, 0.0], (len(rows), 1)),
+            np.where(call[rows], 0.0, x[c] - x[ys[rows]]),
+        )
+    )
     columns, weights, constant = (np.concatenate(each) for each in zip(*parts, strict=True))
     return _conditions(chain, columns, weights, constant, "calendar")
+
+
+def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
+    """Conditions that these prices break: quotes above lines between quotes of their own and later
+    expiries.
+
+    Such conditions are as many as there are triples of quotes; those that others imply are never
+    made. Where none is broken, each expiry's quotes lie on the lower convex envelope of all quotes
+    from it on; the envelopes are a surface without arbitrage.
+    """
+    columns, weights, constant = [], [], []
+    for expiry in range(len(chain.starts) - 2):
+        rest = np.arange(chain.starts[expiry], len(chain.k))
+        # Of quotes at one strike the lowest.
+        rest = rest[np.lexsort((prices[rest], chain.k[rest]))]
+        rest = rest[np.append(True, np.diff(chain.k[rest]) > SAME)]
+        # The strike 0, where a put costs nothing, is the point before the first.
+        k, points = np.append(-np.inf, chain.k[rest]), np.append(0.0, prices[rest])
+        corners = lower_envelope(k, points)
+        above, place = above_envelope(k, points, corners)
+        own = np.append(False, chain.expiry[rest] == expiry)
+        wrong = np.flatnonzero(own & (above > TOLERANCE))
+        low, high = corners[place[wrong]], corners[place[wrong] + 1]
+        x = np.exp(k)
+        way = (x[wrong] - x[low]) / (x[high] - x[low])
+        zero = low == 0
+        columns.append(
+            np.stack([rest[wrong - 1], rest[np.maximum(low - 1, 0)], rest[high - 1]], axis=1)
+        )
+        weights.append(np.stack([-np.ones(len(wrong)), np.where(zero, 0.0, 1 - way), way], axis=1))
+        constant.append(np.where(zero & is_call(k[wrong]), 1 - way, 0.0))
+    if not columns:
+        return _conditions(
+            chain, np.zeros((0, 3), np.intp), np.zeros((0, 3)), np.zeros(0), "spread"
+        )
+    return _conditions(
+        chain, np.concatenate(columns), np.concatenate(weights), np.concatenate(constant), "spread"
+    )
 
 
 def _conditions(
@@ -221,13 +277,12 @@ def _conditions(
     return Conditions(columns, weights, constant + (weights * inside).sum(axis=1), kind)
 
 
-def all_conditions(chain: Chain) -> list[tuple[int, Conditions]]:
-    """All conditions, each with the expiry whose quotes it limits, soonest first."""
-    count = len(chain.starts) - 1
-    found: list[tuple[int, Conditions]] = []
-    for later in range(count):
-        found += [(later, each) for each in strike_conditions(chain, later)]
-        found += [(later, calendar_conditions(chain, at, later)) for at in range(later)]
+def all_conditions(chain: Chain) -> list[Conditions]:
+    """Conditions on quotes of one expiry, and of two, soonest first; not `spread_conditions`."""
+    found: list[Conditions] = []
+    for later in range(len(chain.starts) - 1):
+        found += strike_conditions(chain, later)
+        found += [calendar_conditions(chain, at, later) for at in range(later)]
     return found
 
 
@@ -245,7 +300,8 @@ def require_no_arbitrage(quotes: Sequence[ExpiryQuotes], *, source: str) -> None
     chain = Chain.of(quotes)
     prices = otm_prices(chain.k, chain.take([each.variances for each in quotes]))
     total, told = 0, ""
-    for _, conditions in all_conditions(chain):
+    # What three expiries break together is looked for where no two do.
+    for conditions in (*all_conditions(chain), spread_conditions(chain, prices)):
         failing = conditions.failing(prices)
         total += len(failing)
         if len(failing) and not told:
@@ -289,6 +345,16 @@ def _told(
             f"{start}a call costs {missing:.3g} of the forward more than the line between {low} "
             f"and {names[2]} allows: butterfly arbitrage"
         )
+    if conditions.kind == "spread":
+        low, high = (
+            f"{name} of expiry {plain_time(quotes[chain.expiry[each]].expiry)}"
+            for name, each in zip(names[1:], (second, third), strict=True)
+        )
+        low = low if conditions.coefficients[at, 1] else "strike 0"
+        return (
+            f"{start}a call costs {missing:.3g} of the forward more than the line between {low} "
+            f"and {high} allows, at equal strike over forward: calendar arbitrage"
+        )
     other = quotes[chain.expiry[second]]
     before = plain_time(other.expiry)
     if third == first:
@@ -296,6 +362,11 @@ def _told(
         return (
             f"{start}total variance {w:.6g} is below the {w_before:.6g} of expiry {before} at the "
             "same log-moneyness: calendar arbitrage"
+        )
+    if third == second and chain.x[second] > chain.x[first]:
+        return (
+            f"{start}a call costs {missing:.3g} of the forward less than at {names[1]} of expiry "
+            f"{before}: calendar arbitrage"
         )
     line = names[1:] if third != second else [names[1], "strike 0"]
     return (

@@ -22,8 +22,10 @@ from mcmargin.markets.interpolation import DENSITY_TOLERANCE
 from mcmargin.markets.otm import (
     Floats,
     Jet,
+    above_envelope,
     butterfly,
     is_call,
+    lower_envelope,
     otm_prices,
     price_jet,
     variance_jet,
@@ -40,7 +42,7 @@ FIRST_LOOK = np.array([0.0, 1e-3, 0.01, 0.04, 0.12, 0.3, 0.5, 0.7, 0.88, 0.96, 0
 """Shares of the way between neighbouring nodes at which the envelope is taken first: density
 changes most beside the nodes."""
 
-STEPS = 8
+STEPS = 16
 """By which the ends of bridges are looked at more closely, again and again."""
 
 FINE = 1e-7
@@ -113,12 +115,17 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
     every = np.union1d(earlier.places, later.places)
     k = np.append((every[:-1, None] + np.diff(every)[:, None] * FIRST_LOOK).ravel(), every[-1:])
     fine = FINE * float(np.sqrt(later.variances.min()))
+
+    def prices_at(k: Floats) -> Floats:
+        return otm_prices(k, line_jet(earlier, later, way, k)[0])
+
+    prices = prices_at(k)
+    counted = prices > LEAST_COUNTED
+    k, prices = k[counted], prices[counted]
     for passed in range(REFINEMENTS + 1):
-        prices = otm_prices(k, line_jet(earlier, later, way, k)[0])
-        counted = prices > LEAST_COUNTED
-        k, prices = k[counted], prices[counted]
-        corners = _envelope(k, prices)
-        gaps = _gaps(k, prices, corners)
+        corners = lower_envelope(k, prices)
+        above, place = above_envelope(k, prices, corners)
+        gaps = np.unique(place[above > ABOVE])
         ends = np.unique(np.append(corners[gaps], corners[gaps + 1]))
         # Where a line leaves the prices or meets them again is looked at more closely.
         least, most = k[np.maximum(ends - 1, 0)], k[np.minimum(ends + 1, len(k) - 1)]
@@ -127,8 +134,10 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
             break
         least, most = least[coarse], most[coarse]
         closer = least[:, None] + (most - least)[:, None] * np.arange(1, 2 * STEPS) / (2 * STEPS)
-        k = np.union1d(k, closer)
-        k = k[np.append(True, np.diff(k) > fine / 100)]
+        k, at = np.unique(np.append(k, closer), return_index=True)
+        prices = np.append(prices, prices_at(closer.ravel()))[at]
+        apart = np.append(True, np.diff(k) > fine / 100)
+        k, prices = k[apart], prices[apart]
     low, high = k[corners[gaps]], k[corners[gaps + 1]]
     start = price_jet(low, line_jet(earlier, later, way, low))
     end = price_jet(high, line_jet(earlier, later, way, high))
@@ -163,36 +172,3 @@ def _line(first: Jet, second: Jet, way: Floats | float) -> Jet:
     return tuple(  # type: ignore[return-value]
         (1 - way) * before + way * after for before, after in zip(first, second, strict=True)
     )
-
-
-def _gaps(k: Floats, prices: Floats, corners: np.ndarray) -> np.ndarray:
-    """Between which corners of the envelope prices are above it, by more than rounding."""
-    every = np.arange(len(k))
-    place = np.clip(np.searchsorted(corners, every, side="right") - 1, 0, len(corners) - 2)
-    a, b, x = corners[place], corners[place + 1], np.exp(k)
-    call, inside = is_call(k), np.abs(np.expm1(k))
-    # All of the middle's kind, which is the one that is small there.
-    ya = prices[a] + np.where(call[a] != call, inside[a], 0.0)
-    yb = prices[b] + np.where(call[b] != call, inside[b], 0.0)
-    way = (x - x[a]) / np.where(x[b] > x[a], x[b] - x[a], 1.0)
-    above = prices > ((1 - way) * ya + way * yb) * (1 + ABOVE)
-    return np.unique(place[above & (every > a) & (every < b)])
-
-
-def _envelope(k: Floats, prices: Floats) -> np.ndarray:
-    """Points of the lower convex envelope of out-of-the-money prices."""
-    x, call = np.exp(k).tolist(), is_call(k).tolist()
-    values, inside = prices.tolist(), np.abs(np.expm1(k)).tolist()
-    kept: list[int] = []
-    for at in range(len(x)):
-        while len(kept) > 1:
-            a, b = kept[-2], kept[-1]
-            # All of the middle's kind, which is the one that is small there.
-            ya = values[a] + (inside[a] if call[a] != call[b] else 0.0)
-            yc = values[at] + (inside[at] if call[at] != call[b] else 0.0)
-            left, right = x[b] - x[a], x[at] - x[b]
-            if values[b] * (left + right) <= ya * right + yc * left:
-                break
-            kept.pop()
-        kept.append(at)
-    return np.array(kept)

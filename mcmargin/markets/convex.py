@@ -157,6 +157,8 @@ class BlackTail:
         Over the forward of the smile.
     deviation : float
         Volatility times the square root of time.
+    call : bool
+        Whether it is the tail of calls, above the strike.
 
     References
     ----------
@@ -165,6 +167,7 @@ class BlackTail:
 
     forward: float
     deviation: float
+    call: bool
 
     @classmethod
     def joining(
@@ -192,28 +195,28 @@ class BlackTail:
         if not (miss(1e-9 * most) < 0 <= miss(most)):
             return None
         s = float(brentq(miss, 1e-9 * most, most, xtol=1e-16, rtol=1e-14))
-        return cls(float(strike * np.exp(s * d2 + s * s / 2)), s)
+        return cls(float(strike * np.exp(s * d2 + s * s / 2)), s, call)
 
     @property
     def content(self) -> tuple[float, ...]:
         """What it is made of, for a fingerprint."""
         return (self.forward, self.deviation)
 
-    def end(self, *, call: bool) -> float:
+    @property
+    def end(self) -> float:
         """Log-moneyness from which volatility is flat."""
         away = CUT * self.deviation
-        return float(np.log(self.forward) + (away if call else -away))
+        return float(np.log(self.forward) + (away if self.call else -away))
 
     def jet(self, k: Floats) -> Jet:
         """Out-of-the-money prices and their first two derivatives by strike."""
         x, f, s = np.exp(k), self.forward, self.deviation
-        beyond = is_call(k)
-        sign = np.where(beyond, 1.0, -1.0)
+        sign = 1.0 if self.call else -1.0
         d2 = (np.log(f) - k) / s - s / 2
         density = np.exp(-0.5 * d2 * d2) / ROOT_2PI
         slope = -sign * density * _cumulated_mills(sign * d2)
         price = np.asarray(black76_values(f, x, s, 1.0, sign))
-        return price, slope, density / (x * s)
+        return _out_of_the_money(k, (price, slope, density / (x * s)), sign)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,20 +267,27 @@ class PowerTail:
         """What it is made of, for a fingerprint."""
         return (self.strike, self.price, self.power)
 
-    def end(self, *, call: bool) -> float:
+    @property
+    def end(self) -> float:
         """Log-moneyness from which volatility is flat."""
-        return REACH if call else -REACH
+        return REACH if self.call else -REACH
 
     def jet(self, k: Floats) -> Jet:
         """Out-of-the-money prices and their first two derivatives by strike."""
         x, power = np.exp(k), -self.power if self.call else self.power
         price = self.price * np.exp(power * (k - np.log(self.strike)))
         slope, bend = power * price / x, power * (power - 1) * price / x**2
-        # Beyond the forward, where quotes end before it, the other kind is out of the money.
-        other = is_call(k) != self.call
-        sign = 1.0 if self.call else -1.0
-        price = price - np.where(other, sign * (1 - x), 0.0)
-        return price, slope + np.where(other, sign, 0.0), bend
+        return _out_of_the_money(k, (price, slope, bend), 1.0 if self.call else -1.0)
+
+
+def _out_of_the_money(k: Floats, jet: Jet, sign: float) -> Jet:
+    """Prices of calls (1) or puts (-1) as those of the option that is out of the money.
+
+    They are not where quotes end before the forward, and the tail goes on beyond it.
+    """
+    other = is_call(k) != (sign > 0)
+    price = jet[0] + np.where(other, sign * np.expm1(k), 0.0)
+    return price, jet[1] + np.where(other, sign, 0.0), jet[2]
 
 
 Tail: TypeAlias = BlackTail | PowerTail

@@ -27,6 +27,7 @@ from mcmargin.markets.otm import (
     butterfly,
     deviation_slope,
     is_call,
+    lower_envelope,
     near_enough,
     otm_prices,
     price_jet,
@@ -181,7 +182,7 @@ def _with_wing(smile: Smile, chain: _Chain, side: int) -> tuple[Smile, Tail | No
     tail = _tail(chain, side) if chain.known[side] else None
     if tail is None:
         return winged, None
-    end = tail.end(call=side != 0)
+    end = tail.end
     end = max(end, k + np.sqrt(w)) if side else min(end, k - np.sqrt(w))
     with np.errstate(all="ignore"):
         far = _variance_at(tail, end)
@@ -314,30 +315,14 @@ def _hull(
     variances = np.concatenate([w[[interval - 1]] if interval else [], bounds_w[inside]])
     if interval < len(k):
         at, variances = np.append(at, k[interval]), np.append(variances, w[interval])
-    # Puts unless all are beyond the forward; a put at the strike 0 costs nothing.
-    puts = at[0] <= 0 and interval < len(k)
     prices = otm_prices(at, variances)
-    prices = prices + np.where(is_call(at) == puts, np.abs(np.expm1(at)), 0.0)
-    x = np.exp(at)
     if interval == 0:
-        x, prices = np.append(0.0, x), np.append(0.0 if puts else 1.0, prices)
-    corners = _lower_hull(x, prices)
+        # At the strike 0 a put costs nothing.
+        at, prices = np.append(-np.inf, at), np.append(0.0, prices)
+    corners = lower_envelope(at, prices)
     if interval == len(k):
         # Beyond the last quote calls fall.
-        lowest = int(np.argmin(prices[corners]))
-        corners = corners[: lowest + 1]
+        calls = prices + np.where(is_call(at), 0.0, -np.expm1(at))
+        corners = corners[: int(np.argmin(calls[corners])) + 1]
     own = corners - 1
     return inside[own[(own >= 0) & (own < len(inside))]]
-
-
-def _lower_hull(x: Floats, y: Floats) -> NDArray[np.intp]:
-    """Corners of the lower convex hull of points in order, the ends included."""
-    kept: list[int] = []
-    for at in range(len(x)):
-        while len(kept) > 1:
-            a, b = kept[-2], kept[-1]
-            if (y[b] - y[a]) * (x[at] - x[b]) < (y[at] - y[b]) * (x[b] - x[a]):
-                break
-            kept.pop()
-        kept.append(at)
-    return np.array(kept)

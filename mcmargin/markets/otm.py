@@ -138,6 +138,69 @@ def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
     return (1 - k * first / (2 * w)) ** 2 - first**2 / 4 * (1 / w + 0.25) + second / 2
 
 
+def lower_envelope(k: Floats, prices: Floats) -> NDArray[np.intp]:
+    """Which points are corners of the lower convex envelope of out-of-the-money prices.
+
+    Parameters
+    ----------
+    k : ndarray of shape (points,), float64
+        Increasing; minus infinity is the strike 0.
+    prices : ndarray of shape (points,), float64
+        Of the out-of-the-money options. They are compared in the kind of the middle of three, so
+        that prices far from the forward are compared to their own last digits.
+
+    Returns
+    -------
+    ndarray of int
+        The first and the last point included.
+
+    Examples
+    --------
+    >>> k = np.log([0.9, 1.0, 1.1])
+    >>> lower_envelope(k, np.array([0.02, 0.05, 0.02])).tolist()
+    [0, 1, 2]
+    >>> lower_envelope(k, np.array([0.02, 0.08, 0.02])).tolist()
+    [0, 2]
+    """
+    x, call = np.exp(k).tolist(), is_call(k).tolist()
+    values, inside = prices.tolist(), np.abs(np.expm1(k)).tolist()
+    kept: list[int] = []
+    for at in range(len(x)):
+        while len(kept) > 1:
+            a, b = kept[-2], kept[-1]
+            ya = values[a] + (inside[a] if call[a] != call[b] else 0.0)
+            yc = values[at] + (inside[at] if call[at] != call[b] else 0.0)
+            left, right = x[b] - x[a], x[at] - x[b]
+            if values[b] * (left + right) <= ya * right + yc * left:
+                break
+            kept.pop()
+        kept.append(at)
+    return np.array(kept, np.intp)
+
+
+def above_envelope(k: Floats, prices: Floats, corners: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Share by which each price is above the envelope, and between which corners it stands.
+
+    Returns
+    -------
+    above : ndarray of shape (points,), float64
+        Of the envelope's price; 0 at corners.
+    place : ndarray of shape (points,), int
+        The point is at or after this corner, and before the next.
+    """
+    every = np.arange(len(k))
+    place = np.clip(np.searchsorted(corners, every, side="right") - 1, 0, max(len(corners) - 2, 0))
+    a, b = corners[place], corners[np.minimum(place + 1, len(corners) - 1)]
+    x, call, inside = np.exp(k), is_call(k), np.abs(np.expm1(k))
+    ya = prices[a] + np.where(call[a] != call, inside[a], 0.0)
+    yb = prices[b] + np.where(call[b] != call, inside[b], 0.0)
+    way = (x - x[a]) / np.where(x[b] > x[a], x[b] - x[a], 1.0)
+    line = (1 - way) * ya + way * yb
+    between = (every > a) & (every < b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(between, prices / line - 1, 0.0), place
+
+
 def near_enough(k: Floats, w: Floats) -> NDArray[np.bool_]:
     """Whether the density at k is large enough to be computed with."""
     return np.asarray(np.abs(_d2(k, np.sqrt(w))) < LARGEST_DISTANCE)

@@ -16,12 +16,12 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, dia_array, hstack, vstack
 
 from mcmargin.errors import DataError
-from mcmargin.markets.arbitrage import Chain, Conditions, all_conditions
+from mcmargin.markets.arbitrage import Chain, Conditions, all_conditions, spread_conditions
 from mcmargin.markets.otm import Floats, is_call, otm_prices
 from mcmargin.markets.quotes import ExpiryQuotes
 from mcmargin.valuing.implied import implied_volatility
 
-LEAST_DENSITY = 2e-3
+LEAST_DENSITY = 1e-4
 """Of the density that one volatility alone would have: repaired prices are so convex at least, so
 that no probability is quite 0."""
 
@@ -82,7 +82,7 @@ def repaired(quotes: Sequence[ExpiryQuotes], *, source: str) -> list[ExpiryQuote
     if len(chain.k) == 0:
         return list(quotes)
     problem = _Problem(quotes, chain)
-    if not any(len(each.failing(problem.quoted)) for each in problem.conditions):
+    if not problem.fails(problem.quoted):
         return list(quotes)
     prices = problem.solved()
     if prices is None:
@@ -105,7 +105,7 @@ class _Problem:
         self.sigma = chain.take([each.volatilities for each in quotes])
         self.quoted = otm_prices(chain.k, self.sigma**2 * self.time)
         self.bounds = self._bounds(quotes)
-        self.conditions = [each for _, each in all_conditions(chain)]
+        self.conditions = all_conditions(chain)
         self.margins = [self._margin(each) for each in self.conditions]
 
     def _price(self, volatility: Floats) -> Floats:
@@ -125,7 +125,7 @@ class _Problem:
         """By how much repaired prices keep each condition, or as quoted ones do that keep it."""
         limited, kept = conditions.columns[:, 0], conditions.slack(self.quoted)
         kept = np.where(kept < 0, np.inf, kept)
-        if conditions.kind == "calendar":
+        if conditions.kind in ("calendar", "spread"):
             return np.asarray(np.minimum(LEAST_RISE * self.quoted[limited], kept))
         # What is left of the condition where all three volatilities are the middle one's.
         w = self.sigma[limited] ** 2 * self.time[limited]
@@ -142,6 +142,12 @@ class _Problem:
         )
         return np.asarray(found)
 
+    def fails(self, prices: Floats) -> bool:
+        """Whether prices admit an arbitrage."""
+        return any(len(each.failing(prices)) for each in self.conditions) or bool(
+            len(spread_conditions(self.chain, prices).columns)
+        )
+
     def solved(self) -> Floats | None:
         """Prices that keep all conditions; None if there are none within the bounds."""
         scale, up, down = self._first_guess()
@@ -151,7 +157,7 @@ class _Problem:
             if prices is None:
                 return best
             cost = self._cost(prices)
-            if any(len(each.failing(prices)) for each in self.conditions):
+            if self.fails(prices):
                 # Of a price far from its guess the programme's own tolerance is too coarse.
                 cost = np.inf
             if cost < least:
@@ -225,8 +231,9 @@ class _Problem:
         """Prices that cost least; with conditions added as they are found to fail."""
         chosen = [
             np.ones(len(each.columns), bool)
-            if each.kind != "calendar"
-            else each.slack(self.quoted) < self.quoted[each.columns[:, 0]]
+            if each.kind in ("rise", "butterfly")
+            else (each.kind == "spread")
+            | (each.slack(self.quoted) < self.quoted[each.columns[:, 0]])
             for each in self.conditions
         ]
         while True:
@@ -238,6 +245,12 @@ class _Problem:
                 new = np.setdiff1d(each.failing(prices), np.flatnonzero(taken))
                 taken[new] = True
                 fresh += len(new)
+            spread = spread_conditions(self.chain, prices)
+            if not fresh and len(spread.columns):
+                fresh = len(spread.columns)
+                self.conditions.append(spread)
+                self.margins.append(self._margin(spread))
+                chosen.append(np.ones(fresh, bool))
             if not fresh:
                 return prices
 
