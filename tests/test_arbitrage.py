@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import QuantLib as ql
-from hypothesis import given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -143,7 +143,7 @@ class Oracle:
             more[prices + each], more[prices + quotes + self.expiry[each]] = 1.0, -1.0
             rows.append(more)
             limits.append(0.0)
-        cost = np.concatenate([np.zeros(prices), np.ones(quotes), np.full(self.expiries, 0.5)])
+        cost = np.concatenate([np.zeros(prices), np.ones(quotes), np.full(self.expiries, 0.05)])
         found = linprog(cost, rows, limits, bounds=(0, None), method="highs")
         assert found.status == 0
         return self.otm + found.x[self.at] - self.calls
@@ -157,8 +157,7 @@ class Oracle:
         change = change + 5 * np.abs(volatilities - frame["volatility"].to_numpy())
         change = np.where(np.isnan(change), np.inf, change)
         largest = [change[self.expiry == each].max() for each in range(self.expiries)]
-        return change.sum() + 0.5 * sum(largest)
-
+        return change.sum() + 0.05 * sum(largest)
 
     def cost_of(self, frame, surface):
         time = years_between(AS_OF, frame["expiry"].to_numpy("datetime64[ns]"))
@@ -191,11 +190,19 @@ def laws(draw, expiries=3):
         x = np.unique(np.round(low + (high - low) * np.array(sorted(shares)), 6))
         x = x[(x > low * 1.001) & (x < high * 0.999)]
         gain = np.where(x[:, None] > 1, places - x[:, None], x[:, None] - places)
+        assume(len(x))
         chains.append((days, x, np.maximum(gain, 0) @ weight))
-    return frame_of(chains)
+    frame = frame_of(chains)
+    # Prices too near their bounds have no volatility.
+    assume(frame["volatility"].between(1e-3, 90).all())
+    return frame
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+# A failing example is told as it is: to make it smaller takes minutes.
+ONCE = (Phase.explicit, Phase.generate)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, phases=ONCE)
 @given(laws())
 def test_quotes_of_any_martingale_are_taken_as_they_are(frame):
     """Prices of a few atoms are straight lines between them: the hardest quotes there are."""
@@ -205,7 +212,7 @@ def test_quotes_of_any_martingale_are_taken_as_they_are(frame):
     assert_free(surface, between(surface))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True, phases=ONCE)
 @given(laws(), st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.02, 0.2]))
 def test_noise_is_refused_when_scipy_finds_no_prices(frame, seed, noise):
     draws = np.random.default_rng(seed).normal(size=len(frame))
@@ -218,7 +225,8 @@ def test_noise_is_refused_when_scipy_finds_no_prices(frame, seed, noise):
             surface_of(frame, plausibility=wide)
     surface = surface_of(frame, plausibility=wide, repair=True)
     assert oracle.cost_of(frame, surface) <= 1.01 * oracle.measure(frame, oracle.repaired()) + 1e-6
-    assert_free(surface, between(surface))
+    # Quotes that fail a condition by 1e-8 of their price are taken as they are.
+    assert_free(surface, between(surface), tolerance=1e-11)
 
 
 def ticked(tick):
@@ -232,7 +240,7 @@ def ticked(tick):
 
 
 def test_a_chain_on_ticks_is_moved_as_little_as_need_be():
-    """The greatest change is near the least greatest, 3.3 %; most quotes stay."""
+    """The greatest change of a price is 3.4 %, and the least that it can be is 3.3 %."""
     frame, prices = ticked(0.1)
     with pytest.raises(
         mm.DataError, match=r"expiry 2021-02-12, strike .*: a call costs .*butterfly"
@@ -244,10 +252,10 @@ def test_a_chain_on_ticks_is_moved_as_little_as_need_be():
     change = otm(x, after, 39 / 365) * 5850 / prices - 1
     oracle = Oracle(frame)
     assert oracle.cost_of(frame, surface) <= 1.01 * oracle.measure(frame, oracle.repaired())
-    assert np.abs(change).max() < 0.045
+    assert np.abs(change).max() < 0.036
     assert np.abs(after - frame["volatility"]).max() < 0.003
     assert (np.abs(change) > 1e-3).sum() <= 6
-    assert {each.strike for each in surface.repairs} == set(
+    assert {round(each.strike, 9) for each in surface.repairs} == set(
         frame["strike"][np.abs(after - frame["volatility"]) > 1e-11].round(9)
     )
     assert_free(surface, surface.times)
@@ -338,18 +346,19 @@ def test_a_models_chain_on_ticks_is_repaired(name):
 
 
 def test_bid_and_ask_bound_a_repair():
+    """What must not move far leaves more to others; a side that is not known bounds nothing."""
     frame, _ = ticked(0.1)
-    free = surface_of(frame, repair=True)
-    wide = frame.assign(bid=frame["volatility"] - 0.002, ask=frame["volatility"] + 0.002)
-    within = surface_of(wide, repair=True)
-    after = on_surface(within, wide)
-    assert (after >= wide["bid"] - 1e-9).all() and (after <= wide["ask"] + 1e-9).all()
-    # Without bounds a quote moves farther.
-    assert np.abs(on_surface(free, frame) - frame["volatility"]).max() > 0.0021
-    assert_free(within, within.times)
-    # A side that is not known bounds nothing; bounds that are too narrow are refused.
-    some = wide.assign(ask=np.nan)
-    assert surface_of(some, repair=True).repairs
+    free = on_surface(surface_of(frame, repair=True), frame)
+    farthest = int(np.argmax(np.abs(free - frame["volatility"])))
+    bounded = frame.assign(bid=np.nan, ask=np.nan)
+    bounded.loc[farthest, "bid"] = frame["volatility"][farthest] - 5e-4
+    bounded.loc[farthest, "ask"] = frame["volatility"][farthest] + 5e-4
+    surface = surface_of(bounded, repair=True)
+    after = on_surface(surface, frame)
+    assert abs(free[farthest] - frame["volatility"][farthest]) > 2e-3
+    assert abs(after[farthest] - frame["volatility"][farthest]) < 5.001e-4
+    assert np.abs(after - frame["volatility"]).sum() > np.abs(free - frame["volatility"]).sum()
+    assert_free(surface, surface.times)
     narrow = frame.assign(bid=frame["volatility"] - 1e-4, ask=frame["volatility"] + 1e-4)
     with pytest.raises(mm.DataError, match="frame: no prices between bid and ask are free of"):
         surface_of(narrow, repair=True)
@@ -368,13 +377,15 @@ def test_a_later_price_below_the_line_of_earlier_ones_is_refused():
     x = np.array([0.8, 0.9, 1.0, 1.1, 1.2])
     flat = otm(x, 0.4, 91 / 365)
     y = np.array([0.95])
-    line = flat[1] + (flat[1] - flat[0]) / 0.1 * 0.05
+    # Puts: at 1.1 the call and what the strike is above the forward.
+    line = flat[2] - (flat[3] + 0.1 - flat[2]) / 0.1 * 0.05
+    assert line > flat[1] + (flat[1] - flat[0]) / 0.1 * 0.05
     later = [(182, y, np.array([0.97 * line]))]
     with pytest.raises(mm.DataError) as told:
         surface_of(frame_of([(91, x, flat), *later]))
     assert (
-        f"expiry 2021-07-05, strike 0.95: an option costs {0.03 * line:.3g} of the forward less than "
-        "the line through strike 0.9 and strike 0.8 of expiry 2021-04-05 demands"
+        f"expiry 2021-07-05, strike 0.95: an option costs {0.03 * line:.3g} of the forward less "
+        "than the line through strike 1 and strike 1.1 of expiry 2021-04-05 demands"
     ) in str(told.value)
     # Just above the line it is taken, though a flat volatility of 0.4 is above it.
     low = frame_of([(91, x, flat), (182, y, np.array([1.01 * line]))])
@@ -383,16 +394,42 @@ def test_a_later_price_below_the_line_of_earlier_ones_is_refused():
     assert_free(surface, between(surface))
 
 
+def test_three_expiries_together():
+    """No two of them have an arbitrage: what the first costs most, the later two sell beside it."""
+    x, low, high = np.array([1.0]), np.array([0.9]), np.array([1.1])
+    chains = [(30, x, np.array([0.06]))]
+    # At 0.9 and at 1.1 calls cost 0.12 and 0.011 or more; in the middle of that 0.0655 at most.
+    for at_low, at_high, fair in ((0.013, 0.012, True), (0.003, 0.012, False)):
+        later = [(91, low, np.array([at_low])), (182, high, np.array([at_high]))]
+        frame = frame_of([*chains, *later])
+        assert Oracle(frame).feasible() == fair
+        if fair:
+            assert_free(taken := surface_of(frame), between(taken))
+            continue
+        assert Oracle(frame_of([*chains, later[0]])).feasible()
+        assert Oracle(frame_of([*chains, later[1]])).feasible()
+        with pytest.raises(
+            mm.DataError,
+            match=r"2021-02-03, strike 1: a call costs 0.0025 of .* between strike 0.9 of expiry "
+            r"2021-04-05 and strike 1.1 of expiry 2021-07-05 allows",
+        ):
+            surface_of(frame)
+        surface = surface_of(frame, repair=True)
+        assert_free(surface, between(surface))
+
+
 def test_greeks_have_no_jumps_at_quotes():
-    """Delta along the strike, across quotes of which the cubics alone would be an arbitrage."""
-    frame, _ = ticked(0.5)
-    surface = surface_of(frame, repair=True)
-    time = float(surface.times[0])
-    for strike in frame["strike"][1:-1]:
-        k = np.log(strike / 5850) + np.array([-2e-7, -1e-7, 1e-7, 2e-7])
-        prices = otm(np.exp(k), surface.volatility(time, k), time)
-        slopes = np.diff(prices)[[0, 2]] / np.diff(np.exp(k))[[0, 2]]
-        assert slopes[1] == pytest.approx(slopes[0], abs=2e-3)
+    """Delta and gamma's integral along the strike, at each quote of a chain."""
+    _, chains = model_chains("index", 25)
+    surface = surface_of(frame_of(chains))
+    for days, x, _ in chains:
+        for k in np.log(x):
+            around = np.exp(k + np.array([-2e-6, -1e-6, 1e-6, 2e-6]))
+            prices = black76(
+                1.0, around, surface.volatility(days / 365, np.log(around)), days / 365
+            )
+            before, after = (np.diff(prices) / np.diff(around))[[0, 2]]
+            assert after == pytest.approx(before, abs=2e-3 * np.sqrt(1 / days))
 
 
 def test_an_expiry_far_out_and_one_quote_far_away():

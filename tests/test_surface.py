@@ -244,7 +244,7 @@ def measure(frame, volatilities):
         for each in (frame["volatility"], volatilities)
     )
     change = np.abs(np.log(after / before)) + 5 * np.abs(volatilities - frame["volatility"])
-    return change.sum() + 0.5 * change.groupby(frame["expiry"]).max().sum()
+    return change.sum() + 0.05 * change.groupby(frame["expiry"]).max().sum()
 
 
 def between(surface):

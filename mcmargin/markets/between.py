@@ -38,9 +38,12 @@ WAYS = np.arange(1, 16) / 16
 LEAST_COUNTED = 1e-40
 """Of the forward: where options cost less, no density is looked at."""
 
-FIRST_LOOK = np.array([0.0, 1e-3, 0.01, 0.04, 0.12, 0.3, 0.5, 0.7, 0.88, 0.96, 0.99, 0.999])
+LOOK = np.unique(np.concatenate([np.arange(48) / 48, [1e-3, 3e-3, 0.01, 0.99, 0.997, 0.999]]))
 """Shares of the way between neighbouring nodes at which the envelope is taken first: density
 changes most beside the nodes."""
+
+COARSE = 6
+"""Of which one in so many does where no density is negative."""
 
 STEPS = 16
 """By which the ends of bridges are looked at more closely, again and again."""
@@ -113,15 +116,15 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
     []
     """
     every = np.union1d(earlier.places, later.places)
-    k = np.append((every[:-1, None] + np.diff(every)[:, None] * FIRST_LOOK).ravel(), every[-1:])
-    fine = FINE * float(np.sqrt(later.variances.min()))
-
-    def prices_at(k: Floats) -> Floats:
-        return otm_prices(k, line_jet(earlier, later, way, k)[0])
-
-    prices = prices_at(k)
+    points = every[:-1, None] + np.diff(every)[:, None] * LOOK
+    jet = line_jet(earlier, later, way, points)
+    looked = np.zeros(points.shape, bool)
+    looked[:, ::COARSE] = True
+    looked[(butterfly(points, *jet) < -DENSITY_TOLERANCE).any(axis=1)] = True
+    k, prices = points[looked], otm_prices(points[looked], jet[0][looked])
     counted = prices > LEAST_COUNTED
     k, prices = k[counted], prices[counted]
+    fine = FINE * float(np.sqrt(later.variances.min()))
     for passed in range(REFINEMENTS + 1):
         corners = lower_envelope(k, prices)
         above, place = above_envelope(k, prices, corners)
@@ -135,7 +138,7 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
         least, most = least[coarse], most[coarse]
         closer = least[:, None] + (most - least)[:, None] * np.arange(1, 2 * STEPS) / (2 * STEPS)
         k, at = np.unique(np.append(k, closer), return_index=True)
-        prices = np.append(prices, prices_at(closer.ravel()))[at]
+        prices = np.append(prices, otm_prices(closer, line_jet(earlier, later, way, closer)[0]))[at]
         apart = np.append(True, np.diff(k) > fine / 100)
         k, prices = k[apart], prices[apart]
     low, high = k[corners[gaps]], k[corners[gaps + 1]]

@@ -50,6 +50,9 @@ BAND = 0.02
 """Of the way, in logarithms, from one chord's slope to the next: a quote's slope keeps so far from
 both."""
 
+CLOSELY = np.linspace(1e-6, 1 - 1e-6, 257)
+"""Where between two nodes, as shares, it is measured how negative a density is."""
+
 MORE_THAN_NEEDED = 1.02
 """Times the share of convex prices that the points examined ask for."""
 
@@ -231,10 +234,10 @@ def _mixed(
     whole = _padded(own, first, count)
     mixed = replace(smile, shares=np.ones(count), pieces=whole, tails=tails)
     for piece in flagged:
-        k = points[piece]
+        k = nodes[piece] + (nodes[piece + 1] - nodes[piece]) * CLOSELY
         safe = mixed.convex_jet(np.full(len(k), piece), k)[2]
         with np.errstate(all="ignore"):
-            bare = tuple(each[piece] for each in jet)
+            bare = smile.derivatives(k)
             cubic = price_jet(k, bare)[2]
             need = np.where(cubic < 0, -cubic / (safe - cubic), 0.0).max()
         sound = np.isfinite(need) and bool((bare[0] > 0).all())

@@ -36,7 +36,7 @@ PRICE_FOR_VOLATILITY = 5.0
 """Relative change of a price that weighs as much as a volatility's by 1: near the forward, at a
 volatility of 0.2, a change of either alone weighs the same."""
 
-LARGEST_WEIGHT = 0.5
+LARGEST_WEIGHT = 0.05
 """Of the largest change in each expiry, beside the sum of all: of equal sums the one that is spread
 over more quotes is taken, and one quote that is wrong alone still moves alone."""
 
@@ -57,9 +57,9 @@ def repaired(quotes: Sequence[ExpiryQuotes], *, source: str) -> list[ExpiryQuote
     """Quotes without arbitrage, of which as little as possible is moved.
 
     The measure is the sum over all quotes of |ln(p' / p)| + 5 |v' - v|, of the out-of-the-money
-    price p and the volatility v, and half of the largest of these in each expiry. A programme is
-    linear in prices: it takes the measure's slope at the quote, or for a quote that moves far, the
-    secant to where it went in the pass before.
+    price p and the volatility v, and a twentieth of the largest of these in each expiry. A
+    programme is linear in prices: it takes the measure's slope at the quote, or for a quote that
+    moves far, the secant to where it went in the pass before.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def repaired(quotes: Sequence[ExpiryQuotes], *, source: str) -> list[ExpiryQuote
     >>> places, volatilities = np.log([0.9, 1.0, 1.1]), np.array([0.2, 0.5, 0.2])
     >>> one = ExpiryQuotes(np.datetime64("2021-03-26"), 0.2, 100.0, places, volatilities)
     >>> repaired([one], source="quotes.csv")[0].volatilities.round(4).tolist()
-    [0.2, 0.3136, 0.2]
+    [0.2, 0.3137, 0.2]
     """
     chain = Chain.of(quotes)
     if len(chain.k) == 0:
