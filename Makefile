@@ -1,5 +1,6 @@
 # make demo: the main job on real prices. make test: the whole suite. make bench: speed beside
 # others, to benchmarks/results/ (ONLY=simulation for one of them). Each makes its own .venv.
+# make kills: 160 kills of commands, half of them while they write, to prove that no file is torn.
 # make gpu-check and gpu-bench: proof and speed on a GPU, to benchmarks/results/, with GPU_PYTHON as
 # it is: cupy, numpy, scipy, pandas, pytest and pytest-benchmark are all that it needs.
 PYTHON ?= python3
@@ -7,7 +8,7 @@ GPU_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench gpu-check gpu-bench clean
+.PHONY: demo test bench kills gpu-check gpu-bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: pyproject.toml
@@ -35,6 +36,9 @@ bench: $(VENV)/.installed
 		$(BENCH) benchmarks/test_$${name}_speed.py --benchmark-json=build/$$name.json \
 		&& $(BIN)/python -m benchmarks.report build/$$name.json benchmarks/results/$$name \
 		|| exit 1; done
+
+kills: $(VENV)/.installed
+	MCMARGIN_KILLS=40 $(BIN)/python -m pytest -q -n0 tests/test_kills.py
 
 gpu-check:
 	$(GPU_PYTHON) -m tests.gpu.check

@@ -59,6 +59,7 @@ POLICY = mm.MarginPolicy(
         grids={"a0": "okx-major", "*": "okx-other"},
         gaps=tuple(Gap(f"a{at}", -0.3) for at in range(UNDERLYINGS)),
         scenario_weight=0.25,
+        dependence_weight=0.25,
     ),
     procyclicality=Procyclicality(
         buffer=0.25, stressed_weight=0.25, floor_years=10.0, speed_limit=0.1

@@ -47,9 +47,10 @@ if TYPE_CHECKING:
         StressWindow,
     )
     from mcmargin.reports.health import AccountLeverage, AccountStatus
+    from mcmargin.reports.margin_change import MarginChange
     from mcmargin.reports.reporting import MarginReport
     from mcmargin.reports.verification import Verification, verify
-    from mcmargin.reports.waterfall import MarginChange, attribute
+    from mcmargin.reports.waterfall import attribute
     from mcmargin.scenarios.plan import SimulationPlan
     from mcmargin.scenarios.simulation import Scenarios, simulate
     from mcmargin.stresses.default_fund import ResourcesToRisk, resources
@@ -173,7 +174,8 @@ _CONTENTS = {
     "margins.procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
     "margins.tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
     "reports.verification": ("Verification", "verify"),
-    "reports.waterfall": ("MarginChange", "attribute"),
+    "reports.margin_change": ("MarginChange",),
+    "reports.waterfall": ("attribute",),
     "errors": (
         "CalibrationError",
         "DataError",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
+from mcmargin.data.ranges import cited, plain_number
 from mcmargin.errors import DataError, McMarginError, PolicyError
+from mcmargin.names import shown
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the pieces of work done, and how many there are in all."""
@@ -117,21 +121,24 @@ def require_type(
     raise error(f"{name} must be of type {wanted}, not {type(value).__name__}{way}")
 
 
-def whole_number(name: str, value: Any, *, least: int = 1) -> int:
+def whole_number(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
     """Return a plain int, whatever integer type came in, so that it files and hashes alike.
 
     Raises
     ------
     PolicyError
-        If the value is not an integer, or below `least`.
+        If the value is not an integer, below `least`, or above `most` where that is given.
 
     Examples
     --------
     >>> whole_number("paths", 1000)
     1000
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise PolicyError(f"{name} must be an integer of {least} or more, not {value!r}")
+    whole = isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
+    if not whole or value < least:
+        raise PolicyError(f"{name} must be an integer of {least} or more, not {cited(value)}")
+    if most is not None and value > most:
+        raise PolicyError(f"{name} must be an integer of {most:,} or less, not {cited(value)}")
     return int(value)
 
 
@@ -148,9 +155,10 @@ def real_number(name: str, value: Any) -> float:
     >>> real_number("variance_cap", 100)
     100.0
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise PolicyError(f"{name} must be a number, not {value!r}")
-    return float(value)
+    number = plain_number(value)
+    if number is None:
+        raise PolicyError(f"{name} must be a number, not {cited(value)}")
+    return number
 
 
 def few(names: Iterable[str], most: int = 5) -> str:
@@ -161,7 +169,7 @@ def few(names: Iterable[str], most: int = 5) -> str:
     >>> few("abc"), few("abcdefg")
     ('a, b, c', 'a, b, c, d, e and 2 more')
     """
-    listed = list(names)
+    listed = list(map(shown, names))
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,36 @@ def shown_lines(text: str) -> str:
     'one\ntw\\x07o'
     """
     return "\n".join(map(shown, text.split("\n")))
+
+
+PLAIN = {"─": "-", "━": "=", "│": "|", "┃": "|", "±": "+/-", "…": "..."}
+"""What stands for a sign of a table that a console cannot show; any other border is a +."""
+
+
+def plain_sign(character: str) -> str | None:
+    """Sign of ASCII in place of a table's, or None for a character that is no such sign."""
+    return PLAIN.get(character) or ("+" if "\u2500" <= character < "\u2580" else None)
+
+
+def with_borders_of_console(table: str) -> str:
+    """A table whose borders stdout can show, so that it can be printed; names stay as they are.
+
+    Examples
+    --------
+    >>> with_borders_of_console("desk") == "desk"
+    True
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def here(character: str) -> str:
+        sign = plain_sign(character)
+        try:
+            character.encode(encoding)
+        except UnicodeEncodeError:
+            return sign or character
+        return character
+
+    return table.translate({ord(each): here(each) for each in set(table) if not each.isascii()})
 
 
 def table_cell(text: str) -> Text:

@@ -248,6 +248,9 @@ if hasattr(os, "register_at_fork"):
 def _started(count: int) -> list[subprocess.Popen[bytes]]:
     """Processes that wait for tasks, as many as could be started."""
     processes: list[subprocess.Popen[bytes]] = []
+    if "py" not in os.path.basename(sys.executable or ""):
+        # Inside another program, which would not take the options of Python.
+        return processes
     path = f"{json.dumps([str(place) for place in sys.path])}\n".encode()
     try:
         for _ in range(count):

@@ -84,13 +84,50 @@ def test_a_margin_by_hand():
     assert by["component"]["component"].tolist() == [name for name, *_ in expected]
 
 
-def test_open_orders_and_minima_belong_to_the_account():
+def test_open_orders_belong_to_the_instrument_that_is_ordered():
     """An order to buy 2 adds 96 to the 48 of what is held; short of a hedge, orders alone."""
     orders = pd.DataFrame([("x", "PERP", 2.0)], columns=POSITIONS)
     report = mm.margin(book_of([("x", "S", 1)], None, orders=orders), EVEN, policy=FIVE_WORST)
     found = report.attribution("component")
     assert found["component"].tolist() == ["expected_shortfall", "open_orders"]
     assert found["amount"].tolist() == pytest.approx([48.0, 96.0])
+    found = report.attribution("position")
+    assert found[["kind", "instrument", "underlying"]].to_numpy().tolist() == [
+        *(["position", "S", "a0"], ["order", "PERP", "a0"])
+    ]
+
+
+def test_several_orders_share_what_they_add(scenarios):
+    """Two orders of one risk share by size. Of two risks, each has what the expected shortfall
+    grows by while both grow at one pace: the sum over many small steps of each one's own growth,
+    by central differences of margins, which no attribution made."""
+    rows, orders = [("x", "S", 1.0)], [("x", "PERP", 4.0), ("x", "FUT", 9.0)]
+    frame = pd.DataFrame(orders, columns=POSITIONS)
+    book = book_of(rows, None, orders=frame)
+    report = mm.margin(book, scenarios, market_of(), FIVE_WORST)
+    found = report.attribution().query("component == 'open_orders'").set_index("instrument")
+    added = report.account("x").open_orders
+    assert found["amount"].sum() == pytest.approx(added, rel=1e-12)
+
+    def shortfall(perpetuals, futures):
+        held = [*rows, ("x", "PERP", perpetuals), ("x", "FUT", futures)]
+        made = mm.margin(book_of(held, None), scenarios, market_of(), FIVE_WORST)
+        return made.account("x").expected_shortfall
+
+    parts = np.zeros(2)
+    for at in (np.arange(20) + 0.5) / 20:
+        size = np.array([4.0, 9.0])
+        for one in range(2):
+            step = np.where(np.arange(2) == one, 0.005, 0.0)
+            up, down = (shortfall(*(size * (at + way * step))) for way in (1, -1))
+            parts[one] += (up - down) / 0.01 / 20
+    assert found.loc[["PERP", "FUT"], "amount"].tolist() == pytest.approx(parts, rel=0.02)
+    even = mm.margin(
+        book_of([], None, orders=pd.DataFrame(
+            [("x", "PERP", 1.0), ("x", "S", 3.0)], columns=POSITIONS)), EVEN, policy=FIVE_WORST,
+    )  # fmt: skip
+    shares = even.attribution().query("component == 'open_orders'").set_index("instrument")
+    assert shares["amount"].to_dict() == pytest.approx({"PERP": 48.0, "S": 144.0})
 
 
 def test_the_floor_the_buffer_and_maintenance_are_components(model):

@@ -105,7 +105,7 @@ MALFORMED = [
     ("policy.horizon", "2", r"policy\.horizon is '2'; a whole number"),
     ("policy.level", 99, "level"),
     ("market.spot.a0", -1.0, "price of 'a0'"),
-    ("market.spot", [], r"'spot' is unknown, or \[\] is not its kind"),
+    ("market.spot", [], r"field market\.spot is \[\]; an object is needed"),
     ("market_as_of", "yesterday", "market_as_of: 'yesterday' is not an ISO time"),
     ("market_as_of", "NaT", "market_as_of: no time is given"),
     ("schema", "mcmargin.report/0", "mcmargin.report/0"),

@@ -20,6 +20,9 @@ from tests.commands import called
 
 NS = "datetime64[ns]"
 
+pytestmark = pytest.mark.filterwarnings("ignore:(DatetimeIndex|Series).*deprecated")
+"""Of exchange_calendars, which calls what newer versions of pandas will not have."""
+
 
 def utc(index):
     index = pd.DatetimeIndex(index)
@@ -235,6 +238,77 @@ def test_a_history_of_less_than_a_week(hours):
     expect(times[:hours], times[hours:])
 
 
+@pytest.mark.parametrize("freq", ["5h", "7min", "10s", "2D", "3D", "14D", "8h"])
+def test_steps_that_know_no_week(freq):
+    times = utc(pd.date_range("2022-01-03", periods=700, freq=freq))
+    expect(times[:-40], times[-40:])
+
+
+def test_a_thin_history():
+    """Bars on which all assets have a close are few where markets are many."""
+    times = equity_hours("2024-07-31")
+    kept = np.random.default_rng(1).random(len(times)) < 0.4
+    kept[-60:] = True
+    expect(times[kept][:-30], times[-30:])
+
+
+def test_a_session_of_two_days_has_no_weekend():
+    """Five-minute bars of a Monday and a Tuesday: Wednesday comes next, and Monday after Friday."""
+    minutes = list(range(575, 961, 5))
+    times = bars_of(([0, 1, 2, 3, 4], minutes, "UTC"), "2024-06-03", "2024-06-10")
+    expect(times[: 2 * len(minutes)], times[2 * len(minutes) :])
+
+
+def test_updates_read_a_week_that_has_changed(monkeypatch):
+    """A model of one winter learns of the summer from its first closes, and forgets no holiday."""
+    week = ([0, 1, 2, 3, 4], [600 + 60 * k for k in range(7)], "America/New_York")
+    times = bars_of(week, "2023-11-13", "2024-04-05")
+    frame = frame_of(times)
+    winter, spring, later = (
+        frame.loc[a:b]
+        for a, b in (
+            ("2023-11-13", "2024-03-08"),
+            ("2024-03-11", "2024-03-22"),
+            ("2024-03-25", "2024-04-05"),
+        )
+    )
+    model = model_of(winter)
+    assert model.calendar.zone == "UTC"
+    moved = model.update(mm.PriceHistory.from_frame(spring))
+    assert moved.calendar.zone == "America/New_York"
+    ahead = moved.calendar.closes_after(moved.as_of, len(later))
+    np.testing.assert_array_equal(ahead, utc(later.index))
+    again = moved.update(mm.PriceHistory.from_frame(later.iloc[:20].drop(later.index[7:14])))
+    assert again.calendar == moved.calendar
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 10**4), min_size=1, max_size=60),
+    st.sampled_from([1, 60, 3600, 14_400]),
+    st.integers(0, 2**30),
+    st.integers(1, 30),
+    st.integers(0, 10**8),
+)
+def test_any_times_have_closes_ahead(gaps, unit, start, count, later):
+    """However odd: in order, after the last and after the market, or refused with a word."""
+    times = np.datetime64(start, "s") + np.cumsum(np.array([0, *gaps]) * unit)
+    times = np.unique(times).astype(NS)
+    if len(times) < 2:
+        return
+    try:
+        calendar = calendar_of(times)
+        after = times[-1] + np.timedelta64(later, "s")
+        closes = calendar.closes(times[-1], count, after=after)
+        again = calendar.closes(times[-1], count + 5, after=after)
+    except mm.DataError:
+        return
+    assert len(closes.times) == len(closes.ends) == count
+    assert (np.diff(closes.times) > np.timedelta64(0)).all()
+    assert closes.times[0] > after
+    np.testing.assert_array_equal(again.times[:count], closes.times)
+
+
 # Weeks and months
 
 
@@ -316,6 +390,19 @@ def test_a_frame_says_its_zone():
     assert (tokyo.zone, tokyo.dated, tokyo.weekdays) == ("Asia/Tokyo", True, (0, 1, 2, 3, 4))
 
 
+def test_periods_of_pandas_end_with_their_last_day():
+    days = pd.period_range("2024-01-01", periods=120, freq="D")
+    months = pd.period_range("2012-01", "2023-12", freq="M")
+    hours = pd.period_range("2024-01-01", periods=120, freq="h")
+    for periods, ends in (
+        (days, days.start_time),
+        (months, pd.date_range("2012-01-31", periods=len(months), freq="ME")),
+        (hours, pd.date_range("2024-01-01 01:00", periods=120, freq="h")),
+    ):
+        frame = pd.DataFrame({"a": np.arange(1.0, len(periods) + 1)}, index=periods)
+        np.testing.assert_array_equal(mm.PriceHistory.from_frame(frame).times, utc(ends))
+
+
 def test_a_user_names_the_zone():
     """Four months within one time of daylight saving do not tell that the hour will move."""
     week = ([0, 1, 2, 3, 4], [960], "America/New_York")
@@ -390,17 +477,6 @@ def test_calendars_of_an_earlier_version_keep_their_meaning():
     assert set(old.to_words()) == {"days", "weekdays", "slots", "mean"}
 
 
-def test_times_within_the_running_bar_are_no_closes():
-    daily = calendar_of(utc(pd.bdate_range("2023-01-02", "2023-06-30") + pd.Timedelta("21h")))
-    close = np.datetime64("2023-06-30T21:00", "ns")
-    times = np.array(["2023-06-30T23:00", "2023-07-03T18:00", "2023-07-03T21:00"], NS)
-    assert daily.within_bar(close, times).tolist() == [True, False, False]
-    dated = calendar_of(utc(pd.bdate_range("2023-01-02", "2023-06-30")))
-    close = np.datetime64("2023-06-30", "ns")
-    times = np.array(["2023-06-30T22:00", "2023-07-03T22:00", "2023-07-03"], NS)
-    assert dated.within_bar(close, times).tolist() == [True, True, False]
-
-
 def test_the_command_line_names_zone_calendar_and_stamps(tmp_path, monkeypatch, capsys):
     frame = frame_of(pd.date_range("2012-01-01", "2024-06-01", freq="MS"))
     frame.to_csv(tmp_path / "prices.csv", index_label="date")
@@ -413,3 +489,66 @@ def test_the_command_line_names_zone_calendar_and_stamps(tmp_path, monkeypatch, 
     assert status == 0 and "bars of 1 month" in told
     calendar = mm.load_model(tmp_path / "model.npz").calendar
     assert (calendar.stamps, calendar.zone, calendar.months) == ("start", "Europe/London", 1)
+
+
+# Updates in another zone
+
+
+def hourly(count=400, assets=1):
+    steps = 0.001 * np.random.default_rng(3).standard_normal((count, assets))
+    index = pd.date_range("2024-01-01", periods=count, freq="h")
+    return pd.DataFrame(100 * np.exp(np.cumsum(steps, axis=0)), index=index).add_prefix("a")
+
+
+@pytest.mark.parametrize("assets", [1, 3])
+@pytest.mark.parametrize("hours", [1, 2, 9])
+def test_closes_of_another_zone_are_no_new_bars(assets, hours):
+    """The file's newest rows are the model's newest closes, some hours later."""
+    frame = hourly(assets=assets)
+    model = model_of(frame.iloc[:300])
+    elsewhere = frame.iloc[295:300].copy()
+    elsewhere.index += pd.Timedelta(hours=hours)
+    newer = elsewhere[elsewhere.index > frame.index[299]]
+    if len(newer) > 1 or hours > 1:
+        with pytest.raises(mm.DataError, match=r"newer closes? repeats? the model's newest.*zone"):
+            model.update(mm.PriceHistory.from_frame(newer))
+    # And with newer closes behind them.
+    longer = frame.iloc[295:320].copy()
+    longer.index += pd.Timedelta(hours=hours)
+    longer = longer[longer.index > frame.index[299]]
+    if hours > 1:
+        with pytest.raises(mm.DataError, match=f"{hours} hours later: the close of 2024-01-13T11"):
+            model.update(mm.PriceHistory.from_frame(longer))
+    assert model.update(mm.PriceHistory.from_frame(frame.iloc[295:320])).as_of == frame.index[319]
+
+
+def test_a_close_that_has_not_moved_is_one():
+    frame = hourly()
+    frame.iloc[300] = frame.iloc[299]
+    model = model_of(frame.iloc[:300])
+    assert model.update(mm.PriceHistory.from_frame(frame.iloc[300:301])).as_of == frame.index[300]
+
+
+def test_a_daily_close_that_is_repeated_two_hours_later_is_no_bar():
+    frame = frame_of(pd.bdate_range("2022-01-03", "2023-06-30") + pd.Timedelta("21h"))
+    model = model_of(frame)
+    again = frame.iloc[-1:].copy()
+    again.index += pd.Timedelta("2h")
+    with pytest.raises(mm.DataError, match="no close: it lies within a running bar"):
+        model.update(mm.PriceHistory.from_frame(again))
+    dated = frame_of(pd.bdate_range("2022-01-03", "2023-06-30"))
+    model = model_of(dated)
+    again = dated.iloc[-1:].copy()
+    again.index += pd.Timedelta("22h")
+    with pytest.raises(mm.DataError, match="no close"):
+        model.update(mm.PriceHistory.from_frame(again))
+
+
+def test_a_half_day_of_a_named_exchange_is_a_close():
+    """Black Friday's, at 13:00, which no bar of the history has."""
+    sessions = schedule("XNYS").schedule
+    times = utc(sessions.loc["2024-01-02":"2024-11-29", "close"])
+    times = times[~np.isin(times.astype("datetime64[D]").astype(str), ["2024-07-03"])]
+    frame = frame_of(times)
+    model = model_of(frame.iloc[:-1], calendar="XNYS")
+    assert model.update(mm.PriceHistory.from_frame(frame)).as_of == times[-1]

@@ -415,7 +415,8 @@ def test_haircuts_by_hand():
     policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
     book = book_of([("x", "PERP", 1)], [("x", "a0", 2), ("x", "USD", 10)])
     report = mm.margin(book, EVEN, policy=policy)
-    assert report.haircuts.to_dict("records") == [
+    shares = report.haircuts.drop(columns=["expected_shortfall_error", "haircut_error"])
+    assert shares.to_dict("records") == [
         {"asset": "USD", "currency": "USD", "debit": False, "value": 1.0,
          "expected_shortfall": 0.0, "haircut": 0.0},
         {"asset": "a0", "currency": "USD", "debit": False, "value": 100.0,

@@ -165,3 +165,53 @@ def test_dates_are_compared_as_dates(start, minute, hour, days):
     assert (closes.times > as_of).all()
     assert all(closes.years_left(at, expiry) > 0 for at in range(1, bar))
     assert closes.years_left(bar, expiry) == 0
+
+
+def test_hours_that_are_not_those_of_closes_are_told(weekdays, paths):
+    """In the report, once for the market and once for what expires inside the horizon."""
+    strike = float(weekdays.committed.prices[0])
+
+    def told(as_of, expiry):
+        market = mm.Market(
+            as_of=as_of, spot={"spx": strike}, volatility={"spx": 0.2}, vol_of_vol={"spx": 0.0}
+        )
+        option = mm.Option("o", "spx", "call", strike, expiry)
+        rows = pd.DataFrame({"account": ["a"], "instrument": ["o"], "quantity": [-100.0]})
+        book = mm.Book.from_frame(rows, instruments=[option])
+        report = mm.margin(book, paths, market, mm.MarginPolicy(level=0.99, horizon=3))
+        again = mm.MarginReport.from_json(report.to_json())
+        assert again.calibration.doubts == report.calibration.doubts
+        return report.calibration.doubts
+
+    assert told("2018-12-28", "2018-12-31") == told("2018-12-28", "2019-06-21T21:00") == ()
+    market = "closes are dates alone, and the market of 2018-12-28T21:00:00 is taken at its date's"
+    assert told("2018-12-28T21:00", "2018-12-31T21:00") == (f"{market} close",)
+    late = "o expires at 2018-12-31T08:00:00 and settles at the close of 2018-12-31"
+    assert told("2018-12-28T21:00", "2018-12-31T08:00") == (f"{market} close", late)
+    assert told("2018-12-28", "2018-12-31T08:00") == (late,)
+    within = "the market of 2018-12-31T10:00:00 is taken before its date's close"
+    assert within in told("2018-12-31T10:00", "2019-06-21")[0]
+
+
+def test_a_tick_that_is_dated_lies_before_its_dates_close(weekdays):
+    """A price of Monday, taken as provisional: Monday's close comes next, and not Tuesday's."""
+    frame = pd.DataFrame({"spx": [2500.0]}, index=["2018-12-31"])
+    tick = weekdays.update(mm.PriceHistory.from_frame(frame), provisional=True)
+    moment = np.datetime64("2018-12-31", "ns")
+    closes = tick.closes(2, moment)
+    assert [str(end)[:10] for end in closes.ends] == ["2018-12-31", "2019-01-01"]
+    assert closes.bar_of(np.datetime64("2018-12-31T21:00")) == 1
+    assert closes.times[0] > moment
+    assert str(weekdays.closes(1, moment).ends[0])[:10] == "2019-01-01"
+
+
+def test_windows_of_stress_hold_the_bars_of_their_dates():
+    """The hour that ends at midnight is of the day before; a date is its own day's."""
+    index = pd.date_range("2024-01-01", periods=400, freq="h")
+    hours = model_of(index)
+    chosen = hours.calendar.in_window(hours.history.times, "2024-01-05", "2024-01-06")
+    expected = index[(index > "2024-01-05") & (index <= "2024-01-07")]
+    np.testing.assert_array_equal(hours.history.times[chosen], expected.to_numpy())
+    days = model_of(pd.date_range("2023-01-01", periods=200, tz="Asia/Tokyo"))
+    chosen = days.calendar.in_window(days.history.times, "2023-03-01", "2023-03-31")
+    assert chosen.sum() == 31

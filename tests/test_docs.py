@@ -43,7 +43,7 @@ def test_every_field_is_described_with_its_default(tables):
         part = DOCUMENT[DOCUMENT.index(section) :]
         for name, field in model.model_fields.items():
             needed = "needed" if field.is_required() else ""
-            assert re.search(rf"\| `{name}` \| [\w ]+ \| {needed}[^|]* \| \S", part), name
+            assert re.search(rf"\| `{name}` \| [\w .+-]+ \| {needed}[^|]* \| \S", part), name
 
 
 @pytest.fixture(scope="module")

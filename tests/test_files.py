@@ -1,5 +1,6 @@
 """Files that are written: through links, to pipes and terminals, whole, and with what they were."""
 
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mcmargin.data import files
-from mcmargin.data.files import check_destination, write_atomically, write_text
+from mcmargin.data.files import check_destination, write_atomically, write_text, write_together
 from mcmargin.errors import DataError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes of Unix")
@@ -127,6 +128,16 @@ def test_a_pipe_whose_reader_has_gone(tmp_path):
         os.close(writing)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="the files of Linux")
+def test_a_file_that_is_open_for_reading_is_refused_before_the_work(tmp_path):
+    (tmp_path / "read").write_bytes(b"old")
+    with open(tmp_path / "read", "rb") as file:
+        for folder in ("/dev/fd", "/proc/self/fd"):
+            with pytest.raises(DataError, match="open for reading only"):
+                check_destination(f"{folder}/{file.fileno()}")
+    assert (tmp_path / "read").read_bytes() == b"old"
+
+
 def test_a_device_takes_anything_and_stays(tmp_path):
     """A null device of our own where root runs this: a fault must cost no machine its /dev/null."""
     null = tmp_path / "null"
@@ -220,6 +231,28 @@ def test_the_folder_is_synced_after_the_rename(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", replace)
     write_atomically(tmp_path / "m", b"new")
     assert done == ["file", "rename", "folder"]
+
+
+def test_of_several_files_all_are_renewed_or_none(tmp_path, monkeypatch):
+    """A disk that is full at the second leaves the first as it was, too."""
+    before = {tmp_path / name: b"old" for name in "abc"}
+    for path, content in before.items():
+        path.write_bytes(content)
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(DataError, match=r"b: cannot be written .No space left"):
+            write_together(dict.fromkeys(before, b"new"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write_together(dict.fromkeys(before, b"new"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(before, b"new")
 
 
 WRITER = """

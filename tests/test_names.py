@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.cli.printing import plain
+from mcmargin.cli.printing import ON_CONSOLES
 from mcmargin.data.tables import read_cells, read_table
 from mcmargin.names import shown, table_cell, to_csv_text
 from tests.commands import called
@@ -45,7 +45,7 @@ formulas = st.builds(
 chosen_names = (texts | formulas).map(str.strip).filter(bool)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(chosen_names, min_size=2, max_size=6, unique=True), st.floats(allow_nan=False))
 def test_names_and_numbers_come_back_from_csv_and_are_no_formulas(tmp_path_factory, names, number):
     """By our reader; and as the csv module reads them, no text begins as a formula does."""
@@ -87,7 +87,19 @@ def test_what_is_shown_is_printable_and_stays_where_it_was(text):
 
 @given(st.text(), st.sampled_from(["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8"]))
 def test_any_text_becomes_one_that_an_encoding_has(text, encoding):
-    assert plain(text, encoding).encode(encoding)[:0] == b""
+    written = io.BytesIO()
+    console = io.TextIOWrapper(written, encoding=encoding, errors=ON_CONSOLES, newline="")
+    console.write(text)
+    console.flush()
+    if text.isascii():
+        assert written.getvalue() == text.encode(encoding)
+    else:
+        assert len(written.getvalue().decode(encoding)) >= len(text)
+
+
+def test_borders_and_signs_have_plain_ones_in_their_place():
+    assert "┃ ± 日本 é ┃".encode("cp1252", ON_CONSOLES) == "| ± \\u65e5\\u672c é |".encode("cp1252")
+    assert "━┳━│…±─".encode("ascii", ON_CONSOLES) == b"=+=|...+/--"
 
 
 def test_a_cell_takes_nothing_for_markup():
@@ -175,41 +187,54 @@ def test_any_console_is_shown_a_table(folder, command, encoding, monkeypatch, ca
         assert "+=" in text
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_python_prints_a_report_on_any_console(encoding, monkeypatch):
+    """A plain print of a script, whose stdout refuses what it cannot encode."""
+    from mcmargin.demo import demo_report
+
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    print(demo_report())
+    sys.stdout.flush()
+    assert "| diversified (USD) " in written.getvalue().decode(encoding)
+
+
 @pytest.mark.parametrize(
-    "environment",
+    ("environment", "form", "expected"),
     [
-        {"PYTHONIOENCODING": "cp1252"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        ({"PYTHONIOENCODING": "cp1252"}, "csv", "\n日本口座,".encode()),
+        (
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            "table",
+            rb"| \u65e5\u672c\u53e3\u5ea7 (USD) |",
+        ),
     ],
     ids=["windows", "the C locale"],
 )
-def test_a_process_in_another_encoding(folder, environment):
+def test_a_process_in_another_encoding(folder, environment, form, expected):
     """Tables in the console's, CSV in UTF-8 as in the file of that name."""
-
-    def printed(*options):
-        return subprocess.run(
-            [sys.executable, "-m", "mcmargin", "margin", "m.npz", "japan.csv", *options],
-            cwd=folder,
-            capture_output=True,
-            env=os.environ | environment,
-            check=True,
-        ).stdout
-
-    table = printed("--paths", "2000").decode("cp1252")
-    assert "\\u65e5\\u672c\\u53e3\\u5ea7 (USD)" in table
-    rows = printed("--paths", "2000", "--format", "csv").decode("utf-8")
-    assert "\n日本口座," in rows
+    done = subprocess.run(
+        [sys.executable, "-m", "mcmargin", *MARGIN[:2], "japan.csv", *MARGIN[3:], "--format", form],
+        cwd=folder,
+        capture_output=True,
+        env=os.environ | environment,
+        check=True,
+    )
+    assert expected in done.stdout
 
 
-def test_help_is_shown_in_any_encoding():
-    for environment in ({"PYTHONIOENCODING": "ascii"},):
-        done = subprocess.run(
-            [sys.executable, "-m", "mcmargin", "--help"],
-            capture_output=True,
-            env=os.environ | environment,
-            check=True,
-        )
-        assert b"calibrate" in done.stdout.decode("ascii").encode()
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_help_and_usage_errors_are_shown_on_any_console(encoding, monkeypatch, capsys):
+    """Which typer prints, with borders and an ellipsis where a column is too narrow."""
+    for command, status in ((("margin", "--help"), 0), (("margin", "--nope"), 2)):
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", streams[0])
+            patched.setattr(sys, "stderr", streams[1])
+            assert called(command, patched, capsys)[0] == status
+        stream = streams[1 if status else 0]
+        stream.flush()
+        assert "margin" in stream.buffer.getvalue().decode(encoding)
 
 
 def test_a_closed_stdout_is_told(folder):

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
+from mcmargin.margins.formula import calmed, rounded_up
 from mcmargin.margins.procyclicality import procyclicality_measures
-from mcmargin.margins.requirement import calmed, rounded_up
 from mcmargin.margins.tail import expected_shortfall
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality
 from mcmargin.scenarios.companions import companions_of

@@ -123,13 +123,14 @@ def rows_of(text, title):
 def test_text_tells_equity_maintenance_and_owners(owned):
     text = str(owned)
     head, *rows = rows_of(text, "Margin at 99 % over 2 bars")
-    assert head[:4] == ["account", "margin", "maintenance", "equity"]
+    assert head[:6] == ["account", "margin", "± error", "maintenance", "± error", "equity"]
     for row, figures in zip(rows, owned.figures.to_dict("records"), strict=True):
         assert row[0] == f"{figures['account']} (USD)"
-        assert row[1:4] == [f"{figures[n]:,.2f}" for n in ("margin", "maintenance", "equity")]
+        names = ("margin", "margin_error", "maintenance", "maintenance_error", "equity")
+        assert row[1:6] == [f"{figures[n]:,.2f}" for n in names]
         assert row[-2] == f"{figures['margin'] / figures['gross_exposure']:.2%}"
         assert row[-1] == owned.status(figures["account"]).state
-    assert rows[0][3] == "1,100.00"  # 1,000 in cash and one a0 at 100
+    assert rows[0][5] == "1,100.00"  # 1,000 in cash and one a0 at 100
     _, *owners = rows_of(text, "Owners")
     margins = dict(zip(owned.figures["account"], owned.figures["margin"], strict=True))
     together = margins["a [1]"] + margins["b"]
@@ -142,7 +143,8 @@ def test_text_tells_equity_maintenance_and_owners(owned):
 def test_text_of_plain_accounts_has_no_column_of_nothing(scenarios):
     text = str(report_of(scenarios, [("x", "a0", 1.0)]))
     head, row = rows_of(text, "Margin at 99 %")
-    assert head == ["account", "margin", "± error", "VaR", "gross", "net", "margin / gross"]
+    names = ["margin", "± error", "VaR", "gross notional", "net delta", "margin / gross"]
+    assert head == ["account", *names]
     assert row[4] == "100.00"
     assert "Owners" not in text
     assert "more" not in text

@@ -4,6 +4,7 @@ import copy
 import json
 import multiprocessing
 import pickle
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields, replace
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 import mcmargin as mm
 from mcmargin.data.json_text import ROWS_AT_ONCE, json_text, json_value, plain_columns, records
 from mcmargin.data.typed_columns import read_columns
-from mcmargin.reports.account_figures import AccountMargin, Contribution, OwnerMargin
+from mcmargin.reports.account_figures import ADDED, AccountMargin, Contribution, OwnerMargin
 from tests.models import make_model
 
 TABLES = ("figures", "positions", "owners", "haircuts")
@@ -81,11 +82,14 @@ def test_a_file_of_the_version_before_is_read():
     again = json.loads(report.to_json())
     for row in again["accounts"]:
         assert {*row} >= {*content["accounts"][0]}
+    assert set(ADDED) < set(content)
     for name, value in content.items():
-        if name not in ("accounts", "schema"):
+        if name in ADDED:
+            for row, before in zip(again[name], value, strict=True):
+                assert {field: row[field] for field in before} == before
+                assert {row[field] for field in set(row) - set(before)} <= {None}
+        elif name != "schema":
             assert again[name] == value, name
-    for row, before in zip(again["accounts"], content["accounts"], strict=True):
-        assert {name: row[name] for name in before} == before
     assert report.figures["account"].tolist()[2] == 'größer \u2028"quote"\\'
 
 
@@ -111,11 +115,13 @@ def test_a_file_of_the_version_before_verifies():
     forged = mm.MarginReport.from_json(json.dumps(forged))
     assert mm.verify(forged, model, book).verdict == "different"
     forged = json.loads(text) | {"schema": "mcmargin.report/2"}
-    with pytest.raises(mm.ModelFileError, match=r"accounts\[0\]\.without_entry_price is missing"):
+    with pytest.raises(mm.ModelFileError, match=r"accounts\[0\]\.\w+ is missing"):
         mm.MarginReport.from_json(json.dumps(forged))
-    forged["accounts"] = [row | {"without_entry_price": None} for row in forged["accounts"]]
+    unknown = dict.fromkeys(ADDED["accounts"])
+    forged["accounts"] = [row | unknown for row in forged["accounts"]]
     with pytest.raises(mm.ModelFileError, match=r"accounts\[0\]\.without_entry_price is None"):
         mm.MarginReport.from_json(json.dumps(forged))
+    assert not re.search(r"\bnan\b", str(report) + report.to_html())
 
 
 def test_odd_rows_are_read_and_refused_as_one_by_one():

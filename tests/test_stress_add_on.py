@@ -366,3 +366,23 @@ def test_a_currency_whose_rate_is_an_asset_is_that_asset():
     account = mm.margin(book, scenarios, market, policy).account("x")
     assert account.stress_add_on == pytest.approx(0.0, abs=1e-10)
     assert account.margin == pytest.approx(0.0, abs=1e-10)
+
+
+def test_a_stress_part_without_weights_charges_nothing(scenarios):
+    """What is declared to look, looks: scenarios, and a part that says nothing at all."""
+    book = book_of([("x", "S", 3.0), ("x", "T", -2.0)])
+    margins = [
+        mm.margin(book, scenarios, MARKET, mm.MarginPolicy(stress=part))
+        for part in (
+            None,
+            Stress(),
+            Stress(gaps=(Gap("a0", -0.9),)),
+            Stress(gaps=(Gap("a0", -0.9),), scenario_weight=0.0),
+            Stress(gaps=(Gap("a0", -0.9),), scenario_weight=0.5),
+        )
+    ]
+    plain, *looking, charging = (report.figures["margin"][0] for report in margins)
+    assert looking == [plain] * 3
+    assert charging > 1.5 * plain
+    # A fall of 90 % costs three of a0 270, and half of what that is above base is added.
+    assert [report.figures["stress_add_on"][0] for report in margins[:4]] == [0.0] * 4

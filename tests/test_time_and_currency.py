@@ -367,7 +367,7 @@ def test_a_hedged_accounts_forged_figure_is_no_rounding(model):
     forged = replace(report, figures=figures)
     outcome = mm.verify(forged, model, book, market_of())
     assert outcome.verdict == "different"
-    assert outcome.reasons == ("a figure of account 'h' alone differs",)
+    assert outcome.reasons == ("expected_shortfall of account 'h' differs, alone of all figures",)
     assert mm.verify(report, model, book, market_of()).verdict == "equal"
 
 

@@ -57,22 +57,25 @@ def test_a_billionth_is_within_the_bound(model, book, report):
     assert 0 < found.largest_difference < 2e-9
 
 
+SAYS = "the report says {!r}, and the recomputation {!r}"
+POSITION = "the positions differ: quantity of 'a0' of account 'x' differs: "
+FIRST = "the haircut of 'USD' in USD"
 ALTERED = [
     ("figures", "account", "w", "the accounts differ"),
     ("figures", "owner", "w", "the owners differ"),
     ("figures", "currency", "EUR", "the currencies differ"),
-    ("positions", "quantity", 7.0, "the positions differ"),
+    ("positions", "quantity", 7.0, POSITION + SAYS.format(7.0, 1.0)),
     ("figures", "margin", 1e6, "margin of account 'x' differs"),
     ("positions", "contribution", 1e6, "contribution of 'a0' of account 'x' differs"),
     ("positions", "exposure", 1e6, "exposure of 'a0' of account 'x' differs"),
-    ("owners", "netting", "net", "the owners differ"),
-    ("owners", "accounts", 3, "the owners differ"),
-    ("owners", "margin", 1e6, "margin of an owner differs"),
-    ("owners", "maintenance", 1e6, "maintenance of an owner differs"),
-    ("haircuts", "debit", True, "the haircuts differ"),
-    ("haircuts", "value", 2.0, "value of a haircut differs"),
-    ("haircuts", "expected_shortfall", 99.0, "expected_shortfall of a haircut differs"),
-    ("haircuts", "haircut", 0.999, "haircut of a haircut differs"),
+    ("owners", "netting", "net", "netting of owner 'fund' differs: " + SAYS.format("net", "gross")),
+    ("owners", "accounts", 3, "accounts of owner 'fund' differs: " + SAYS.format(3, 2)),
+    ("owners", "margin", 1e6, "margin of owner 'fund' differs"),
+    ("owners", "maintenance", 1e6, "maintenance of owner 'fund' differs"),
+    ("haircuts", "debit", True, f"debit of {FIRST} differs: " + SAYS.format(True, False)),
+    ("haircuts", "value", 2.0, f"value of {FIRST} differs"),
+    ("haircuts", "expected_shortfall", 99.0, f"expected_shortfall of {FIRST} differs"),
+    ("haircuts", "haircut", 0.999, f"haircut of {FIRST} differs"),
 ]
 
 
@@ -93,12 +96,12 @@ def test_a_figure_alone_that_differs_by_little_is_no_rounding(model, book, repor
     found = mm.verify(replace(report, figures=figures), model, book)
     assert (found.verdict, found.reasons) == (
         "different",
-        ("a figure of account 'y' alone differs",),
+        ("expected_shortfall of account 'y' differs, alone of all figures",),
     )
     owners = report.owners.copy()
     owners["margin"] *= 1 + 1e-12
     found = mm.verify(replace(report, owners=owners), model, book)
-    assert found.reasons == ("a figure beside expected shortfall alone differs",)
+    assert found.reasons == ("margin of owner 'fund' differs, alone of all figures",)
 
 
 def test_collateral_that_moves_counts_in_the_bound(model, book, report):

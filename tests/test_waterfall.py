@@ -338,8 +338,16 @@ def test_the_last_charge_of_an_account_that_changed_its_currency():
 @pytest.mark.parametrize(
     ("previous", "report", "message"),
     [
-        (lambda: mm.MarginReport.from_json(FIRST.to_json()), lambda: FIRST, "needs the scenarios"),
-        (lambda: FIRST, lambda: mm.MarginReport.from_json(FIRST.to_json()), "needs the scenarios"),
+        (
+            lambda: mm.MarginReport.from_json(FIRST.to_json()),
+            lambda: FIRST,
+            "the report of 2020-01-01T00:00:00 needs its model .*, its book",
+        ),
+        (
+            lambda: FIRST,
+            lambda: mm.MarginReport.from_json(FIRST.to_json()),
+            "the report of 2020-01-01T00:00:00 needs its model .*, its book",
+        ),
         (lambda: report_of(moved()), lambda: FIRST, "2020-01-02.*, after this one's 2020-01-01"),
         (
             lambda: FIRST,

@@ -17,6 +17,7 @@ import numpy as np
 
 from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
 from mcmargin.data.plausibility import Plausibility
+from mcmargin.data.ranges import Range, declared_ranges, range_in
 from mcmargin.markets.levels import LevelRow
 from mcmargin.markets.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
 from mcmargin.policies import policy_parts as parts
@@ -96,19 +97,29 @@ def model_rows(model):
     """Cells of each field of a pydantic model."""
     for name, field in model.items():
         own = "needed" if field.is_required() else default(field.default)
-        yield name, kind(field.annotation), own, field.description
+        allowed = next((each for each in field.metadata if isinstance(each, Range)), None)
+        takes = ranged(kind(field.annotation), allowed or range_in(field.annotation))
+        yield name, takes, own, field.description
 
 
 def dataclass_rows(part):
     """Cells of each field of a dataclass, its meaning from the docstring."""
     types, told = get_type_hints(part), meanings(part)
+    ranges = declared_ranges(part)
     for field in fields(part):
         value = field.default if field.default_factory is MISSING else field.default_factory()
         meaning = told[field.name]
         if (inner := part_of(types[field.name])) is not None:
             meaning = f"{inspect.getdoc(inner).partition(chr(10))[0].rstrip('.')}; below."
         own = "needed" if value is MISSING else default(value)
-        yield field.name, kind(types[field.name]), own, meaning
+        yield field.name, ranged(kind(types[field.name]), ranges.get(field.name)), own, meaning
+
+
+def ranged(takes, allowed):
+    """What a field takes, and the range of its numbers."""
+    if allowed is None:
+        return takes
+    return f"{'table of numbers' if takes == 'table' else takes} {allowed.words}"
 
 
 def part_of(annotation):

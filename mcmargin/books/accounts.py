@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mcmargin.data.ranges import cited
 from mcmargin.errors import DataError
 
 MODES = ("cross", "isolated")
@@ -43,6 +44,10 @@ class Account:
     netting: str = "gross"
 
     def __post_init__(self) -> None:
+        for name in ("name", "currency", "owner"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or (not value.strip() and name != "owner"):
+                raise DataError(f"account {cited(self.name)}: {name} must be text: {cited(value)}")
         for name, allowed in (("mode", MODES), ("netting", NETTINGS)):
             if getattr(self, name) not in allowed:
                 raise DataError(

@@ -13,15 +13,15 @@ import pandas as pd
 from pydantic import Field, StringConstraints, ValidationError
 
 from mcmargin.books.accounts import Account, check_owners
+from mcmargin.data.ranges import PRICE, QUANTITY
 from mcmargin.data.rows import (
     BALANCE_COLUMNS,
     ENTRY_PRICE,
-    LARGEST_QUANTITY,
     POSITION_COLUMNS,
     check_columns,
 )
 from mcmargin.data.tables import read_records, read_table
-from mcmargin.data.validation import CELLS, Above0, Number, Row, Text, first_fault
+from mcmargin.data.validation import CELLS, Number, Row, Text, first_fault
 from mcmargin.errors import DataError
 
 
@@ -43,7 +43,7 @@ class AccountRow(Row):
 
 
 Names: TypeAlias = list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]]
-Quantities: TypeAlias = list[Annotated[Number, Field(ge=-LARGEST_QUANTITY, le=LARGEST_QUANTITY)]]
+Quantities: TypeAlias = list[Annotated[Number, QUANTITY]]
 
 
 class OrderTable(Row):
@@ -54,17 +54,17 @@ class OrderTable(Row):
         description="Name of the instrument; without a file of instruments, an asset."
     )
     quantity: Quantities = Field(
-        description="Units (contracts); negative is short, or in orders a sale. At most 1e15."
+        description="Units (contracts); negative is short, or in orders a sale."
     )
 
 
 class PositionTable(OrderTable):
     """Positions, by column."""
 
-    entry_price: list[Above0 | None] | None = Field(
+    entry_price: list[Annotated[Number, PRICE] | None] | None = Field(
         None,
         description="Of a perpetual or future, in its currency, for the unrealised profit and loss "
-        "in equity; empty: none is counted. Above 0.",
+        "in equity; empty: none is counted.",
     )
 
 
@@ -73,7 +73,7 @@ class BalanceTable(Row):
 
     account: Names = Field(description="Name of the account.")
     asset: Names = Field(description="Currency of the market, or asset of the model.")
-    amount: Quantities = Field(description="Units; negative is a debit in cash. At most 1e15.")
+    amount: Quantities = Field(description="Units; negative is a debit in cash.")
 
 
 def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mcmargin.checks import Progress
-from mcmargin.cli.printing import Ended, ending_in_order, say, show
+from mcmargin.cli.printing import say, show
 from mcmargin.errors import McMarginError
 
 app = typer.Typer(
@@ -107,11 +106,10 @@ def start(
     """Take the options that stand before a command."""
 
 
-def main() -> None:
-    """Entry point: errors become one line on stderr and an exit status."""
+def run() -> int:
+    """Status of what the command line says; errors become one line on stderr."""
     try:
-        with ending_in_order():
-            status = _status_of_command()
+        status = _status_of_command()
         if sys.stdout is not None:
             # Here, since the interpreter would tell of a full disk or a reader gone in its own way.
             sys.stdout.flush()
@@ -123,7 +121,7 @@ def main() -> None:
         _say_where()
         say(f"mcmargin: {type(error).__name__}: {error} (MCMARGIN_DEBUG=1 shows where)")
         status = 1
-    sys.exit(status)
+    return status
 
 
 def _status_of_command() -> int:
@@ -137,10 +135,6 @@ def _status_of_command() -> int:
         _say_where()
         say(f"mcmargin: out of memory ({error}); fewer paths or horizons take less")
         return 2
-    except Ended as signalled:
-        name = signal.Signals(signalled.number).name
-        say("mcmargin: interrupted" if name == "SIGINT" else f"mcmargin: ended by {name}")
-        return 128 + signalled.number
     except SystemExit as status:
         return status.code if isinstance(status.code, int) else 0
     return 0

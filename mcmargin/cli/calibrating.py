@@ -11,6 +11,7 @@ from mcmargin.checks import plain_time
 from mcmargin.cli.app import Model, app, bar
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
+from mcmargin.data.locks import locked, require_unchanged, stamp_of
 
 Prices = Annotated[
     Path,
@@ -21,6 +22,16 @@ Prices = Annotated[
 ]
 ModelOutput = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write, .npz.")
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="LIMIT=NUMBER",
+        help="Widen a limit of plausibility by its name, such as price_ratio=2000 or "
+        "future_days=400; give it again for more. docs/files.md lists them.",
+        show_default="usual limits",
+    ),
 ]
 
 
@@ -108,6 +119,7 @@ def calibrate(
             show_default="one a processor core",
         ),
     ] = None,
+    allow: Allow = None,
 ) -> None:
     """Fit a model to closes.
 
@@ -117,6 +129,7 @@ def calibrate(
     Example: mcmargin calibrate prices.csv -o model.npz
     """
     from mcmargin import calibrate, load_model, read_prices
+    from mcmargin.data.plausibility import plausibility_of
 
     check_destination(output, inputs=(prices,))
     history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps)
@@ -134,8 +147,10 @@ def calibrate(
             warm_start=earlier,
             jobs=jobs,
             progress=progress,
+            plausibility=plausibility_of(allow or []),
         )
-    model.save(output)
+    with locked(output):
+        model.save(output)
     say(f"{model.fit_report()}\n{model.calendar.summary()}")
     say(f"Wrote {output}, as of {plain_time(model.as_of)}.")
 
@@ -152,19 +167,33 @@ def update(
             help="Take the last row as a price within the running bar, which commits nothing.",
         ),
     ] = False,
+    allow: Allow = None,
 ) -> None:
     """Filter a model's variances forward to newer closes, without a refit.
 
-    Rows that the model has seen already are passed over.
+    Rows that the model has seen already are passed over; with nothing new the model stays as it
+    is, and the status is 0. Of several updates of one model file at a time, each waits for the
+    one before.
 
     Example: mcmargin update model.npz newer.csv -o model.npz
     """
     from mcmargin import load_model, read_prices
+    from mcmargin.data.plausibility import plausibility_from, plausibility_of
 
     check_destination(output, inputs=(prices,))
-    moved = load_model(model).update(read_prices(prices), provisional=provisional)
-    moved.save(output)
-    if provisional:
-        say(f"Wrote {output}, as of {plain_time(moved.as_of)} (provisional).")
-    else:
-        say(f"{moved.update_report()}\nWrote {output}, as of {plain_time(moved.as_of)}.")
+    given = plausibility_of(allow or []).widened()
+    with locked(output):
+        stamp = stamp_of(output)
+        before, history = load_model(model), read_prices(prices)
+        # The model's own limits, but for those that are widened here.
+        limits = plausibility_from(before.plausibility.widened() | given, where="--allow")
+        moved = before.update(history, provisional=provisional, plausibility=limits)
+        in_place = output.exists() and model.samefile(output)
+        written = not (moved is before and in_place)
+        if written:
+            if in_place:
+                require_unchanged(output, stamp)
+            moved.save(output)
+    within = " (provisional)" if moved.provisional else ""
+    done = f"Wrote {output}" if written else f"{output} stays as it is"
+    say(f"{moved.update_report(since=before)}\n{done}, as of {plain_time(moved.as_of)}{within}.")

@@ -223,23 +223,35 @@ def margin_policy(
     )
 
 
-def read_report(path: Path) -> MarginReport:
+def read_report(path: Path, *, altered: bool = False) -> MarginReport:
     """Read a report's JSON.
+
+    Parameters
+    ----------
+    path : Path
+    altered : bool
+        Whether one that was altered after it was written may pass, as for `verify`.
 
     Raises
     ------
     ModelFileError
         Where there is none.
+    DataError
+        Where it was altered.
     """
+    from mcmargin.reports.report_checksum import require_unaltered
     from mcmargin.reports.reporting import MarginReport
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ModelFileError(f"{path}: not a margin report: it is not text") from None
-    return MarginReport.from_json(text, source=str(path))
+    report = MarginReport.from_json(text, source=str(path))
+    if not altered:
+        require_unaltered(report, f"{path}: the report")
+    return report
 
 
 def scenarios_of(

@@ -95,7 +95,7 @@ def margin(
         files.check_output(path, model, *others)
     page = form is None and output is not None and output.suffix.lower() == ".html"
     if page or html is not None:
-        from mcmargin.reports.html_report import check_installed
+        from mcmargin.reports.page_environment import check_installed
 
         check_installed()
     if html is not None and html.resolve() in [path.resolve() for path in written]:
@@ -209,7 +209,7 @@ def verify(
     """
     from mcmargin import load_model, verify
 
-    filed = read_report(report)
+    filed = read_report(report, altered=True)
     last = None if previous is None else read_report(previous)
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     fitted = load_model(model)

@@ -12,6 +12,7 @@ import typer
 from mcmargin.cli.app import app
 from mcmargin.cli.printing import emit, say, show
 from mcmargin.data.files import check_destination, write_text
+from mcmargin.names import shown
 
 policies = typer.Typer(no_args_is_help=True, help="Check a margin policy, or start one.")
 app.add_typer(policies, name="policy")
@@ -33,7 +34,7 @@ def check(
     from mcmargin.policies.policy_words import policy_in_words
 
     read = MarginPolicy.from_toml(policy)
-    show(f"{read.name or policy.name}, fingerprint {read.fingerprint()}")
+    show(f"{shown(read.name or policy.name)}, fingerprint {read.fingerprint()}")
     for step in policy_in_words(read):
         show(f"\n{step.name} = {step.formula}" if step.formula else f"\n{step.name}")
         for sentence in step.sentences:

@@ -6,6 +6,8 @@ UTF-8; on stderr, messages. A signal that asks a command to end lets it remove w
 
 from __future__ import annotations
 
+import codecs
+import io
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,11 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mcmargin.errors import DataError
-from mcmargin.names import shown_lines
-
-PLAIN = {"─": "-", "━": "=", "│": "|", "┃": "|", "±": "+/-", "…": "..."}
-"""What stands for a sign that a console cannot show; any other border is a +, and of other signs
-the code is shown."""
+from mcmargin.names import plain_sign, shown_lines
 
 
 class Ended(BaseException):
@@ -35,22 +33,20 @@ class Ended(BaseException):
 
 
 def show(text: str) -> None:
-    """Print lines for people: borders and names in what the console can show."""
+    """Print lines for people."""
     _check_open()
-    text = shown_lines(text)
-    print(plain(text, sys.stdout.encoding or "utf-8"))
+    print(shown_lines(text))
 
 
 def emit(text: str) -> None:
     """Print text for machines, which ends as it ends: in UTF-8, as the same file would be.
 
-    A terminal that cannot show it is sent what it can show.
+    A terminal is shown it as people are.
     """
     _check_open()
-    encoding = sys.stdout.encoding or "utf-8"
     bytes_of = getattr(sys.stdout, "buffer", None)
     if bytes_of is None or sys.stdout.isatty():
-        print(plain(shown_lines(text), encoding), end="")
+        print(shown_lines(text), end="")
         return
     sys.stdout.flush()
     bytes_of.write(text.encode("utf-8", "backslashreplace"))
@@ -60,34 +56,41 @@ def say(text: str) -> None:
     """Print a message to stderr."""
     # Where stderr is closed, print would turn to stdout, which is the machine's.
     if sys.stderr is not None:
-        print(plain(shown_lines(text), sys.stderr.encoding or "utf-8"), file=sys.stderr)
+        print(shown_lines(text), file=sys.stderr)
 
 
-def plain(text: str, encoding: str) -> str:
-    r"""Text with whatever an encoding lacks replaced.
+@contextmanager
+def on_any_console() -> Iterator[None]:
+    """Let stdout and stderr replace whatever their encodings lack, instead of raising.
 
-    Examples
-    --------
-    >>> plain("┃ ± 日本 é ┃", "cp1252")
-    '| ± \\u65e5\\u672c é |'
-    >>> plain("━┳━", "ascii")
-    '=+='
+    That holds for help and usage errors, too, which typer prints.
     """
+    changed = []
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            changed.append((stream, stream.errors))
+            stream.reconfigure(errors=ON_CONSOLES)
     try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate({ord(each): _plain(each, encoding) for each in set(text)})
-    return text
+        yield
+    finally:
+        for stream, errors in changed:
+            # It flushes, and a reader that has gone was told before.
+            with suppress(OSError, ValueError):
+                stream.reconfigure(errors=errors)
 
 
-def _plain(character: str, encoding: str) -> str:
-    try:
-        character.encode(encoding)
-    except UnicodeEncodeError:
-        border = "+" if "\u2500" <= character < "\u2580" else None
-        escaped = character.encode("ascii", "backslashreplace").decode("ascii")
-        return PLAIN.get(character, border or escaped)
-    return character
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(character: str) -> str:
+    return plain_sign(character) or character.encode("ascii", "backslashreplace").decode("ascii")
+
+
+ON_CONSOLES = "mcmargin.console"
+codecs.register_error(ON_CONSOLES, _replaced)
 
 
 @contextmanager
@@ -115,10 +118,14 @@ def ending_in_order() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    if number != signal.SIGINT:
-        # A second one would stop the removal, which a person at the keyboard may want to.
-        signal.signal(number, signal.SIG_IGN)
     raise Ended(number)
+
+
+def say_how_ended(ended: Ended) -> int:
+    """Exit status of a command that a signal ended, as shells tell it."""
+    name = signal.Signals(ended.number).name
+    say("mcmargin: interrupted" if name == "SIGINT" else f"mcmargin: ended by {name}")
+    return 128 + ended.number
 
 
 def _check_open() -> None:

@@ -7,6 +7,9 @@ session's hours, a half-day or a stray bar on a weekend do not come back in the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +33,9 @@ STAMPS = ("dates", "start", "end")
 RECENT = 13 * WEEK
 """What a pattern is read from: long enough for holidays to be few, short enough to forget."""
 
+THIN = 4 * RECENT
+"""The same where bars stand at a usual time in fewer than four of five weeks."""
+
 ZONE_HISTORY = 104 * WEEK
 """What a zone is read from: daylight saving begins and ends in it more than once."""
 
@@ -38,6 +44,9 @@ REGULAR = 0.5
 
 LEAST_FAULTS = 2
 """By how many irregular closes fewer than UTC another zone has to have."""
+
+LEAST_BARS = 100
+"""From which on a calendar is read anew: calibration asks for no fewer."""
 
 MOST_RUNS = 5_000
 """Of a week's times. Bars of more than these are on no clock."""
@@ -97,13 +106,47 @@ def calendar_of(
         walls = dates
     weekdays = weekdays_of(walls, "UTC")
     week: tuple[tuple[int, int, int], ...] = ()
-    if not months and days < 7.5 and (days < 1.9 or _repeats(walls)):
+    if not months and days < 7.5 and _repeats(walls, days):
         week = _runs(_regular_times(walls, days))
     if exchange and _follows(sessions.dates, sessions.closes, times, dates, dated, days):
         week = ()
     return BarCalendar(
         days, weekdays, (), mean, zone, week, dated, months, month_day, exchange, stamps
     )
+
+
+def renewed(
+    calendar: BarCalendar, close: np.datetime64, newer: Times, history: Callable[[], Times]
+) -> BarCalendar:
+    """Return the calendar, with its week read anew where newer closes are not those it expects.
+
+    A session that is longer now, another weekday, or clocks that were changed for the first time
+    since the calibration: the newest weeks show them. Holidays change nothing.
+
+    Parameters
+    ----------
+    calendar : BarCalendar
+    close : numpy.datetime64
+        The model's last close before the newer ones.
+    newer : ndarray of shape (bars,), datetime64[ns]
+    history : callable
+        Gives the times of all bars, the newer ones among them; called only where they are needed.
+    """
+    # Holidays leave some of the expected closes out.
+    expected = calendar.closes(close, 2 * len(newer) + 10)
+    if calendar.dated:
+        found = wall_clock(newer, calendar.zone).astype("datetime64[D]")
+        known = expected.ends.astype("datetime64[D]")
+    else:
+        found, known = newer, expected.times
+    times = np.array([]) if np.isin(found, known).all() or not calendar.week else history()
+    if len(times) < LEAST_BARS:
+        return calendar
+    zone = None if calendar.zone == "UTC" else calendar.zone
+    now = calendar_of(times, zone=zone, exchange=calendar.exchange, stamps=calendar.stamps)
+    if (now.dated, now.months) != (calendar.dated, calendar.months):
+        return calendar
+    return replace(calendar, zone=now.zone, week=now.week, weekdays=now.weekdays)
 
 
 def weekdays_of(times: Times, zone: str) -> tuple[int, ...]:
@@ -211,11 +254,11 @@ def _faults(walls: Times, period: np.timedelta64) -> int:
 
 def _regular_times(walls: Times, days: float) -> Seconds:
     """Times of the week at which bars close, in seconds after Monday's midnight."""
-    recent = walls[walls > walls[-1] - RECENT]
-    if days > 6.5 or len(recent) < 10:
-        recent = walls
-    cycles, at = _times_in(recent, WEEK)
-    values, counts, exposed = _shares(cycles, at)
+    recent = _newest(walls, RECENT) if days < 6.5 else walls
+    values, counts, exposed = _shares(*_times_in(recent, WEEK))
+    if _usual(counts, exposed) < 0.8:
+        recent = _newest(walls, THIN) if days < 6.5 else walls
+        values, counts, exposed = _shares(*_times_in(recent, WEEK))
     regular = counts / exposed >= REGULAR * _usual(counts, exposed)
     if days < 0.9:
         regular &= ~_stray(values, exposed, recent, days)
@@ -233,10 +276,20 @@ def _at_midnight(times: Times) -> float:
     return float(np.mean(times == times.astype("datetime64[D]")))
 
 
-def _repeats(walls: Times) -> bool:
-    """Whether a week is like the one before; bars of two or three days are not."""
-    _, counts, exposed = _shares(*_times_in(walls[walls > walls[-1] - 4 * RECENT], WEEK))
+def _repeats(walls: Times, days: float) -> bool:
+    """Whether a week is like the one before; bars of two days, or of five hours, are not."""
+    if days < 1.9:
+        steps = np.diff(walls)
+        step = np.median(steps)
+        return bool(WEEK % step == np.timedelta64(0) or np.mean(steps == step) < 0.98)
+    _, counts, exposed = _shares(*_times_in(walls[walls > walls[-1] - THIN], WEEK))
     return _usual(counts, exposed) >= 0.8
+
+
+def _newest(walls: Times, span: np.timedelta64) -> Times:
+    """The newest bars, or all of a history that has few."""
+    recent = walls[walls > walls[-1] - span]
+    return recent if len(recent) >= 10 else walls
 
 
 def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDArray[np.bool_]:
@@ -256,14 +309,19 @@ def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDAr
 
 
 def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
-    """Times of the week that a history of less than a week does not reach: like those it does."""
+    """Times of the week that a history of less than a week does not reach: like those it does.
+
+    A market that has a night is taken to have a weekend, too.
+    """
     day = int(DAY / SECOND)
-    if walls[-1] - walls[0] < DAY:
-        step = max(1, round(days * day))
-        hours = np.arange(int(found[0]) % step, day, step)
+    step = max(1, round(days * day))
+    if np.diff(walls).max() / DAY <= 1.5 * days:
+        every = np.arange(int(found[0]) % step, 7 * day, step)
     else:
         hours = np.unique(found % day)
-    every = (day * np.arange(7)[:, None] + hours).ravel()
+        gaps = np.diff(hours, append=hours[0] + day)
+        dates = 5 if gaps.max() > 1.5 * np.median(gaps) else 7
+        every = (day * np.arange(dates)[:, None] + hours).ravel()
     first, last = (int(x) for x in ((walls[[0, -1]] - MONDAY) % WEEK) // SECOND)
     seen = (
         (first <= every) & (every <= last) if first <= last else (every >= first) | (every <= last)
@@ -274,17 +332,18 @@ def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
 def _runs(seconds: Seconds) -> tuple[tuple[int, int, int], ...]:
     """Times as runs of (first, step, count); none where they are too many for any clock."""
     runs: list[tuple[int, int, int]] = []
-    values = seconds.tolist()
+    steps = np.diff(seconds)
+    # Where a step is not the one before it, and the end.
+    turns = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
     at = 0
-    while at < len(values):
-        step = values[at + 1] - values[at] if at + 1 < len(values) else 0
-        end = at + 1
-        while end < len(values) and values[end] - values[end - 1] == step:
-            end += 1
+    while at < len(seconds) and len(runs) <= MOST_RUNS:
+        step, end = 0, at + 1
+        if end < len(seconds):
+            step, end = int(steps[at]), int(turns[np.searchsorted(turns, at, side="right")]) + 1
         # Two times alone make no run, unless they are all that is left.
-        if end - at == 2 and end < len(values):
+        if end - at == 2 and end < len(seconds):
             step, end = 0, at + 1
-        runs.append((values[at], step, end - at))
+        runs.append((int(seconds[at]), step, end - at))
         at = end
     return tuple(runs) if len(runs) <= MOST_RUNS else ()
 

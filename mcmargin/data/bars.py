@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.times import LAST, utc_time
 from mcmargin.data.zones import Times, from_wall_clock, wall_clock
 from mcmargin.errors import DataError
 
@@ -123,9 +124,18 @@ class BarCalendar:
         Returns
         -------
         Closes
+
+        Raises
+        ------
+        DataError
+            If they lie after 2261, or a named exchange has no sessions then.
         """
-        close = close.astype("datetime64[ns]")
-        bound = close if after is None else after.astype("datetime64[ns]")
+        close = utc_time(close)
+        bound = close if after is None else utc_time(after)
+        if count * 2.0 * max(self.days, self.mean_days) > float((LAST - bound) / DAY) - 60.0:
+            raise DataError(
+                f"{count} bars of {self.days:.4g} days after {bound.astype('M8[D]')} end after 2261"
+            )
         if not self.dated:
             first = self._wall(close)
             walls = self._next(first, max(first, self._wall(bound)), count)
@@ -153,25 +163,30 @@ class BarCalendar:
             return moment
         return self._wall(moment)
 
-    def within_bar(self, close: np.datetime64, times: Times) -> NDArray[np.bool_]:
-        """Which times lie within the bar that follows a close, and so are no closes themselves.
+    def in_window(self, times: Times, first: str, last: str) -> NDArray[np.bool_]:
+        """Which closes are of bars within a window of whole dates, both included.
 
-        They are those less than half a bar after it, those on its date where closes are dates, and
-        those with a time of day where the closes have none.
+        A bar that closes at midnight is the last one of the date before, but where the midnight
+        stands for a date.
 
         Examples
         --------
-        >>> times = np.array(["2021-06-25T23:00", "2021-06-28T21:00"], "datetime64[ns]")
-        >>> BarCalendar().within_bar(np.datetime64("2021-06-25T21:00"), times).tolist()
-        [True, False]
+        >>> hours = np.array(["2021-01-04T00:00", "2021-01-04T01:00"], "datetime64[ns]")
+        >>> BarCalendar(1 / 24).in_window(hours, "2021-01-04", "2021-01-04").tolist()
+        [False, True]
         """
-        close = close.astype("datetime64[ns]")
-        if self.dated:
-            places = np.array([self.clock(time) for time in times], "datetime64[ns]")
-            dates = places.astype("datetime64[D]")
-            return np.asarray((times > close) & ((places != dates) | (dates <= self.clock(close))))
-        half = np.timedelta64(round(0.5 * self.days * int(DAY / INSTANT)), "ns")
-        return np.asarray((times > close) & (times - close < half))
+        start, end = np.datetime64(first, "ns"), np.datetime64(last, "ns") + DAY
+        if self.dated or (self.days >= 0.9 and not self.stamps):
+            walls = wall_clock(times, self.zone) if self.dated else times
+            return np.asarray((walls >= start) & (walls < end))
+        return np.asarray((times > start) & (times <= end))
+
+    def unscheduled(self, times: Times) -> Times:
+        """Those times that are not the closing time of a session of the exchange that is named."""
+        if not self.exchange or self.dated or len(times) == 0:
+            return times
+        sessions = exchange_sessions(self.exchange, times[0], times[-1])
+        return np.asarray(times[~np.isin(times, sessions.closes)])
 
     def summary(self) -> str:
         """Text for people: how long bars are, where they are regular, and when they close.
@@ -244,7 +259,7 @@ class BarCalendar:
             return self._week_times
         if self.slots:
             times = np.array(self.slots) * 60 * SECOND
-        elif self.days < 1.9 or (6.5 < self.days < 7.5 and len(self.weekdays) == 1):
+        elif 0.9 <= self.days < 1.9 or (6.5 < self.days < 7.5 and len(self.weekdays) == 1):
             times = np.array([close - _date(close)])
         else:
             return np.array([], "timedelta64[ns]")
@@ -298,13 +313,15 @@ class BarCalendar:
         return np.asarray(ends.astype("datetime64[ns]"))
 
     def _steps(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
-        """Closes a bar's length from one another, moved on to a weekday on which bars end."""
+        """Closes a bar's length from one another; those of days move on to a weekday of bars."""
         step = np.timedelta64(round(self.days * int(DAY / INSTANT)), "ns")
-        passed = max(0, int((bound - close) / step))
+        # A close that falls on a day off moves on, by less than a week.
+        first = max(1, int((bound - close - WEEK) // step))
         # Bars of two days may move to one Monday; a week has at least one of its own.
         most = count * max(1, min(7, round(7.0 / self.days))) + 2
-        ahead = close + step * np.arange(1, passed + most)
-        for _ in range(6):
+        ahead = close + step * np.arange(first, max(1, int((bound - close) / step)) + most)
+        # Bars of some hours whose week does not repeat go on around the clock.
+        for _ in range(6 if self.days >= 0.9 else 0):
             off = ~np.isin(weekday(ahead), self.weekdays)
             ahead[off] += DAY
         ahead = np.unique(ahead)
@@ -339,7 +356,15 @@ class Closes:
         >>> closes.bar_of(np.datetime64("2018-12-31T21:00"))
         1
         """
-        return int(np.searchsorted(self.ends, self.calendar.clock(expiry))) + 1
+        # Books hold many contracts of few expiries, and a zone's clock is slow to read.
+        if expiry not in self._bars:
+            place = self.calendar.clock(expiry)
+            self._bars[expiry] = int(np.searchsorted(self.ends, place)) + 1
+        return self._bars[expiry]
+
+    @cached_property
+    def _bars(self) -> dict[np.datetime64, int]:
+        return {}
 
     def years_left(self, bar: int, expiry: np.datetime64) -> float:
         """Years from a bar's close to an expiry, ACT/365; 0 where it has settled by then."""

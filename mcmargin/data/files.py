@@ -14,8 +14,8 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -70,8 +70,8 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
             stat.S_ISDIR(mode) or stat.S_ISBLK(mode) or (stat.S_ISSOCK(mode) and descriptor is None)
         ):
             raise DataError(f"{path}: cannot be written (it exists and is not a file)")
-        elif descriptor is None and not os.access(place, os.W_OK):
-            raise DataError(f"{path}: cannot be written (no permission)")
+        elif not (os.access(place, os.W_OK) if descriptor is None else _writable(descriptor)):
+            raise DataError(f"{path}: cannot be written (no permission, or open for reading only)")
         if mode is not None and stat.S_ISREG(mode):
             for source in inputs:
                 if source.exists() and place.samefile(source):
@@ -97,14 +97,50 @@ def write_atomically(path: Path, content: bytes) -> None:
     BrokenPipeError
         If it is a pipe, and its reader has gone.
     """
-    check_destination(path)
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, each as `write_atomically` does, and all of them or none.
+
+    All temporary files are written and synced before the first is renamed, so that a full disk or
+    a signal leaves every file as it was. Only a kill between two renames could part them.
+
+    Raises
+    ------
+    DataError
+        If one cannot be written; it is named, and all files that were there stay.
+    BrokenPipeError
+        If one is a pipe, and its reader has gone.
+    """
+    for path in contents:
+        check_destination(path)
+    with ExitStack() as temporary:
+        files, others = [], []
+        for path, content in contents.items():
+            with _named(path):
+                place, descriptor = _followed(path)
+                mode = _mode(place, descriptor)
+                if descriptor is None and (mode is None or stat.S_ISREG(mode)):
+                    files.append((path, place, temporary.enter_context(_beside(place, content))))
+                else:
+                    others.append((path, place, descriptor, content))
+        for path, place, written in files:
+            with _named(path):
+                os.replace(written, place)
+        for path, place, descriptor, content in others:
+            with _named(path):
+                _write_into(place, descriptor, content)
+    for path, folder in {place.parent: (path, place.parent) for path, place, _ in files}.values():
+        with _named(path):
+            _sync(folder)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Tell which file it was that could not be written."""
     try:
-        place, descriptor = _followed(path)
-        mode = _mode(place, descriptor)
-        if descriptor is None and (mode is None or stat.S_ISREG(mode)):
-            _replace(place, content)
-        else:
-            _write_into(place, descriptor, content)
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -152,6 +188,14 @@ def _mode(place: Path, descriptor: int | None) -> int | None:
         return None
 
 
+def _writable(descriptor: int) -> bool:
+    """Whether an open file of this process was opened for writing."""
+    if fcntl is None or descriptor == _ANOTHER_PROCESS:
+        return True
+    flags: int = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    return flags & (os.O_WRONLY | os.O_RDWR) != 0
+
+
 def _write_into(place: Path, descriptor: int | None, content: bytes) -> None:
     """Write to what stands for no file of its own, after all that it has been sent."""
     if descriptor is None or descriptor == _ANOTHER_PROCESS:
@@ -165,8 +209,9 @@ def _write_into(place: Path, descriptor: int | None, content: bytes) -> None:
         file.write(content)
 
 
-def _replace(place: Path, content: bytes) -> None:
-    """Put a file in the place of the one that is there, if there is one."""
+@contextmanager
+def _beside(place: Path, content: bytes) -> Iterator[Path]:
+    """Temporary file beside the one that it is to replace; it is removed if it is still there."""
     _remove_left(place.parent)
     # A name of its own each time: two writers of one file never share it.
     name = place.with_name(f"{_mark()}{os.getpid()}-{secrets.token_hex(8)}.tmp")
@@ -175,14 +220,13 @@ def _replace(place: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            # Renamed while it is locked, so that nobody takes it for one that was left behind.
             if fcntl is not None:
-                os.replace(name, place)
-        if fcntl is None:
-            os.replace(name, place)
+                # Renamed while it is locked, so that nobody takes it for one that was left behind.
+                yield name
+        if fcntl is None:  # Windows renames no file that is open
+            yield name
     finally:
         name.unlink(missing_ok=True)
-    _sync(place.parent)
 
 
 def _created(name: Path, place: Path) -> BinaryIO:
@@ -220,11 +264,14 @@ def _keep_permissions(descriptor: int, place: Path, old: os.stat_result) -> None
             # Only root gives files away; to a group of one's own anybody may.
             with suppress(OSError):
                 os.fchown(descriptor, -1, old.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    # A file system without modes or attributes may refuse: the file stays its writer's alone.
+    with suppress(OSError):
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
     if hasattr(os, "listxattr"):
         with suppress(OSError):
             for attribute in os.listxattr(place):
-                os.setxattr(descriptor, attribute, os.getxattr(place, attribute))
+                with suppress(OSError):
+                    os.setxattr(descriptor, attribute, os.getxattr(place, attribute))
 
 
 def _mark() -> str:

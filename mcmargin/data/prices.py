@@ -81,7 +81,8 @@ class PriceHistory:
         """Check a DataFrame of closes, one column an asset.
 
         Dates stand in the index or, where that only counts rows, in the first column. They are
-        ISO dates or timestamps; with a time zone they are converted to UTC.
+        ISO dates or timestamps; with a time zone they are converted to UTC. A period of pandas
+        stands for the date of its last day or, where it is shorter than a day, for its end.
 
         Parameters
         ----------
@@ -120,6 +121,9 @@ class PriceHistory:
         # An index of whole numbers counts rows; any other is taken for the dates.
         if pd.api.types.is_integer_dtype(dates) and frame.shape[1] > 0:
             dates, frame = pd.Index(frame.iloc[:, 0]), frame.iloc[:, 1:]
+        if isinstance(dates, pd.PeriodIndex):
+            days = dates[0].end_time - dates[0].start_time >= pd.Timedelta("23h")
+            dates = dates.end_time.normalize() if days else (dates + 1).start_time
         if frame.size == 0:
             raise DataError(f"{source}: no prices; dates and at least one asset are needed")
         assets = [str(column).strip() for column in frame.columns]

@@ -15,15 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mcmargin.data.ranges import PRICE, QUANTITY
 from mcmargin.data.tables import parse_number
 from mcmargin.errors import DataError
 
 POSITION_COLUMNS = ("account", "instrument", "quantity")
 BALANCE_COLUMNS = ("account", "asset", "amount")
 ENTRY_PRICE = "entry_price"
-
-LARGEST_QUANTITY = 1e15
-"""Beyond it the cents of a position are lost in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +61,19 @@ class Rows:
             empty = pd.isna(cell) or not str(cell).strip()
             what = "empty; give a finite number" if empty else f"{cell} is not finite"
             raise DataError(f"{source}: row {row + 2}, column {counted!r}: {what}")
-        for row in np.flatnonzero(np.abs(number) > LARGEST_QUANTITY)[:1]:
+        for row in np.flatnonzero(np.abs(number) > QUANTITY.most)[:1]:
             raise DataError(
                 f"{source}: row {row + 2}, column {counted!r}: {number[row]:g} is beyond "
-                f"{LARGEST_QUANTITY:g} units; correct it"
+                f"{QUANTITY.most:g} units; correct it"
             )
         prices = None
         if ENTRY_PRICE in frame.columns:
             prices = _numbers(frame[ENTRY_PRICE], ENTRY_PRICE, source)
-            for row in np.flatnonzero((prices <= 0) | np.isinf(prices))[:1]:
+            bad = (prices < PRICE.least) | (prices > PRICE.most)
+            for row in np.flatnonzero(bad)[:1]:
                 raise DataError(
-                    f"{source}: row {row + 2}, column {ENTRY_PRICE!r}: {prices[row]:g} is no price "
-                    "above 0; leave it empty where none is known"
+                    f"{source}: row {row + 2}, column {ENTRY_PRICE!r}: "
+                    f"{PRICE.fault(prices[row])}; leave it empty where none is known"
                 )
         accounts, names = (_names(frame[name], name, source) for name in (owner, named))
         return cls(source, named, accounts, names, number, prices)

@@ -13,7 +13,7 @@ from dataclasses import MISSING, fields
 from datetime import date
 from functools import cache
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mcmargin.errors import McMarginError
 
@@ -60,14 +60,35 @@ def read_dataclass(
     values = {}
     for name, each in own.items():
         if name in given:
-            values[name] = _read(declared[name], given[name], error, where + name, defaults)
+            values[name] = read_value(declared[name], given[name], error, where + name, defaults)
         elif not defaults or (each.default is MISSING and each.default_factory is MISSING):
             raise error(f"field {where}{name} is missing")
     return kind(**values)
 
 
-def _read(kind: Any, value: Any, error: type[McMarginError], where: str, defaults: bool) -> Any:
-    """Value as the type that its field is declared with."""
+def read_value(
+    kind: Any, value: Any, error: type[McMarginError], where: str, defaults: bool = False
+) -> Any:
+    """Read a value as the type that its field is declared with.
+
+    Parameters
+    ----------
+    kind : type
+        A plain type, a dataclass, or a dict, tuple or option of these.
+    value : object
+    error : type
+        Of what is raised.
+    where : str
+        Path of the field, for messages.
+    defaults : bool
+        Whether a field that has a default may be missing.
+
+    Examples
+    --------
+    >>> from mcmargin.errors import DataError
+    >>> read_value(dict[str, float], {"btc": 5}, DataError, where="spot")
+    {'btc': 5.0}
+    """
     if kind is Any:
         return value
     if kind is float:
@@ -79,12 +100,12 @@ def _read(kind: Any, value: Any, error: type[McMarginError], where: str, default
         names = {int: "a whole number", str: "text", bool: "true or false"}
         return _expect(kind, names[kind], value, error, where)
     inner = get_args(kind)
-    if get_origin(kind) is UnionType:
-        return None if value is None else _read(inner[0], value, error, where, defaults)
+    if get_origin(kind) in (UnionType, Union):
+        return None if value is None else read_value(inner[0], value, error, where, defaults)
     if get_origin(kind) in (dict, Mapping):
         entries = _expect(Mapping, "an object", value, error, where)
         return {
-            name: _read(inner[1], entry, error, f"{where}.{name}", defaults)
+            name: read_value(inner[1], entry, error, f"{where}.{name}", defaults)
             for name, entry in entries.items()
         }
     if get_origin(kind) is tuple:
@@ -95,7 +116,7 @@ def _read(kind: Any, value: Any, error: type[McMarginError], where: str, default
             raise error(f"field {where} has {len(items)} items; {len(kinds)} are needed")
         places = (f"{where}[{at}]" for at in range(len(items)))
         return tuple(
-            _read(each, item, error, place, defaults)
+            read_value(each, item, error, place, defaults)
             for each, item, place in zip(kinds, items, places, strict=True)
         )
     entry = _expect(Mapping, "an object", value, error, where)

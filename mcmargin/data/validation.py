@@ -57,9 +57,6 @@ Text: TypeAlias = Annotated[
 Number: TypeAlias = Annotated[
     float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_number)
 ]
-Above0: TypeAlias = Annotated[Number, Field(gt=0)]
-Least0: TypeAlias = Annotated[Number, Field(ge=0)]
-Share: TypeAlias = Annotated[Number, Field(ge=0, le=1)]
 Flag: TypeAlias = Annotated[bool, Field(strict=True), BeforeValidator(_flag)]
 Time: TypeAlias = Annotated[np.datetime64, PlainValidator(utc_time)]
 
@@ -86,6 +83,7 @@ WORDS = {
     "union_tag_not_found": "is missing; give it",
     "dict_type": "{input} is not a table; give names with their values",
     "model_type": "{input} is not a table; give names with their values",
+    "out_of_range": "{words}, not {input}",
     "value_error": "{error}",
 }
 """What pydantic finds, by its kind of error."""

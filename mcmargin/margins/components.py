@@ -1,20 +1,22 @@
 """Components of a margin: small functions, each an amount by unit and a reason.
 
 In: units with their expected shortfall, and how to value them. Out: columns of amounts, one entry a
-unit, in the unit's currency. `COMPONENTS` lists them all; how they are put together is in
-`mcmargin.margins.requirement`.
+unit, in the unit's currency, with how they move with the paths where they do. `COMPONENTS` lists
+them all; how they are put together is in `mcmargin.margins.requirement`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from mcmargin.margins.components_context import Amounts, UnitContext
-from mcmargin.margins.figures import unit_figures
+from mcmargin.margins.estimates import Estimate, fixed, larger, with_kink
+from mcmargin.margins.figures import UnitFigures, unit_figures
 from mcmargin.margins.leverage import concentration, leverage_minimum
 from mcmargin.margins.liquidity import liquidity
 from mcmargin.policies.policy import MarginPolicy
@@ -22,13 +24,20 @@ from mcmargin.stresses.stress_add_on import add_on
 from mcmargin.valuing.instruments import Perpetual
 from mcmargin.valuing.scenario_market import elapsed_years
 
-Component: TypeAlias = Callable[[UnitContext], Amounts]
+Component: TypeAlias = Callable[[UnitContext], Amounts | Estimate]
 
 
-def base(context: UnitContext) -> Amounts:
+def base(context: UnitContext) -> Estimate:
     """Expected shortfall with the worst fills of open orders; at least the short options' least."""
-    worst = context.figures.expected_shortfall + context.figures.open_orders
-    return np.maximum(np.maximum(worst, short_option_minimum(context)), 0.0)
+    least = np.maximum(short_option_minimum(context), 0.0)
+    worst = _worst(context.figures, context.kink("fills"))
+    return larger(worst, fixed(least), context.kink("least"))
+
+
+def _worst(figures: UnitFigures, kink: int) -> Estimate:
+    """Expected shortfall with the worst fills, as the two columns add up to it."""
+    worst = with_kink(figures.estimates.worst, kink)
+    return replace(worst, amounts=figures.expected_shortfall + figures.open_orders)
 
 
 def short_option_minimum(context: UnitContext) -> Amounts:
@@ -39,21 +48,24 @@ def short_option_minimum(context: UnitContext) -> Amounts:
     return np.asarray(context.policy.short_option_minimum * short / context.rates)
 
 
-def floor(context: UnitContext) -> Amounts:
+def floor(context: UnitContext) -> Estimate:
     """Expected shortfall at the volatility of the policy's years; 0 without such a floor."""
+    none = fixed(np.zeros(len(context.units.currencies)))
     if "floor" not in context.companions:
-        return np.zeros(len(context.units.currencies))
+        return none
     figures = unit_figures(
         context.units,
         context.companions["floor"],
         context.level,
         shares=False,
+        together=context.together,
         progress=context.next_pass(),
     )
-    return np.maximum(figures.expected_shortfall + figures.open_orders, 0.0)
+    worst = _worst(figures, context.kink("floor's fills"))
+    return larger(worst, none, context.kink("least floor"))
 
 
-def stress_add_on(context: UnitContext) -> Amounts:
+def stress_add_on(context: UnitContext) -> Estimate:
     """Shares of what the worst scenario, and the worse of two tests, exceed base by."""
     return add_on(context, base(context))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
 from mcmargin.checks import Passes, Progress
+from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.figures import UnitFigures
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.stresses.stressing import StressTable
@@ -40,6 +41,15 @@ class UnitContext:
         Of the units, where the policy charges stress scenarios.
     passes : Passes, optional
         Told of each pass over the units while the margin is computed.
+    together : bool
+        Whether several figures that move with the paths make a margin, so that it must be known
+        how they move with one another.
+    kinks : dict of str to int
+        Columns for what comparisons of estimates leave unexplained; see `kink`.
+    margin : str
+        `initial` or `maintenance`, whose comparisons have columns of their own.
+    lone : dict
+        Expected shortfalls of single units that have been taken; see `mcmargin.margins.lone`.
     """
 
     units: Units
@@ -50,6 +60,10 @@ class UnitContext:
     figures: UnitFigures
     stress: StressTable | None
     passes: Passes | None = None
+    together: bool = False
+    kinks: dict[str, int] = field(default_factory=dict)
+    margin: str = "initial"
+    lone: dict[tuple[int, bool, str], Estimate] = field(default_factory=dict)
 
     @property
     def rates(self) -> Amounts:
@@ -59,3 +73,10 @@ class UnitContext:
     def next_pass(self) -> Progress | None:
         """Whom a pass over the units tells of what it has done."""
         return None if self.passes is None else self.passes.begin()
+
+    def kink(self, name: str) -> int:
+        """Column of one comparison of estimates, the same whenever it is made.
+
+        See `mcmargin.margins.estimates.larger`.
+        """
+        return self.kinks.setdefault(f"{self.margin}: {name}", len(self.kinks))

@@ -7,8 +7,8 @@ depends on the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,18 @@ from mcmargin.books.orders import worst_fills
 from mcmargin.books.units import Units
 from mcmargin.checks import Progress, parallel
 from mcmargin.engines.arrays import array_module, device_matrix, to_host
-from mcmargin.margins.tail import Tails, estimate_tails, shortfalls
+from mcmargin.margins.estimates import (
+    Estimate,
+    collapsed,
+    fixed,
+    joined,
+    minus,
+    rows_of,
+    tail_estimate,
+    with_rows,
+)
+from mcmargin.margins.fills import worst_fills_estimate
+from mcmargin.margins.tail import Tails, estimate_tails
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
 
@@ -32,6 +43,26 @@ GATHERED = 4096
 
 
 @dataclass(frozen=True, eq=False)
+class UnitEstimates:
+    """Figures of units with how they move with the paths, each an `Estimate` of all units.
+
+    Attributes
+    ----------
+    expected_shortfall, value_at_risk : Estimate
+    worst : Estimate
+        Expected shortfall with the worst fills of open orders.
+    open_orders, wrong_way : Estimate
+        What the worst fills, and the collateral that moves, add to the expected shortfall.
+    """
+
+    expected_shortfall: Estimate
+    value_at_risk: Estimate
+    worst: Estimate
+    open_orders: Estimate
+    wrong_way: Estimate
+
+
+@dataclass(frozen=True, eq=False)
 class UnitFigures:
     """Columns of figures; float64 [units], in each unit's currency.
 
@@ -41,10 +72,11 @@ class UnitFigures:
     expected_shortfall_interval, value_at_risk_interval : ndarray of shape (units, 2)
     open_orders : ndarray
         What the worst fills add to the expected shortfall; 0 or more.
-    positions_alone : ndarray
-        Expected shortfall of the positions without the collateral that moves with them.
+    wrong_way : ndarray
+        What the collateral that moves with the positions adds to their expected shortfall.
     contributions : ndarray of shape (positions,)
         Shares of the expected shortfall, in the order of the units' sparse matrix.
+    estimates : UnitEstimates
     """
 
     expected_shortfall: NDArray[np.float64]
@@ -54,8 +86,9 @@ class UnitFigures:
     value_at_risk_error: NDArray[np.float64]
     value_at_risk_interval: NDArray[np.float64]
     open_orders: NDArray[np.float64]
-    positions_alone: NDArray[np.float64]
+    wrong_way: NDArray[np.float64]
     contributions: NDArray[np.float64]
+    estimates: UnitEstimates
 
 
 def unit_figures(
@@ -65,6 +98,7 @@ def unit_figures(
     *,
     confidence: float = 0.95,
     shares: bool = True,
+    together: bool = False,
     progress: Progress | None = None,
 ) -> UnitFigures:
     """Figures of all units.
@@ -75,8 +109,10 @@ def unit_figures(
     valuation : Valuation
     level, confidence : float
     shares : bool
-        Whether contributions, and positions alone, are wanted; else the first are zeros, and the
-        second as with collateral.
+        Whether contributions, and what collateral adds, are wanted; else they are zeros.
+    together : bool
+        Whether the estimates will be put together with one another or with others on the same
+        paths; else each has its standard error alone.
     progress : callable, optional
         Called with units done and in all.
 
@@ -86,27 +122,52 @@ def unit_figures(
     """
 
     def work(rows: range) -> UnitFigures:
-        return _block_figures(units, rows, valuation, level, confidence, shares)
+        return _block_figures(units, rows, valuation, level, confidence, shares, together)
 
-    parts = _by_blocks(work, units.quantities.shape[0], valuation, progress)
+    return figures_of(_by_blocks(work, units.quantities.shape[0], valuation, progress))
+
+
+def figures_of(parts: Sequence[UnitFigures]) -> UnitFigures:
+    """Figures of units one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    estimates = {
+        each.name: joined([getattr(part.estimates, each.name) for part in parts])
+        for each in fields(UnitEstimates)
+    }
     columns = {
         each.name: np.concatenate([getattr(part, each.name) for part in parts])
         for each in fields(UnitFigures)
+        if each.name != "estimates"
     }
-    return UnitFigures(**columns)
+    return UnitFigures(**columns, estimates=UnitEstimates(**estimates))
+
+
+def without_movements(figures: UnitFigures) -> UnitFigures:
+    """The same figures, whose estimates have their standard errors alone."""
+    kept = {
+        each.name: collapsed(getattr(figures.estimates, each.name))
+        for each in fields(UnitEstimates)
+    }
+    return replace(figures, estimates=UnitEstimates(**kept))
 
 
 def unit_shortfalls(
-    units: Units, valuation: Valuation, level: float, *, progress: Progress | None = None
-) -> NDArray[np.float64]:
-    """Expected shortfall of all units, open orders left out; float64 [units]."""
+    units: Units,
+    valuation: Valuation,
+    level: float,
+    *,
+    together: bool = False,
+    progress: Progress | None = None,
+) -> Estimate:
+    """Expected shortfall of all units, open orders left out; parameters as of `unit_figures`."""
 
-    def work(rows: range) -> NDArray[np.float64]:
+    def work(rows: range) -> Estimate:
         here = slice(rows.start, rows.stop)
         gains = gains_of(units.quantities[here], units.currencies[here], valuation)
-        return estimate_tails(-gains, level=level).expected_shortfall
+        return tail_estimate(estimate_tails(-gains, level=level), together=together)
 
-    return np.concatenate(_by_blocks(work, units.quantities.shape[0], valuation, progress))
+    return joined(_by_blocks(work, units.quantities.shape[0], valuation, progress))
 
 
 def _by_blocks(
@@ -141,6 +202,7 @@ def _block_figures(
     level: float,
     confidence: float,
     shares: bool,
+    together: bool,
 ) -> UnitFigures:
     here = slice(rows.start, rows.stop)
     quantities = units.quantities[here]
@@ -148,9 +210,11 @@ def _block_figures(
     gains = gains_of(quantities, codes, valuation)
     tails = estimate_tails(-gains, level=level, confidence=confidence)
     shared = _contributions(quantities, codes, tails, valuation) if shares else None
-    alone = tails.expected_shortfall.copy()
+    shortfall = tail_estimate(tails, together=together)
+    wrong_way = fixed(np.zeros(len(rows)))
     if shares and valuation.collateral.instruments:
-        _leave_collateral_out(alone, quantities, codes, gains, valuation, level)
+        wrong_way = _wrong_way(quantities, codes, gains, tails, valuation, together)
+    worst, orders = _open_orders(units, rows, gains, tails, valuation, together)
     return UnitFigures(
         expected_shortfall=tails.expected_shortfall,
         expected_shortfall_error=tails.expected_shortfall_error,
@@ -158,30 +222,42 @@ def _block_figures(
         value_at_risk=tails.value_at_risk,
         value_at_risk_error=tails.value_at_risk_error,
         value_at_risk_interval=tails.value_at_risk_interval,
-        open_orders=_open_orders(units, rows, gains, tails, valuation, level),
-        positions_alone=alone,
+        open_orders=orders.amounts,
+        wrong_way=wrong_way.amounts,
         contributions=np.zeros(quantities.nnz) if shared is None else shared,
+        estimates=UnitEstimates(
+            expected_shortfall=shortfall,
+            value_at_risk=tail_estimate(tails, together=together, of="value_at_risk"),
+            worst=worst,
+            open_orders=orders,
+            wrong_way=wrong_way,
+        ),
     )
 
 
-def _leave_collateral_out(
-    alone: NDArray[np.float64],
+def _wrong_way(
     quantities: Any,
     codes: tuple[str, ...],
     gains: Any,
+    tails: Tails,
     valuation: Valuation,
-    level: float,
-) -> None:
-    """Put the positions' own expected shortfall where a unit has collateral."""
-    xp = array_module(gains)
+    together: bool,
+) -> Estimate:
+    """What collateral adds to the expected shortfall of each unit that has some."""
+    xp, whole = array_module(gains), tail_estimate(tails)
     posted = quantities[:, -len(valuation.collateral.instruments) :]
     size = max(1, BLOCK_BYTES // (8 * gains.shape[1]))
     holders = np.flatnonzero(np.diff(posted.indptr))
+    parts = []
     for rows in (holders[low : low + size] for low in range(0, len(holders), size)):
         own = tuple(codes[row] for row in rows)
         losses = gains_of(posted[rows], own, valuation.collateral)
         losses -= gains if len(rows) == len(gains) else gains[xp.asarray(rows)]
-        alone[rows] = shortfalls(losses, level=level)
+        alone = tail_estimate(estimate_tails(losses, level=tails.level))
+        parts.append(minus(rows_of(whole, rows), alone))
+    none = fixed(np.zeros(quantities.shape[0]))
+    added = with_rows(none, holders, joined(parts)) if parts else none
+    return added if together else collapsed(added)
 
 
 def gains_of(quantities: Any, codes: tuple[str, ...], valuation: Valuation) -> Any:
@@ -249,12 +325,13 @@ def _open_orders(
     gains: Any,
     tails: Tails,
     valuation: Valuation,
-    level: float,
-) -> NDArray[np.float64]:
-    """What the worst fills add to each unit's expected shortfall."""
-    added = np.zeros(len(rows))
+    together: bool,
+) -> tuple[Estimate, Estimate]:
+    """Each unit's expected shortfall with the worst fills, and what those add to it."""
+    shortfall = tail_estimate(tails, together=together)
+    none = fixed(np.zeros(len(rows)))
     if units.buys.nnz == 0 and units.sells.nnz == 0:
-        return added
+        return shortfall, none
     buys, sells = (matrix[rows.start : rows.stop] for matrix in (units.buys, units.sells))
     asked = (abs(buys) + abs(sells)).tocsr()
     asked.eliminate_zeros()
@@ -262,6 +339,8 @@ def _open_orders(
         np.sort(asked.indices[low:high].astype(np.int64))
         for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
     ]
+    whole, places = tail_estimate(tails), []
+    found: tuple[list[Estimate], list[Estimate]] = ([], [])
     for batch, valued in _ordered(columns, valuation):
         parts = list(valuation.blocks() if valuation.fits else valuation.blocks_of(valued))
         for at in batch:
@@ -269,9 +348,23 @@ def _open_orders(
             place = own if valuation.fits else np.searchsorted(valued, own)
             changes = _unit_gains(own, place, units.currencies[rows[at]], parts, valuation)
             sold, bought = (matrix[[at]].toarray()[0][own] for matrix in (sells, buys))
-            worst, _ = worst_fills(gains[at], changes, sold, bought, level=level)
-            added[at] = max(worst - tails.expected_shortfall[at], 0.0)
-    return added
+            most, fills = worst_fills(gains[at], changes, sold, bought, level=tails.level)
+            # Which paths make the fills the worst changes their movements, and no amount.
+            moved = worst_fills_estimate(gains[at], changes, sold, bought, fills, level=tails.level)
+            least = float(tails.expected_shortfall[at])
+            worst = replace(moved, amounts=np.array([max(most, least)]))
+            places.append(at)
+            found[0].append(worst)
+            found[1].append(minus(worst, rows_of(whole, [at])))
+    if not places:
+        return shortfall, none
+    worst, added = (joined(each) for each in found)
+    if not together:
+        worst, added = collapsed(worst), collapsed(added)
+    rows_with = np.array(places)
+    # As base adds them up.
+    worst = replace(worst, amounts=tails.expected_shortfall[rows_with] + added.amounts)
+    return with_rows(shortfall, rows_with, worst), with_rows(none, rows_with, added)
 
 
 def _ordered(

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Kind, balance_of, is_own_cash, kinds_of, unit_value
 from mcmargin.books.units import Units
+from mcmargin.margins.estimates import Estimate, fixed, larger, smaller, times, with_rows
 from mcmargin.margins.figures import unit_shortfalls
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.valuing.valuation import Valuation
@@ -25,7 +25,8 @@ class Haircut:
     """What balances of a kind are counted at less, as a share of their value.
 
     It is the expected shortfall of holding (or, of a debit, owing) one unit, over its value, in
-    [0, 1]; both are in the account's currency. A debit counts at more by it.
+    [0, 1]; both are in the account's currency. A debit counts at more by it. Errors are standard
+    errors of Monte Carlo.
     """
 
     asset: str
@@ -34,9 +35,13 @@ class Haircut:
     value: float
     expected_shortfall: float
     haircut: float
+    expected_shortfall_error: float
+    haircut_error: float
 
 
-def haircuts_of(book: Book, valuation: Valuation, policy: MarginPolicy) -> list[Haircut]:
+def haircuts_of(
+    book: Book, valuation: Valuation, policy: MarginPolicy
+) -> tuple[list[Haircut], Estimate]:
     """Haircuts of all kinds of balances that a book has; none but in haircut mode.
 
     Parameters
@@ -46,6 +51,12 @@ def haircuts_of(book: Book, valuation: Valuation, policy: MarginPolicy) -> list[
         Of initial margin, whose scenarios and spot horizon they are taken over.
     policy : MarginPolicy
 
+    Returns
+    -------
+    list of Haircut
+    Estimate
+        The same shares, a row a haircut, with how they move with the paths.
+
     Raises
     ------
     PolicyError
@@ -54,23 +65,28 @@ def haircuts_of(book: Book, valuation: Valuation, policy: MarginPolicy) -> list[
     part = policy.collateral
     kinds, _ = kinds_of(book)
     if part is None or part.mode != "haircut" or not kinds:
-        return []
+        return [], fixed(np.zeros(0))
     market = valuation.market
-    moving = [kind for kind in kinds if not is_own_cash(kind, market)]
-    lost = dict(zip(moving, _unit_losses(moving, valuation, part.level).tolist(), strict=True))
-    found = []
-    for kind in kinds:
-        value = unit_value(kind, market)
-        loss = lost.get(kind, 0.0)
-        share = min(max(loss / value, 0.0), 1.0)
-        found.append(Haircut(kind.asset, kind.currency, kind.debit, value, loss, share))
-    return found
+    moving = [at for at, kind in enumerate(kinds) if not is_own_cash(kind, market)]
+    values = np.array([unit_value(kind, market) for kind in kinds])
+    none, whole = fixed(np.zeros(len(kinds))), fixed(np.ones(len(kinds)))
+    lost = none
+    if moving:
+        own = _unit_losses([kinds[at] for at in moving], valuation, part.level)
+        lost = with_rows(none, np.array(moving), own)
+    shares = smaller(larger(times(1.0 / values, lost), none, 0), whole, 1)
+    # Of a loss and a value, not of one over the other times it.
+    shares = replace(shares, amounts=np.clip(lost.amounts / values, 0.0, 1.0))
+    columns = (values, lost.amounts, shares.amounts, lost.error, shares.error)
+    found = [
+        Haircut(kind.asset, kind.currency, kind.debit, *numbers)
+        for kind, *numbers in zip(kinds, *(each.tolist() for each in columns), strict=True)
+    ]
+    return found, shares
 
 
-def _unit_losses(kinds: list[Kind], valuation: Valuation, level: float) -> NDArray[np.float64]:
+def _unit_losses(kinds: list[Kind], valuation: Valuation, level: float) -> Estimate:
     """Expected shortfall of one unit of each kind, in its account's currency."""
-    if not kinds:
-        return np.zeros(0)
     names = list(dict.fromkeys(kind.asset for kind in kinds))
     items = tuple(balance_of(name, valuation.market) for name in names)
     sides = [-1.0 if kind.debit else 1.0 for kind in kinds]
@@ -79,4 +95,4 @@ def _unit_losses(kinds: list[Kind], valuation: Valuation, level: float) -> NDArr
     none = sparse.csr_array(held.shape)
     codes = tuple(kind.currency for kind in kinds)
     units = Units(held, none, none, codes, np.arange(len(kinds)), ())
-    return unit_shortfalls(units, replace(valuation, instruments=items), level)
+    return unit_shortfalls(units, replace(valuation, instruments=items), level, together=True)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.engines.arrays import to_host
-from mcmargin.margins.components_context import Amounts, UnitContext
-from mcmargin.margins.tail import estimate_tails
+from mcmargin.margins.components_context import UnitContext
+from mcmargin.margins.estimates import Estimate, fixed
+from mcmargin.margins.lone import lone_estimates
 from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.valuing.instruments import Balance
 from mcmargin.valuing.valuation import Valuation
@@ -25,11 +25,24 @@ from mcmargin.valuing.valuation import Valuation
 UNKNOWN = InstrumentLiquidity()
 
 
-def liquidity(context: UnitContext) -> Amounts:
+def liquidity(context: UnitContext) -> Estimate:
     """Cost of closing out each netted position, and of closing out large ones for longer."""
-    if context.policy.liquidity is None:
-        return np.zeros(len(context.units.currencies))
-    return np.asarray(liquidity_costs(context).sum(axis=1) / context.rates)
+    part, count = context.policy.liquidity, len(context.units.currencies)
+    if part is None:
+        return fixed(np.zeros(count))
+    amounts = np.asarray(liquidity_costs(context).sum(axis=1) / context.rates)
+    terms = _terms(context.valuation, part.spread)
+    longer = _longer(context, terms.volume, part.participation)
+    if not len(longer.places):
+        return fixed(amounts)
+    # What is known of a single unit moves for all who hold it.
+    held = context.units.quantities
+    row = np.repeat(np.arange(count), np.diff(held.indptr))[longer.places]
+    weights = longer.weights * (longer.alone.amounts > 0.0)[longer.kind] / context.rates[row]
+    shape = (count, len(longer.alone.amounts))
+    share = sparse.csr_array((weights, (row, longer.kind)), shape=shape)
+    moves, rest = (np.asarray(share @ each) for each in (longer.alone.moves, longer.alone.rest))
+    return Estimate(amounts, moves, rest)
 
 
 def liquidity_costs(context: UnitContext) -> sparse.csr_array:
@@ -66,11 +79,8 @@ def liquidity_costs(context: UnitContext) -> sparse.csr_array:
     costs[traded] += (
         part.impact * terms.daily_move[columns[traded]] * rest * np.sqrt(rest / volume[traded])
     )
-    days = np.zeros(len(units))
-    days[traded] = np.abs(units[traded]) / (part.participation * volume[traded])
-    for at in np.unique(columns[traded]).tolist():
-        here = order[ends[at] : ends[at + 1]]
-        costs[here] += _longer(valuation, at, units[here], days[here], context.level)
+    longer = _longer(context, terms.volume, part.participation)
+    costs[longer.places] += longer.weights * np.maximum(longer.alone.amounts, 0.0)[longer.kind]
     charged = quantities.copy()
     charged.data = costs
     return charged
@@ -152,21 +162,37 @@ def _daily_volatility(valuation: Valuation, underlying: str) -> float:
     return float(np.sqrt(variance / model.calendar.mean_days))
 
 
-def _longer(
-    valuation: Valuation,
-    at: int,
-    units: NDArray[np.float64],
-    days: NDArray[np.float64],
-    level: float,
-) -> NDArray[np.float64]:
-    """What a position risks alone beyond the horizon that it is margined for."""
-    item = valuation.instruments[at]
-    own = valuation.horizons[item.product] * valuation.scenarios.model.calendar.mean_days
-    scale = np.sqrt(np.maximum(days / own, 1.0)) - 1.0
-    if not scale.any():
-        return scale
-    parts = [to_host(changes[0]) for _, changes in valuation.blocks_of(np.array([at]))]
-    gains = np.concatenate(parts)
-    long, short = estimate_tails(np.stack([-gains, gains]), level=level).expected_shortfall
-    alone = np.where(units > 0, max(long, 0.0), max(short, 0.0))
-    return np.asarray(np.abs(units) * alone * scale)
+@dataclass(frozen=True, eq=False)
+class _Longer:
+    """Positions that take longer to close out than the horizon that they are margined for.
+
+    Attributes
+    ----------
+    places : ndarray of shape (n,), int64
+        Where they are among all positions.
+    weights : ndarray of shape (n,), float64
+        Units, times what a longer close-out adds to the risk of one.
+    kind : ndarray of shape (n,), int64
+        Row of `alone`: of the instrument, long or short.
+    alone : Estimate
+        Expected shortfall of single units, in the market's currency.
+    """
+
+    places: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    kind: NDArray[np.int64]
+    alone: Estimate
+
+
+def _longer(context: UnitContext, volume: NDArray[np.float64], participation: float) -> _Longer:
+    """What is closed out for longer: risk grows with the root of time."""
+    valuation, quantities = context.valuation, context.units.quantities
+    columns, units = quantities.indices.astype(np.int64), quantities.data
+    days = valuation.item_horizons * valuation.scenarios.model.calendar.mean_days
+    needed = np.abs(units) / (participation * volume[columns])
+    scale = np.sqrt(np.fmax(needed / days[columns], 1.0)) - 1.0
+    places = np.flatnonzero(scale > 0.0)
+    keys, kind = np.unique(columns[places] * 2 + (units[places] < 0), return_inverse=True)
+    codes = [valuation.market.currency] * len(keys)
+    alone = lone_estimates(context, keys // 2, keys % 2 == 1, codes)
+    return _Longer(places, np.abs(units[places]) * scale[places], kind, alone)

@@ -25,7 +25,7 @@ from mcmargin.margins.requirement import Run, requirement
 from mcmargin.margins.tail import tail_count
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.gathering import previous_of, report_of
+from mcmargin.reports.gathering import previous_of, report_of, sums_of
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stressing import stress_values
@@ -63,8 +63,10 @@ def margin(
         the policy's floor, with draws, rates and volatilities; a quarter of the machine's memory
         by default, or of what is free on the scenarios' device. Halved where memory ends all the
         same. Profit and loss takes up to as much again, or 64 MB a thread where that is
-        more. Held whatever the limit: all instruments on a tile of 2,048 paths; one account, and
-        64 combinations of the orders that one account has open, on all paths. What does not fit
+        more; where several figures make a margin, how they move with the paths takes the same
+        again, or 150 MB where that is more. Held whatever the limit: all instruments on a tile of
+        2,048 paths; one account, and 64 combinations of the orders that one account has open, on
+        all paths. What does not fit
         is valued in blocks, again for each group of accounts. Changes no figure.
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
@@ -96,12 +98,12 @@ def margin(
     >>> from mcmargin.scenarios.simulation import simulate
     >>> scenarios = simulate(demo_model(), horizon=2, paths=10_000, seed=7)
     >>> report = margin(demo_book(), scenarios, policy=MarginPolicy(level=0.99))
-    >>> report.to_frame()[["account", "margin", "expected_shortfall_error"]].round()
-             account   margin  expected_shortfall_error
-    0    diversified  21383.0                     375.0
-    1   index spread   8442.0                     195.0
-    2  long equities  35415.0                     646.0
-    3      short oil  27438.0                     466.0
+    >>> report.to_frame()[["account", "margin", "margin_error"]].round()
+             account   margin  margin_error
+    0    diversified  21383.0         375.0
+    1   index spread   8442.0         195.0
+    2  long equities  35415.0         646.0
+    3      short oil  27438.0         466.0
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
@@ -139,14 +141,17 @@ def _margin(
     """Margins within limits of memory and threads."""
     held = held_of(book, market, policy)
     run = run_of((*book.instruments, *held.items), scenarios, market, policy, **limits)
-    haircuts = haircuts_of(book, run.initial, policy)
-    equity = equity_of(book, run.initial, haircuts)
+    haircuts, shares = haircuts_of(book, run.initial, policy)
+    equity = equity_of(book, run.initial, shares)
     units = units_of(book, held)
     before = previous_of(book.accounts, units.owner, previous, run)
-    required = requirement(units, len(book.accounts), run, policy, before, progress=progress)
+    sums = sums_of(book, units.owner, market)
+    required = requirement(
+        units, len(book.accounts), run, policy, before, sums=sums, progress=progress
+    )
     # Without its own session: reports that follow one another would keep all of their scenarios.
     last = None if previous is None else replace(previous, session=None)
-    session = Session(book, held, scenarios, run, required.context, last)
+    session = Session(book, held, scenarios, run, required.context, last, shares)
     return report_of(session, units, required, policy, equity, haircuts)
 
 

@@ -6,8 +6,9 @@ one entry a row: the accounts, then those owners.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,35 @@ from mcmargin.books.units import Units
 from mcmargin.checks import Passes, Progress
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.components_context import Amounts, UnitContext
-from mcmargin.margins.figures import UnitFigures, unit_figures
+from mcmargin.margins.estimates import (
+    GROUPS,
+    Estimate,
+    fixed,
+    gathered,
+    larger,
+    rows_of,
+    together_with,
+)
+from mcmargin.margins.figures import UnitFigures, figures_of, unit_figures, without_movements
+from mcmargin.margins.formula import margin_of, scaled_bounds
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.policies.policy_parts import Procyclicality
-from mcmargin.stresses.stressing import StressValues, stress_losses
+from mcmargin.stresses.stressing import StressTable, StressValues, stress_losses
 from mcmargin.valuing.valuation import Valuation
+
+MOVING = (
+    *("margin", "maintenance", "base", "floor", "stress_add_on", "liquidity"),
+    *("open_orders", "wrong_way"),
+)
+"""Columns whose standard errors are reported beside those of the tails."""
+
+SUMMED = ("margin", "maintenance")
+"""Columns that are added up for owners."""
+
+LEAST_UNITS = 8192
+"""Units whose movements are held at a time, however little memory there is."""
+
+MOVEMENTS = 32
+"""One over the share of the memory limit that each component's movements may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +89,25 @@ class Previous:
 
 
 @dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over rows whose standard errors are wanted: of owners who have several accounts.
+
+    Attributes
+    ----------
+    row, sum : ndarray of shape (n,), int64
+        A row, and the sum that it belongs to.
+    weights : ndarray of shape (n,), float64
+    count : int
+        How many sums there are.
+    """
+
+    row: NDArray[np.int64]
+    sum: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
 class Requirement:
     """Columns of all rows, and what initial margin was computed from.
 
@@ -73,10 +117,13 @@ class Requirement:
         In each row's currency.
     context : UnitContext
         Of initial margin.
+    sums : mapping of str to Estimate
+        `margin` and `maintenance` added up over rows, where that was asked for.
     """
 
     columns: dict[str, Amounts]
     context: UnitContext
+    sums: Mapping[str, Estimate]
 
     @property
     def figures(self) -> UnitFigures:
@@ -91,6 +138,8 @@ def requirement(
     policy: MarginPolicy,
     previous: Previous | None = None,
     *,
+    sums: Sums | None = None,
+    errors: bool = True,
     progress: Progress | None = None,
 ) -> Requirement:
     """Initial and maintenance margin of every account, and of every owner that nets.
@@ -103,10 +152,82 @@ def requirement(
     run : Run
     policy : MarginPolicy
     previous : Previous, optional
+    sums : Sums, optional
+    errors : bool
+        Whether standard errors are wanted; without them, those in the columns mean nothing.
     progress : callable, optional
         Called with units done and in all, over all passes: a unit counts once for each expected
         shortfall that is taken of it.
     """
+    owners = np.cumsum(units.account < 0) - 1 + accounts
+    row = np.where(units.account < 0, owners, units.account)
+    together = errors and (sums is not None or _moves_together(units, row, run, policy))
+    size = len(row)
+    if together:
+        size = max(LEAST_UNITS, run.memory_limit // (MOVEMENTS * 8 * GROUPS))
+    state = _State(policy, run, together, {}, ({}, {}))
+    parts: list[_Part] = []
+    total: dict[str, Estimate] = {}
+    for chunk in _chunks(row, size):
+        rows = slice(int(row[chunk.start]), int(row[chunk.stop - 1]) + 1)
+        whole = slice(chunk.start, chunk.stop)
+        own = units if len(chunk) == len(row) else _units_of(units, whole)
+        before = None if previous is None else _previous_of(previous, rows)
+        told = progress
+        if progress is not None and len(chunk) < len(row):
+            told = _share_of(progress, chunk, len(row))
+        part = _part(state, own, row[whole] - rows.start, rows.stop - rows.start, before, told)
+        if sums is not None:
+            _add_to(total, part.margins, rows, sums)
+        # Movements have served; of many units they would take more than all else.
+        parts.append(replace(part, margins={}, figures=without_movements(part.figures)))
+    columns = {
+        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
+    }
+    # What is asked of it later is nobody's progress.
+    context = UnitContext(
+        units,
+        run.initial,
+        run.initial_companions,
+        policy,
+        policy.level,
+        figures_of([part.figures for part in parts]),
+        _stress_of([part.stress for part in parts]),
+    )
+    return Requirement(columns, context, total)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What all parts of a requirement share."""
+
+    policy: MarginPolicy
+    run: Run
+    together: bool
+    kinks: dict[str, int]
+    lone: tuple[dict[tuple[int, bool, str], Estimate], dict[tuple[int, bool, str], Estimate]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some rows of a requirement, and what they were computed from."""
+
+    columns: dict[str, Amounts]
+    figures: UnitFigures
+    stress: StressTable | None
+    margins: dict[str, Estimate]
+
+
+def _part(
+    state: _State,
+    units: Units,
+    row: NDArray[np.int64],
+    rows: int,
+    previous: Previous | None,
+    progress: Progress | None,
+) -> _Part:
+    """Columns of some rows, with all of their units."""
+    policy, run = state.policy, state.run
     passes = None
     if progress is not None:
         passes = Passes(progress, len(units.currencies), _passes(run, policy))
@@ -115,23 +236,32 @@ def requirement(
         run.initial,
         policy.level,
         confidence=policy.confidence,
+        together=state.together,
         progress=None if passes is None else passes.begin(),
     )
     stress = None
     if run.stress is not None:
         stress = stress_losses(units.quantities, units.currencies, run.stress, run.initial)
     context = UnitContext(
-        units, run.initial, run.initial_companions, policy, policy.level, figures, stress, passes
+        units,
+        run.initial,
+        run.initial_companions,
+        policy,
+        policy.level,
+        figures,
+        stress,
+        passes,
+        together=state.together,
+        kinks=state.kinks,
+        lone=state.lone[0],
     )
-    columns = _gathered(_unit_columns(context), units, accounts)
-    # What is asked of it later is nobody's progress.
-    initial = replace(context, passes=None)
     calm = None if previous is None else previous.calm
     bars = 1 if previous is None else previous.bars
-    _require(columns, policy, calm, bars)
+    estimates = _gathered(_unit_estimates(context), row, rows)
+    estimates |= margin_of(estimates, policy, calm, bars, context.kink)
+    columns = _plain_sums(context, row, rows) | _shortfall_columns(figures, row, rows)
+    estimates["maintenance"] = estimates["maintenance_calm"] = fixed(np.zeros(rows))
     own = policy.maintenance
-    columns["maintenance"] = np.zeros_like(columns["margin"])
-    columns["maintenance_calm"] = np.zeros_like(columns["margin"])
     if own is not None:
         lower = unit_figures(
             units,
@@ -139,6 +269,7 @@ def requirement(
             own.level,
             confidence=policy.confidence,
             shares=False,
+            together=state.together,
             progress=context.next_pass(),
         )
         context = replace(
@@ -147,18 +278,22 @@ def requirement(
             companions=run.maintenance_companions,
             level=own.level,
             figures=lower,
+            margin="maintenance",
+            lone=state.lone[1],
         )
-        maintenance = _gathered(_unit_columns(context), units, accounts)
+        maintenance = _gathered(_unit_estimates(context), row, rows)
         calm = None if previous is None else previous.maintenance_calm
-        _require(maintenance, policy, calm, bars)
-        columns["maintenance"] = maintenance["margin"]
-        columns["maintenance_calm"] = maintenance["calm"]
+        maintenance |= margin_of(maintenance, policy, calm, bars, context.kink)
+        estimates["maintenance"] = maintenance["margin"]
+        estimates["maintenance_calm"] = maintenance["calm"]
         # A shorter horizon can cost more: of a hedge that converges at expiry.
         for name in ("margin", "unrounded"):
-            columns[name] = np.maximum(columns[name], maintenance[name])
+            estimates[name] = larger(estimates[name], maintenance[name], context.kink(name))
     if passes is not None:
         passes.finish()
-    return Requirement(columns, initial)
+    columns |= {name: each.amounts for name, each in estimates.items()}
+    columns |= {f"{name}_error": estimates[name].error for name in MOVING}
+    return _Part(columns, figures, stress, {name: estimates[name] for name in SUMMED})
 
 
 def _passes(run: Run, policy: MarginPolicy) -> int:
@@ -168,112 +303,132 @@ def _passes(run: Run, policy: MarginPolicy) -> int:
     return each if policy.maintenance is None else 2 * each
 
 
-def _unit_columns(context: UnitContext) -> dict[str, Amounts]:
-    """Amounts of every component, and the figures that add up over units."""
-    figures, values = context.figures, context.valuation.units
-    quantities, rates = context.units.quantities, context.rates
-    shortfall, risk = figures.expected_shortfall_interval.T, figures.value_at_risk_interval.T
-    return {name: component(context) for name, component in COMPONENTS.items()} | {
-        "expected_shortfall": figures.expected_shortfall,
-        "expected_shortfall_error": figures.expected_shortfall_error,
-        "value_at_risk": figures.value_at_risk,
-        "value_at_risk_error": figures.value_at_risk_error,
-        "open_orders": figures.open_orders,
-        "wrong_way": figures.expected_shortfall - figures.positions_alone,
-        "gross_exposure": abs(quantities) @ values.notional / rates,
-        "net_exposure": quantities @ values.exposure / rates,
-        "expected_shortfall_low": shortfall[0],
-        "expected_shortfall_high": shortfall[1],
-        "value_at_risk_low": risk[0],
-        "value_at_risk_high": risk[1],
-    }
-
-
-def _gathered(columns: dict[str, Amounts], units: Units, accounts: int) -> dict[str, Amounts]:
-    """Sums over each row's units: an isolated account's positions are charged one by one."""
-    owners = np.cumsum(units.account < 0) - 1 + accounts
-    row = np.where(units.account < 0, owners, units.account)
-    rows = accounts + len(units.owner)
-    return {
-        name: np.bincount(row, column, rows).astype(np.float64) for name, column in columns.items()
-    }
-
-
-def _require(
-    columns: dict[str, Amounts], policy: MarginPolicy, previous: Amounts | None, bars: int
-) -> None:
-    """Add `stressed`, `calm`, `total` and `margin` to the columns of components."""
-    columns["stressed"] = np.maximum(columns["base"], columns["floor"]) + columns["stress_add_on"]
-    columns["calm"] = calmed(
-        columns["stressed"], columns["base"], policy.procyclicality, previous, bars
+def _moves_together(units: Units, row: NDArray[np.int64], run: Run, policy: MarginPolicy) -> bool:
+    """Whether a row's margin is made of several figures that move with the paths."""
+    tested = policy.stress is not None and policy.stress.dependence_weight > 0.0
+    longer = policy.liquidity is not None and any(
+        each.daily_volume is not None for each in run.initial.market.liquidity.values()
     )
-    extras = columns["liquidity"] + columns["concentration"] + columns["stressed_funding"]
-    columns["total"] = columns["calm"] + extras
-    least = np.maximum(columns["total"], columns["leverage_minimum"])
-    columns["unrounded"] = least
-    columns["margin"] = rounded_up(least, policy.tick)
+    isolated = len(np.unique(row)) < len(row)
+    floored = "floor" in run.initial_companions
+    return tested or longer or isolated or floored or policy.maintenance is not None
 
 
-def calmed(
-    stressed: Amounts,
-    base: Amounts,
-    part: Procyclicality | None,
-    previous: Amounts | None,
-    bars: int,
-) -> Amounts:
-    """Margin after buffer and speed limit.
-
-    In calm times (1 + buffer) x stressed is charged. While requirements rise, the last charge
-    stands as long as it covers them: the buffer is drawn down. Then no charge rises faster than
-    the speed limit a bar, but for base, which is always covered; what is cut off is caught up with
-    in the bars that follow.
-
-    Parameters
-    ----------
-    stressed, base : ndarray of shape (rows,), float64
-    part : Procyclicality, optional
-    previous : ndarray of shape (rows,), float64, optional
-        The last charge; NaN for a row that had none.
-    bars : int
-        Bars since then.
-
-    References
-    ----------
-    EMIR RTS 153/2013, Article 28(1)(a): a buffer of at least 25 % that may be exhausted
-    temporarily.
-
-    Examples
-    --------
-    >>> part = Procyclicality(buffer=0.25)
-    >>> last = np.array([np.nan, 125.0, 125.0, 125.0])
-    >>> now = np.array([100.0, 110.0, 140.0, 80.0])
-    >>> calmed(now, now, part, last, 1).tolist()
-    [125.0, 125.0, 140.0, 100.0]
-    """
-    if part is None:
-        return stressed
-    highest = (1.0 + part.buffer) * stressed
-    if previous is None:
-        return highest
-    known = np.isfinite(previous)
-    last = np.where(known, previous, highest)
-    calm = np.clip(last, stressed, highest)
-    if part.speed_limit is not None:
-        fastest = last * (1.0 + part.speed_limit) ** bars
-        calm = np.maximum(np.minimum(calm, fastest), base)
-    return np.where(known, calm, highest)
+def _unit_estimates(context: UnitContext) -> dict[str, Estimate]:
+    """Every component, a row a unit."""
+    found = {name: component(context) for name, component in COMPONENTS.items()}
+    return {
+        name: each if isinstance(each, Estimate) else fixed(each) for name, each in found.items()
+    } | {
+        "open_orders": context.figures.estimates.open_orders,
+        "wrong_way": context.figures.estimates.wrong_way,
+    }
 
 
-def rounded_up(amounts: Amounts, tick: float) -> NDArray[np.float64]:
-    """Amounts rounded up to whole ticks.
+def _gathered(
+    estimates: Mapping[str, Estimate], row: NDArray[np.int64], rows: int
+) -> dict[str, Estimate]:
+    """Sums over each row's units: an isolated account's positions are charged one by one."""
+    return {name: gathered(each, row, rows) for name, each in estimates.items()}
 
-    What is a whole number of ticks but for the last bits of a float stays.
 
-    Examples
-    --------
-    >>> rounded_up(np.array([10.01, 10.0, 0.3]), 0.1).round(1).tolist()
-    [10.1, 10.0, 0.3]
-    """
-    if tick == 0.0:
-        return amounts
-    return np.asarray(np.ceil(amounts / tick * (1.0 - 1e-12)) * tick)
+def _plain_sums(context: UnitContext, row: NDArray[np.int64], rows: int) -> dict[str, Amounts]:
+    """Gross and net exposure of each row: those of its units, added up."""
+    quantities, values = context.units.quantities, context.valuation.units
+    largest = abs(quantities)
+    for filled in (context.units.bought, context.units.sold):
+        if filled is not quantities:
+            largest = largest.maximum(abs(filled))
+    exposures = {
+        "gross_exposure": abs(quantities) @ values.notional / context.rates,
+        "gross_with_orders": largest @ values.notional / context.rates,
+        "net_exposure": quantities @ values.exposure / context.rates,
+    }
+    return {
+        name: np.bincount(row, each, rows).astype(np.float64) for name, each in exposures.items()
+    }
+
+
+def _shortfall_columns(
+    figures: UnitFigures, row: NDArray[np.int64], rows: int
+) -> dict[str, Amounts]:
+    """Expected shortfall and value at risk of each row, with their errors and intervals."""
+    columns: dict[str, Amounts] = {}
+    several = np.bincount(row, minlength=rows) > 1
+    for name in ("expected_shortfall", "value_at_risk"):
+        whole = gathered(getattr(figures.estimates, name), row, rows)
+        low, high = getattr(figures, f"{name}_interval").T
+        apart, low, high = (
+            np.bincount(row, each, rows).astype(np.float64)
+            for each in (getattr(figures, f"{name}_error"), low, high)
+        )
+        error = np.where(several, whole.error, apart)
+        # Units that do not move together lessen the error of their sum, and the interval with it.
+        ratio = np.where(several & (apart > 0.0), error / np.where(apart > 0.0, apart, 1.0), 1.0)
+        columns |= {
+            name: whole.amounts,
+            f"{name}_error": error,
+            f"{name}_low": scaled_bounds(whole.amounts, low, ratio),
+            f"{name}_high": scaled_bounds(whole.amounts, high, ratio),
+        }
+    return columns
+
+
+def _chunks(row: NDArray[np.int64], size: int) -> list[range]:
+    """Units so many at a time, and all of a row together."""
+    if len(row) <= size:
+        return [range(len(row))]
+    starts = np.flatnonzero(np.diff(row, prepend=-1))
+    places = np.searchsorted(starts, np.arange(0, len(row), size))
+    cuts = np.unique([*starts[np.minimum(places, len(starts) - 1)].tolist(), len(row)]).tolist()
+    return [range(low, high) for low, high in pairwise(cuts)]
+
+
+def _units_of(units: Units, chosen: slice) -> Units:
+    """Some units of many."""
+    account = units.account[chosen]
+    before = int((units.account[: chosen.start] < 0).sum())
+    return Units(
+        units.quantities[chosen],
+        units.buys[chosen],
+        units.sells[chosen],
+        units.currencies[chosen],
+        account,
+        units.owner[before : before + int((account < 0).sum())],
+    )
+
+
+def _previous_of(previous: Previous, rows: slice) -> Previous:
+    return Previous(previous.calm[rows], previous.maintenance_calm[rows], previous.bars)
+
+
+def _share_of(progress: Progress, chunk: range, units: int) -> Progress:
+    """Progress of some units, told as that of all."""
+
+    def tell(done: int, total: int) -> None:
+        each = total // len(chunk)
+        progress(each * chunk.start + done, each * units)
+
+    return tell
+
+
+def _add_to(
+    total: dict[str, Estimate], margins: Mapping[str, Estimate], rows: slice, sums: Sums
+) -> None:
+    """Add margins of some rows to the sums that they belong to."""
+    here = np.flatnonzero((sums.row >= rows.start) & (sums.row < rows.stop))
+    for name, each in margins.items():
+        own = rows_of(each, sums.row[here] - rows.start)
+        part = gathered(own, sums.sum[here], sums.count, sums.weights[here])
+        total[name] = together_with(total[name], part) if name in total else part
+
+
+def _stress_of(parts: Sequence[StressTable | None]) -> StressTable | None:
+    """Stress losses of units one after another."""
+    found = [part for part in parts if part is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    losses, members = (
+        np.concatenate([getattr(part, name) for part in found]) for name in ("losses", "members")
+    )
+    return StressTable(found[0].sets, losses, members)

@@ -24,6 +24,7 @@ from scipy import stats
 
 from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError, PolicyError
+from mcmargin.margins.worst_losses import worst_of_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,8 @@ class Tails:
         On the losses' device; the worst first, ties by path number.
     weights : ndarray of shape (ceil(k),), float64
         The same for every account.
+    excesses : ndarray of shape (accounts, ceil(k)), float64
+        By how much the loss on each of the tail's paths is above the value at risk.
     """
 
     level: float
@@ -80,6 +83,7 @@ class Tails:
     expected_shortfall_interval: NDArray[np.float64]
     paths: Any
     weights: NDArray[np.float64]
+    excesses: NDArray[np.float64]
 
 
 def tail_count(paths: int, level: float) -> Fraction:
@@ -254,13 +258,64 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
     [995.5, 1991.0]
     """
     count = losses.shape[1]
-    k = tail_count(count, level)
+    width = tail_width(count, level, confidence)
+    check_finite(losses)
+    paths, worst = worst_of_all(losses, width)
+    return tails_of(paths, worst, count=count, level=level, confidence=confidence)
+
+
+def tail_width(count: int, level: float, confidence: float = 0.95) -> int:
+    """How many of the worst losses the figures of a tail are taken from.
+
+    Parameters
+    ----------
+    count : int
+        Paths.
+    level, confidence : float
+
+    Raises
+    ------
+    PolicyError
+        As `estimate_tails`.
+    """
+    tail_count(count, level)
     if not 0 < confidence < 1:
         raise PolicyError(f"confidence must lie between 0 and 1, not {confidence}")
+    return _rank_interval(count, level, confidence)[1]
+
+
+def check_finite(losses: Any) -> None:
+    """Refuse losses of which one is not finite.
+
+    Raises
+    ------
+    DataError
+    """
     if not bool(array_module(losses).isfinite(losses).all()):
         raise DataError("a loss is not finite; check quantities and prices")
+
+
+def tails_of(
+    paths: Any,
+    worst: NDArray[np.float64],
+    *,
+    count: int,
+    level: float,
+    confidence: float = 0.95,
+) -> Tails:
+    """Tails of which the worst losses have been found; see `estimate_tails`.
+
+    Parameters
+    ----------
+    paths : ndarray of shape (accounts, tail_width), int64
+    worst : ndarray of shape (accounts, tail_width), float64
+        On the host; the worst first.
+    count : int
+        Paths in all.
+    level, confidence : float
+    """
+    k = tail_count(count, level)
     lowest_rank, highest_rank = _rank_interval(count, level, confidence)
-    paths, worst = _worst(losses, highest_rank)
     length = math.ceil(k)
     weights = np.full(length, float(1 / k))
     weights[-1] = float((k - (length - 1)) / k)
@@ -290,6 +345,7 @@ def estimate_tails(losses: Any, *, level: float, confidence: float = 0.95) -> Ta
         expected_shortfall_interval=np.column_stack([es - half, es + half]),
         paths=paths[:, :length],
         weights=weights,
+        excesses=excess,
     )
 
 
@@ -320,7 +376,8 @@ def shortfalls(losses: Any, *, level: float) -> NDArray[np.float64]:
     xp = array_module(losses)
     engine = importlib.import_module(f"mcmargin.engines.{xp.__name__}_engine")
     k = tail_count(losses.shape[1], level)
-    worst = engine.worst_losses(losses, math.ceil(k))
+    # In their order, so that their sum does not depend on how they were selected.
+    worst = xp.sort(engine.worst_losses(losses, math.ceil(k)), axis=1)
     var = worst[:, 0]
     return to_host(var + (worst - var[:, None]).sum(axis=1) / float(k))
 
@@ -331,24 +388,3 @@ def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, in
     lowest = int(stats.binom.ppf(tail, count, 1 - level))
     highest = int(stats.binom.isf(tail, count, 1 - level)) + 1
     return max(lowest, 1), min(max(highest, math.ceil(tail_count(count, level)), 2), count)
-
-
-def _worst(losses: Any, count: int) -> tuple[Any, NDArray[np.float64]]:
-    """Paths of each account's worst losses, on its device, and those losses on the host.
-
-    Both [accounts, count], the worst first, ties by path number.
-    """
-    xp = array_module(losses)
-    engine = importlib.import_module(f"mcmargin.engines.{xp.__name__}_engine")
-    bound = engine.kth_worst(losses, count)[:, None]
-    chosen = losses >= bound
-    if int(chosen.sum()) > count * len(losses):
-        # Of losses equal to the bound, the lowest path numbers count.
-        equal = losses == bound
-        spare = count - (losses > bound).sum(axis=1, keepdims=True)
-        chosen &= ~equal | (xp.cumsum(equal, axis=1) <= spare)
-    paths = xp.nonzero(chosen)[1].reshape(len(losses), count)
-    worst = xp.take_along_axis(losses, paths, axis=1)
-    order = xp.argsort(-worst, axis=1, kind="stable")
-    paths = xp.take_along_axis(paths, order, axis=1)
-    return paths, to_host(xp.take_along_axis(worst, order, axis=1))

@@ -7,12 +7,13 @@ In: a CSV or Parquet file with a row a level: `side`, `price` and `size`. Out: b
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from mcmargin.data.ranges import LEVEL_SIZE, PRICE
 from mcmargin.data.tables import read_records
-from mcmargin.data.validation import CELLS, Above0, Row, first_fault
+from mcmargin.data.validation import CELLS, Number, Row, first_fault
 from mcmargin.errors import DataError
 
 
@@ -22,8 +23,10 @@ class LevelRow(Row):
     side: Literal["bid", "ask"] = Field(
         description='"bid" or "ask"; bids from the highest price down, asks from the lowest up.'
     )
-    price: Above0 = Field(description="As the instrument's is quoted, once a side. Above 0.")
-    size: Above0 = Field(description="Units that can be traded at it. Above 0.")
+    price: Annotated[Number, PRICE] = Field(
+        description="As the instrument's is quoted, once a side."
+    )
+    size: Annotated[Number, LEVEL_SIZE] = Field(description="Units that can be traded at it.")
 
 
 def read_levels(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, float], ...]]:

@@ -9,19 +9,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import require_type
-from mcmargin.data.plausibility import Plausibility, plausibility_from
+from mcmargin.data.plausibility import Plausibility
+from mcmargin.data.ranges import (
+    DAILY_VOLUME,
+    LEVEL_SIZE,
+    OPEN_INTEREST,
+    PRICE,
+    SHARE,
+    SPREAD,
+    VOLATILITY,
+    VOLATILITY_OR_NONE,
+    YEARLY_RATE,
+    cited,
+    declared_ranges,
+    growth,
+    plain_number,
+    within,
+)
 from mcmargin.data.times import utc_time
-from mcmargin.data.typed_fields import read_dataclass
-from mcmargin.errors import DataError, PolicyError
+from mcmargin.data.typed_fields import read_value
+from mcmargin.errors import DataError
 from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy_parts import plain
+
+LARGEST_LOSS = 0.999999
+"""Of a depeg: something must be left to convert at."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +55,20 @@ class Depeg:
         Share of its value that the coin loses, in [0, 1).
     """
 
-    probability: float
-    loss: float
+    probability: Annotated[float, SHARE]
+    loss: Annotated[float, SHARE]
 
     def __post_init__(self) -> None:
         for name in ("probability", "loss"):
-            value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and 0 <= value <= 1):
-                raise DataError(f"depeg: {name} must lie between 0 and 1, not {value!r}")
-        if self.loss == 1:
-            raise DataError("depeg: a loss of 1 leaves no rate to convert at; give less, as 0.999")
+            value = plain_number(getattr(self, name))
+            if value is None or not SHARE.holds(value):
+                given = cited(getattr(self, name))
+                raise DataError(f"depeg: {name} must lie between 0 and 1, not {given}")
+            object.__setattr__(self, name, value)
+        if self.loss > LARGEST_LOSS:
+            raise DataError(
+                f"depeg: a loss of {self.loss:g} leaves no rate to convert at; give less, as 0.999"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,20 +95,19 @@ class InstrumentLiquidity:
     100.0
     """
 
-    daily_volume: float | None = None
-    spread: float | None = None
+    daily_volume: Annotated[float, DAILY_VOLUME] | None = None
+    spread: Annotated[float, SPREAD] | None = None
     bids: tuple[tuple[float, float], ...] = ()
     asks: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.daily_volume is not None:
-            _check("daily_volume", self.daily_volume, above=0.0)
-        if self.spread is not None:
-            _check("spread", self.spread, least=0.0)
-        for side, levels, order in (("bids", self.bids, -1), ("asks", self.asks, 1)):
-            for price, size in levels:
-                _check(f"a price of the {side}", price, above=0.0)
-                _check(f"a size of the {side}", size, above=0.0)
+        for name, allowed in declared_ranges(InstrumentLiquidity).items():
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, within(f"market: {name}", given, allowed))
+        for side, order in (("bids", -1), ("asks", 1)):
+            levels = _levels(side, getattr(self, side))
+            object.__setattr__(self, side, levels)
             prices = [price for price, _ in levels]
             if prices != sorted(set(prices), reverse=order < 0):
                 raise DataError(f"market: {side} must run from the best price on, each once")
@@ -99,6 +121,25 @@ class InstrumentLiquidity:
         """Between best bid and ask; the one there is where there is one side alone."""
         best = [levels[0][0] for levels in (self.bids, self.asks) if levels]
         return sum(best) / len(best)
+
+
+def _levels(side: str, given: Any) -> tuple[tuple[float, float], ...]:
+    """Levels of one side as pairs of plain floats."""
+    pairs = isinstance(given, (list, tuple)) and all(
+        isinstance(level, (list, tuple)) and len(level) == 2 for level in given
+    )
+    if not pairs:
+        raise DataError(
+            f"market: {side} must be pairs of price and size, such as ((99.5, 10.0), (99.0, 5.0)), "
+            f"not {cited(given)}"
+        )
+    return tuple(
+        (
+            within(f"market: a price of the {side}", price, PRICE),
+            within(f"market: a size of the {side}", size, LEVEL_SIZE),
+        )
+        for price, size in given
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,21 +200,23 @@ class Market:
     """
 
     as_of: np.datetime64
-    spot: Mapping[str, float]
-    volatility: Mapping[str, float | VolatilitySurface] = field(default_factory=dict)
-    fx: Mapping[str, float] = field(default_factory=dict)
+    spot: Mapping[str, Annotated[float, PRICE]]
+    volatility: Mapping[str, Annotated[float, VOLATILITY] | VolatilitySurface] = field(
+        default_factory=dict
+    )
+    fx: Mapping[str, Annotated[float, PRICE]] = field(default_factory=dict)
     currency: str = "USD"
     quoted: Mapping[str, str] = field(default_factory=dict)
     coins: tuple[str, ...] = ()
-    rates: Mapping[str, float] = field(default_factory=dict)
-    carry: Mapping[str, float] = field(default_factory=dict)
-    vol_of_vol: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, Annotated[float, YEARLY_RATE]] = field(default_factory=dict)
+    carry: Mapping[str, Annotated[float, YEARLY_RATE]] = field(default_factory=dict)
+    vol_of_vol: Mapping[str, Annotated[float, VOLATILITY_OR_NONE]] = field(default_factory=dict)
     volatility_asset: Mapping[str, str] = field(default_factory=dict)
     fx_asset: Mapping[str, str] = field(default_factory=dict)
-    fx_volatility: Mapping[str, float] = field(default_factory=dict)
+    fx_volatility: Mapping[str, Annotated[float, VOLATILITY_OR_NONE]] = field(default_factory=dict)
     depeg: Mapping[str, Depeg] = field(default_factory=dict)
     liquidity: Mapping[str, InstrumentLiquidity] = field(default_factory=dict)
-    open_interest: Mapping[str, float] = field(default_factory=dict)
+    open_interest: Mapping[str, Annotated[float, OPEN_INTEREST]] = field(default_factory=dict)
     plausibility: Plausibility = field(default_factory=Plausibility)
 
     def __post_init__(self) -> None:
@@ -181,10 +224,8 @@ class Market:
             object.__setattr__(self, "as_of", utc_time(self.as_of))
         except ValueError as error:
             raise DataError(f"market: as_of: {error}") from None
-        for asset, price in self.spot.items():
-            _check(f"the price of {asset!r}", price, above=0.0)
-        for code, rate in self.fx.items():
-            _check(f"the fx rate of {code!r}", rate, above=0.0)
+        _check_types(self)
+        for code in self.fx:
             if code in self.spot:
                 raise DataError(
                     f"market: {code!r} stands in spot and in fx; give it in one of them"
@@ -210,16 +251,6 @@ class Market:
         for code in self.coins:
             if code not in (*self.fx, *self.spot):
                 raise DataError(f"market: the coin {code!r} has no price; give it in spot or fx")
-        for what, numbers in (("rate", self.rates), ("carry", self.carry)):
-            for name, number in numbers.items():
-                _check(f"the {what} of {name!r}", number)
-        for name, level in self.volatility.items():
-            if not isinstance(level, VolatilitySurface):
-                _check(f"the volatility of {name!r}", level, above=0.0)
-        declared = ("vol_of_vol", "fx_volatility", "open_interest")
-        for what, numbers in ((name, getattr(self, name)) for name in declared):
-            for name, number in numbers.items():
-                _check(f"the {what} of {name!r}", number, least=0.0)
         require_type("plausibility", self.plausibility, Plausibility)
         require_plausible(self)
 
@@ -267,8 +298,8 @@ class Market:
         return float(self.rates.get(currency, 0.0))
 
     def discount(self, currency: str, years: float) -> float:
-        """exp(-rate x years)."""
-        return math.exp(-self.rate(currency) * years)
+        """exp(-rate x years); DataError where that is beyond exp(100) either way."""
+        return growth(-self.rate(currency), years, f"the discount of {currency!r}")
 
     def level_of(self, underlying: str) -> float | VolatilitySurface:
         """Implied volatility of an underlying.
@@ -318,12 +349,49 @@ def _plain(entry: tuple[str, Any]) -> tuple[Any, ...]:
     return name, content if isinstance(content, str) else float(content)
 
 
-def _check(what: str, number: Any, *, above: float = -np.inf, least: float = -np.inf) -> None:
-    real = not isinstance(number, bool) and isinstance(number, (int, float, np.number))
-    if not (real and np.isfinite(number) and number > above and number >= least):
-        bound = f" above {above:g}" if above > -np.inf else f" of {least:g} or more"
-        bound = bound if max(above, least) > -np.inf else ""
-        raise DataError(f"market: {what} must be a number{bound}, not {number!r:.40}")
+_NAMES = {"spot": "price", "fx": "fx rate", "rates": "rate"}
+"""What an entry of a table is called, where it is not as the table."""
+
+_ENTRIES: dict[str, type] = {"depeg": Depeg, "liquidity": InstrumentLiquidity}
+_WORDS = ("quoted", "volatility_asset", "fx_asset")
+
+
+def _check_types(market: Market) -> None:
+    """Refuse what is of another type or out of its range; numbers are kept as plain floats."""
+    if not isinstance(market.currency, str) or not market.currency:
+        raise DataError(f"market: currency must be text, not {cited(market.currency)}")
+    if isinstance(market.coins, str) or not isinstance(market.coins, (tuple, list)):
+        raise DataError(
+            f"market: coins must be a tuple of currencies, such as ('BTC',), not "
+            f"{cited(market.coins)}"
+        )
+    object.__setattr__(market, "coins", tuple(market.coins))
+    for code in market.coins:
+        if not isinstance(code, str):
+            raise DataError(f"market: a coin must be a currency's name, not {cited(code)}")
+    ranges = declared_ranges(Market)
+    for name in (each.name for each in fields(market)):
+        if name not in (*ranges, *_ENTRIES, *_WORDS):
+            continue
+        given = getattr(market, name)
+        if not isinstance(given, Mapping):
+            raise DataError(f"market: {name} must map names to values, not {cited(given)}")
+        for key in given:
+            if not isinstance(key, str):
+                raise DataError(f"market: {name}: a name must be text, not {cited(key)}")
+        if name in ranges:
+            numbers = {
+                key: entry
+                if isinstance(entry, VolatilitySurface)
+                else within(f"market: the {_NAMES.get(name, name)} of {key!r}", entry, ranges[name])
+                for key, entry in given.items()
+            }
+            object.__setattr__(market, name, numbers)
+        for key, entry in given.items():
+            if name in _ENTRIES:
+                require_type(f"market: {name} of {key!r}", entry, _ENTRIES[name])
+            elif name in _WORDS and not isinstance(entry, str):
+                raise DataError(f"market: {name} of {key!r} must be a name, not {cited(entry)}")
 
 
 def market_terms(market: Market) -> dict[str, Any]:
@@ -346,32 +414,30 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
     DataError
         If a term is unknown or of another type, or a surface is only named.
     """
-    known = {each.name for each in fields(Market)} - {"as_of"}
+    kinds = _kinds_of_terms()
     given: dict[str, Any] = {}
     for name, content in terms.items():
-        sort: Any = {"currency": str, "coins": (list, tuple)}.get(name, Mapping)
-        if name not in known or not isinstance(content, sort):
-            raise DataError(f"market: {name!r} is unknown, or {content!r:.40} is not its kind")
-        given[name] = tuple(content) if name == "coins" else content
+        if name not in kinds:
+            raise DataError(
+                f"field market.{name!s:.60} is unknown; it is one of {', '.join(kinds)}"
+            )
+        given[name] = read_value(kinds[name], content, DataError, where=f"market.{name}")
+    if "spot" not in given:
+        raise DataError("field market.spot is missing")
     for name, level in given.get("volatility", {}).items():
         if isinstance(level, str):
             raise DataError(
                 f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
                 "is filed; give the market itself"
             )
-    kinds: tuple[tuple[str, Any], ...] = (("depeg", Depeg), ("liquidity", InstrumentLiquidity))
-    for term, kind in kinds:
-        given[term] = {
-            name: read_dataclass(kind, entry, DataError, where=f"market.{term}.{name}.")
-            for name, entry in given.get(term, {}).items()
-        }
-    if "plausibility" in given:
-        try:
-            limits = plausibility_from(given["plausibility"], where="market.plausibility")
-        except PolicyError as error:
-            raise DataError(str(error)) from None
-        given["plausibility"] = limits
     return Market(as_of=as_of, **given)
+
+
+def _kinds_of_terms() -> dict[str, Any]:
+    """Types of what `market_terms` gives; a volatility may be a surface's fingerprint."""
+    kinds = get_type_hints(Market)
+    del kinds["as_of"]
+    return kinds | {"volatility": Mapping[str, Any]}
 
 
 def _term(entry: Any) -> Any:

@@ -17,13 +17,21 @@ from pydantic import Discriminator, Field, Tag, ValidationError
 
 from mcmargin.data.bars import years_between
 from mcmargin.data.plausibility import Plausibility, plausibility_from
+from mcmargin.data.ranges import (
+    DAILY_VOLUME,
+    OPEN_INTEREST,
+    PRICE,
+    SHARE,
+    SPREAD,
+    VOLATILITY,
+    VOLATILITY_OR_NONE,
+    YEARLY_RATE,
+    growth,
+)
 from mcmargin.data.validation import (
-    Above0,
     Flag,
-    Least0,
     Number,
     Row,
-    Share,
     Text,
     Time,
     first_fault,
@@ -53,18 +61,18 @@ class QuotesTable(Row):
 class DepegTable(Row):
     """A stablecoin's jump."""
 
-    probability: Share = Field(description="Of the jump in one bar, 0 to 1.")
-    loss: Share = Field(description="Share of its value that the coin loses, 0 to below 1.")
+    probability: Annotated[Number, SHARE] = Field(description="Of the jump in one bar.")
+    loss: Annotated[Number, SHARE] = Field(description="Share of its value that the coin loses.")
 
 
 class LiquidityTable(Row):
     """How much of an instrument can be traded, and at what cost."""
 
-    daily_volume: Above0 | None = Field(
+    daily_volume: Annotated[Number, DAILY_VOLUME] | None = Field(
         None,
-        description="Units traded a day, above 0; without it there is no impact beyond levels.",
+        description="Units traded a day; without it there is no impact beyond levels.",
     )
-    spread: Least0 | None = Field(
+    spread: Annotated[Number, SPREAD] | None = Field(
         None,
         description="Share of price between best bid and ask (0.001 is 10 bp); none: the "
         "policy's. Levels go before it.",
@@ -81,7 +89,7 @@ def _kind_of_level(value: Any) -> str:
 
 
 Level: TypeAlias = Annotated[
-    Annotated[Above0, Tag("number")] | Annotated[QuotesTable, Tag("table")],
+    Annotated[Number, VOLATILITY, Tag("number")] | Annotated[QuotesTable, Tag("table")],
     Discriminator(_kind_of_level),
 ]
 
@@ -94,11 +102,11 @@ class MarketFile(Row):
         "midnight."
     )
     currency: Text = Field(Market.currency, description="The market's own, in which fx is counted.")
-    spot: dict[Text, Above0] = Field(
-        description="Price of each asset, in the market's currency or the one in quoted. Above 0."
+    spot: dict[Text, Annotated[Number, PRICE]] = Field(
+        description="Price of each asset, in the market's currency or the one in quoted."
     )
-    fx: dict[Text, Above0] = Field(
-        {}, description="Value of one unit of each other currency, in currency. Above 0."
+    fx: dict[Text, Annotated[Number, PRICE]] = Field(
+        {}, description="Value of one unit of each other currency, in currency."
     )
     quoted: dict[Text, Text] = Field(
         {},
@@ -110,20 +118,20 @@ class MarketFile(Row):
         description="Currencies of accounts that are coins: margins in them are taken in the "
         "market's currency and converted at today's price.",
     )
-    rates: dict[Text, Number] = Field(
+    rates: dict[Text, Annotated[Number, YEARLY_RATE]] = Field(
         {},
         description="Interest of each currency, a year, continuous (0.05 is 5 %); 0 where none is "
         "given.",
     )
-    carry: dict[Text, Number] = Field(
+    carry: dict[Text, Annotated[Number, YEARLY_RATE]] = Field(
         {}, description="ln(F/S) a year of each underlying, continuous; 0 where none is given."
     )
     volatility: dict[Text, Level] = Field(
         {},
-        description="Implied volatility of each underlying of options, a year (0.8 is 80 %), above "
-        "0; or a table, below.",
+        description="Implied volatility of each underlying of options, a year (0.8 is 80 %); or "
+        "a table, below.",
     )
-    vol_of_vol: dict[Text, Least0] = Field(
+    vol_of_vol: dict[Text, Annotated[Number, VOLATILITY_OR_NONE]] = Field(
         {},
         description="Volatility of implied volatility, a year, of underlyings to which the model "
         "gives a constant one.",
@@ -136,7 +144,7 @@ class MarketFile(Row):
     fx_asset: dict[Text, Text] = Field(
         {}, description="Asset of the model that is a currency's rate."
     )
-    fx_volatility: dict[Text, Least0] = Field(
+    fx_volatility: dict[Text, Annotated[Number, VOLATILITY_OR_NONE]] = Field(
         {}, description="Volatility, a year, of a currency's rate that the model lacks."
     )
     depeg: dict[Text, DepegTable] = Field(
@@ -145,7 +153,7 @@ class MarketFile(Row):
     liquidity: dict[Text, LiquidityTable] = Field(
         {}, description="What closing out costs, a table an instrument, below."
     )
-    open_interest: dict[Text, Least0] = Field(
+    open_interest: dict[Text, Annotated[Number, OPEN_INTEREST]] = Field(
         {},
         description="Notional of all that is open in each underlying, in currency, for leverage "
         "that it tightens.",
@@ -288,10 +296,8 @@ def _surface(
                 f"price of {name!r} to [spot] of {path}"
             )
         years = [years_between(file.as_of, expiry) for expiry in frame["expiry"].to_numpy()]
-        with np.errstate(over="ignore"):
-            # What overflows is out of a forward's range, and refused as that.
-            growth = np.exp(file.carry.get(name, 0.0) * np.array(years))
-        frame["forward"] = file.spot[name] * growth
+        carry, what = file.carry.get(name, 0.0), f"{source}: the forward of {name!r}"
+        frame["forward"] = [file.spot[name] * growth(carry, each, what) for each in years]
     return VolatilitySurface.from_quotes(
         frame, as_of=file.as_of, repair=table.repair, plausibility=limits, source=str(source)
     )

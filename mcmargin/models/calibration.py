@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import platform
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
-from mcmargin.checks import Progress, real_number, require_type, whole_number
+from mcmargin.checks import Progress, few, real_number, require_type, whole_number
 from mcmargin.data.bar_patterns import calendar_of, weekdays_of
-from mcmargin.data.bars import BarCalendar
+from mcmargin.data.bars import DAY, BarCalendar
+from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
 from mcmargin.errors import CalibrationError, DataError, PolicyError
+from mcmargin.models.closing_times import require_closes
 from mcmargin.models.dependence import check_pair, fit_dependence
 from mcmargin.models.fitting import (
     VOLATILITIES,
@@ -28,8 +31,10 @@ from mcmargin.models.fitting import (
     refilter,
     start_values,
 )
+from mcmargin.models.halts import halted_bars, stretched
 from mcmargin.models.marginals import marginal_tables
 from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.possible import require_possible
 from mcmargin.models.volatility import volatility_of
 from mcmargin.workers import default_jobs, map_where_it_pays, one_blas_thread
 
@@ -50,6 +55,7 @@ def calibrate(
     warm_start: MarketModel | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
+    plausibility: Plausibility | None = None,
 ) -> MarketModel:
     """Fit a market model to daily (or any other regular) closes.
 
@@ -87,15 +93,22 @@ def calibrate(
         for any number of them, and of BLAS threads.
     progress : callable, optional
         Called with fits done and in all.
+    plausibility : Plausibility, optional
+        Limits of what is taken without a word, which the model keeps. A price that stands still
+        for `still_bars`, of an asset that used to move, is halted: the fit leaves these bars out,
+        and the variance stays where the last move left it.
 
     Returns
     -------
     MarketModel
+        Its `fit_report` tells what is doubtful in the prices: halts, moves that may be splits or
+        misplaced digits, gaps.
 
     Raises
     ------
     DataError
-        If the prices are no `PriceHistory`, or have no return on common dates.
+        If the prices are no `PriceHistory`, have no return on common dates, change by more than
+        1,000 times in a bar, or have a row that lies within a running bar.
     CalibrationError
         For an unknown or illegal combination, or a history too short, naming the asset.
     PolicyError
@@ -121,11 +134,18 @@ def calibrate(
     check_pair(innovations, dependence)
     _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
     workers = default_jobs() if jobs is None else whole_number("jobs", jobs)
+    limits = Plausibility() if plausibility is None else plausibility
+    require_type("plausibility", limits, Plausibility)
     prices = prices.at_closes()
     joint = joint_returns(prices)
+    require_possible(joint.times, joint.returns, joint.assets, limits, source=prices.source)
     calendar = _calendar(prices, joint)
     columns = _own_columns(prices) if own_history else list(joint.returns.T)
     _check_lengths(prices, joint, columns)
+    _check_closes(prices, joint, limits)
+    halted = halted_bars(joint.returns, limits.still_bars)
+    columns = [_moving(column, limits) for column in columns]
+    _check_halts(joint, halted, columns)
     tasks = [
         FitTask(
             # In one piece, as a process gets it: BLAS adds strided numbers in another order.
@@ -145,25 +165,31 @@ def calibrate(
                 progress(len(fits), len(joint.assets))
     ratios, own_bars = np.ones((2, len(fits)))
     if own_history:
-        ratios, own_bars = _bar_ratios(prices, joint)
+        ratios, own_bars = _bar_ratios(prices, joint, halted, limits)
         fits = [
             refilter(
                 fit,
-                joint.returns[:, at],
+                joint.returns[~halted[:, at], at],
                 ratio=float(ratios[at]),
                 bars=float(own_bars[at]),
                 asset=joint.assets[at],
             )
             for at, fit in enumerate(fits)
         ]
-    residuals = np.column_stack([fit.residuals for fit in fits])
+    residuals = np.zeros_like(joint.returns)
+    variances = np.empty_like(joint.returns)
+    for at, fit in enumerate(fits):
+        residuals[~halted[:, at], at] = fit.residuals
+        variances[:, at] = stretched(fit.variances, fit.next_variance, halted[:, at])
     state = FilterState(
         as_of=joint.times[-1],
         prices=joint.last_prices,
         variance=np.array([fit.next_variance for fit in fits]),
         residuals=residuals[-1].copy(),
     )
-    window = residuals[-(correlation_lookback or len(residuals)) :]
+    # Dates on which an asset is halted say nothing of how assets move together.
+    together = residuals[~halted.any(axis=1)]
+    window = together[-(correlation_lookback or len(together)) :]
     mean, std = window.mean(axis=0), window.std(axis=0)
     if dependence == "historical":
         window = (window - mean) / std
@@ -180,7 +206,7 @@ def calibrate(
         volatility=volatility_of(
             tuple(fit.volatility for fit in fits),
             np.array([fit.parameters for fit in fits]),
-            joint.returns.var(axis=0),
+            _sample_variance(joint, halted),
         ),
         innovations=marginals,
         dependence=law,
@@ -188,9 +214,7 @@ def calibrate(
         state=state,
         tables=marginal_tables(marginals, law.kind, law.nu),
         calendar=calendar,
-        history=History(
-            joint.times, joint.returns, np.column_stack([fit.variances for fit in fits])
-        ),
+        history=History(joint.times, joint.returns, variances),
         facts=_facts(
             prices,
             joint,
@@ -200,7 +224,8 @@ def calibrate(
             own_bars=own_bars,
             residual_mean=mean,
             residual_std=std,
-        ),
+        )
+        | ({"plausibility": limits.widened()} if limits.widened() else {}),
     )
 
 
@@ -236,8 +261,57 @@ def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
     return [own_returns(prices, asset).returns[:, 0] for asset in prices.assets]
 
 
+def _moving(column: NDArray[np.float64], limits: Plausibility) -> NDArray[np.float64]:
+    """Returns of an asset but those of its halts."""
+    return np.asarray(column[~halted_bars(column[:, None], limits.still_bars)[:, 0]])
+
+
+def _sample_variance(joint: ReturnHistory, halted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Variance of each asset's returns but those of its halts; float64 [assets]."""
+    variance = joint.returns.var(axis=0)
+    for at in np.flatnonzero(halted.any(axis=0)).tolist():
+        variance[at] = joint.returns[~halted[:, at], at].var()
+    return np.asarray(variance)
+
+
+def _check_closes(prices: PriceHistory, joint: ReturnHistory, limits: Plausibility) -> None:
+    """Refuse rows that are no closes: bars that are too short, and a last one at an odd hour."""
+    days = float(np.median(np.diff(joint.times)) / DAY)
+    way = (
+        "Leave the row out, and give the price to the model as provisional (update, "
+        "provisional=True); or, where it is a close, widen the limit close_hours by its name."
+    )
+    # Of old bars only the length: a last one at an odd hour is a tick, an old one a short day.
+    any_hour = replace(limits, close_hours=24.0)
+    times, source = joint.times, prices.source
+    require_closes(times[:1], times[1:], days, any_hour, source=source, way=way)
+    require_closes(times[:-1], times[-1:], days, limits, source=source, way=way)
+
+
+def _check_halts(
+    joint: ReturnHistory, halted: NDArray[np.bool_], columns: list[NDArray[np.float64]]
+) -> None:
+    """Refuse histories that have too few bars left without their halts."""
+    for at, (asset, column) in enumerate(zip(joint.assets, columns, strict=True)):
+        moving = min(len(column), int((~halted[:, at]).sum()))
+        if halted[:, at].any() and moving < MINIMUM_RETURNS:
+            raise CalibrationError(
+                f"{asset}: its price stands still on {int(halted[:, at].sum())} of "
+                f"{len(halted)} bars, as that of a halted asset, and on the others a fit has "
+                f"{moving} returns of the {MINIMUM_RETURNS} that it needs; leave it out, give a "
+                "longer history, or widen the limit still_bars by its name"
+            )
+    together = int((~halted.any(axis=1)).sum())
+    if halted.any() and together < MINIMUM_RETURNS:
+        names = few(joint.assets[at] for at in np.flatnonzero(halted.any(axis=0)).tolist())
+        raise CalibrationError(
+            f"on {together} bars no asset is halted, and the dependence needs "
+            f"{MINIMUM_RETURNS}; prices stand still of {names}: leave some out"
+        )
+
+
 def _bar_ratios(
-    prices: PriceHistory, joint: ReturnHistory
+    prices: PriceHistory, joint: ReturnHistory, halted: NDArray[np.bool_], limits: Plausibility
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variance of a joint bar over that of an own bar, and own bars in a joint one; [assets].
 
@@ -247,7 +321,8 @@ def _bar_ratios(
     for at, asset in enumerate(joint.assets):
         own = own_returns(prices, asset)
         inside = (own.times >= joint.times[0]) & (own.times <= joint.times[-1])
-        ratios[at] = joint.returns[:, at].var() / own.returns[inside, 0].var()
+        moving = inside & ~halted_bars(own.returns, limits.still_bars)[:, 0]
+        ratios[at] = joint.returns[~halted[:, at], at].var() / own.returns[moving, 0].var()
         # The first joint bar may have begun before; from its end on, both are counted whole.
         bars[at] = (inside.sum() - 1) / (len(joint.times) - 1)
     return ratios, bars

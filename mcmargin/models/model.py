@@ -7,7 +7,7 @@ that `update` moves to newer prices by the volatility recursions alone, without 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
-from mcmargin.data.bars import YEAR, BarCalendar
-from mcmargin.data.prices import PriceHistory, joint_returns
-from mcmargin.errors import DataError
+from mcmargin.data.bars import INSTANT, YEAR, BarCalendar, Closes
+from mcmargin.data.plausibility import Plausibility
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.times import utc_time
 from mcmargin.models.dependence import Dependence
+from mcmargin.models.doubts import Doubt, doubts_of, past_halts
+from mcmargin.models.halts import halted_bars
 from mcmargin.models.innovations import Innovations
-from mcmargin.models.updates import record_update, update_summary
+from mcmargin.models.updates import call_summary, revision_summary, update_summary
 from mcmargin.models.volatility import VARIANCE_FLOOR, Volatility
-
-REVISED = 1e-3
-"""Relative difference from which a close of the same date counts as revised, and not as rounded."""
+from mcmargin.names import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +135,9 @@ class CalibrationNotes:
         By asset whose fit gave way: to what, and why.
     history_years : float
         From the first bar of the model's history to its state; 0 where it has none.
+    doubts : tuple of str
+        What may be wrong in the prices: assets that are halted, moves that may be splits or
+        misplaced digits, returns over many bars.
     """
 
     assets: int
@@ -141,6 +145,7 @@ class CalibrationNotes:
     updates: str
     refused: dict[str, str]
     history_years: float
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -195,6 +200,21 @@ class MarketModel:
             f"{self.dependence.kind} dependence, {len(self.history.times):,} bars of history>"
         )
 
+    @cached_property
+    def plausibility(self) -> Plausibility:
+        """Limits that the model was calibrated with."""
+        return Plausibility(**self.facts.get("plausibility", {}))
+
+    @cached_property
+    def halted(self) -> NDArray[np.bool_]:
+        """Bars of the history on which an asset was halted; bool [bars, assets]."""
+        return halted_bars(self.history.returns, self.plausibility.still_bars)
+
+    @cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What may be wrong in the prices, and was taken: lasting halts, then the newest first."""
+        return doubts_of(self)
+
     @property
     def as_of(self) -> np.datetime64:
         """Time of the prices that simulation starts from."""
@@ -205,8 +225,34 @@ class MarketModel:
         """Whether the state is within a bar."""
         return self.state is not self.committed
 
-    def update(self, prices: PriceHistory, *, provisional: bool = False) -> MarketModel:
+    def closes(self, count: int, time: np.datetime64) -> Closes:
+        """The closes of the next bars after a market's time and after the model's own.
+
+        Parameters
+        ----------
+        count : int
+        time : numpy.datetime64
+            Of the market. Where the model's prices are within the bar of a date, and the market
+            says no more than that date, the date's close is still ahead.
+        """
+        calendar = self.calendar
+        place, own = calendar.clock(time), calendar.clock(self.as_of).astype("datetime64[D]")
+        if self.provisional and calendar.dated and place == own:
+            time = time - INSTANT
+        return calendar.closes(self.committed.as_of, count, after=time)
+
+    def update(
+        self,
+        prices: PriceHistory,
+        *,
+        provisional: bool = False,
+        plausibility: Plausibility | None = None,
+        now: Any = None,
+    ) -> MarketModel:
         """Filter variances forward over newer closes, without a refit.
+
+        The variance of an asset that is halted (`mcmargin.models.halts`) stays where its last move
+        left it.
 
         Parameters
         ----------
@@ -216,18 +262,25 @@ class MarketModel:
         provisional : bool
             Take the last row as a tick within the running bar: the state is computed from the
             committed one and the bar's return so far, and is not committed. Assets without a
-            price keep theirs.
+            price keep theirs. Closes before it are committed, and earlier ticks passed over.
+        plausibility : Plausibility, optional
+            Limits of this update; those of the model by default.
+        now : time, optional
+            What no close may be after, by more than `future_days`; the clock by default.
 
         Returns
         -------
         MarketModel
-            Its `update_report` tells the bars taken in and the dates lost.
+            Its `update_report` tells the bars taken in, the dates lost, and what is doubtful.
+            The model itself where nothing is newer.
 
         Raises
         ------
         DataError
-            If an asset is missing, nothing is newer than the model, a close of the model's own
-            date is another by 0.1 % or more, or a `historical` model was not made by `calibrate`.
+            If an asset is missing, a row lies after now or within a running bar, a close of the
+            model's own date is another by 0.1 % or more, a price changes by more than 1,000 times
+            in a bar, two columns look swapped, a variance would not be finite, or a `historical`
+            model was not made by `calibrate`. The model stays as it is.
 
         Examples
         --------
@@ -242,93 +295,37 @@ class MarketModel:
         >>> model.update(newer, provisional=True).provisional
         True
         """
+        from mcmargin.models.updating import updated
+
         require_type("prices", prices, PriceHistory)
-        prices = prices.at_closes(self.calendar)
-        places = {asset: at for at, asset in enumerate(prices.assets)}
-        lacking = [asset for asset in self.assets if asset not in places]
-        if lacking:
-            raise DataError(f"{prices.source}: no column for asset {lacking[0]!r} of the model")
-        columns = [places[asset] for asset in self.assets]
-        rows = prices.prices[:, columns]
-        newer = prices.times > self.committed.as_of
-        if not provisional:
-            newer &= np.isfinite(rows).all(axis=1)
-        if not newer.any():
-            raise DataError(
-                f"{prices.source}: no row newer than the model's {self.committed.as_of} has a "
-                "close of every asset; give prices after that time"
-            )
-        self._refuse_revised(prices, rows)
-        if provisional:
-            return replace(self, state=self._tick(prices.times[newer][-1], rows[newer][-1]))
-        ordered = replace(prices, assets=self.assets, prices=rows)
-        joint = joint_returns(ordered, before=(self.committed.as_of, self.committed.prices))
-        variance, variances, residuals = self.committed.variance, [], []
-        for bar in joint.returns:
-            variances.append(variance)
-            residuals.append(bar / np.sqrt(variance))
-            variance = self.volatility.next_variance(variance, bar)
-        state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
-        dependence = self.dependence
-        if dependence.kind == "historical":
-            dependence = dependence.with_dates(self._standardised(np.array(residuals)))
-        elif np.isfinite(dependence.half_life):
-            dependence = dependence.moved(np.vstack([self.history.residuals, residuals]))
-        record = record_update(
-            self.facts.get("update"),
-            self.assets,
-            self.committed.as_of,
-            prices.times,
-            np.isfinite(rows),
-            self.calendar.mean_days,
-        )
-        return replace(
-            self,
-            committed=state,
-            state=state,
-            dependence=dependence,
-            history=self.history.extended(joint.times, joint.returns, np.array(variances)),
-            facts=self.facts | {"update": record},
-        )
+        clock = np.datetime64("now", "ns") if now is None else utc_time(now)
+        closes = prices.at_closes(self.calendar)
+        return updated(self, closes, provisional=provisional, plausibility=plausibility, now=clock)
 
-    def _refuse_revised(self, prices: PriceHistory, rows: NDArray[np.float64]) -> None:
-        """Refuse prices whose row at the model's last close says something else than it does."""
-        last = self.committed
-        for row in rows[prices.times == last.as_of]:
-            off = np.abs(row / last.prices - 1.0) > REVISED
-            for at in np.flatnonzero(off)[:1].tolist():
-                raise DataError(
-                    f"{prices.source}: {self.assets[at]!r} closed at {row[at]:.6g} on "
-                    f"{plain_time(last.as_of)}, and the model has {last.prices[at]:.6g}; prices "
-                    "that were revised, or adjusted as for a split, need a new calibration"
-                )
+    def update_report(self, since: MarketModel | None = None) -> str:
+        """Text for people: bars that updates took in, dates lost, closes revised, and doubts.
 
-    def _standardised(self, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
-        try:
-            fits = [self.facts["fits"][asset] for asset in self.assets]
-            mean = np.array([fit["residual_mean"] for fit in fits])
-            std = np.array([fit["residual_std"] for fit in fits])
-        except KeyError:
-            raise DataError(
-                "the model does not say how its dates were standardised, so none can be added; "
-                "calibrate it again"
-            ) from None
-        return np.asarray((residuals - mean) / std)
+        Empty if there is nothing to tell.
 
-    def _tick(self, time: np.datetime64, row: NDArray[np.float64]) -> FilterState:
-        last = self.committed
-        traded = np.isfinite(row)
-        prices = np.where(traded, row, last.prices)
-        returns = prices / last.prices - 1.0
-        moved = self.volatility.next_variance(last.variance, returns)
-        variance = np.where(traded, moved, last.variance)
-        residuals = np.where(traded, returns / np.sqrt(last.variance), last.residuals)
-        return FilterState(time, prices, variance, residuals)
+        Parameters
+        ----------
+        since : MarketModel, optional
+            An earlier state of this model: only what came after it is told. All updates since the
+            calibration by default.
+        """
+        if since is None:
+            start = self.facts.get("update", {}).get("from", str(self.committed.as_of))
+            text, first = self._updates(), np.datetime64(start)
+        else:
+            first = since.committed.as_of
+            text = call_summary(since.facts, self.facts, first, self.assets)
+        doubts = [each.text for each in self.doubts if each.lasts or each.time > first]
+        return shown("; ".join(filter(None, [text, *doubts])))
 
-    def update_report(self) -> str:
-        """Text for people: the bars that updates took in and the dates that they lost."""
-        return update_summary(self.facts["update"]) if "update" in self.facts else ""
+    def _updates(self) -> str:
+        record = self.facts.get("update")
+        told = "" if record is None else update_summary(record)
+        return "; ".join(filter(None, [told, revision_summary(self.facts)]))
 
     def calibration_notes(self) -> CalibrationNotes:
         """Say what a report tells of the model."""
@@ -340,14 +337,16 @@ class MarketModel:
         dates = str(self.facts.get("join", ""))
         times = self.history.times
         years = float((self.as_of - times[0]) / YEAR) if len(times) else 0.0
-        return CalibrationNotes(len(self.assets), dates, self.update_report(), refused, years)
+        doubts = tuple(each.text for each in self.doubts)
+        return CalibrationNotes(len(self.assets), dates, self._updates(), refused, years, doubts)
 
     def fit_report(self) -> str:
         """Text for people: dates joined, updates since, each asset's fit, fallbacks, largest move.
 
-        And on how many of the bars since its history began a variance was held at its floor.
+        And on how many of the bars since its history began a variance was held at its floor; then
+        what is doubtful in the prices.
         """
-        lines = [str(self.facts.get("join", "")), self.update_report()]
+        lines = [str(self.facts.get("join", "")), self._updates()]
         variances = self.history.variances
         held = dict(zip(self.assets, (variances <= self.volatility.floor).sum(axis=0), strict=True))
         for asset, fit in self.facts.get("fits", {}).items():
@@ -364,7 +363,8 @@ class MarketModel:
                     f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
                     f"{len(variances)} bars"
                 )
-        return "\n".join(line for line in lines if line)
+        lines += [each.text for each in (*self.doubts, *past_halts(self))]
+        return "\n".join(shown(line) for line in lines if line)
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from mcmargin.data.bar_patterns import STAMPS
 from mcmargin.data.bars import LAST_WEEKDAY, WEEK_SECONDS, BarCalendar
+from mcmargin.data.plausibility import plausibility_from
 from mcmargin.data.ranges import PRICE, Range
 from mcmargin.data.times import FIRST, utc_time
 from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.data.zones import check_zone
-from mcmargin.errors import DataError, ModelFileError
+from mcmargin.errors import DataError, ModelFileError, PolicyError
 from mcmargin.models.dependence import check_pair
 from mcmargin.models.innovations import BODY_KNOTS, Innovations, empirical_moments
 from mcmargin.models.marginals import (
@@ -85,6 +86,9 @@ UPDATE_FACTS: Mapping[str, Any] = {
     "waiting_for": [str],
     "longest": int,
     "longest_to": str,
+}
+REVISED_FACTS: Mapping[Any, Any] = {
+    str: {"count": int, "at": str, "model": float, "prices": float},
 }
 UPDATE_FACTS_NEEDED = tuple(name for name in UPDATE_FACTS if name != "longest_to")
 """Facts that the program reads, by name: types, lists of them, or tables. Others are only told."""
@@ -226,6 +230,16 @@ def _check_facts(words: Meta) -> None:
             _refuse(where, "names another volatility or other innovations than the model has")
         if "largest_move" in fit:
             _check_time(f"{where}.largest_move.at", fit["largest_move"]["at"])
+    if "revised" in facts:
+        _check_fact("facts.revised", facts["revised"], REVISED_FACTS)
+        for asset, each in facts["revised"].items():
+            _check_time(f"facts.revised.{asset}.at", each["at"])
+    if "plausibility" in facts:
+        _check_fact("facts.plausibility", facts["plausibility"], {str: float})
+        try:
+            plausibility_from(facts["plausibility"], where="facts.plausibility")
+        except PolicyError as error:
+            raise ModelFileError(str(error)) from None
     if "update" in facts:
         update = facts["update"]
         _check_fact("facts.update", update, UPDATE_FACTS, UPDATE_FACTS_NEEDED)

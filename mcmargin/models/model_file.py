@@ -33,6 +33,7 @@ from mcmargin.models.model_checks import (
     check_model,
     time_of_state,
 )
+from mcmargin.models.possible import require_finite
 from mcmargin.models.volatility import Volatility
 
 SCHEMA = "mcmargin.model/2"
@@ -47,6 +48,8 @@ def save_model(
 ) -> None:
     """Write a model; see `MarketModel.save`."""
     _check_key(key)
+    for state in (model.committed, model.state):
+        require_finite(state.prices, state.variance, model.assets, state.as_of, source=str(path))
     arrays = _to_arrays(model)
     mark = "" if key is None else SIGNED
     arrays["checksum"] = np.array(mark + _digest(arrays, key=key))

@@ -6,12 +6,16 @@ files among its facts, the same whether the bars came in one update or in many, 
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
+from mcmargin.data.bars import BarCalendar
+from mcmargin.models.doubts import bars_between
 
 LONG_SPAN = 5
 """Bars of the calendar that a return may span without a word: any holidays, but no lost week."""
@@ -23,7 +27,7 @@ def record_update(
     as_of: np.datetime64,
     times: NDArray[np.datetime64],
     present: NDArray[np.bool_],
-    mean_days: float,
+    calendar: BarCalendar,
 ) -> dict[str, Any]:
     """Add an update to the record of those before it.
 
@@ -37,8 +41,8 @@ def record_update(
     times : ndarray of shape (rows,), datetime64[ns]
     present : ndarray of shape (rows, assets), bool
         Where there is a close; on one row after `as_of` at least, everywhere.
-    mean_days : float
-        Calendar days a bar.
+    calendar : BarCalendar
+        Of the model's bars.
 
     Returns
     -------
@@ -52,7 +56,8 @@ def record_update(
     --------
     >>> times = np.array(["2021-01-02", "2021-01-03", "2021-01-04"], "datetime64[ns]")
     >>> present = np.array([[True, False], [True, True], [False, True]])
-    >>> record = record_update(None, ("a", "b"), np.datetime64("2021-01-01"), times, present, 1.0)
+    >>> start, calendar = np.datetime64("2021-01-01"), BarCalendar()
+    >>> record = record_update(None, ("a", "b"), start, times, present, calendar)
     >>> record["bars"], record["lost"], record["missing"], record["waiting_for"]
     (1, 1, {'a': 0, 'b': 1}, ['a'])
     """
@@ -65,7 +70,7 @@ def record_update(
     gaps = (~present[taken]).sum(axis=0)
     lacking = ~present[waiting].all(axis=0)
     closes = np.concatenate([[as_of.astype("datetime64[ns]")], times[taken & whole]])
-    spans = np.rint(np.diff(closes) / np.timedelta64(1, "D") / mean_days)
+    spans = np.array([bars_between(calendar, *pair) for pair in pairwise(closes)])
     longest: dict[str, Any] = {
         name: earlier[name] for name in ("longest", "longest_to") if name in earlier
     }
@@ -84,11 +89,102 @@ def record_update(
     }
 
 
+def record_revisions(facts: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Facts of a model, with older closes that its prices now give otherwise.
+
+    Parameters
+    ----------
+    facts : dict
+    found : list of dict
+        asset, at, model and prices : the close of a date in the model, and in the new prices; in
+        the order of the dates.
+
+    Returns
+    -------
+    dict
+        `revised` has, by asset, how many there are and the newest of them. The same if there is
+        none.
+
+    Examples
+    --------
+    >>> found = [{"asset": "btc", "at": "2021-01-02", "model": 32_127.0, "prices": 31_000.0}]
+    >>> record_revisions({}, found)["revised"]["btc"]["count"]
+    1
+    """
+    if not found:
+        return facts
+    counts = Counter(each["asset"] for each in found)
+    newest = {
+        each["asset"]: {"count": counts[each["asset"]]}
+        | {name: each[name] for name in ("at", "model", "prices")}
+        for each in found
+    }
+    return facts | {"revised": facts.get("revised", {}) | newest}
+
+
+def revision_summary(facts: dict[str, Any]) -> str:
+    """Text for people on older closes that differ; empty if none does."""
+    texts = [
+        f"{asset} on {each['count']} dates, last on {plain_time(each['at'])} "
+        f"({each['prices']:.6g} in the prices, {each['model']:.6g} in the model)"
+        for asset, each in facts.get("revised", {}).items()
+    ]
+    return (
+        f"older closes differ from the model's, which keeps its own: {'; '.join(texts)}"
+        if texts
+        else ""
+    )
+
+
+def call_summary(
+    before: dict[str, Any], after: dict[str, Any], as_of: np.datetime64, assets: tuple[str, ...]
+) -> str:
+    """Text for people on one update alone.
+
+    Parameters
+    ----------
+    before, after : dict
+        Facts of the model before the update and after it.
+    as_of : numpy.datetime64
+        Of the model before it.
+    assets : tuple of str
+
+    Examples
+    --------
+    >>> call_summary({}, {}, np.datetime64("2021-01-04"), ("btc",))
+    'nothing new: no row after 2021-01-04 has a close of every asset; the model stays as it is'
+    """
+    nothing = {"bars": 0, "lost": 0, "missing": dict.fromkeys(assets, 0)}
+    earlier, later = before.get("update", nothing), after.get("update", nothing)
+    bars = later["bars"] - earlier["bars"]
+    parts = []
+    if bars == 0:
+        parts.append(
+            f"nothing new: no row after {plain_time(as_of)} has a close of every asset; the model "
+            "stays as it is"
+        )
+    else:
+        this = later | {
+            "from": str(as_of),
+            "bars": bars,
+            "lost": later["lost"] - earlier["lost"],
+            "missing": {a: n - earlier["missing"][a] for a, n in later["missing"].items()},
+        }
+        if later.get("longest_to") == earlier.get("longest_to"):
+            this["longest"] = 0
+        parts.append(update_summary(this))
+        if earlier["bars"]:
+            parts.append(f"{later['bars']:,} bars since the calibration")
+    if before.get("revised") != after.get("revised"):
+        parts.append(revision_summary(after))
+    return "; ".join(parts)
+
+
 def update_summary(record: dict[str, Any]) -> str:
     """Text for people."""
     gaps = ", ".join(f"{asset} {count}" for asset, count in record["missing"].items() if count)
     text = (
-        f"updated by {record['bars']} bars, from {plain_time(record['from'])} to "
+        f"updated by {_counted(record['bars'], 'bar')}, from {plain_time(record['from'])} to "
         f"{plain_time(record['to'])}; {record['lost']} dates lost, on which some asset has no close"
         + (f" (missing closes: {gaps})" if gaps else "")
     )
@@ -101,3 +197,7 @@ def update_summary(record: dict[str, Any]) -> str:
         lacking = ", ".join(record["waiting_for"])
         text += f"; later dates not taken in, for want of a close of {lacking}: {record['waiting']}"
     return text
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -18,10 +18,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Real
+from typing import Annotated
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import require_type
+from mcmargin.data.ranges import (
+    CONFIDENCE,
+    PROBABILITY,
+    SHARE,
+    Range,
+    check_ranges,
+    cited,
+    plain_number,
+)
 from mcmargin.errors import PolicyError
 from mcmargin.policies.policy_parts import (
     PRODUCTS,
@@ -34,12 +43,14 @@ from mcmargin.policies.policy_parts import (
     Resources,
     Stress,
     check_horizons,
-    number,
     plain,
 )
 
 VERSION = 1
 """Of the form of policy files."""
+
+LEAST_TICK = 1e-12
+"""A finer tick rounds nothing, and dividing by it may overflow."""
 
 PARTS = (
     Maintenance,
@@ -94,12 +105,12 @@ class MarginPolicy:
     0.975
     """
 
-    level: float = 0.99
+    level: Annotated[float, CONFIDENCE] = 0.99
     horizon: int | None = None
     horizons: Mapping[str, int] = field(default_factory=dict)
-    short_option_minimum: float = 0.0
-    confidence: float = 0.95
-    max_age_days: float | None = None
+    short_option_minimum: Annotated[float, SHARE] = 0.0
+    confidence: Annotated[float, PROBABILITY] = 0.95
+    max_age_days: Annotated[float, Range(0.0, 1e9)] | None = None
     name: str = ""
     maintenance: Maintenance | None = None
     stress: Stress | None = None
@@ -109,34 +120,25 @@ class MarginPolicy:
     leverage: Leverage | None = None
     resources: Resources | None = None
     collateral: Collateral | None = None
-    tick: float = 0.0
+    tick: Annotated[float, Range(0.0, 1e12)] = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("level", "confidence", "short_option_minimum", "max_age_days", "tick"):
-            value = getattr(self, name)
-            if value is None and name == "max_age_days":
-                continue
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise PolicyError(f"{name} must be a number, not {value!r}")
-            # Plain numbers, so that a policy's fingerprint does not hang on the caller's types.
-            object.__setattr__(self, name, float(value))
-        if not 0.5 < self.level < 1:
-            raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {self.level}")
-        if not 0 < self.confidence < 1:
-            raise PolicyError(f"confidence must lie between 0 and 1, not {self.confidence}")
+        number = plain_number(self.level)
+        if number is None or not 0.5 < number < 1:
+            raise PolicyError(
+                f"level must lie between 0.5 and 1 (0.99 is 99 %), not {cited(self.level)}"
+            )
+        # Plain numbers, so that a policy's fingerprint does not hang on the caller's types.
+        check_ranges(self, "policy", error=PolicyError)
+        if not isinstance(self.name, str):
+            raise PolicyError(f"policy: name must be text, not {cited(self.name)}")
+        if 0.0 < self.tick < LEAST_TICK:
+            raise PolicyError(f"policy: tick must be 0, or at least {LEAST_TICK:g}: {self.tick:g}")
         for part in PARTS:
             given = getattr(self, part.__name__.lower())
             if given is not None:
                 require_type(part.__name__.lower(), given, part, error=PolicyError)
         check_horizons(self)
-        if not 0 <= self.short_option_minimum <= 1:
-            raise PolicyError(
-                "short_option_minimum is a share of notional between 0 and 1, not "
-                f"{self.short_option_minimum}"
-            )
-        if self.max_age_days is not None and not self.max_age_days >= 0:
-            raise PolicyError(f"max_age_days must be 0 or more, not {self.max_age_days}")
-        number("tick", self.tick, 0.0, 1e12)
 
     def horizons_from(self, longest: int) -> dict[str, int]:
         """Horizon of every product class, where the longest simulated is the default."""

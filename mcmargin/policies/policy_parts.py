@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Real
-from typing import Any
+from typing import Annotated, Any
 
-from mcmargin.checks import whole_number
+from mcmargin.checks import require_type, whole_number
+from mcmargin.data.ranges import (
+    CONFIDENCE,
+    NOTIONAL,
+    SHARE,
+    SIMULATED_BARS,
+    Range,
+    check_ranges,
+    cited,
+)
 from mcmargin.data.times import date_text
 from mcmargin.errors import PolicyError
 
@@ -39,12 +47,12 @@ class Maintenance:
         Horizons of single product classes, in bars; the others take `horizon`.
     """
 
-    level: float = 0.975
+    level: Annotated[float, CONFIDENCE] = 0.975
     horizon: int | None = None
     horizons: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        plain_numbers(self, level=(0.5, 1.0, False))
+        check_ranges(self, "maintenance", error=PolicyError)
         check_horizons(self)
 
 
@@ -72,6 +80,7 @@ class StressWindow:
     replay: str = "filtered"
 
     def __post_init__(self) -> None:
+        require_text("stress window: name", self.name)
         for name in ("first", "last"):
             try:
                 object.__setattr__(self, name, date_text(getattr(self, name)))
@@ -96,10 +105,11 @@ class Gap:
     """
 
     underlying: str
-    move: float
+    move: Annotated[float, Range(-1.0, 100.0)]
 
     def __post_init__(self) -> None:
-        plain_numbers(self, move=(-1.0, 100.0, True))
+        require_text("gap: underlying", self.underlying)
+        check_ranges(self, "gap", error=PolicyError)
 
 
 @dataclass(frozen=True)
@@ -119,24 +129,14 @@ class GridTerms:
         edge divided by the move: a linear position then loses as much there as at the edge.
     """
 
-    volatility_up: float = 0.38
-    volatility_down: float = 0.38
-    power: float = 0.30
-    floor_days: float = 1.0
-    extended_weight: float | None = None
+    volatility_up: Annotated[float, Range(0.0, 100.0)] = 0.38
+    volatility_down: Annotated[float, SHARE] = 0.38
+    power: Annotated[float, SHARE] = 0.30
+    floor_days: Annotated[float, Range(0.01, 365.0)] = 1.0
+    extended_weight: Annotated[float, SHARE] | None = None
 
     def __post_init__(self) -> None:
-        plain_numbers(
-            self,
-            volatility_up=(0.0, 100.0, True),
-            volatility_down=(0.0, 1.0, True),
-            power=(0.0, 1.0, True),
-            floor_days=(0.0, 365.0, True),
-        )
-        if self.floor_days == 0.0:
-            raise PolicyError("gridterms: floor_days must be above 0")
-        if self.extended_weight is not None:
-            plain_numbers(self, extended_weight=(0.0, 1.0, True))
+        check_ranges(self, "gridterms", error=PolicyError)
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,7 @@ class Stress:
     dependence_weight : float
         Share of the excess over base of the worse of two tests that is added: the two largest risk
         factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
+        The weights are 0 by default: stress is reported, and adds nothing to the margin.
 
     Examples
     --------
@@ -174,19 +175,27 @@ class Stress:
     grids: Mapping[str, str] = field(default_factory=dict)
     grid_terms: GridTerms = field(default_factory=GridTerms)
     gaps: tuple[Gap, ...] = ()
-    depegs: Mapping[str, float] = field(default_factory=dict)
-    scenario_weight: float = 0.0
-    dependence_weight: float = 0.25
+    depegs: Mapping[str, Annotated[float, SHARE]] = field(default_factory=dict)
+    scenario_weight: Annotated[float, SHARE] = 0.0
+    dependence_weight: Annotated[float, SHARE] = 0.0
 
     def __post_init__(self) -> None:
-        plain_numbers(self, scenario_weight=(0.0, 1.0, True), dependence_weight=(0.0, 1.0, True))
+        check_ranges(self, "stress", error=PolicyError)
+        lists: tuple[tuple[str, type, str], ...] = (
+            ("windows", StressWindow, "StressWindow('2008', '2008-01-01', '2008-12-31')"),
+            ("gaps", Gap, "Gap('btc', -0.3)"),
+        )
+        for name, kind, way in lists:
+            given = parts_of(f"stress: {name}", getattr(self, name), kind, way)
+            object.__setattr__(self, name, given)
+        require_type("stress: grid_terms", self.grid_terms, GridTerms, error=PolicyError)
+        if not isinstance(self.grids, Mapping):
+            raise PolicyError(
+                "stress: grids must map underlyings to grids, such as {'btc': 'deribit'}, not "
+                f"{cited(self.grids)}"
+            )
         for underlying, grid in self.grids.items():
             one_of(f"stress: grid of {underlying!r}", grid, GRIDS)
-        depegs = {
-            code: number(f"stress: depeg of {code!r}", loss, 0.0, 1.0)
-            for code, loss in self.depegs.items()
-        }
-        object.__setattr__(self, "depegs", depegs)
 
 
 @dataclass(frozen=True)
@@ -217,22 +226,15 @@ class Procyclicality:
     0.25
     """
 
-    buffer: float = 0.0
-    stressed_weight: float = 0.0
+    buffer: Annotated[float, SHARE] = 0.0
+    stressed_weight: Annotated[float, SHARE] = 0.0
     stressed_first: str | None = None
     stressed_last: str | None = None
-    floor_years: float = 0.0
-    speed_limit: float | None = None
+    floor_years: Annotated[float, Range(0.0, 100.0)] = 0.0
+    speed_limit: Annotated[float, Range(1e-9, 10.0)] | None = None
 
     def __post_init__(self) -> None:
-        plain_numbers(
-            self,
-            buffer=(0.0, 1.0, True),
-            stressed_weight=(0.0, 1.0, True),
-            floor_years=(0.0, 100.0, True),
-        )
-        if self.speed_limit is not None:
-            plain_numbers(self, speed_limit=(0.0, 10.0, False))
+        check_ranges(self, "procyclicality", error=PolicyError)
         if (self.stressed_first is None) != (self.stressed_last is None):
             raise PolicyError("procyclicality: give both stressed_first and stressed_last, or none")
         if self.stressed_first is not None and self.stressed_last is not None:
@@ -256,19 +258,12 @@ class Liquidity:
         Bid-ask spread as a share of the price, for instruments to which the market gives none.
     """
 
-    impact: float = 1.0
-    participation: float = 0.1
-    spread: float = 0.0
+    impact: Annotated[float, Range(0.0, 100.0)] = 1.0
+    participation: Annotated[float, Range(1e-6, 1.0)] = 0.1
+    spread: Annotated[float, SHARE] = 0.0
 
     def __post_init__(self) -> None:
-        plain_numbers(
-            self,
-            impact=(0.0, 100.0, True),
-            participation=(0.0, 1.0, True),
-            spread=(0.0, 1.0, True),
-        )
-        if self.participation == 0.0:
-            raise PolicyError("liquidity: participation must be above 0")
+        check_ranges(self, "liquidity", error=PolicyError)
 
 
 @dataclass(frozen=True)
@@ -283,11 +278,11 @@ class Concentration:
         Share of the holding beyond `free_notional` that is charged.
     """
 
-    free_notional: float
-    rate: float
+    free_notional: Annotated[float, NOTIONAL]
+    rate: Annotated[float, SHARE]
 
     def __post_init__(self) -> None:
-        plain_numbers(self, free_notional=(0.0, float("inf"), True), rate=(0.0, 1.0, True))
+        check_ranges(self, "concentration", error=PolicyError)
 
 
 @dataclass(frozen=True)
@@ -303,11 +298,11 @@ class LeverageTier:
         Largest ratio of notional to margin in this bracket, 1 to 10,000.
     """
 
-    up_to: float
-    max_leverage: float
+    up_to: Annotated[float, NOTIONAL]
+    max_leverage: Annotated[float, Range(1.0, 10_000.0)]
 
     def __post_init__(self) -> None:
-        plain_numbers(self, up_to=(0.0, float("inf"), True), max_leverage=(1.0, 10_000.0, True))
+        check_ranges(self, "leveragetier", error=PolicyError)
 
 
 @dataclass(frozen=True)
@@ -330,10 +325,12 @@ class Leverage:
     """
 
     tiers: tuple[LeverageTier, ...]
-    open_interest_lower: float = float("inf")
-    open_interest_upper: float = float("inf")
+    open_interest_lower: Annotated[float, NOTIONAL] = float("inf")
+    open_interest_upper: Annotated[float, NOTIONAL] = float("inf")
 
     def __post_init__(self) -> None:
+        tiers = parts_of("leverage: tiers", self.tiers, LeverageTier, "LeverageTier(1e6, 20.0)")
+        object.__setattr__(self, "tiers", tiers)
         if not self.tiers:
             raise PolicyError("leverage: give at least one tier")
         ends = [tier.up_to for tier in self.tiers]
@@ -344,10 +341,7 @@ class Leverage:
         allowed = [tier.max_leverage for tier in self.tiers]
         if allowed != sorted(allowed, reverse=True):
             raise PolicyError(f"leverage: larger brackets cannot allow more leverage: {allowed}")
-        ends_of_interest = (0.0, float("inf"), True)
-        plain_numbers(
-            self, open_interest_lower=ends_of_interest, open_interest_upper=ends_of_interest
-        )
+        check_ranges(self, "leverage", error=PolicyError)
         lower, upper = self.open_interest_lower, self.open_interest_upper
         if not (0 <= lower <= upper) or (lower == upper != float("inf")):
             raise PolicyError(
@@ -368,11 +362,11 @@ class Resources:
     """
 
     cover: int = 2
-    target_ratio: float = 1.0
+    target_ratio: Annotated[float, Range(1.0, 1000.0)] = 1.0
 
     def __post_init__(self) -> None:
         whole_number("resources: cover", self.cover)
-        plain_numbers(self, target_ratio=(1.0, 1000.0, True))
+        check_ranges(self, "resources", error=PolicyError)
 
 
 @dataclass(frozen=True)
@@ -390,48 +384,54 @@ class Collateral:
     """
 
     mode: str = "joint"
-    level: float = 0.99
+    level: Annotated[float, CONFIDENCE] = 0.99
 
     def __post_init__(self) -> None:
         one_of("collateral: mode", self.mode, COLLATERAL_MODES)
-        plain_numbers(self, level=(0.5, 1.0, False))
+        check_ranges(self, "collateral", error=PolicyError)
 
 
-def number(what: str, value: Any, low: float, high: float, *, closed: bool = True) -> float:
-    """Return a plain float within its bounds.
+def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
+    """Check a list of parts, and return it as a tuple.
 
     Raises
     ------
     PolicyError
-        Naming what, the bounds and the value.
+        If it is no list or tuple, or holds anything but such parts.
+
+    Examples
+    --------
+    >>> parts_of("stress: gaps", [Gap("btc", -0.3)], Gap, "Gap('btc', -0.3)")
+    (Gap(underlying='btc', move=-0.3),)
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise PolicyError(f"{what} must be a number, not {value!r}")
-    plain = float(value)
-    if not (low <= plain <= high if closed else low < plain < high):
-        ends = f"from {low:g} to {high:g}" if closed else f"between {low:g} and {high:g}"
-        raise PolicyError(f"{what} must lie {ends}, not {plain:g}")
-    return plain
+    if not isinstance(value, (tuple, list)):
+        raise PolicyError(f"{where} must be a tuple of {kind.__name__} objects, not {cited(value)}")
+    for each in value:
+        if not isinstance(each, kind):
+            raise PolicyError(
+                f"{where} must hold {kind.__name__} objects, such as {way}, not {cited(each)}"
+            )
+    return tuple(value)
 
 
-def plain_numbers(part: Any, **bounds: tuple[float, float, bool]) -> None:
-    """Check fields against (low, high, closed), and keep them as plain floats."""
-    where = type(part).__name__.lower()
-    for name, (low, high, closed) in bounds.items():
-        value = number(f"{where}: {name}", getattr(part, name), low, high, closed=closed)
-        object.__setattr__(part, name, value)
+def require_text(where: str, value: Any) -> None:
+    """Refuse a name that is no text, or empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise PolicyError(f"{where} must be text, not {cited(value)}")
 
 
 def one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Refuse a name that is not among the allowed."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise PolicyError(f"{what} {value!r} is unknown; give one of {allowed}")
 
 
 def check_horizons(part: Any) -> None:
     """Check `horizon` and `horizons`, and keep them plain and sorted."""
     if part.horizon is not None:
-        object.__setattr__(part, "horizon", whole_number("horizon", part.horizon))
+        object.__setattr__(
+            part, "horizon", whole_number("horizon", part.horizon, most=SIMULATED_BARS)
+        )
     if not isinstance(part.horizons, Mapping):
         raise PolicyError(
             f"horizons must be a mapping of product classes to bars, such as {{'option': 5}}, not "
@@ -440,7 +440,7 @@ def check_horizons(part: Any) -> None:
     plain = {}
     for product, bars in sorted(part.horizons.items()):
         one_of("horizons: product class", product, PRODUCTS)
-        plain[product] = whole_number(f"horizons of {product!r}", bars)
+        plain[product] = whole_number(f"horizons of {product!r}", bars, most=SIMULATED_BARS)
     object.__setattr__(part, "horizons", plain)
 
 

@@ -125,7 +125,7 @@ def _stress(part: Stress | None) -> tuple[str, ...]:
             "factors in step. If the worse result exceeds base, "
             f"{percent(part.dependence_weight)} of the excess is added."
         )
-    return tuple(found)
+    return tuple(found) or ("The stress part names no scenario and no weight, and adds nothing.",)
 
 
 def _calm(part: Procyclicality | None) -> tuple[str, ...]:

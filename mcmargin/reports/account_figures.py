@@ -6,12 +6,13 @@ columns to tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mcmargin.data.json_text import ROWS_AT_ONCE, plain_columns, records
 from mcmargin.data.typed_fields import type_hints
@@ -28,14 +29,27 @@ COLUMNS = (
     *("floor", "stress_add_on", "stressed", "calm", "liquidity", "concentration"),
     *("stressed_funding", "total", "leverage_minimum", "maintenance_calm"),
     *("gross_exposure", "net_exposure", "unrounded", "wrong_way"),
+    *("margin_error", "maintenance_error", "base_error", "floor_error", "stress_add_on_error"),
+    *("liquidity_error", "open_orders_error", "wrong_way_error", "gross_with_orders"),
 )
 """Columns of a report, in their order; equity's follow, then the intervals' bounds."""
 
-ADDED = ("without_entry_price",)
-"""Fields of accounts that are new since `mcmargin.report/1`, and not known of its files."""
+_ERRORS = ("margin_error", "maintenance_error")
 
-UNKNOWN = ("equity", *ADDED)
-"""Columns of accounts and owners that may not be known: NaN in a table, None elsewhere."""
+ADDED = {
+    "accounts": (
+        "without_entry_price",
+        *_ERRORS,
+        *("base_error", "floor_error", "stress_add_on_error", "liquidity_error"),
+        *("open_orders_error", "wrong_way_error", "collateral_error", "gross_with_orders"),
+    ),
+    "owners": _ERRORS,
+    "haircuts": ("expected_shortfall_error", "haircut_error"),
+}
+"""Fields of a report's rows that are new since `mcmargin.report/1`, and not known of its files."""
+
+UNKNOWN = frozenset({"equity"}.union(*ADDED.values()))
+"""Columns that may not be known: NaN in a table, None elsewhere."""
 
 BOUNDS = tuple(f"{figure}_{end}" for figure in INTERVALS for end in ("low", "high"))
 
@@ -68,11 +82,19 @@ class AccountMargin:
     Where collateral counts jointly, all of them are of positions and collateral together.
     `wrong_way` is their expected shortfall together less that of the positions alone: above 0 where
     collateral loses in the scenarios in which positions do, below 0 where it is their hedge.
+    `gross_exposure` is the notional of all positions, an option's that of its underlying, whatever
+    its delta; `gross_with_orders` has each instrument's with the orders of one side that make it
+    largest; `net_exposure` is delta-equivalent.
+
+    Each `..._error` is the standard deviation over seeds of the figure of its name, which Monte
+    Carlo's paths alone cause: `margin_error` that of the margin, with floors, add-ons, worst fills
+    and rounding as they were chosen. What has none does not move with the paths.
     `collateral` is what balances count as, after haircuts; with the value of spot and options, and
     the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
     is None where no balances were given. `without_entry_price` is the number of perpetual and
-    future positions whose profit and loss is not in it, because they have no entry price;
-    None in a report whose file was written before they were counted.
+    future positions whose profit and loss is not in it, because they have no entry price.
+
+    What an older version's file does not hold is None; `ADDED` lists it.
     """
 
     account: str
@@ -103,7 +125,17 @@ class AccountMargin:
     net_exposure: float
     unrounded: float
     wrong_way: float
+    margin_error: float | None
+    maintenance_error: float | None
+    base_error: float | None
+    floor_error: float | None
+    stress_add_on_error: float | None
+    liquidity_error: float | None
+    open_orders_error: float | None
+    wrong_way_error: float | None
+    gross_with_orders: float | None
     collateral: float
+    collateral_error: float | None
     position_value: float
     unrealised: float
     equity: float | None
@@ -126,6 +158,8 @@ class OwnerMargin:
     maintenance: float
     calm: float
     maintenance_calm: float
+    margin_error: float | None
+    maintenance_error: float | None
     equity: float | None
 
 
@@ -184,8 +218,8 @@ def frames_of(columns: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _frame(kind: type, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Table of columns, of the same types whether it has rows or not."""
     declared = {"account": str} | type_hints(kind)
-    types = {str: object, int: np.int64, int | None: np.int64}
-    table = {}
+    types = {str: object, bool: np.bool_, int: np.int64, int | None: np.int64}
+    table: dict[str, NDArray[Any]] = {}
     for name, values in columns.items():
         own = types.get(declared.get(name, float), np.float64)
         if own is np.int64 and any(value is None for value in values):
@@ -194,9 +228,9 @@ def _frame(kind: type, columns: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def haircut_frame(haircuts: Sequence[Haircut]) -> pd.DataFrame:
-    """One row a haircut."""
-    return pd.DataFrame(map(asdict, haircuts), columns=list(Haircut.__dataclass_fields__))
+def haircut_frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a haircut, of columns with the fields of `Haircut`."""
+    return _frame(Haircut, columns)
 
 
 def owner_frame(columns: Mapping[str, Any]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ margin before it is rounded to a tick. Of the components,
 
 expected_shortfall    by position: its share of the account's (Euler)
 collateral            by asset: the same of balances that move with the positions
-open_orders           what the worst fills add
+open_orders           what the worst fills add, by the instrument that is ordered (kind `order`)
 minimum               what lifts these to the least of short options, or to 0
 floor                 what the floor's volatility adds, and `stress` what stress scenarios do
 procyclicality        what the buffer adds, or the speed limit takes off
@@ -25,11 +25,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mcmargin.engines.arrays import device_of
 from mcmargin.errors import DataError
 from mcmargin.margins.components import stressed_funding_costs
 from mcmargin.margins.components_context import UnitContext
 from mcmargin.margins.leverage import concentration_charges, leverage_charges, underlyings
 from mcmargin.margins.liquidity import liquidity_costs
+from mcmargin.reports.order_shares import fills_of, order_shares
 from mcmargin.reports.reporting import MarginReport, Session, session_of
 
 COLUMNS = ["account", "component", "kind", "instrument", "underlying", "amount"]
@@ -48,6 +50,7 @@ def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
     session = session_of(report, "attribution")
     parts = [
         _shares(report, session),
+        _orders(report, session.context),
         *_by_size(report, session.context),
         *_of_accounts(report.figures),
     ]
@@ -68,6 +71,23 @@ def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
     component = np.where(moving, "collateral", "expected_shortfall")
     return _frame(held["account"], component, held["kind"], held["instrument"], underlying,
                   held["contribution"])  # fmt: skip
+
+
+def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
+    """What the fills of each ordered instrument add to expected shortfall."""
+    units, valuation = context.units, context.valuation
+    added = context.figures.open_orders
+    rows: list[tuple[Any, ...]] = []
+    with device_of(valuation.scenarios.returns):
+        for unit in np.flatnonzero((units.account >= 0) & (added > 0.0)).tolist():
+            account = report.figures["account"].iloc[units.account[unit]]
+            fills = fills_of(units, unit, valuation, context.level)
+            shares = order_shares(fills, float(added[unit]), context.level)
+            for column, share in zip(fills.columns.tolist(), shares.tolist(), strict=True):
+                item = valuation.instruments[column]
+                row = (account, "open_orders", "order", item.name, item.underlying, share)
+                rows += [row] if share else []
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _by_size(report: MarginReport, context: UnitContext) -> list[pd.DataFrame]:
@@ -122,11 +142,10 @@ def _excess(report: MarginReport, name: str, over: str) -> NDArray[np.float64]:
 def _of_accounts(figures: pd.DataFrame) -> list[pd.DataFrame]:
     """What belongs to no position, in the order in which the margin is put together."""
     column = {name: values.to_numpy() for name, values in figures.select_dtypes("number").items()}
-    worst = column["expected_shortfall"] + column["open_orders"]
+    worst = column["expected_shortfall"] + column["open_orders"]  # those by instrument
     floored = np.maximum(column["base"], column["floor"])
     least = np.maximum(column["total"], column["leverage_minimum"])
     amounts = {
-        "open_orders": column["open_orders"],
         "minimum": column["base"] - worst,
         "floor": floored - column["base"],
         "stress": column["stressed"] - floored,

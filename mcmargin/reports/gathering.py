@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,9 @@ from mcmargin.data.times import utc_time
 from mcmargin.engines import cupy_engine
 from mcmargin.errors import DataError
 from mcmargin.margins.haircuts import Haircut
-from mcmargin.margins.requirement import Previous, Requirement, Run
+from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Run, Sums
 from mcmargin.markets.market import Market, market_terms
-from mcmargin.models.model import MarketModel
+from mcmargin.models.model import CalibrationNotes, MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
     BOUNDS,
@@ -41,8 +41,10 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
+from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.valuing.instruments import Balance
+from mcmargin.valuing.settlement import settlement_notes
 from mcmargin.valuing.valuation import Valuation
 
 CHARGES = ("calm", "maintenance_calm")
@@ -76,7 +78,9 @@ def report_of(
         ),
         positions=_positions(session, required.figures.contributions),
         owners=_owners(book, units, required, market, equity.equity),
-        haircuts=haircut_frame(haircuts),
+        haircuts=haircut_frame(
+            {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
+        ),
         policy=policy,
         plan=scenarios.plan,
         horizons=dict(valuation.horizons),
@@ -91,12 +95,22 @@ def report_of(
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        calibration=scenarios.model.calibration_notes(),
+        calibration=_notes(valuation),
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
         versions=library_versions(scenarios.engine),
         session=session,
     )
+
+
+def _notes(valuation: Valuation) -> CalibrationNotes:
+    """What is told of the model, and of hours at which none of its bars closes."""
+    scenarios, as_of = valuation.scenarios, valuation.market.as_of
+    notes = scenarios.model.calibration_notes()
+    hours = settlement_notes(
+        valuation.instruments, scenarios.closes(as_of), as_of, valuation.horizons
+    )
+    return replace(notes, doubts=(*hours, *notes.doubts))
 
 
 def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
@@ -132,6 +146,7 @@ def account_margin(
     values = valuation.units.value[: len(book.instruments)]
     value = float((book.quantities @ values)[0]) / rate
     row |= {"collateral": before["collateral"], "equity": None}
+    row |= {"collateral_error": before["collateral_error"]}
     row |= {"position_value": value, "unrealised": before["unrealised"]}
     row["without_entry_price"] = before["without_entry_price"]
     if not np.isnan(before["equity"]):
@@ -163,6 +178,37 @@ def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]
     return moving, np.where(moving, valuation.units.value, valuation.units.exposure)
 
 
+def _summed_owners(book: Book, netted: Sequence[str]) -> dict[str, list[int]]:
+    """Accounts of the owners whose margin is the sum of several, in the order of names."""
+    rows: dict[str, list[int]] = {}
+    for row, account in enumerate(book.accounts):
+        rows.setdefault(account.owner, []).append(row)
+    return {
+        owner: own for owner, own in sorted(rows.items()) if len(own) > 1 and owner not in netted
+    }
+
+
+def sums_of(book: Book, netted: Sequence[str], market: Market) -> Sums | None:
+    """Which accounts' margins are added up for an owner, in its currency; None where none are."""
+    owners = _summed_owners(book, netted)
+    if not owners:
+        return None
+    row, owner, weights = [], [], []
+    for at, own in enumerate(owners.values()):
+        code = _code_of(book, own, market)
+        for each in own:
+            row.append(each)
+            owner.append(at)
+            weights.append(market.worth(book.accounts[each].currency) / market.worth(code))
+    return Sums(np.array(row), np.array(owner), np.array(weights), len(owners))
+
+
+def _code_of(book: Book, rows: Sequence[int], market: Market) -> str:
+    """Currency that several accounts' margins add up in: theirs, or the market's."""
+    codes = {book.accounts[row].currency for row in rows}
+    return codes.pop() if len(codes) == 1 else market.currency
+
+
 def _owners(
     book: Book,
     units: Units,
@@ -175,12 +221,12 @@ def _owners(
     for row, account in enumerate(book.accounts):
         rows.setdefault(account.owner, []).append(row)
     netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
+    summed = {owner: at for at, owner in enumerate(_summed_owners(book, units.owner))}
     table: dict[str, list[Any]] = {name: [] for name in OwnerMargin.__dataclass_fields__}
     for owner, own in sorted(rows.items()):
         first = book.accounts[own[0]]
-        codes = {book.accounts[row].currency for row in own}
         # Margins in several currencies add up in the market's, at today's rates.
-        code = first.currency if len(codes) == 1 else market.currency
+        code = _code_of(book, own, market)
         weights = [market.worth(book.accounts[row].currency) / market.worth(code) for row in own]
         amounts = {
             name: float(required.columns[name][netted[owner]])
@@ -188,6 +234,14 @@ def _owners(
             else float(required.columns[name][own] @ weights)
             for name in _OWNER_COLUMNS
         }
+        for name in SUMMED:
+            # What several accounts move by together is not the sum of their errors.
+            if owner in netted or len(own) == 1:
+                row = netted.get(owner, own[0])
+                error = required.columns[f"{name}_error"][row]
+            else:
+                error = required.sums[name].error[summed[owner]]
+            amounts[f"{name}_error"] = float(error)
         amounts["equity"] = float(equity[own] @ weights)
         whose = {"owner": owner, "netting": first.netting, "currency": code, "accounts": len(own)}
         for name, value in (whose | amounts).items():
@@ -201,6 +255,7 @@ def previous_of(
     """What the last report says of some accounts, and of owners of theirs that net."""
     if report is None:
         return None
+    require_unaltered(report, "the previous report")
     market = run.initial.market
     own = pd.DataFrame({"name": [account.name for account in accounts]})
     own["currency"] = [account.currency for account in accounts]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mcmargin.errors import DataError
+from mcmargin.names import shown
 
 if TYPE_CHECKING:
     from mcmargin.reports.reporting import MarginReport
@@ -61,7 +62,7 @@ class AccountStatus:
         line = "maintenance" if self.state == STATES[2] else "initial"
         margin = getattr(self, line)
         sentence = (
-            f"{self.account}: {self.state}; equity {self.equity:,.2f} {self.currency} is "
+            f"{shown(self.account)}: {self.state}; equity {self.equity:,.2f} {self.currency} is "
             f"{abs(self.equity - margin):,.2f} {'below' if below else 'above'} {line} margin "
             f"{margin:,.2f}"
         )

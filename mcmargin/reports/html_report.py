@@ -9,20 +9,18 @@ first use.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
-from mcmargin.checks import plain_time
-from mcmargin.errors import McMarginError
-from mcmargin.names import shown as shown_name
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
 from mcmargin.reports.margined_gains import MarginedGains, margined_gains
 from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
+from mcmargin.reports.page_environment import page_environment
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import exact_place, shown
 from mcmargin.stresses.default_fund import resources
@@ -46,39 +44,10 @@ APART = 4
 ALWAYS = "expected shortfall"
 """Part that every picture has."""
 
-NEEDED = ("jinja2", "matplotlib")
-
-
-def check_installed() -> None:
-    """Refuse where what pages are made with is not installed."""
-    lacking = [name for name in NEEDED if find_spec(name) is None]
-    if lacking:
-        raise McMarginError(
-            f"HTML reports need {' and '.join(NEEDED)}, and {lacking[0]} is not installed: "
-            "pip install 'mcmargin[report]'"
-        )
-
 
 def report_to_html(report: MarginReport) -> str:
     """One page; see `MarginReport.to_html`."""
-    check_installed()
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mcmargin"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Whatever a name has in it that nobody sees is shown.
-        finalize=lambda value: shown_name(value) if type(value) is str else value,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "time": plain_time,
-        "slug": _slug,
-        "amount": _amount,
-    }
+    environment = page_environment()
     order = ordered(report)
     lines = lines_of(report, order.iloc[:LISTED])
     stressed = _stress(report)
@@ -87,7 +56,7 @@ def report_to_html(report: MarginReport) -> str:
     ends = sorted(set(report.horizons.values()))
     figures = list(dict.fromkeys(name for line in lines for name in line.figures))
     states = (order["state"] != "").any()
-    return environment.get_template("report.html").render(
+    page: str = environment.get_template("report.html").render(
         report=report,
         currency=report.market["currency"],
         one_currency=next(iter(codes)) if len(codes) == 1 else "",
@@ -115,19 +84,12 @@ def report_to_html(report: MarginReport) -> str:
         if stressed is None or not report.policy.resources
         else resources(report, stressed),
     )
+    return page
 
 
 def _near(lines: list[Line]) -> tuple[list[str], list[str]]:
     """Figures that stand beside a name on a phone."""
     return [line.margin for line in lines], [line.figures.get(OVER, "") for line in lines]
-
-
-def _slug(state: str) -> str:
-    return state.replace(" ", "-")
-
-
-def _amount(amount: float) -> str:
-    return shown(amount, exact_place(abs(amount)))
 
 
 def _whole(report: MarginReport) -> tuple[dict[str, str], list[tuple[Step, str]]]:
@@ -181,15 +143,9 @@ def _overview(report: MarginReport, stressed: StressReport | None) -> list[dict[
     rates = rates_of(report, figures["currency"])
     order = np.argsort(-figures["margin"].to_numpy(float) * rates, kind="stable")[:CHARTED]
     largest, rates = figures.iloc[order], rates[order]
-    margins, shortfall = (
-        largest[name].to_numpy(float) for name in ("margin", "expected_shortfall")
-    )
-    errors = np.abs(
-        [
-            largest[f"expected_shortfall_{end}"].to_numpy(float) - shortfall
-            for end in ("low", "high")
-        ]
-    )
+    margins = largest["margin"].to_numpy(float)
+    reach = float(ndtri(0.5 + report.policy.confidence / 2.0))
+    errors = np.tile(reach * largest["margin_error"].to_numpy(float), (2, 1))
     names = [str(name) for name in largest["account"]]
     losses = None
     if stressed is not None:

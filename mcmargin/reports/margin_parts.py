@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mcmargin.margins.components import reason_of
-from mcmargin.margins.requirement import rounded_up
+from mcmargin.margins.formula import rounded_up
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.policies.policy_words import percent
 
@@ -117,7 +117,7 @@ def visible(parts: Sequence[Part], scale: float) -> list[Part]:
     return [part for part in parts if abs(part.amount) > 1e-5 * abs(scale)]
 
 
-def steps_of(amounts: Sequence[Share], total: float) -> list[Step]:
+def steps_of(amounts: Sequence[Share], total: float, name: str = "margin") -> list[Step]:
     """Bars of amounts, each from where the last one ended, and the bar of what they come to.
 
     Examples
@@ -132,11 +132,11 @@ def steps_of(amounts: Sequence[Share], total: float) -> list[Step]:
     low = min(0.0, float(ends.min(initial=0.0)))
     reach = max(float(ends.max(initial=0.0)), total) - low or 1.0
     steps = [
-        Step(name, amount, 100.0 * (min(start, end) - low) / reach, 100.0 * abs(amount) / reach)
-        for (name, amount), start, end in zip(amounts, starts, ends, strict=True)
+        Step(part, amount, 100.0 * (min(start, end) - low) / reach, 100.0 * abs(amount) / reach)
+        for (part, amount), start, end in zip(amounts, starts, ends, strict=True)
     ]
     start, width = 100.0 * (min(0.0, total) - low) / reach, 100.0 * abs(total) / reach
-    return [*steps, Step("margin", total, start, width)]
+    return [*steps, Step(name, total, start, width)]
 
 
 def picture_of(

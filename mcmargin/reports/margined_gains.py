@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from mcmargin.books.orders import worst_fills
 from mcmargin.engines.arrays import device_of, to_host
-from mcmargin.margins.figures import gains_of
 from mcmargin.margins.tail import estimate_tail
+from mcmargin.reports.order_shares import fills_of
 from mcmargin.reports.reporting import MarginReport, Session
 
 
@@ -68,24 +66,12 @@ def margined_gains(report: MarginReport, session: Session, account: str) -> list
 def _unit_gains(session: Session, unit: int, level: float, *, named: bool) -> MarginedGains:
     units, valuation = session.context.units, session.valuation
     items = valuation.instruments
-    held, codes = units.quantities[[unit]], units.currencies[unit : unit + 1]
-    gains = gains_of(held, codes, valuation)
-    fills: list[tuple[str, float]] = []
-    bought, sold = (matrix[[unit]].toarray()[0] for matrix in (units.buys, units.sells))
-    asked = np.flatnonzero((bought != 0.0) | (sold != 0.0))
-    if len(asked):
-        # A row for each instrument that has orders: what one unit of it gains.
-        ones = (np.ones(len(asked)), (np.arange(len(asked)), asked))
-        single = sparse.csr_array(ones, shape=(len(asked), len(items)))
-        changes = gains_of(single, codes * len(asked), valuation)
-        _, filled = worst_fills(gains[0], changes, sold[asked], bought[asked], level=level)
-        names = [items[at].name for at in asked]
-        fills = [pair for pair in zip(names, filled.tolist(), strict=True) if pair[1]]
-        taken = np.zeros(len(items))
-        taken[asked] = filled
-        gains = gains_of(held + sparse.csr_array(taken[None]), codes, valuation)
-    own = np.asarray(to_host(gains[0]))
-    tail = estimate_tail(-own, level=level)
-    touched = held.indices if len(held.indices) else asked
+    fills = fills_of(units, unit, valuation, level)
+    pairs = zip(fills.columns.tolist(), fills.units.tolist(), strict=True)
+    filled = tuple((items[at].name, size) for at, size in pairs if size)
+    gains = np.asarray(to_host(fills.gains))
+    tail = estimate_tail(-gains, level=level)
+    held = units.quantities[[unit]].indices
+    touched = held if len(held) else fills.columns
     name = items[touched[0]].name if named and len(touched) else ""
-    return MarginedGains(name, tuple(fills), own, tail.value_at_risk, tail.expected_shortfall)
+    return MarginedGains(name, filled, gains, tail.value_at_risk, tail.expected_shortfall)

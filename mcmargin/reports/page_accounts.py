@@ -30,7 +30,7 @@ from mcmargin.reports.shown_figures import (
 LISTED = 1000
 """Lines of a page; the report's JSON and Parquet have all accounts."""
 
-MARGIN_ERROR = "expected_shortfall_error"
+MARGIN_ERROR = "margin_error"
 """Column of the Monte Carlo error of a margin."""
 
 OVER = "over or under"
@@ -164,14 +164,17 @@ def _line(
         figures["equity"] = shown(row["equity"], exact)
         exactly += f", equity {shown_exactly(row['equity'])}, difference {shown_exactly(over)}"
     if report.policy.maintenance is not None:
-        figures["maintenance"] = shown(row["maintenance"], near)
+        figures["maintenance"] = shown(row["maintenance"], _place(row, "maintenance", exact))
         exactly += f", maintenance margin {shown_exactly(row['maintenance'])}"
-    risk = place_of(row["value_at_risk_error"])
-    figures["expected shortfall"] = shown(row["expected_shortfall"], near)
-    figures["VaR"] = shown(row["value_at_risk"], exact if risk is None else risk)
-    figures["gross"] = shown(row["gross_exposure"], exact)
-    figures["net"] = shown(row["net_exposure"], exact)
-    gross = row["gross_exposure"]
+    for name, told in (("expected_shortfall", "expected shortfall"), ("value_at_risk", "VaR")):
+        figures[told] = shown(row[name], _place(row, name, exact))
+    figures["gross notional"] = shown(row["gross_exposure"], exact)
+    figures["net delta"] = shown(row["net_exposure"], exact)
+    # An older file does not hold it.
+    known = np.isfinite(row["gross_with_orders"])
+    gross = row["gross_with_orders"] if known else row["gross_exposure"]
+    if gross != row["gross_exposure"]:
+        exactly += f", gross notional with open orders {shown_exactly(gross)}"
     figures["margin / gross"] = f"{row['margin'] / gross:.1%}" if gross else ""
     steps = picture_of(row, parts_of(row, report.policy), shares)
     return Line(
@@ -189,8 +192,15 @@ def _line(
     )
 
 
+def _place(row: Mapping[Any, Any], name: str, exact: int) -> int:
+    """Where a figure is rounded by its own error, or else as exact ones are."""
+    place = place_of(row[f"{name}_error"])
+    return exact if place is None else place
+
+
 def _owner_line(row: Mapping[Any, Any], key: str, state: str) -> Line:
-    place = exact_place(max(abs(row["margin"]), abs(row["equity"])))
+    exact = exact_place(max(abs(row["margin"]), abs(row["equity"])))
+    place = _place(row, "margin", exact)
     over = row["equity"] - row["margin"]
     return Line(
         key=key,
@@ -200,11 +210,11 @@ def _owner_line(row: Mapping[Any, Any], key: str, state: str) -> Line:
         group=state,
         state=state,
         margin=shown(row["margin"], place),
-        error="",
+        error=shown_error(row["margin_error"]),
         figures={
             OVER: _signed(over, place),
-            "equity": shown(row["equity"], place),
-            "maintenance": shown(row["maintenance"], place),
+            "equity": shown(row["equity"], exact),
+            "maintenance": shown(row["maintenance"], _place(row, "maintenance", exact)),
         },
         exact=f"margin {shown_exactly(row['margin'])} of {row['accounts']} accounts together, "
         f"equity {shown_exactly(row['equity'])}, difference {shown_exactly(over)}",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mcmargin.reports.health import STATES, entry_price_note
 from mcmargin.reports.page_accounts import MARGIN_ERROR, rates_of
-from mcmargin.reports.report_text import short_history
+from mcmargin.reports.report_text import SHOWN_DOUBTS, short_history
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import exact_place, place_of, shown, shown_error
 
@@ -100,7 +100,8 @@ def _named(report: MarginReport, rows: pd.DataFrame) -> Iterator[Shortfall]:
     for kind, at in zip(rows["kind"], rows["row"], strict=True):
         netted = kind == "owner"
         row = (report.owners if netted else report.figures).iloc[at].to_dict()
-        error = 0.0 if netted else row[MARGIN_ERROR]
+        # Equity moves where haircuts do.
+        error = float(np.hypot(row[MARGIN_ERROR], row.get("collateral_error", 0.0)))
         place = place_of(error)
         exact = exact_place(max(abs(row["margin"]), abs(row["equity"])))
         near = exact if place is None else place
@@ -150,4 +151,8 @@ def notes_of(report: MarginReport) -> tuple[str, ...]:
         entry = entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))
     refused, assets = len(report.calibration.refused), report.calibration.assets
     fits = f"{refused:,} of {assets:,} fits gave way to another; the audit trail says why"
-    return tuple(filter(None, (entry, short_history(report), fits if refused else "")))
+    told = (entry, short_history(report), fits if refused else "")
+    doubts = report.calibration.doubts
+    rest = len(doubts) - SHOWN_DOUBTS
+    more = f"{rest:,} more doubts about prices are in the audit trail" if rest > 0 else ""
+    return tuple(filter(None, (*doubts[:SHOWN_DOUBTS], more, *told)))

@@ -123,6 +123,49 @@ def change_chart(
     return _drawn("change", len(names) + 1, draw)
 
 
+def change_picture(title: str, steps: Sequence[tuple[str, float]]) -> bytes:
+    """PNG of what each part added to a margin or took off, and of what they come to.
+
+    Parameters
+    ----------
+    title : str
+    steps : sequence of (str, float)
+        The last is the sum of the others.
+    """
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    amounts = np.array([amount for _, amount in steps])
+    starts = np.concatenate([[0.0], np.cumsum(amounts[:-1])[:-1], [0.0]])
+    colors = [*(CHARGE if amount >= 0 else RELIEF for amount in amounts[:-1]), TOTAL]
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = Figure(figsize=(2.0 * WIDTH, 1.0 + 0.3 * len(steps)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(title, loc="left", parse_math=False)
+        bars = axes.barh(range(len(steps)), amounts, left=starts, color=colors)
+        for bar, amount in zip(bars, amounts, strict=True):
+            if amount < 0:
+                bar.set(hatch="////", edgecolor="white")
+        ends = np.maximum(starts, starts + amounts)
+        for row, (end, amount) in enumerate(zip(ends, amounts, strict=True)):
+            axes.annotate(
+                f"{'+' if amount > 0 else ''}{short(amount)}",
+                (end, row),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        axes.axvline(0.0, color=MUTED, lw=0.8)
+        axes.use_sticky_edges = False
+        axes.margins(x=0.12)
+        _named_rows(axes, [name for name, _ in steps])
+        _numbered(axes)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def short(amount: float) -> str:
     """An amount in three figures.
 
@@ -157,11 +200,18 @@ def _named_rows(ax: Any, names: Sequence[str]) -> None:
     ax.spines["left"].set_visible(False)
 
 
+def _numbered(ax: Any) -> None:
+    """Few numbers below a chart, each short."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
 def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
     """SVG of one chart, high enough for its rows."""
     import matplotlib.style
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         # The browser has letters that the font which measures the text lacks.
@@ -169,8 +219,7 @@ def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
         figure = Figure(figsize=(WIDTH, 0.5 + 0.21 * rows), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        _numbered(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return _inline(key, buffer.getvalue())

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from mcmargin.data.files import check_destination, write_atomically
+from mcmargin.data.files import write_together
 from mcmargin.data.json_text import json_text, json_value, plain_columns, records
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_columns import read_columns
@@ -34,25 +35,27 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
+from mcmargin.reports.report_checksum import report_checksum
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.plan import SimulationPlan
 
 SCHEMA = "mcmargin.report/2"
 
-ABSENT = {SCHEMA: (), "mcmargin.report/1": ADDED}
-"""Schemas that are read, and which fields of accounts may be missing in each."""
+ABSENT: dict[str, dict[str, tuple[str, ...]]] = {SCHEMA: {}, "mcmargin.report/1": ADDED}
+"""Schemas that are read, and which fields of each table's rows may be missing."""
 
-ROWS = {"accounts": AccountMargin, "owners": OwnerMargin}
+ROWS = {"accounts": AccountMargin, "owners": OwnerMargin, "haircuts": Haircut}
 """Tables of a file, and what their rows are."""
 
 PARTS = ("policy", "plan", "calibration")
+
+CHECKSUM = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class ReportFile:
     """What a file holds beside its rows, by the types that it is read with."""
 
-    haircuts: tuple[Haircut, ...]
     policy: MarginPolicy
     plan: SimulationPlan
     horizons: dict[str, int]
@@ -66,11 +69,12 @@ class ReportFile:
     floored_paths: int
     capped_paths: int
     versions: dict[str, str]
+    checksum: str
 
 
 def report_to_json(report: MarginReport) -> str:
     """JSON of schema mcmargin.report/2, every figure exact; docs/files.md describes it."""
-    head = _header(report)
+    head = _signed_header(report)
     owners = records(plain_columns(report.owners, unknown=UNKNOWN))
     accounts = account_rows(report.figures, report.positions)
     return json_text(head, {"owners": owners, "accounts": accounts})
@@ -79,7 +83,8 @@ def report_to_json(report: MarginReport) -> str:
 def report_from_json(text: str, source: str) -> MarginReport:
     """Read a report; see `MarginReport.from_json`."""
     try:
-        fields = json_value(text, tables=tuple(ROWS))
+        # Some editors put a byte order mark before what they save.
+        fields = json_value(text.removeprefix("\ufeff"), tables=tuple(ROWS))
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if not (isinstance(schema, str) and schema in ABSENT):
             raise ModelFileError(
@@ -89,15 +94,23 @@ def report_from_json(text: str, source: str) -> MarginReport:
         for name, kind in ROWS.items():
             if name not in fields:
                 raise ModelFileError(f"field {name} is missing")
-            absent = ABSENT[schema] if name == "accounts" else ()
-            tables[name] = read_columns(
-                kind, fields.pop(name), ModelFileError, where=name, absent=absent
-            )
-        for name in set(ADDED) - set(ABSENT[schema]):
-            if None in tables["accounts"][name]:
-                at = tables["accounts"][name].index(None)
-                raise ModelFileError(f"field accounts[{at}].{name} is None; a number is needed")
+            absent, rows = ABSENT[schema].get(name, ()), fields.pop(name)
+            tables[name] = read_columns(kind, rows, ModelFileError, where=name, absent=absent)
+            for field in ADDED[name]:
+                column = tables[name][field]
+                if field not in absent and None in column:
+                    place = f"{name}[{column.index(None)}].{field}"
+                    raise ModelFileError(f"field {place} is None; a number is needed")
+        if schema != SCHEMA:
+            fields.setdefault("checksum", "")
+        if isinstance(notes := fields.get("calibration"), dict):
+            # Reports of earlier versions know of none.
+            notes.setdefault("doubts", [])
         file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
+        if schema == SCHEMA and not CHECKSUM.fullmatch(file.checksum):
+            raise ModelFileError(
+                f"field checksum is {file.checksum!r:.60}; 64 hexadecimal digits are needed"
+            )
         for field in ("as_of", "market_as_of"):
             try:
                 utc_time(getattr(file, field))
@@ -105,9 +118,12 @@ def report_from_json(text: str, source: str) -> MarginReport:
                 raise ModelFileError(f"{field}: {error}") from None
         figures, positions = frames_of(tables["accounts"])
         head = {each.name: getattr(file, each.name) for each in dataclass_fields(file)}
-        head["haircuts"] = haircut_frame(file.haircuts)
         report = MarginReport(
-            figures=figures, positions=positions, owners=owner_frame(tables["owners"]), **head
+            figures=figures,
+            positions=positions,
+            owners=owner_frame(tables["owners"]),
+            haircuts=haircut_frame(tables["haircuts"]),
+            **head,
         )
         market_without_surfaces(report)  # which refuses terms that make no market
     except (ValueError, RecursionError) as error:
@@ -127,21 +143,21 @@ def market_without_surfaces(report: MarginReport) -> Market:
 
 
 def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Write accounts, and what is beside them, each whole; see `MarginReport.to_parquet`."""
+    """Write accounts, and what is beside them, all or none; see `MarginReport.to_parquet`."""
     import pyarrow
     from pyarrow import parquet
 
     places = parquet_files(path)
-    # Before any is written: one alone would be taken for the whole.
-    for place in places:
-        check_destination(place)
-    header = json.dumps(_header(report), sort_keys=True, allow_nan=False).encode()
+    contents = {}
+    header = json.dumps(_signed_header(report), sort_keys=True, allow_nan=False).encode()
     for place, frame in zip(places, (report.figures, report.positions, report.owners), strict=True):
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)
         metadata = {**(table.schema.metadata or {}), b"mcmargin": header}
         buffer = io.BytesIO()
         parquet.write_table(table.replace_schema_metadata(metadata), buffer)
-        write_atomically(place, buffer.getvalue())
+        contents[place] = buffer.getvalue()
+    # One alone would be taken for the whole.
+    write_together(contents)
     return places
 
 
@@ -160,12 +176,18 @@ def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
     return target, positions, owners
 
 
-def _header(report: MarginReport) -> dict[str, Any]:
-    """All but the figures."""
-    apart = ("haircuts", *PARTS)
+def _signed_header(report: MarginReport) -> dict[str, Any]:
+    """The header with its checksum; that of a report from a file stays as the file has it."""
+    header = report_header(report)
+    return header | {"checksum": report.checksum or report_checksum(report, header)}
+
+
+def report_header(report: MarginReport) -> dict[str, Any]:
+    """All that a report says beside its figures, as plain values."""
+    apart = ("checksum", *PARTS)
     others = [each.name for each in dataclass_fields(ReportFile) if each.name not in apart]
     values = {name: asdict(getattr(report, name)) for name in PARTS}
-    haircuts = report.haircuts.to_dict("records")
+    haircuts = [*records(plain_columns(report.haircuts, unknown=UNKNOWN))]
     return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
         name: getattr(report, name) for name in others
     }

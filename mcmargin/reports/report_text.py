@@ -11,15 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from mcmargin.names import shown, table_cell
+import numpy as np
+
+from mcmargin.names import shown, table_cell, with_borders_of_console
 from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
 
 SHOWN_ACCOUNTS = 50
 """Accounts, and owners, that a printed report lists."""
 
+SHOWN_DOUBTS = 5
+"""Doubts about prices that a printed report tells; its JSON and its page tell all."""
+
 SHOWN_FITS = 5
 """Fits that gave way which a printed report tells."""
+
+OWNER_FIGURES = ("margin", "margin_error", "maintenance", "maintenance_error")
 
 WIDTH = 110
 """Of notes."""
@@ -58,7 +65,7 @@ def report_to_text(report: MarginReport) -> str:
         console.print(table)
     for line in _notes(report):
         stream.write(f"{textwrap.fill(shown(line), WIDTH)}\n")
-    return stream.getvalue().rstrip()
+    return with_borders_of_console(stream.getvalue().rstrip())
 
 
 def report_to_tables(report: MarginReport) -> str:
@@ -99,26 +106,38 @@ def _accounts(report: MarginReport) -> Grid:
     over = "1 bar" if bars == [1] else f"{count} bars"
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
-    names = ["margin", *["maintenance"] * maintained, *["equity"] * owned]
-    more = ("expected_shortfall_error", "value_at_risk", "gross_exposure", "net_exposure")
+    figures = report.figures
+    # An older file does not hold it.
+    whole = figures["gross_with_orders"].fillna(figures["gross_exposure"])
+    ordered = bool((whole != figures["gross_exposure"]).any())
+    shown = {"margin": "margin", "margin_error": "± error"}
+    shown |= {"maintenance": "maintenance", "maintenance_error": "± error"} if maintained else {}
+    shown |= {"equity": "equity"} if owned else {}
+    shown |= {"value_at_risk": "VaR", "gross_exposure": "gross notional"}
+    shown |= {"gross_with_orders": "with orders"} if ordered else {}
+    shown |= {"net_exposure": "net delta"}
     rows = []
     states = report.statuses()["state"].tolist() if owned else []
-    for at, row in enumerate(report.figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
-        share = row["margin"] / row["gross_exposure"] if row["gross_exposure"] else 0.0
-        figures = [f"{row[name]:,.2f}" for name in (*names, *more)]
+    for at, row in enumerate(figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
+        share = row["margin"] / whole.iloc[at] if whole.iloc[at] else 0.0
         rows.append(
             [
                 f"{row['account']} ({row['currency']})",
-                *figures,
+                *(_amount(row[name]) for name in shown),
                 f"{share:.2%}",
                 *states[at : at + 1],
             ]
         )
     return Grid(
         f"Margin at {100 * report.policy.level:.10g} % over {over}",
-        ["account", *names, "± error", "VaR", "gross", "net", "margin / gross", *["state"] * owned],
+        ["account", *shown.values(), "margin / gross", *["state"] * owned],
         rows,
     )
+
+
+def _amount(value: float) -> str:
+    """An amount to a hundredth; nothing for one that is not known."""
+    return "" if np.isnan(value) else f"{value:,.2f}"
 
 
 def _owners(report: MarginReport) -> Grid:
@@ -127,11 +146,12 @@ def _owners(report: MarginReport) -> Grid:
             f"{row['owner']} ({row['currency']})",
             str(row["netting"]),
             str(row["accounts"]),
-            *(f"{row[name]:,.2f}" for name in ("margin", "maintenance")),
+            *(_amount(row[name]) for name in OWNER_FIGURES),
         ]
         for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records")
     ]
-    return Grid("Owners", ["owner", "netting", "accounts", "margin", "maintenance"], rows)
+    names = ["owner", "netting", "accounts", "margin", "± error", "maintenance", "± error"]
+    return Grid("Owners", names, rows)
 
 
 def _notes(report: MarginReport) -> Iterator[str]:
@@ -142,7 +162,9 @@ def _notes(report: MarginReport) -> Iterator[str]:
     plan = report.plan
     yield (
         f"{plan.paths:,} paths, seed {plan.seed}, {plan.precision} precision, {report.engine} "
-        f"engine; prices of {report.market_as_of[:19]}. The error is Monte Carlo's alone. Paths "
+        f"engine; prices of {report.market_as_of[:19]}. Each error is the standard "
+        "deviation over seeds of the figure before it, and Monte Carlo's alone. Gross notional "
+        "counts an option by what its underlying is worth, net delta by its delta. Paths "
         f"with a floored price: {report.floored_paths}, with a capped variance: "
         f"{report.capped_paths}."
     )
@@ -153,6 +175,10 @@ def _notes(report: MarginReport) -> Iterator[str]:
     lacking = report.figures["without_entry_price"]
     if report.figures["equity"].notna().any() and lacking.any():
         yield f"{entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))}."
+    if model.doubts:
+        told = "; ".join(model.doubts[:SHOWN_DOUBTS])
+        left = len(model.doubts) - SHOWN_DOUBTS
+        yield f"To be looked at: {told}{f'; and {left} more' if left > 0 else ''}."
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])

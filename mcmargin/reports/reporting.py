@@ -25,6 +25,7 @@ from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.margins.components_context import UnitContext
+from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.requirement import Run
 from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
@@ -38,7 +39,10 @@ from mcmargin.valuing.valuation import Valuation
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a report was made of, kept for what-ifs on the same scenarios and for attribution."""
+    """What a report was made of, kept for what-ifs on the same scenarios and for attribution.
+
+    `haircuts` are those of the book's kinds of balances, a row each; none but in haircut mode.
+    """
 
     book: Book
     held: Held
@@ -46,6 +50,7 @@ class Session:
     run: Run
     context: UnitContext
     previous: MarginReport | None
+    haircuts: Estimate
 
     @property
     def valuation(self) -> Valuation:
@@ -108,6 +113,9 @@ class MarginReport:
         Dates joined and lost, updates since, and the fits that gave way.
     floored_paths, capped_paths : int
     versions : dict
+    checksum : str
+        Of a report that was read from a file: over all that it said when it was written. `verify`,
+        and what takes a report as the previous one, compare it with what it says now.
     session : Session, optional
         In the process that made the report: what `what_if`, `max_order`, `max_leverage`,
         `profit_and_loss` and `attribution` are taken on. None where the report was read from a
@@ -143,6 +151,7 @@ class MarginReport:
     capped_paths: int
     versions: dict[str, str]
     session: Session | None = None
+    checksum: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """Figures and audit trail, for pickle: scenarios stay in the process that made them."""

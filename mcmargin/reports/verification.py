@@ -6,7 +6,9 @@ bit, within the bound that holds between engines, or different, with the reasons
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,14 @@ from numpy.typing import NDArray
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import posted_values
 from mcmargin.checks import Progress, require_type
+from mcmargin.data.ranges import cited
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import margin
 from mcmargin.margins.tail import tail_count
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.reports.account_figures import ADDED
+from mcmargin.reports.report_checksum import is_altered
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.scenarios.simulation import simulate, thread_count
 
@@ -119,11 +123,16 @@ def verify(
         for name, digest in fingerprints.items()
         if digest != report.fingerprints.get(name)
     ]
+    reasons += [
+        f"fingerprints.{name} is unknown"
+        for name in sorted(set(report.fingerprints) - set(fingerprints))
+    ]
     last = "" if previous is None else previous.as_of
     if last != report.previous_as_of:
         given = f"one of {last[:19]}" if last else "none"
         asked = f"one of {report.previous_as_of[:19]}" if report.previous_as_of else "none"
         reasons.append(f"the report took {asked} as the previous report, and {given} is given")
+    altered = ("checksum differs: the report was altered after it was written",)
     try:
         scenarios = simulate(
             model,
@@ -141,81 +150,197 @@ def verify(
         again = margin(book, scenarios, market, report.policy, previous=previous)
     except (DataError, PolicyError) as error:
         return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
-    return _compared(again, report, reasons)
+    found = _compared(again, report, reasons)
+    if found.verdict == "different" or not is_altered(report):
+        return found
+    # Also where no figure hangs on what was altered.
+    return Verification("different", found.largest_difference, (*found.reasons, *altered))
 
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
     """Verdict on a report and its recomputation."""
-    # What an older file does not hold is not compared.
-    unknown = [name for name in ADDED if report.figures[name].isna().all()]
-    again, report = (
-        replace(each, figures=each.figures.drop(columns=unknown)) for each in (again, report)
-    )
+    again, report = _without_unknown(again, report)
+    reasons = [*reasons, *_told_differently(again, report)]
     for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
         if not again.figures[name].equals(report.figures[name]):
             return Verification("different", float("inf"), (*reasons, f"the {what} differ"))
     held = ["account", "instrument", "kind", "quantity"]
-    if not again.positions[held].equals(report.positions[held]):
-        return Verification("different", float("inf"), (*reasons, "the positions differ"))
+    mine, theirs = (each.positions[held].astype({"quantity": object}) for each in (again, report))
+    for said in _words_that_differ(mine, theirs, "positions", TABLES["positions"]):
+        return Verification("different", float("inf"), (*reasons, f"the positions differ: {said}"))
     gross = np.maximum(_scale(again), 1e-300)
     bound = ENGINE_BOUND[report.plan.precision]
     apart = _apart(again.figures, report.figures, "expected_shortfall") / gross
-    largest = float(apart.max())
+    largest = float(apart.max(initial=0.0))
     if not largest <= bound:
-        reasons.append(f"expected shortfall differs by {largest:.3g} of gross exposure")
-    fields = ["as_of", "horizons", "calibration"]
-    if report.engine == again.engine:
-        # Between engines a path at the bound may fall on either side; on one it may not.
-        fields += ["floored_paths", "capped_paths"]
-    reasons += [
-        f"{field} differs" for field in fields if getattr(again, field) != getattr(report, field)
-    ]
+        account = again.figures["account"].iloc[int(np.argmax(~(apart <= bound)))]
+        reasons.append(
+            f"expected_shortfall of account {account!r} differs; the largest difference of all is "
+            f"{largest:.3g} of gross exposure"
+        )
+    for frame, row in TABLES.items():
+        reasons += _words_that_differ(getattr(again, frame), getattr(report, frame), frame, row)
     if reasons:
         return Verification("different", largest, tuple(reasons))
-    frames = ("figures", "positions", "owners", "haircuts")
-    if all(getattr(again, name).equals(getattr(report, name)) for name in frames):
-        return Verification("equal", 0.0, ())
-    same = again.figures["expected_shortfall"] == report.figures["expected_shortfall"]
+    exact = next(_differing(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
+    made = tuple(
+        f"{place}: the report says {cited(there)}, and here it is {cited(here)}; that the report "
+        "was made with it cannot be shown"
+        for place, here, there in _versions(again, report)
+    )
+    if exact is None and report.engine == again.engine:
+        return Verification("within the engine bound" if made else "equal", 0.0, made)
+    losses, others = (
+        each.figures["expected_shortfall"].to_numpy(float) for each in (again, report)
+    )
+    same = losses == others
     # Of those that risk something: without positions there is nothing to round.
-    risky = (again.figures["expected_shortfall"] != 0) | ~same
+    risky = (losses != 0) | ~same
     if 2 * int((same & risky).sum()) > int(risky.sum()):
         # Rounding would part most accounts: this machine computes as the report's did.
-        whose = again.figures["account"][~same]
-        named = f"of account {whose.iloc[0]!r}" if len(whose) else "beside expected shortfall"
-        return Verification("different", largest, (f"a figure {named} alone differs",))
+        what = f"{exact}, alone of all figures"
+        if exact is None:
+            what = f"engine differs: {report.engine!r}, and the figures are {again.engine}'s"
+        return Verification("different", largest, (what,))
     # Every figure derives from the losses, so a lone altered one is no rounding.
-    for name in again.figures.select_dtypes("number").columns:
-        beyond = _apart(again.figures, report.figures, name) > bound * gross
-        if beyond.any():
-            account = again.figures["account"][int(np.argmax(beyond))]
-            return Verification("different", largest, (f"{name} of account {account!r} differs",))
+    for beyond in _differing(again, report, _rooms(again, report, gross, bound)):
+        return Verification("different", largest, (beyond,))
+    return Verification("within the engine bound", largest, made)
+
+
+def _versions(again: MarginReport, report: MarginReport) -> Iterator[tuple[str, Any, Any]]:
+    """Versions that differ: what figures were made with, which no recomputation tells."""
+    here, there = again.versions, report.versions
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            yield f"versions.{name}", here.get(name), there.get(name)
+
+
+TABLES = {
+    "figures": "account {account!r}",
+    "positions": "{instrument!r} of account {account!r}",
+    "owners": "owner {owner!r}",
+    "haircuts": "the haircut of {asset!r} in {currency}",
+}
+"""Tables of a report, and what a row of each is called."""
+
+MACHINE = ("engine", "versions")
+"""Fields that say what made a report, and not what it says."""
+
+COUNTED = ("floored_paths", "capped_paths")
+"""Counts of paths at a bound. Between engines a path there may fall on either side of it."""
+
+COUNTS_APART = 1e-3
+"""Share of the paths by which such counts may differ between engines."""
+
+
+def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
+    """Fields beside the tables that the recomputation gives otherwise, each by its name."""
+    found = []
+    for name in (each.name for each in fields(MarginReport)):
+        if name in (*TABLES, *MACHINE, "fingerprints", "session", "checksum"):
+            continue
+        here, there = (dict(_leaves(name, getattr(each, name))) for each in (again, report))
+        for place in sorted(here.keys() | there.keys()):
+            mine, theirs = here.get(place), there.get(place)
+            if mine == theirs and type(mine) is type(theirs):
+                continue
+            if name in COUNTED and report.engine != again.engine and _near(mine, theirs, report):
+                continue
+            told = f"the report says {cited(theirs)}, and the recomputation {cited(mine)}"
+            found.append(f"{place} differs: {told}")
+    return found
+
+
+def _near(mine: Any, theirs: Any, report: MarginReport) -> bool:
+    """Whether two counts of paths may come of two engines."""
+    counts = isinstance(mine, int) and isinstance(theirs, int)
+    return counts and abs(mine - theirs) <= COUNTS_APART * report.plan.paths
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Plain values within a field, each with its path; an empty table or list is a value, too."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping) and value:
+        for key, entry in value.items():
+            yield from _leaves(f"{name}.{key}", entry)
+    elif isinstance(value, (list, tuple)) and len(value):
+        for at, entry in enumerate(value):
+            yield from _leaves(f"{name}[{at}]", entry)
+    else:
+        yield name, list(value) if isinstance(value, tuple) else value
+
+
+def _words_that_differ(
+    again: pd.DataFrame, report: pd.DataFrame, table: str, row: str
+) -> list[str]:
+    """Columns that are no decimals, such as names and counts, where they are not alike."""
+    if list(again.columns) != list(report.columns) or len(again) != len(report):
+        return [f"the {table} differ in their number or their columns"]
+    for name in again.columns:
+        mine, theirs = again[name], report[name]
+        if mine.dtype.kind == "f" and theirs.dtype.kind == "f":
+            continue
+        apart = mine.astype(object).to_numpy() != theirs.astype(object).to_numpy()
+        for at in np.flatnonzero(apart)[:1].tolist():
+            told = f"the report says {cited(theirs.iloc[at])}, and the recomputation"
+            called = row.format(**again.iloc[at])
+            return [f"{name} of {called} differs: {told} {cited(mine.iloc[at])}"]
+    return []
+
+
+def _differing(
+    again: MarginReport, report: MarginReport, rooms: Mapping[str, Any]
+) -> Iterator[str]:
+    """Figures that are farther apart than their room, the first of every column.
+
+    `rooms` gives for each table a function of a column's name: how far apart rows may be.
+    """
+    for table, row in TABLES.items():
+        mine, theirs = getattr(again, table), getattr(report, table)
+        for name in mine.select_dtypes("float").columns:
+            here, there = mine[name].to_numpy(float), theirs[name].to_numpy(float)
+            # What is unknown, such as an equity, must be unknown in both.
+            apart = np.where(np.isnan(here) & np.isnan(there), 0.0, np.abs(here - there))
+            for at in np.flatnonzero(~(apart <= rooms[table](name)))[:1].tolist():
+                yield f"{name} of {row.format(**mine.iloc[at])} differs"
+
+
+def _rooms(
+    again: MarginReport, report: MarginReport, gross: NDArray[np.float64], bound: float
+) -> dict[str, Callable[[str], Any]]:
+    """How far apart the figures of each table may be by rounding; all of them are amounts."""
     # Losses that rounding sets apart may change places at VaR: one path of the tail's k.
     one_path = float(1 / tail_count(report.plan.paths, report.policy.level))
     swapped = max(bound, one_path) if report.engine != again.engine else bound
     by_account = dict(zip(again.figures["account"], gross, strict=True))
-    room = again.positions["account"].map(by_account).to_numpy(float)
-    for name, share in (("exposure", bound), ("contribution", swapped)):
-        beyond = _apart(again.positions, report.positions, name) > share * room
-        if beyond.any():
-            row = again.positions.iloc[int(np.argmax(beyond))]
-            what = f"{name} of {row['instrument']!r} of account {row['account']!r} differs"
-            return Verification("different", largest, (what,))
-    names = ["owner", "netting", "currency", "accounts"]
-    if not again.owners[names].equals(report.owners[names]):
-        return Verification("different", largest, ("the owners differ",))
+    positions = again.positions["account"].map(by_account).to_numpy(float)
     by_owner = pd.Series(gross).groupby(again.figures["owner"].to_numpy()).sum()
-    room = again.owners["owner"].map(by_owner).to_numpy(float)
-    for name in again.owners.columns.difference(names):
-        if (_apart(again.owners, report.owners, name) > bound * room).any():
-            return Verification("different", largest, (f"{name} of an owner differs",))
-    names = ["asset", "currency", "debit"]
-    if not again.haircuts[names].equals(report.haircuts[names]):
-        return Verification("different", largest, ("the haircuts differ",))
-    scale = again.haircuts["value"].to_numpy(float)
-    for name, unit in (("value", scale), ("expected_shortfall", scale), ("haircut", 1.0)):
-        if (_apart(again.haircuts, report.haircuts, name) > bound * unit).any():
-            return Verification("different", largest, (f"{name} of a haircut differs",))
-    return Verification("within the engine bound", largest, ())
+    owners = again.owners["owner"].map(by_owner).to_numpy(float)
+    values = again.haircuts["value"].to_numpy(float)
+    own: Mapping[str, Any] = {"haircut": 1.0, "haircut_error": 1.0, "quantity": 0.0}
+    return {
+        # How VaR moves hangs on which paths are in the tail.
+        "figures": lambda name: (swapped if name.startswith("value_at_risk_") else bound) * gross,
+        "positions": lambda name: (
+            (swapped if name == "contribution" else bound) * own.get(name, positions)
+        ),
+        "owners": lambda name: bound * owners,
+        "haircuts": lambda name: bound * own.get(name, values),
+    }
+
+
+def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
+    """Both without the columns that the report's file, of an older version, does not hold."""
+    for table, added in (("figures", "accounts"), ("owners", "owners"), ("haircuts", "haircuts")):
+        held = getattr(report, table)
+        unknown = [name for name in ADDED[added] if held[name].isna().all()]
+        again, report = (
+            replace(each, **{table: getattr(each, table).drop(columns=unknown)})
+            for each in (again, report)
+        )
+    return again, report
 
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Waterfall: why each account's margin changed between two reports.
 
-In: two reports that this process made, with one seed and plan. Out: a table by account of the
-change, before margins are rounded to a tick, in parts that add up to it. Each part is the change
-between two margin runs that differ in one thing alone, in this order:
+In: two reports with one seed and plan; where they were saved, what they were made from. Out: a
+table by account of the change, before margins are rounded to a tick, in parts that add up to it.
+Each part is the change between two margin runs that differ in one thing alone, in this order:
 
 positions     what was closed: positions, orders and balances that the later report has not
 market        prices, rates, implied volatilities and all else that a market says, but its time
@@ -18,8 +18,10 @@ has expired is closed on the first date, and a new one opened on the second.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
-from mcmargin.checks import require_type
+from mcmargin.checks import Progress, require_type
 from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
@@ -37,49 +39,50 @@ from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.common_book import common_book
 from mcmargin.reports.gathering import CHARGES
+from mcmargin.reports.margin_change import PARTS, MarginChange
 from mcmargin.reports.reporting import MarginReport, Session, session_of
+from mcmargin.reports.restoring import Filed, Sources, read_report, restored, several
 from mcmargin.scenarios.simulation import Scenarios, simulate
 from mcmargin.valuing.settlement import horizons_needed
-
-PARTS = ("positions", "market", "volatility", "parameters", "data", "policy")
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
 """What must be alike, so that no change is one of draws; horizons may differ."""
 
 
-@dataclass(frozen=True, eq=False)
-class MarginChange:
-    """Why margins changed.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        One row an account of either report: account, currency, before, positions, market,
-        volatility, parameters, data, policy, after. Before and after are `unrounded` of the
-        reports, 0 where a report has not the account; the parts between add up to their
-        difference.
-    previous_as_of, as_of : str
-        Of the reports.
-    """
-
-    frame: pd.DataFrame
-    previous_as_of: str
-    as_of: str
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table."""
-        return self.frame.copy()
-
-
-def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChange:
+def attribute(
+    previous_report: MarginReport | str | os.PathLike[str],
+    report: MarginReport | str | os.PathLike[str],
+    *,
+    model: Any = None,
+    book: Any = None,
+    market: Any = None,
+    previous: Any = None,
+    engine: str = "auto",
+    progress: Progress | None = None,
+) -> MarginChange:
     """Attribute each account's change of margin; see `mcmargin.reports.waterfall`.
 
     It takes up to six margin runs, and up to three simulations where the model changed.
 
+    Reports that `margin` made in this process are ready. A saved one is margined again on its own
+    seed, from the model, the book and, where it has volatility surfaces, the market that made it.
+    They are recognised by their fingerprints among what is given here, and among the files beside
+    a report that is given as a path: models (.npz), markets (.toml), other reports (.json), and a
+    book under the names of docs/files.md (positions, instruments, accounts, orders, balances).
+
     Parameters
     ----------
-    previous_report, report : MarginReport
-        Made by `margin` in this process, with the same seed, paths and precision.
+    previous_report, report : MarginReport or path of its JSON
+        With the same seed, paths and precision.
+    model : MarketModel or path, or several of them, optional
+    book : Book or path of its positions, or several of them, optional
+    market : Market or path, or several of them, optional
+    previous : MarginReport or path, or several of them, optional
+        The reports that these reports took as their previous ones.
+    engine : str
+        On which saved reports are simulated again.
+    progress : callable, optional
+        Called with work items of those simulations done and in all.
 
     Returns
     -------
@@ -88,8 +91,8 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     Raises
     ------
     DataError
-        For a report without its scenarios, other plans, reports in the wrong order, an account
-        that changed its currency, and a step that cannot be margined: it says which.
+        In one line, all that a saved report lacks; and for other plans, reports in the wrong order,
+        an account that changed its currency, and a step that cannot be margined: it says which.
 
     Examples
     --------
@@ -107,8 +110,9 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     2  long equities  35415.0   299.0      -809.0  34905.0
     3      short oil  27438.0   517.0      -545.0  27409.0
     """
-    require_type("previous_report", previous_report, MarginReport)
-    require_type("report", report, MarginReport)
+    sources = Sources(several(model), several(book), several(market), several(previous))
+    filed = (_filed("previous_report", previous_report), _filed("report", report))
+    previous_report, report = restored(filed, sources, engine=engine, progress=progress)
     first, last = (session_of(each, "attribute") for each in (previous_report, report))
     for name in SAME_PLAN:
         before, after = (getattr(each.plan, name) for each in (previous_report, report))
@@ -131,13 +135,22 @@ def attribute(previous_report: MarginReport, report: MarginReport) -> MarginChan
     margins = frame["before"]
     for part, world in _steps(start, end):
         if world.key not in known:
-            sources = ((previous_report, first), (report, last))
-            known[world.key] = _margins(part, world, sources)
+            made = ((previous_report, first), (report, last))
+            known[world.key] = _margins(part, world, made)
         moved = _by_account(known[world.key], frame)
         frame[part] += moved - margins
         margins = moved
     frame["after"] = margins
-    return MarginChange(frame, previous_report.as_of, report.as_of)
+    market = last.valuation.market
+    rates = {code: market.worth(code) for code in sorted(set(codes.values()))}
+    return MarginChange(frame, previous_report.as_of, report.as_of, market.currency, rates)
+
+
+def _filed(name: str, report: Any) -> Filed:
+    if isinstance(report, (str, os.PathLike)):
+        return Filed(read_report(report), Path(report))
+    require_type(name, report, MarginReport)
+    return Filed(report)
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,11 +82,13 @@ def _last(session: Session, row: int) -> Previous | None:
     return previous_of([session.book.accounts[row]], (), session.previous, session.run)
 
 
-def _required(report: MarginReport, session: Session, last: Previous | None) -> Requirement:
+def _required(
+    report: MarginReport, session: Session, last: Previous | None, *, errors: bool = True
+) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
     units = units_of(session.book, session.held)
     with device_of(session.scenarios.returns):
-        return requirement(units, 1, session.run, report.policy, last)
+        return requirement(units, 1, session.run, report.policy, last, errors=errors)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -395,7 +397,7 @@ def _asker(
 
     def ask(trades: Mapping[str, float]) -> float:
         after = _after(report, session, row, trades)
-        needed = float(_required(report, after, last).columns["margin"][0])
+        needed = float(_required(report, after, last, errors=False).columns["margin"][0])
         return needed - haircut * _cost(session, row, trades) if haircut else needed
 
     return ask

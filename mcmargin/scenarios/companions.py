@@ -56,8 +56,8 @@ def companions_of(model: MarketModel, policy: MarginPolicy) -> dict[str, Compani
         found["floor"] = _at(model, times >= start, f"the last {part.floor_years:g} years")
     if part.stressed_weight:
         if part.stressed_first is not None and part.stressed_last is not None:
-            first, end = np.datetime64(part.stressed_first), np.datetime64(part.stressed_last) + 1
-            chosen, name = (times >= first) & (times < end), f"{first} to {end - 1}"
+            first, last = part.stressed_first, part.stressed_last
+            chosen, name = model.calendar.in_window(times, first, last), f"{first} to {last}"
         else:
             chosen, name = _worst_period(model), "a stressed period"
         found["stressed"] = _at(model, chosen, name)
@@ -71,7 +71,12 @@ def _at(model: MarketModel, chosen: NDArray[np.bool_], name: str) -> Companion:
             f"procyclicality: the model's history has no bar of {name}; calibrate it on a history "
             "that has"
         )
-    variance = (model.history.returns[chosen] ** 2).mean(axis=0)
+    history = model.history
+    # In a halt nobody trades, and a return of zero tells no volatility.
+    squares = np.where(
+        model.halted[chosen], history.variances[chosen], history.returns[chosen] ** 2
+    )
+    variance = squares.mean(axis=0)
     bars = model.history.times[chosen]
     state = replace(model.state, variance=variance)
     return Companion(replace(model, state=state), bars[0], bars[-1])

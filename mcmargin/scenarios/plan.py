@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcmargin.checks import real_number, whole_number
+from mcmargin.data.ranges import SIMULATED_BARS
 from mcmargin.errors import PolicyError
 from mcmargin.scenarios.random_stream import TILE_PATHS
 
@@ -51,7 +52,9 @@ class SimulationPlan:
         plain = {
             "seed": whole_number("seed", self.seed, least=0),
             "paths": whole_number("paths", self.paths),
-            "horizons": tuple(whole_number("horizon", horizon) for horizon in self.horizons),
+            "horizons": tuple(
+                whole_number("horizon", horizon, most=SIMULATED_BARS) for horizon in self.horizons
+            ),
             "variance_cap": real_number("variance_cap", self.variance_cap),
             "price_floor": real_number("price_floor", self.price_floor),
         }

@@ -107,8 +107,7 @@ class Scenarios:
         """Closes of the simulated bars, with what settles at each; see `closes_after`."""
         moment = utc_time(time)
         if moment not in self._closes:
-            close, count = self.model.committed.as_of, self.plan.horizons[-1]
-            self._closes[moment] = self.model.calendar.closes(close, count, after=moment)
+            self._closes[moment] = self.model.closes(self.plan.horizons[-1], moment)
         return self._closes[moment]
 
     @cached_property

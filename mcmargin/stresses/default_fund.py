@@ -14,7 +14,7 @@ import pandas as pd
 
 from mcmargin.checks import require_type
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.names import table_cell
+from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.stresses.stress_report import StressReport
@@ -85,7 +85,7 @@ class ResourcesToRisk:
             f"{self.target_ratio:.4f} {verdict} by {abs(self.surplus):,.2f}.",
             highlight=False,
         )
-        return stream.getvalue().rstrip()
+        return with_borders_of_console(stream.getvalue().rstrip())
 
 
 def resources(

@@ -26,7 +26,7 @@ from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.margining import check_balances, check_book, check_market
 from mcmargin.markets.market import Market
-from mcmargin.names import table_cell
+from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.gathering import library_versions
 from mcmargin.scenarios.simulation import Scenarios
@@ -154,7 +154,7 @@ class StressReport:
             f"A loss is positive. State of {self.as_of[:19]}, prices of {self.market_as_of[:19]}.",
             highlight=False,
         )
-        return stream.getvalue().rstrip()
+        return with_borders_of_console(stream.getvalue().rstrip())
 
 
 def stress_to_json(report: StressReport, **beside: Any) -> str:

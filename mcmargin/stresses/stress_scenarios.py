@@ -119,8 +119,7 @@ def _window(
 ) -> StressSet:
     """Every bar of the history within a window, lived once more from today's state."""
     model, history = scenarios.model, scenarios.model.history
-    first, end = np.datetime64(window.first), np.datetime64(window.last) + 1
-    chosen = (history.times >= first) & (history.times < end)
+    chosen = model.calendar.in_window(history.times, window.first, window.last)
     if not chosen.any():
         seen = "none"
         if len(history.times):

@@ -15,12 +15,19 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from mcmargin.data.ranges import (
+    CONTRACT_SIZE,
+    FUNDING_HOURS,
+    FUNDING_RATE,
+    PAYABLE_FUNDING_RATE,
+    PRICE,
+    VOLATILITY_OR_NONE,
+    YEARLY_RATE,
+)
 from mcmargin.data.tables import read_records
 from mcmargin.data.validation import (
     CELLS,
-    Above0,
     Flag,
-    Least0,
     Number,
     Row,
     Text,
@@ -56,11 +63,11 @@ class ContractRow(NamedRow):
         Perpetual.inverse,
         description="Margined in coin: one unit gains contract_size x (1/P - 1/P') coins.",
     )
-    contract_size: Above0 = Field(
+    contract_size: Annotated[Number, CONTRACT_SIZE] = Field(
         Perpetual.contract_size,
-        description="Units of the underlying; of an inverse contract, units of currency. Above 0.",
+        description="Units of the underlying; of an inverse contract, units of currency.",
     )
-    basis_volatility: Least0 = Field(
+    basis_volatility: Annotated[Number, VOLATILITY_OR_NONE] = Field(
         Perpetual.basis_volatility,
         description="Of the contract's price over spot, a year (0.05 is 5 %); 0 for none.",
     )
@@ -74,17 +81,17 @@ class PerpetualRow(ContractRow):
     """A perpetual future."""
 
     product: Literal["perpetual"]
-    funding_rate: Number = Field(
+    funding_rate: Annotated[Number, FUNDING_RATE] = Field(
         Perpetual.funding_rate,
         description="Expected share of notional that a long pays each interval (0.0001 is 1 bp); "
         "negative where it receives.",
     )
-    stressed_funding_rate: Least0 = Field(
+    stressed_funding_rate: Annotated[Number, PAYABLE_FUNDING_RATE] = Field(
         Perpetual.stressed_funding_rate,
         description="Share of notional that the paying side may have to pay each interval.",
     )
-    funding_hours: Above0 = Field(
-        Perpetual.funding_hours, description="Hours of an interval. Above 0."
+    funding_hours: Annotated[Number, FUNDING_HOURS] = Field(
+        Perpetual.funding_hours, description="Hours of an interval."
     )
 
 
@@ -93,7 +100,7 @@ class FutureRow(ContractRow):
 
     product: Literal["future"]
     expiry: Time = Field(description="ISO time, UTC where it has no zone; a date is its midnight.")
-    carry: Number | None = Field(
+    carry: Annotated[Number, YEARLY_RATE] | None = Field(
         Future.carry,
         description="ln(F/S) a year, continuous; none: the market's for the underlying.",
     )
@@ -104,14 +111,14 @@ class OptionRow(NamedRow):
 
     product: Literal["option"]
     kind: Literal["call", "put"] = Field(description='"call" or "put".')
-    strike: Above0 = Field(description="In currency. Above 0.")
+    strike: Annotated[Number, PRICE] = Field(description="In currency.")
     expiry: Time = Field(description="ISO time, UTC where it has no zone; a date is its midnight.")
     settlement: Literal["quote", "coin"] = Field(
         "quote",
         description='"quote", or "coin": a pay-off inside the horizon stays coin until its end.',
     )
-    contract_size: Above0 = Field(
-        Option.contract_size, description="Units of the underlying. Above 0."
+    contract_size: Annotated[Number, CONTRACT_SIZE] = Field(
+        Option.contract_size, description="Units of the underlying."
     )
     future: Text | None = Field(
         None, description="Name of the future in this file that it is on; none: on spot."

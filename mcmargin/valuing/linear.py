@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
-from mcmargin.engines.arrays import array_module
-from mcmargin.valuing.terms import (
-    expiry_time,
-    refuse_coin,
-    require_finite,
-    require_not_negative,
-    require_positive,
-    years_left,
+from mcmargin.data.ranges import (
+    CONTRACT_SIZE,
+    FUNDING_HOURS,
+    FUNDING_RATE,
+    PAYABLE_FUNDING_RATE,
+    VOLATILITY_OR_NONE,
+    YEARLY_RATE,
+    growth,
+    require_bounded_deviation,
 )
+from mcmargin.engines.arrays import array_module
+from mcmargin.valuing.terms import check_terms, expiry_time, refuse_coin, years_left
 
 if TYPE_CHECKING:
     from mcmargin.markets.market import Market
@@ -49,6 +52,9 @@ class Spot:
     currency: str = "USD"
 
     product: ClassVar[str] = "spot"
+
+    def __post_init__(self) -> None:
+        check_terms(self)
 
     def value(self, market: Market) -> float:
         """Price of the underlying.
@@ -132,19 +138,17 @@ class Perpetual:
     underlying: str
     currency: str = "USD"
     inverse: bool = False
-    contract_size: float = 1.0
-    funding_rate: float = 0.0
-    stressed_funding_rate: float = 0.0
-    funding_hours: float = 8.0
-    basis_volatility: float = 0.05
+    contract_size: Annotated[float, CONTRACT_SIZE] = 1.0
+    funding_rate: Annotated[float, FUNDING_RATE] = 0.0
+    stressed_funding_rate: Annotated[float, PAYABLE_FUNDING_RATE] = 0.0
+    funding_hours: Annotated[float, FUNDING_HOURS] = 8.0
+    basis_volatility: Annotated[float, VOLATILITY_OR_NONE] = 0.05
     price_asset: str | None = None
 
     product: ClassVar[str] = "perpetual"
 
     def __post_init__(self) -> None:
-        require_positive(self, "contract_size", "funding_hours")
-        require_not_negative(self, "basis_volatility", "stressed_funding_rate")
-        require_finite(self, "funding_rate")
+        check_terms(self)
         refuse_coin(self)
 
     def value(self, market: Market) -> float:
@@ -179,6 +183,9 @@ class Perpetual:
         """P'/S' over P/S: lognormal, of mean 1."""
         if not self.basis_volatility:
             return 1.0
+        require_bounded_deviation(
+            self.basis_volatility, paths.years, f"the basis of instrument {self.name!r}"
+        )
         return _lognormal(
             self.basis_volatility * paths.walk(self.name), paths.years * self.basis_volatility**2
         )
@@ -222,20 +229,17 @@ class Future:
     underlying: str
     expiry: Any
     currency: str = "USD"
-    carry: float | None = None
+    carry: Annotated[float, YEARLY_RATE] | None = None
     inverse: bool = False
-    contract_size: float = 1.0
-    basis_volatility: float = 0.05
+    contract_size: Annotated[float, CONTRACT_SIZE] = 1.0
+    basis_volatility: Annotated[float, VOLATILITY_OR_NONE] = 0.05
     price_asset: str | None = None
 
     product: ClassVar[str] = "future"
 
     def __post_init__(self) -> None:
+        check_terms(self)
         object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
-        require_positive(self, "contract_size")
-        require_not_negative(self, "basis_volatility")
-        if self.carry is not None:
-            require_finite(self, "carry")
         refuse_coin(self)
 
     def value(self, market: Market) -> float:
@@ -262,7 +266,7 @@ class Future:
         if self.price_asset:
             return market.price(self.price_asset, self.currency)
         spot = market.price(self.underlying, self.currency)
-        return spot * math.exp(self.carry_rate(market) * years)
+        return spot * growth(self.carry_rate(market), years, f"instrument {self.name!r}")
 
     def price_on(self, paths: Paths) -> Any:
         """Futures price on every path; after expiry, the spot price that it settled at."""
@@ -272,10 +276,11 @@ class Future:
         if self.price_asset:
             return paths.price(self.price_asset, self.currency)
         spot = paths.price(self.underlying, self.currency)
-        spot = spot * math.exp(self.carry_rate(paths.market) * years)
+        spot = spot * growth(self.carry_rate(paths.market), years, f"instrument {self.name!r}")
         if not self.basis_volatility:
             return spot
         volatility = self.basis_volatility * math.sqrt(years / (years + paths.years))
+        require_bounded_deviation(volatility, paths.years, f"the basis of instrument {self.name!r}")
         return spot * _lognormal(volatility * paths.walk(self.name), paths.years * volatility**2)
 
     def gain(self, paths: Paths) -> Any:

@@ -6,17 +6,13 @@ In: the market of today, and that of each path. Out: values, greeks and gains of
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
+from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, cited, growth
 from mcmargin.errors import DataError
 from mcmargin.valuing.black import black76_greeks, black76_point, black76_values
-from mcmargin.valuing.terms import (
-    expiry_time,
-    require_positive,
-    years_left,
-)
+from mcmargin.valuing.terms import check_terms, expiry_time, years_left
 
 if TYPE_CHECKING:
     from mcmargin.markets.market import Market
@@ -68,24 +64,29 @@ class Option:
     name: str
     underlying: str
     kind: str
-    strike: float
+    strike: Annotated[float, PRICE]
     expiry: Any
     settlement: str = "quote"
     currency: str = "USD"
-    contract_size: float = 1.0
+    contract_size: Annotated[float, CONTRACT_SIZE] = 1.0
     future: Future | None = None
 
     product: ClassVar[str] = "option"
 
     def __post_init__(self) -> None:
+        check_terms(self)
         object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
-        require_positive(self, "contract_size", "strike")
         for field, allowed in (("kind", KINDS), ("settlement", SETTLEMENTS)):
             if getattr(self, field) not in allowed:
                 raise DataError(
                     f"instrument {self.name!r}: {field} {getattr(self, field)!r} is unknown; "
                     f"give one of {allowed}"
                 )
+        if self.future is not None and not isinstance(self.future, Future):
+            raise DataError(
+                f"instrument {self.name!r}: future must be a Future, such as "
+                f"Future('F', {self.underlying!r}, '2030-06-28'), not {cited(self.future)}"
+            )
         if self.future is not None and self.future.underlying != self.underlying:
             raise DataError(
                 f"instrument {self.name!r}: its future {self.future.name!r} has the underlying "
@@ -167,7 +168,8 @@ class Option:
         if self.future is not None:
             return self.future.price_on(paths)
         carry = paths.market.carry.get(self.underlying, 0.0)
-        return paths.price(self.underlying, self.currency) * math.exp(carry * years)
+        grown = growth(carry, years, f"instrument {self.name!r}")
+        return paths.price(self.underlying, self.currency) * grown
 
     def _pay_off(self, paths: Paths) -> Any:
         at_expiry = paths.settled(self.expiry)
@@ -185,7 +187,8 @@ class Option:
             forward = self.future.price(market)
         else:
             carry = market.carry.get(self.underlying, 0.0)
-            forward = market.price(self.underlying, self.currency) * math.exp(carry * years)
+            grown = growth(carry, years, f"instrument {self.name!r}")
+            forward = market.price(self.underlying, self.currency) * grown
         return forward, years, market.volatility_at(self.underlying, years, self.strike / forward)
 
     def notional(self, market: Market) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mcmargin.data.bars import YEAR, Closes, years_between
+from mcmargin.data.ranges import require_bounded_deviation
 from mcmargin.engines.arrays import array_module
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
@@ -243,6 +244,7 @@ class ScenarioMarket:
             ratio = 1.0 + self._return(asset)
         elif code in market.fx_volatility:
             volatility = float(market.fx_volatility[code])
+            require_bounded_deviation(volatility, self.years, f"fx_volatility of {code!r}")
             walk = self.walk(f"fx {code}")
             ratio = self._block.xp.exp(volatility * walk - 0.5 * volatility**2 * self.years)
         value = market.worth(code) * ratio * self._peg(code)
@@ -272,6 +274,7 @@ class ScenarioMarket:
                     "the market's vol_of_vol (0 to hold their volatility still)"
                 )
             vol_of_vol = float(self.market.vol_of_vol[underlying])
+            require_bounded_deviation(vol_of_vol, self.years, f"vol_of_vol of {underlying!r}")
             walk = self.walk(f"volatility {underlying}")
             return xp.exp(vol_of_vol * walk - vol_of_vol**2 * self.years)
         place = self._once("place", underlying, lambda: outlook.place(self._variance(underlying)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmargin.data.bars import years_between
+from mcmargin.data.ranges import check_ranges, cited
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 
@@ -48,30 +49,27 @@ def refuse_coin(instrument: Perpetual | Future) -> None:
         )
 
 
-def plain_number(instrument: Any, field: str) -> float:
-    """Make a field a plain float; DataError where it is no finite number."""
-    value = getattr(instrument, field)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise DataError(f"instrument {instrument.name!r}: {field} must be a number, not {value!r}")
-    object.__setattr__(instrument, field, float(value))
-    return float(value)
+def check_terms(instrument: Any) -> None:
+    """Check the fields that all instruments may have: names, flags and numbers.
 
-
-def require_finite(instrument: Any, *fields: str) -> None:
-    """Refuse fields that are no finite numbers."""
-    for field in fields:
-        plain_number(instrument, field)
-
-
-def require_positive(instrument: Any, *fields: str) -> None:
-    """Refuse fields that are no numbers above 0."""
-    for field in fields:
-        if not (value := plain_number(instrument, field)) > 0:
-            raise DataError(f"instrument {instrument.name!r}: {field} must be above 0, not {value}")
-
-
-def require_not_negative(instrument: Any, *fields: str) -> None:
-    """Refuse fields that are no numbers of 0 or more."""
-    for field in fields:
-        if not (value := plain_number(instrument, field)) >= 0:
-            raise DataError(f"instrument {instrument.name!r}: {field} must be 0 or more: {value}")
+    Raises
+    ------
+    DataError
+        Naming the instrument and the field.
+    """
+    for field in ("name", "underlying", "currency", "price_asset"):
+        value = getattr(instrument, field, None)
+        if value is None and field == "price_asset":
+            continue
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(
+                f"instrument {cited(instrument.name)}: {field} must be text, not {cited(value)}"
+            )
+    inverse = getattr(instrument, "inverse", False)
+    if not isinstance(inverse, (bool, np.bool_)):
+        raise DataError(
+            f"instrument {instrument.name!r}: inverse must be True or False, not {cited(inverse)}"
+        )
+    if hasattr(instrument, "inverse"):
+        object.__setattr__(instrument, "inverse", bool(inverse))
+    check_ranges(instrument, f"instrument {instrument.name!r}")

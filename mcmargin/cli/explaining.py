@@ -1,0 +1,147 @@
+"""The command that says why margins changed between two saved reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mcmargin.cli.app import Engine, Format, app, bar, format_of
+from mcmargin.cli.inputs import BookFiles
+from mcmargin.cli.printing import emit, say, show
+from mcmargin.data.files import check_destination, write_text
+from mcmargin.errors import DataError
+
+PAGES = {".html": "to_html", ".png": "to_png"}
+"""Endings of outputs that are drawn, and what draws them."""
+
+
+def _several(name: str, what: str) -> Any:
+    """An option that is given once for both reports, or once for each."""
+    return typer.Option(
+        name,
+        metavar="FILE",
+        help=f"{what} Give it once for both reports, or twice: yesterday's, then today's.",
+        show_default="the file beside each report",
+    )
+
+
+@app.command()
+def why(
+    yesterday: Annotated[
+        Path, typer.Argument(metavar="YESTERDAY", help="JSON of the earlier report.")
+    ],
+    today: Annotated[Path, typer.Argument(metavar="TODAY", help="JSON of the later report.")],
+    model: Annotated[list[Path] | None, _several("--model", "Model.")] = None,
+    positions: Annotated[list[Path] | None, _several("--positions", "Positions.")] = None,
+    instruments: Annotated[list[Path] | None, _several("--instruments", "Instruments.")] = None,
+    market: Annotated[
+        list[Path] | None,
+        _several("--market", "Market, needed for volatility surfaces alone."),
+    ] = None,
+    accounts: Annotated[list[Path] | None, _several("--accounts", "Accounts.")] = None,
+    orders: Annotated[list[Path] | None, _several("--orders", "Open orders.")] = None,
+    balances: Annotated[list[Path] | None, _several("--balances", "Balances.")] = None,
+    previous: Annotated[
+        list[Path] | None,
+        _several("--previous", "Report that 'margin --previous' was given."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write: .json, .csv, .html (a page), .png (a chart), or else a table.",
+            show_default="print it",
+        ),
+    ] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="Format of the result.", show_default="as FILE ends, or table"
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Page to write as well.", show_default="none"),
+    ] = None,
+    engine: Engine = "auto",
+) -> None:
+    """Say why margins changed from one report to the next, account by account.
+
+    The change is taken apart into positions, market, volatility, parameters, data and policy, each
+    measured on the same draws. Both reports are margined again on their own seed. What made them is
+    recognised by the fingerprints in the reports: files given here, or files beside each report
+    (any model, and positions, instruments, accounts, orders, balances and market under these
+    names).
+
+    Example: mcmargin why yesterday/report.json today/report.json --html why.html
+    """
+    from mcmargin.names import to_csv_text
+    from mcmargin.reports.waterfall import attribute
+
+    given = (model, positions, instruments, market, accounts, orders, balances, previous)
+    inputs = (yesterday, today, *(path for paths in given for path in paths or ()))
+    for path in (output, html):
+        if path is not None:
+            check_destination(path, inputs=inputs)
+    if output is not None and html is not None and output.resolve() == html.resolve():
+        raise DataError(f"{html}: --html and --output are one file; name two")
+    drawn = None if form or output is None else PAGES.get(output.suffix.lower())
+    if drawn or html is not None:
+        from mcmargin.reports.page_environment import check_installed
+
+        check_installed()
+    files = _books(positions, instruments, accounts, orders, balances)
+    with bar("Simulating") as progress:
+        change = attribute(
+            yesterday,
+            today,
+            model=model,
+            book=[each.read()[0] for each in files],
+            market=market,
+            previous=previous,
+            engine=engine,
+            progress=progress,
+        )
+    shape = format_of(form, output)
+    if output is not None and drawn:
+        getattr(change, drawn)(output)
+    else:
+        text = f"{change}\n"
+        if shape is Format.json:
+            text = f"{change.to_json()}\n"
+        elif shape is Format.csv:
+            text = to_csv_text(change.frame)
+        if output is not None:
+            write_text(output, text)
+        elif shape is Format.table:
+            show(str(change))
+        else:
+            emit(text)
+    if html is not None:
+        change.to_html(html)
+    for path in (output, html):
+        if path is not None:
+            say(f"Wrote {path}.")
+
+
+def _books(positions: list[Path] | None, *others: list[Path] | None) -> list[BookFiles]:
+    """Files of the books that are given, one for each report or one for both."""
+    if not positions:
+        if any(others):
+            raise DataError("--positions is missing: the other files of a book go with it")
+        return []
+    for paths in (positions, *others):
+        if paths and len(paths) > 2:
+            raise DataError(f"{paths[2]}: two reports take at most two files of a kind")
+    count = max(len(paths) for paths in (positions, *others) if paths)
+    books = []
+    for at in range(count):
+        own = [paths[min(at, len(paths) - 1)] if paths else None for paths in (positions, *others)]
+        first, instruments, accounts, orders, balances = own
+        assert first is not None
+        books.append(BookFiles(first, instruments, None, accounts, orders, balances))
+    return books

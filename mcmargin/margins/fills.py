@@ -1,0 +1,111 @@
+"""How the expected shortfall of the worst fills of open orders moves with the paths.
+
+In: one unit's gains on every path, those of what it ordered, and the fills that were found to be
+the worst. Out: movements, as `mcmargin.margins.estimates` describes them. Where other fills are
+nearly as bad, other paths would have made them the worst, and the largest of several moves less
+than each of them does.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.engines.arrays import array_module, to_host
+from mcmargin.margins.estimates import Estimate, larger, movements
+from mcmargin.margins.tail import Tails, estimate_tails
+
+RIVALS = 16
+"""Combinations of fills that are compared; all of them, where they are no more."""
+
+NEAR = 4.0
+"""Standard errors below the worst fills beyond which others count no more."""
+
+
+def worst_fills_estimate(
+    gains: Any,
+    changes: Any,
+    sells: NDArray[np.float64],
+    buys: NDArray[np.float64],
+    fills: NDArray[np.float64],
+    *,
+    level: float,
+) -> Estimate:
+    """Expected shortfall with the worst fills, with how it moves; one row, one column beside.
+
+    The fills are compared with their rivals: of up to four instruments every other combination;
+    else the opposite one, and those that differ in one instrument, of these the ones that the
+    worst fills' own tail tells least apart.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (paths,), float64
+        Of the positions alone.
+    changes : ndarray of shape (instruments, paths), float64
+        Gain of one unit of each instrument that has orders.
+    sells, buys, fills : ndarray of shape (instruments,), float64
+        Units ordered, 0 or less and 0 or more, and those that the worst fills take.
+    level : float
+    """
+    first = _tails(gains, changes, fills[None], level)
+    corners = _rivals(changes, sells, buys, fills, first)
+    estimates = [_estimate(first, 0)]
+    if len(corners):
+        tails = _tails(gains, changes, corners, level)
+        near = tails.expected_shortfall - first.expected_shortfall[0]
+        reach = NEAR * np.hypot(tails.expected_shortfall_error, first.expected_shortfall_error[0])
+        order = np.argsort(-near, kind="stable")
+        estimates += [_estimate(tails, at) for at in order[(near + reach > 0.0)[order]]]
+    worst = estimates[0]
+    for at, rival in enumerate(estimates[1:]):
+        worst = larger(worst, rival, at)
+    rest = np.sqrt((worst.rest**2).sum(axis=1, keepdims=True))
+    return Estimate(worst.amounts, worst.moves, rest)
+
+
+def _rivals(
+    changes: Any,
+    sells: NDArray[np.float64],
+    buys: NDArray[np.float64],
+    fills: NDArray[np.float64],
+    tails: Tails,
+) -> NDArray[np.float64]:
+    """Combinations of fills that may be the worst on other paths; float64 [rivals, instruments]."""
+    opposite = sells + buys - fills
+    moving = np.flatnonzero(opposite != fills)
+    if 2 ** len(moving) <= RIVALS:
+        corners = np.tile(fills, (2 ** len(moving), 1))
+        sides = np.stack([fills, opposite])[:, moving]
+        corners[:, moving] = list(product(*sides.T))
+        return np.asarray(corners[1:])
+    # What the tail of the worst fills says of a change of one instrument's side: at most how much
+    # it lowers the expected shortfall.
+    xp = array_module(changes)
+    means = to_host((changes[:, tails.paths[0]] * xp.asarray(tails.weights)).sum(axis=1))
+    lowered = (opposite - fills)[moving] * means[moving]
+    nearest = moving[np.argsort(lowered, kind="stable")[: RIVALS - 2]]
+    corners = np.tile(fills, (len(nearest) + 1, 1))
+    corners[np.arange(len(nearest)), nearest] = opposite[nearest]
+    corners[-1] = opposite
+    return np.asarray(corners)
+
+
+def _tails(gains: Any, changes: Any, corners: NDArray[np.float64], level: float) -> Tails:
+    """Tails of the losses with each combination of fills."""
+    xp = array_module(gains)
+    losses = xp.empty((len(corners), len(gains)))
+    for at, corner in enumerate(corners):
+        used = np.flatnonzero(corner)
+        losses[at] = -gains
+        for place in used.tolist():
+            losses[at] -= float(corner[place]) * changes[place]
+    return estimate_tails(losses, level=level)
+
+
+def _estimate(tails: Tails, at: int) -> Estimate:
+    """One row of tails, with its movements."""
+    moves = movements(tails, tails.expected_shortfall_error)[[at]]
+    return Estimate(tails.expected_shortfall[[at]], moves, np.zeros((1, 0)))

@@ -1,0 +1,195 @@
+"""What is doubtful in a model's prices, and still taken: moves, halts and gaps that reports tell.
+
+In: a model, with its history and its state. Out: sentences, each with the asset and the date. They
+are read off the history itself, so that a model tells them whenever and by whatever it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import plain_time
+from mcmargin.data.bars import BarCalendar
+from mcmargin.data.plausibility import Plausibility, swapped_pairs
+from mcmargin.models.halts import Halt, halts_of
+
+if TYPE_CHECKING:
+    from mcmargin.models.model import History, MarketModel
+
+ROUGHEST = 3.0
+"""Multiple of the standard deviation of an asset's plausible returns at which its conditional one
+counts at most: after a misplaced digit the filter expects a second."""
+
+FEW_BARS = 5
+"""Bars up to which the mean length of a bar is near enough."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that may be wrong in the prices.
+
+    Attributes
+    ----------
+    time : numpy.datetime64
+        Of the bar's close; of a halt, of the last close that was a move.
+    text : str
+    lasts : bool
+        Whether it is so still, as a halt that has not ended.
+    """
+
+    time: np.datetime64
+    text: str
+    lasts: bool = False
+
+
+def doubts_of(model: MarketModel) -> tuple[Doubt, ...]:
+    """All that is doubtful in a model's prices: halts that last, then the rest, newest first."""
+    found = [*_moves(model), *_gaps(model)]
+    # What has no order of its own stays in that of the assets.
+    rest = sorted(found, key=lambda doubt: doubt.time, reverse=True)
+    return (*_lasting_halts(model), *_tick(model), *rest)
+
+
+def past_halts(model: MarketModel) -> Iterator[Doubt]:
+    """Halts that have ended, which fits and dependence leave out."""
+    history, limits = model.history, model.plausibility
+    for at, asset in enumerate(model.assets):
+        for halt in halts_of(history.returns[:, at], limits.still_bars):
+            if halt.end < len(history.times):
+                first, last = (history.times[bar] for bar in (halt.start - 1, halt.end - 1))
+                yield Doubt(
+                    last,
+                    f"{asset}: price unchanged from {plain_time(first)} to {plain_time(last)} "
+                    f"({halt.end - halt.start} bars); fits leave these bars out",
+                )
+
+
+def bars_between(calendar: BarCalendar, first: np.datetime64, last: np.datetime64) -> int:
+    """Bars of the calendar that one return from a close to a later one spans, 1 or more.
+
+    Examples
+    --------
+    >>> days = np.array(["2021-01-01", "2021-01-31"], "datetime64[ns]")
+    >>> bars_between(BarCalendar(), *days)
+    30
+    """
+    guess = round(float((last - first) / np.timedelta64(1, "D")) / calendar.mean_days)
+    if guess <= FEW_BARS:
+        return max(1, guess)
+    # Nights and weekends of hourly bars are no bars that are missing.
+    return max(1, int(np.sum(calendar.closes_after(first, guess + 5) <= last)))
+
+
+def closes_of(model: MarketModel) -> NDArray[np.float64]:
+    """Closes before the first bar of the history and after each; float64 [bars + 1, assets].
+
+    From the model's last ones back by the returns, to rounding.
+    """
+    last = model.committed.prices
+    grown = np.cumprod((1.0 + model.history.returns)[::-1], axis=0)[::-1]
+    return np.asarray(np.vstack([last / grown, last]))
+
+
+def _lasting_halts(model: MarketModel) -> Iterator[Doubt]:
+    history, state = model.history, model.state
+    if len(history.times) == 0:
+        return
+    for at in np.flatnonzero(history.returns[-1] == 0.0).tolist():
+        if state.prices[at] != model.committed.prices[at]:
+            continue
+        halt = _last_halt(history.returns[:, at], model.plausibility)
+        if halt is None:
+            continue
+        since = history.times[halt.start - 1]
+        held = np.isclose(state.variance[at], history.variances[halt.start, at], rtol=1e-9)
+        what = (
+            "its variance is held at that of its last move"
+            if held
+            else "and its variance has fallen meanwhile; calibrate the model again"
+        )
+        bars = halt.end - halt.start
+        yield Doubt(
+            since,
+            f"{model.assets[at]}: price unchanged since {plain_time(since)} ({bars} bars); {what}",
+            lasts=True,
+        )
+
+
+def _last_halt(returns: NDArray[np.float64], limits: Plausibility) -> Halt | None:
+    """The halt that lasts to the end, if there is one."""
+    halts = halts_of(returns, limits.still_bars)
+    return halts[-1] if halts and halts[-1].end == len(returns) else None
+
+
+def _moves(model: MarketModel) -> Iterator[Doubt]:
+    history, limits = model.history, model.plausibility
+    if len(history.times) == 0:
+        return
+    large = np.abs(history.returns) > min(limits.move, 1.0) / 2
+    if not large.any():
+        return
+    deviations = _deviations(history, limits)
+    told = limits.is_told(history.returns, deviations)
+    rows = np.flatnonzero(told.any(axis=1))
+    closes = closes_of(model) if (told.sum(axis=1) > 1).any() else None
+    for row in rows.tolist():
+        time, places = history.times[row], np.flatnonzero(told[row]).tolist()
+        pairs = [] if closes is None else swapped_pairs(closes[row + 1], closes[row], told[row])
+        for first, second in pairs:
+            names = f"{model.assets[first]} and {model.assets[second]}"
+            yield Doubt(time, f"the columns {names} look swapped on {plain_time(time)}")
+        for at in places:
+            if all(at not in pair for pair in pairs):
+                move = history.returns[row, at]
+                yield Doubt(time, _move_text(model.assets[at], time, move, deviations[row, at]))
+
+
+def _move_text(asset: str, time: np.datetime64, move: float, deviation: float) -> str:
+    return (
+        f"{asset}: a move of {move:+,.1%} to {plain_time(time)}, {abs(move) / deviation:,.0f} "
+        "standard deviations: a split, a misplaced digit or another unit?"
+    )
+
+
+def _deviations(history: History, limits: Plausibility) -> NDArray[np.float64]:
+    """Conditional standard deviations, in reason; float64 [bars, assets]."""
+    usual = np.abs(history.returns) <= limits.move
+    count = np.maximum(usual.sum(axis=0), 1)
+    plain = np.sqrt((np.where(usual, history.returns, 0.0) ** 2).sum(axis=0) / count)
+    return np.asarray(np.minimum(np.sqrt(history.variances), ROUGHEST * plain))
+
+
+def _tick(model: MarketModel) -> Iterator[Doubt]:
+    """Prices within the running bar that are far from the last closes."""
+    if not model.provisional:
+        return
+    committed, state = model.committed, model.state
+    moves, deviations = state.prices / committed.prices - 1.0, np.sqrt(committed.variance)
+    for at in np.flatnonzero(model.plausibility.is_told(moves, deviations)).tolist():
+        yield Doubt(
+            state.as_of,
+            _move_text(model.assets[at], state.as_of, moves[at], deviations[at]),
+            lasts=True,
+        )
+
+
+def _gaps(model: MarketModel) -> Iterator[Doubt]:
+    """Returns of the calibration that span many bars; updates tell of their own."""
+    times, calendar = model.history.times, model.calendar
+    if "update" in model.facts:
+        times = times[times <= np.datetime64(model.facts["update"]["from"])]
+    most = model.plausibility.gap_bars
+    days = np.diff(times) / np.timedelta64(1, "D")
+    for at in np.flatnonzero(days > most * calendar.mean_days).tolist():
+        bars = bars_between(calendar, times[at], times[at + 1])
+        if bars > most:
+            yield Doubt(
+                times[at + 1],
+                f"one return spans {bars} bars of the calendar, from {plain_time(times[at])} to "
+                f"{plain_time(times[at + 1])}: were prices left out?",
+            )

@@ -1,0 +1,164 @@
+"""Halts: prices that stand still for long, of assets that used to move.
+
+In: returns of bars. Out: which bars belong to a halt, and from which bar on it was known to be one.
+A halt is no calm: nobody trades, and the first price after it may be far away. So the asset's own
+clock stands still meanwhile. Fits leave the bars of a halt out, the variance stays where the last
+move left it, and dates on which some asset is halted say nothing of how assets move together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHANCE = 0.01
+"""Probability, over a whole history, that a price which merely seldom moves counts as halted."""
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Bars in a row without a move, of one asset.
+
+    Attributes
+    ----------
+    start, end : int
+        First bar without a move, and the first after the halt.
+    known : int
+        Bar at whose close the price had stood still for long enough to call it a halt.
+    """
+
+    start: int
+    end: int
+    known: int
+
+
+def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
+    """Halts of one asset, in order.
+
+    A price that often stands still is not halted when it does so again: that of a pegged coin, or
+    of a share on a coarse tick. After a bar without a move, such a price stands still on the next
+    with a probability q that its own past tells. A run of n bars is a halt if n is at least
+    `still_bars` and q**(n-1) times the bars before it is below `CHANCE`. Bars of halts, and those
+    before an asset's first move, do not count in q. An asset used to move if it has moved on
+    `still_bars` bars before.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (bars,), float64
+    still_bars : int
+
+    Examples
+    --------
+    >>> moving, still = np.full(50, 0.01), np.zeros(30)
+    >>> halts_of(np.concatenate([moving, still, moving]), 20)
+    [Halt(start=50, end=80, known=69)]
+    >>> seldom = np.tile([0.001] + [0.0] * 9, 40)  # moves on every tenth bar
+    >>> halts_of(np.concatenate([seldom, still]), 20)
+    []
+    """
+    halts: list[Halt] = []
+    stood = repeated = 0
+    still = returns == 0.0
+    for start, end in _runs(still):
+        if start == 0:
+            continue
+        needed = still_bars
+        if repeated:
+            needed = max(
+                needed, 1 + math.ceil(math.log(CHANCE / start) / math.log(repeated / stood))
+            )
+        used_to_move = np.sum(~still[:start]) >= still_bars
+        if used_to_move and end - start >= needed:
+            halts.append(Halt(start, end, start + needed - 1))
+        else:
+            stood, repeated = stood + end - start, repeated + end - start - 1
+    return halts
+
+
+def halted_bars(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.bool_]:
+    """Bars that belong to a halt, as is known at the last bar.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (bars, assets), float64
+    still_bars : int
+
+    Returns
+    -------
+    ndarray of shape (bars, assets), bool
+    """
+    halted = np.zeros(returns.shape, bool)
+    for at in _standing(returns, still_bars):
+        for halt in halts_of(returns[:, at], still_bars):
+            halted[halt.start : halt.end, at] = True
+    return halted
+
+
+def known_since(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.int64]:
+    """First bar of the halt that an asset is known to be in at each bar's close; -1 for none.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (bars, assets), float64
+    still_bars : int
+
+    Returns
+    -------
+    ndarray of shape (bars, assets), int64
+
+    Examples
+    --------
+    >>> returns = np.r_[np.full(50, 0.01), np.zeros(21)][:, None]
+    >>> known_since(returns, 20)[67:, 0].tolist()
+    [-1, -1, 50, 50]
+    """
+    since = np.full(returns.shape, -1)
+    for at in _standing(returns, still_bars):
+        for halt in halts_of(returns[:, at], still_bars):
+            since[halt.known : halt.end, at] = halt.start
+    return since
+
+
+def stretched(
+    values: NDArray[np.float64], after: float, halted: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Values of the bars on which an asset moves, on all bars: a halt has that of the bar after it.
+
+    A variance is that of the bar to come, so that a halt holds the one that its last move left.
+
+    Parameters
+    ----------
+    values : ndarray of shape (moving bars,), float64
+    after : float
+        Value of the bar after the last.
+    halted : ndarray of shape (bars,), bool
+
+    Examples
+    --------
+    >>> halted = np.array([False, True, True, False, True])
+    >>> stretched(np.array([1.0, 2.0]), 3.0, halted).tolist()
+    [1.0, 2.0, 2.0, 2.0, 3.0]
+    """
+    moved: NDArray[np.int64] = np.cumsum(~halted) - ~halted
+    return np.asarray(np.append(values, after)[moved])
+
+
+def _standing(returns: NDArray[np.float64], still_bars: int) -> list[int]:
+    """Assets that have a run of enough bars without a move."""
+    still = returns == 0.0
+    often = np.flatnonzero(still.sum(axis=0) >= still_bars)
+    return [
+        at
+        for at in often.tolist()
+        if any(end - start >= still_bars for start, end in _runs(still[:, at]))
+    ]
+
+
+def _runs(still: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First bar, and the first after, of each run of bars that are true."""
+    edges = np.diff(still.astype(np.int8), prepend=0, append=0)
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))

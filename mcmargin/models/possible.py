@@ -1,0 +1,116 @@
+"""Prices and states that cannot be: refused before a model takes them in.
+
+In: returns of new bars, or a state. Out: nothing, or a `DataError` that names the asset, the date
+and the limit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import plain_time
+from mcmargin.data.plausibility import Plausibility, swapped_pairs
+from mcmargin.errors import DataError
+
+LARGEST_VARIANCE = 1e12
+"""Of a bar: a million times the price in standard deviations, which no fit and no file takes."""
+
+
+def require_possible(
+    times: NDArray[np.datetime64],
+    returns: NDArray[np.float64],
+    assets: tuple[str, ...],
+    limits: Plausibility,
+    *,
+    source: str,
+) -> None:
+    """Refuse closes that are more than `price_ratio` times the one before, or the reverse.
+
+    Parameters
+    ----------
+    times : ndarray of shape (bars,), datetime64[ns]
+    returns : ndarray of shape (bars, assets), float64
+    assets : tuple of str
+    limits : Plausibility
+    source : str
+        Named in errors.
+
+    Raises
+    ------
+    DataError
+        Naming the first asset and date.
+    """
+    grown = 1.0 + returns
+    good = (grown <= limits.price_ratio) & (grown * limits.price_ratio >= 1.0)
+    for row, at in np.argwhere(~good)[:1].tolist():
+        raise DataError(
+            f"{source}: the close of {assets[at]!r} on {plain_time(times[row])} is "
+            f"{grown[row, at]:.6g} times the one before; prices that change by more than "
+            f"{limits.price_ratio:g} times in a bar are refused. Correct it, or widen the limit "
+            "price_ratio by its name where it is right"
+        )
+
+
+def require_own_columns(
+    closes: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    time: np.datetime64,
+    assets: tuple[str, ...],
+    limits: Plausibility,
+    *,
+    source: str,
+) -> None:
+    """Refuse a row of closes two of which look as if their columns had changed places.
+
+    Parameters
+    ----------
+    closes : ndarray of shape (2, assets), float64
+        Of the bar before, and of this one.
+    variance : ndarray of shape (assets,), float64
+        Of this bar, conditional.
+    time : numpy.datetime64
+    assets : tuple of str
+    limits : Plausibility
+    source : str
+        Named in errors.
+
+    Raises
+    ------
+    DataError
+        Naming both columns with their closes.
+    """
+    last, new = closes
+    doubtful = limits.is_doubtful(new / last - 1.0, np.sqrt(variance))
+    for first, second in swapped_pairs(new, last, doubtful)[:1]:
+        names = assets[first], assets[second]
+        raise DataError(
+            f"{source}: the columns {names[0]!r} and {names[1]!r} look swapped: on "
+            f"{plain_time(time)} they close at {new[first]:g} and {new[second]:g}, and before at "
+            f"{last[first]:g} and {last[second]:g}. Name each column by its own asset, or widen "
+            "the limit move by its name where the prices are right"
+        )
+
+
+def require_finite(
+    prices: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    assets: tuple[str, ...],
+    time: np.datetime64,
+    *,
+    source: str,
+) -> None:
+    """Refuse a state that no later bar would heal.
+
+    Raises
+    ------
+    DataError
+        Naming the asset.
+    """
+    good = np.isfinite(prices) & (prices > 0.0) & (variance > 0.0) & (variance <= LARGEST_VARIANCE)
+    for at in np.flatnonzero(~good)[:1].tolist():
+        raise DataError(
+            f"{source}: {assets[at]!r} would have a variance of {variance[at]:g} after its close "
+            f"of {prices[at]:g} on {plain_time(time)}; the model stays as it is. Correct the "
+            "prices"
+        )

@@ -1,0 +1,72 @@
+"""Repeated closes: rows of an update that the model knows already, under another time.
+
+In: a model, and rows of prices that are newer than it. Out: nothing, or a `DataError`. A file in
+another zone than the model's repeats the newest closes some hours later, and each would count as a
+bar without a move.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import plain_time
+from mcmargin.data.bars import DAY
+from mcmargin.errors import DataError
+from mcmargin.models.model import MarketModel
+
+LONGEST = 48
+"""Closes that are compared: two days of hours, and no two zones are that far apart."""
+
+FARTHEST = 26 * DAY // 24
+"""Largest difference between the clocks of two zones."""
+
+SAME = 1e-9
+"""Relative difference up to which closes are the same: the model's are kept by their returns."""
+
+
+def refuse_repeats(
+    model: MarketModel,
+    times: NDArray[np.datetime64],
+    closes: NDArray[np.float64],
+    *,
+    source: str,
+) -> None:
+    """Refuse newer rows that begin with the model's newest closes once more.
+
+    Two closes or more in a row are a repetition for certain. One alone is one where all assets have
+    it, a bar of the calendar was left out before it, and it follows within a day.
+
+    Parameters
+    ----------
+    model : MarketModel
+    times : ndarray of shape (rows,), datetime64[ns]
+        After the model's last close.
+    closes : ndarray of shape (rows, assets), float64
+    source : str
+        Named in the error.
+
+    Raises
+    ------
+    DataError
+    """
+    last = model.committed
+    if times[0] - last.as_of > FARTHEST:
+        return
+    returns = model.history.returns[-LONGEST:]
+    known = np.vstack([last.prices / np.cumprod((1.0 + returns)[::-1], axis=0)[::-1], last.prices])
+    expected = model.calendar.closes_after(last.as_of, 1)[0]
+    for count in range(min(len(known), len(times)), 0, -1):
+        tail = known[-count:]
+        if not np.allclose(tail, closes[:count], rtol=SAME, atol=0.0):
+            continue
+        moved = bool((tail[1:] != tail[:-1]).any())
+        if (count > 1 and moved) or (count == 1 and times[0] > expected):
+            hours = float((times[count - 1] - last.as_of) / DAY * 24)
+            what = "closes repeat" if count > 1 else "close repeats"
+            raise DataError(
+                f"{source}: the first {f'{count} ' if count > 1 else ''}newer {what} the model's "
+                f"newest, {hours:g} hours later: the close of {plain_time(last.as_of)} stands at "
+                f"{plain_time(times[count - 1])}. The times seem to be of another zone; convert "
+                "them to UTC, or write their zone with them"
+            )

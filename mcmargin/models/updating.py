@@ -1,0 +1,260 @@
+"""Updates: a model moved to newer closes by its own recursions, or to a tick within the bar.
+
+In: a model, and prices. Out: another model, whose record says what was taken in, lost and revised.
+What cannot be a close is refused, and the model stays as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.checks import plain_time, require_type
+from mcmargin.data.bar_patterns import renewed
+from mcmargin.data.bars import DAY
+from mcmargin.data.plausibility import Plausibility
+from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.errors import DataError
+from mcmargin.models.closing_times import require_closes, within_bar
+from mcmargin.models.dependence import Dependence
+from mcmargin.models.doubts import closes_of
+from mcmargin.models.halts import halted_bars, known_since
+from mcmargin.models.model import FilterState, MarketModel
+from mcmargin.models.possible import require_finite, require_own_columns, require_possible
+from mcmargin.models.repeats import refuse_repeats
+from mcmargin.models.updates import record_revisions, record_update
+
+REVISED = 1e-3
+"""Relative difference from which a close of the same date counts as revised, and not as rounded."""
+
+
+def updated(
+    model: MarketModel,
+    prices: PriceHistory,
+    *,
+    provisional: bool,
+    plausibility: Plausibility | None,
+    now: np.datetime64,
+) -> MarketModel:
+    """Filter a model forward over newer closes; see `MarketModel.update`."""
+    limits = model.plausibility if plausibility is None else plausibility
+    require_type("plausibility", limits, Plausibility)
+    ordered = _of_assets(model, prices)
+    _refuse_future(ordered, limits, now)
+    _refuse_revised(model, ordered)
+    model = _with_revisions(model, ordered)
+    if provisional:
+        return _with_tick(model, ordered, limits)
+    taken = (ordered.times > model.committed.as_of) & np.isfinite(ordered.prices).all(axis=1)
+    if not taken.any():
+        return model
+    require_closes(
+        _known_closes(model),
+        model.calendar.unscheduled(ordered.times[taken]),
+        model.calendar.days,
+        limits,
+        source=ordered.source,
+        way="Leave the row out, or take the last row as a tick (provisional=True, --provisional); "
+        "or, where it is a close, widen the limit close_hours by its name.",
+    )
+    refuse_repeats(model, ordered.times[taken], ordered.prices[taken], source=ordered.source)
+    return _with_closes(model, ordered, limits)
+
+
+def _of_assets(model: MarketModel, prices: PriceHistory) -> PriceHistory:
+    """The prices of the model's assets, in its order."""
+    places = {asset: at for at, asset in enumerate(prices.assets)}
+    lacking = [asset for asset in model.assets if asset not in places]
+    if lacking:
+        raise DataError(f"{prices.source}: no column for asset {lacking[0]!r} of the model")
+    columns = [places[asset] for asset in model.assets]
+    return replace(prices, assets=model.assets, prices=prices.prices[:, columns])
+
+
+def _known_closes(model: MarketModel) -> NDArray[np.datetime64]:
+    times, close = model.history.times, model.committed.as_of
+    # A model made by hand has no history.
+    return times if len(times) else np.array([close], "datetime64[ns]")
+
+
+def _refuse_future(prices: PriceHistory, limits: Plausibility, now: np.datetime64) -> None:
+    """Refuse dates that have not come: a model that took one in would pass over all before it."""
+    ahead = (prices.times - now) / DAY
+    for at in np.flatnonzero(ahead > limits.future_days)[:1].tolist():
+        raise DataError(
+            f"{prices.source}: the row of {plain_time(prices.times[at])} is {ahead[at]:,.1f} days "
+            f"after now, {plain_time(now)} UTC: a close cannot be. Correct the date; or, where it "
+            "is meant, widen the limit future_days by its name"
+        )
+
+
+def _refuse_revised(model: MarketModel, prices: PriceHistory) -> None:
+    """Refuse prices whose row at the model's last close says something else than it does."""
+    last = model.committed
+    for row in prices.prices[prices.times == last.as_of]:
+        off = np.abs(row / last.prices - 1.0) > REVISED
+        for at in np.flatnonzero(off)[:1].tolist():
+            raise DataError(
+                f"{prices.source}: {model.assets[at]!r} closed at {row[at]:.6g} on "
+                f"{plain_time(last.as_of)}, and the model has {last.prices[at]:.6g}; prices "
+                "that were revised, or adjusted as for a split, need a new calibration"
+            )
+
+
+def _with_revisions(model: MarketModel, prices: PriceHistory) -> MarketModel:
+    """The model, with a record of older closes that are others in the prices."""
+    history = model.history
+    older = np.flatnonzero(prices.times < model.committed.as_of)
+    if len(older) == 0 or len(history.times) == 0:
+        return model
+    both, own, theirs = np.intersect1d(history.times, prices.times[older], return_indices=True)
+    if len(both) == 0:
+        return model
+    rows, known = prices.prices[older[theirs]], closes_of(model)[own + 1]
+    found = [
+        {
+            "asset": model.assets[at],
+            "at": str(both[row]),
+            "model": float(known[row, at]),
+            "prices": float(rows[row, at]),
+        }
+        for row, at in np.argwhere(np.abs(rows / known - 1.0) > REVISED).tolist()
+    ]
+    facts = record_revisions(model.facts, found)
+    return model if facts == model.facts else replace(model, facts=facts)
+
+
+def _with_tick(model: MarketModel, prices: PriceHistory, limits: Plausibility) -> MarketModel:
+    """The model within the running bar: at the last row, after the closes before it."""
+    newer = np.flatnonzero(prices.times > model.committed.as_of)
+    if len(newer) == 0:
+        return model
+    *earlier, last = newer.tolist()
+    model = replace(model, state=model.committed)
+    if earlier:
+        rows = prices.prices[earlier]
+        whole = np.array(earlier)[np.isfinite(rows).all(axis=1)]
+        times = prices.times[whole]
+        # Rows of the running bar itself are ticks that the last one replaces.
+        inside = within_bar(_known_closes(model), times, model.calendar.days, limits)
+        closes = whole[~inside]
+        if len(closes):
+            kept = np.append(np.flatnonzero(prices.times <= model.committed.as_of), closes)
+            until = replace(prices, times=prices.times[kept], prices=prices.prices[kept])
+            model = _with_closes(model, until, limits)
+    state = _tick(model, prices, last, limits)
+    return replace(model, state=state)
+
+
+def _tick(model: MarketModel, prices: PriceHistory, row: int, limits: Plausibility) -> FilterState:
+    last, time, new = model.committed, prices.times[row], prices.prices[row]
+    traded = np.isfinite(new)
+    closes = np.where(traded, new, last.prices)
+    returns = closes / last.prices - 1.0
+    check = {"source": prices.source}
+    require_possible(prices.times[[row]], returns[None], model.assets, limits, **check)
+    pair = np.array([last.prices, closes])
+    require_own_columns(pair, last.variance, time, model.assets, limits, **check)
+    moved = model.volatility.next_variance(last.variance, returns)
+    held = _held(model, returns[None])[0]
+    of_halt = [
+        model.history.variances[start, at] if 0 <= start < len(model.history.times) else moved[at]
+        for at, start in enumerate(held.tolist())
+    ]
+    variance = np.where(traded, of_halt, last.variance)
+    residuals = np.where(traded, returns / np.sqrt(last.variance), last.residuals)
+    require_finite(closes, variance, model.assets, time, **check)
+    return FilterState(time, closes, variance, residuals)
+
+
+def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility) -> MarketModel:
+    """The model after the closes that are newer than its own."""
+    last, source = model.committed, prices.source
+    joint = joint_returns(prices, before=(last.as_of, last.prices))
+    require_possible(joint.times, joint.returns, model.assets, limits, source=source)
+    taken = (prices.times > last.as_of) & np.isfinite(prices.prices).all(axis=1)
+    closes = np.vstack([last.prices, prices.prices[taken]])
+    variance, held = last.variance, _held(model, joint.returns)
+    before = len(model.history.times) if (held >= 0).any() else 0
+    variances, residuals = np.empty((2, *joint.returns.shape))
+    for at, bar in enumerate(joint.returns):
+        time, pair = joint.times[at], closes[at : at + 2]
+        require_own_columns(pair, variance, time, model.assets, limits, source=source)
+        variances[at] = variance
+        residuals[at] = bar / np.sqrt(variance)
+        variance = model.volatility.next_variance(variance, bar)
+        for asset in np.flatnonzero(held[at] >= 0).tolist():
+            start = int(held[at, asset])
+            variance[asset] = (
+                model.history.variances[start, asset]
+                if start < before
+                else variances[start - before, asset]
+            )
+        require_finite(pair[1], variance, model.assets, time, source=source)
+    state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
+    record = record_update(
+        model.facts.get("update"),
+        model.assets,
+        last.as_of,
+        prices.times,
+        np.isfinite(prices.prices),
+        model.calendar,
+    )
+    history = model.history.extended(joint.times, joint.returns, variances)
+    moved = replace(
+        model,
+        committed=state,
+        state=state,
+        calendar=renewed(model.calendar, last.as_of, joint.times, lambda: history.times),
+        history=history,
+        facts=model.facts | {"update": record},
+    )
+    return replace(moved, dependence=_dependence(model, moved, residuals))
+
+
+def _held(model: MarketModel, returns: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bar of history and new returns whose variance an asset keeps, as its halt is known; or -1.
+
+    Only a halt reads the history, which costs by its length.
+    """
+    if not (returns == 0.0).any():
+        return np.full(returns.shape, -1)
+    both = np.vstack([model.history.returns, returns])
+    return known_since(both, model.plausibility.still_bars)[-len(returns) :]
+
+
+def _dependence(
+    model: MarketModel, moved: MarketModel, residuals: NDArray[np.float64]
+) -> Dependence:
+    """The dependence after new residuals, but those of dates on which an asset is halted."""
+    law = model.dependence
+    if law.kind != "historical" and np.isinf(law.half_life):
+        return law
+    history, still_bars = moved.history, model.plausibility.still_bars
+    clean = np.asarray(~halted_bars(history.returns, still_bars).any(axis=1))
+    if law.kind != "historical":
+        return law.moved(history.residuals[clean])
+    since = known_since(history.returns, still_bars)
+    earlier = len(since) - len(residuals)
+    begun = np.asarray((since[1:] >= 0) & (since[1:] != since[:-1]))
+    if not begun[max(earlier - 1, 0) :].any():
+        return law.with_dates(_standardised(model, residuals[clean[earlier:]]))
+    # A halt is known now, and its first bars were taken for dates of calm.
+    dates = _standardised(model, history.residuals[clean])
+    return replace(law, residuals=dates[-law.lookback :])
+
+
+def _standardised(model: MarketModel, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
+    try:
+        fits = [model.facts["fits"][asset] for asset in model.assets]
+        mean = np.array([fit["residual_mean"] for fit in fits])
+        std = np.array([fit["residual_std"] for fit in fits])
+    except KeyError:
+        raise DataError(
+            "the model does not say how its dates were standardised, so none can be added; "
+            "calibrate it again"
+        ) from None
+    return np.asarray((residuals - mean) / std)

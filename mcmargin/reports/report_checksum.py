@@ -1,0 +1,85 @@
+"""Checksums of reports: whether one says what it said when it was written.
+
+In: a report. Out: a digest over everything that its file holds. It guards against a file that was
+edited, or put together of two; whoever wants to deceive can make it anew, and `verify` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mcmargin.errors import DataError
+
+if TYPE_CHECKING:
+    from mcmargin.reports.reporting import MarginReport
+
+TABLES = ("figures", "positions", "owners", "haircuts")
+
+
+def report_checksum(report: MarginReport, header: Mapping[str, Any]) -> str:
+    """SHA-256, hexadecimal, of a report's header, as plain values, and of its tables.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_report
+    >>> from mcmargin.reports.report_file import report_from_json, report_header
+    >>> report = demo_report()
+    >>> again = report_from_json(report.to_json(), "report")
+    >>> again.checksum == report_checksum(report, report_header(report))
+    True
+    """
+    plain = {name: value for name, value in header.items() if name != "checksum"}
+    sha = hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode())
+    for table in TABLES:
+        frame: pd.DataFrame = getattr(report, table)
+        sha.update(f"{table} {len(frame)} ".encode())
+        for name in sorted(map(str, frame.columns)):
+            sha.update(f"{name} ".encode() + _bytes(frame[name]))
+    return sha.hexdigest()
+
+
+def require_unaltered(report: MarginReport, what: str) -> None:
+    """Refuse a report from a file that does not say what it said when it was written.
+
+    Parameters
+    ----------
+    report : MarginReport
+        One that this process made has no checksum, and passes; so do files of the first schema.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    DataError
+        If its checksum differs.
+    """
+    if is_altered(report):
+        raise DataError(
+            f"{what} was altered after it was written: its checksum differs; give the file as "
+            "'margin' wrote it ('verify' says what is different)"
+        )
+
+
+def is_altered(report: MarginReport) -> bool:
+    """Whether a report has a checksum, and it is another than that of what it says."""
+    from mcmargin.reports.report_file import report_header
+
+    return bool(report.checksum) and report.checksum != report_checksum(
+        report, report_header(report)
+    )
+
+
+def _bytes(column: pd.Series) -> bytes:
+    """Values of a column in one form for any types; of text, lengths too."""
+    if column.dtype.kind in "fiub":
+        numbers = column.to_numpy(np.float64)
+        return np.where(np.isnan(numbers), np.nan, numbers).tobytes()
+    words = [str(value) for value in column.tolist()]
+    lengths = np.array([len(word) for word in words], np.int64)
+    return lengths.tobytes() + "".join(words).encode()
