@@ -267,7 +267,7 @@ BAD = {
     ),
     "quotes wrong": (
         SHORT + SPOT + '[volatility]\nbtc = {quotes = "quotes/btc.csv"}\n',
-        "btc.csv: row 2, column 'volatility': '-0.9'; a number from 0.0001 to 100 is needed",
+        "btc.csv: row 2, column 'volatility': '-0.9'; a number from 1e-06 to 100 is needed",
     ),
     "quotes expired": (
         'as_of = "2021-02-01"\n' + SPOT + '[volatility]\nbtc = {quotes = "quotes/good.csv"}\n',

@@ -238,6 +238,8 @@ def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
     columns, weights, constant = [], [], []
     for expiry in range(len(chain.starts) - 2):
         rest = np.arange(chain.starts[expiry], len(chain.k))
+        if len(rest) == 0:
+            break
         # Of quotes at one strike the lowest.
         rest = rest[np.lexsort((prices[rest], chain.k[rest]))]
         rest = rest[np.append(True, np.diff(chain.k[rest]) > SAME)]

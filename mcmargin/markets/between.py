@@ -28,6 +28,7 @@ from mcmargin.markets.otm import (
     lower_envelope,
     otm_prices,
     price_jet,
+    strikes,
     variance_jet,
 )
 from mcmargin.markets.smile import Smile, samples
@@ -78,10 +79,10 @@ class Bridges:
 
     def jet(self, bridge: np.ndarray, k: Floats) -> Jet:
         """Out-of-the-money prices and their derivatives by strike at k, each on a bridge."""
-        way = np.exp(k) - np.exp(self.low[bridge])
+        way = strikes(k) - strikes(self.low[bridge])
         price, slope = self.price[bridge] + self.slope[bridge] * way, self.slope[bridge]
         beyond = is_call(k) & ~is_call(self.low[bridge])
-        price = price - np.where(beyond, np.expm1(k), 0.0)
+        price = price - np.where(beyond, strikes(k) - 1, 0.0)
         return price, slope - np.where(beyond, 1.0, 0.0), np.zeros_like(k)
 
 
@@ -144,9 +145,9 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
     low, high = k[corners[gaps]], k[corners[gaps + 1]]
     start = price_jet(low, line_jet(earlier, later, way, low))
     end = price_jet(high, line_jet(earlier, later, way, high))
-    width = np.exp(high) - np.exp(low)
+    width = strikes(high) - strikes(low)
     across = is_call(high) & ~is_call(low)
-    slope = (end[0] + np.where(across, np.expm1(high), 0.0) - start[0]) / np.where(
+    slope = (end[0] + np.where(across, strikes(high) - 1, 0.0) - start[0]) / np.where(
         width > 0, width, 1.0
     )
     real = width > 0

@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import erfcx, ndtri
+from scipy.special import erfcx, ndtr, ndtri
 
-from mcmargin.markets.otm import Floats, Jet, is_call
+from mcmargin.markets.otm import Floats, Jet, is_call, strikes
 from mcmargin.valuing.black import ROOT_2PI, black76_values
 
 LINEAR = 1e-8
@@ -70,7 +70,7 @@ class ConvexPieces:
     def jet(self, piece: np.ndarray, k: Floats) -> Jet:
         """Out-of-the-money prices and their first two derivatives by strike at k, in a piece."""
         h, m, tilt = self.width[piece], self.mass[piece], self.tilt[piece]
-        share = np.clip((np.exp(k) - self.left[piece]) / h, 0.0, 1.0)
+        share = np.clip((strikes(k) - self.left[piece]) / h, 0.0, 1.0)
         up, up_slope, bend = _excess(tilt, share)
         down, down_slope, _ = _excess(-tilt, 1 - share)
         put = self.put[piece] + self.put_slope[piece] * h * share + m * up
@@ -210,11 +210,11 @@ class BlackTail:
 
     def jet(self, k: Floats) -> Jet:
         """Out-of-the-money prices and their first two derivatives by strike."""
-        x, f, s = np.exp(k), self.forward, self.deviation
+        x, f, s = strikes(k), self.forward, self.deviation
         sign = 1.0 if self.call else -1.0
         d2 = (np.log(f) - k) / s - s / 2
         density = np.exp(-0.5 * d2 * d2) / ROOT_2PI
-        slope = -sign * density * _cumulated_mills(sign * d2)
+        slope = -sign * ndtr(sign * d2)
         price = np.asarray(black76_values(f, x, s, 1.0, sign))
         return _out_of_the_money(k, (price, slope, density / (x * s)), sign)
 
@@ -274,7 +274,7 @@ class PowerTail:
 
     def jet(self, k: Floats) -> Jet:
         """Out-of-the-money prices and their first two derivatives by strike."""
-        x, power = np.exp(k), -self.power if self.call else self.power
+        x, power = strikes(k), -self.power if self.call else self.power
         price = self.price * np.exp(power * (k - np.log(self.strike)))
         slope, bend = power * price / x, power * (power - 1) * price / x**2
         return _out_of_the_money(k, (price, slope, bend), 1.0 if self.call else -1.0)
@@ -286,7 +286,7 @@ def _out_of_the_money(k: Floats, jet: Jet, sign: float) -> Jet:
     They are not where quotes end before the forward, and the tail goes on beyond it.
     """
     other = is_call(k) != (sign > 0)
-    price = jet[0] + np.where(other, sign * np.expm1(k), 0.0)
+    price = jet[0] + np.where(other, sign * (strikes(k) - 1), 0.0)
     return price, jet[1] + np.where(other, sign, 0.0), jet[2]
 
 

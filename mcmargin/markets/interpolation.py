@@ -32,6 +32,7 @@ from mcmargin.markets.otm import (
     otm_prices,
     price_jet,
     says_enough,
+    strikes,
     variance_jet,
 )
 from mcmargin.markets.quotes import ExpiryQuotes
@@ -92,7 +93,7 @@ class _Chain:
     """
 
     def __init__(self, k: Floats, w: Floats, slopes: Floats) -> None:
-        self.k, self.x, self.w = k, np.exp(k), w
+        self.k, self.x, self.w = k, strikes(k), w
         self.prices, self.calls = otm_prices(k, w), is_call(k)
         self.known = says_enough(k, self.prices) & near_enough(k, w)
         self.put_chords, self.call_chords = self._chords()
@@ -101,7 +102,13 @@ class _Chain:
             self.price_slopes = self._bounded(natural)
             moved = self.known & (self.price_slopes != natural)
             own = 2 * np.sqrt(w) * deviation_slope(k, np.sqrt(w), self.price_slopes)
-        self.slopes = np.where(moved & np.isfinite(own), own, slopes)
+        slopes = np.where(moved & np.isfinite(own), own, slopes)
+        # Where no convex prices can help, a cubic that begins so stays above 0.
+        alone, width = ~(self.known[:-1] & self.known[1:]), np.diff(k)
+        least, most = -3 * w[:-1] / width, 3 * w[1:] / width
+        slopes[:-1] = np.where(alone, np.maximum(slopes[:-1], least), slopes[:-1])
+        slopes[1:] = np.where(alone, np.minimum(slopes[1:], most), slopes[1:])
+        self.slopes = slopes
 
     def _chords(self) -> tuple[Floats, Floats]:
         """Slopes of put and of call prices from quote to quote; each where it is accurate."""
@@ -325,7 +332,7 @@ def _hull(
     corners = lower_envelope(at, prices)
     if interval == len(k):
         # Beyond the last quote calls fall.
-        calls = prices + np.where(is_call(at), 0.0, -np.expm1(at))
+        calls = prices + np.where(is_call(at), 0.0, 1 - np.exp(at))
         corners = corners[: int(np.argmin(calls[corners])) + 1]
     own = corners - 1
     return inside[own[(own >= 0) & (own < len(inside))]]

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx
+from scipy.special import erfcx, ndtr
 
 from mcmargin.valuing.black import ROOT_2PI, black76_values
 from mcmargin.valuing.implied import implied_volatility
@@ -31,6 +31,17 @@ LEAST_ROOM = 1e-12
 
 LARGEST_DISTANCE = 33.0
 """Of |d2|, up to which the normal density and its inverse are far from float64's limits."""
+
+
+def strikes(k: Floats) -> Floats:
+    """Strikes over the forward; float64 holds no larger log-moneyness than 700.
+
+    Examples
+    --------
+    >>> strikes(np.array([0.0, 9999.0])).tolist()
+    [1.0, 1.0142320547350045e+304]
+    """
+    return np.asarray(np.exp(np.clip(k, -700.0, 700.0)))
 
 
 def is_call(k: Floats) -> NDArray[np.bool_]:
@@ -53,12 +64,12 @@ def otm_prices(k: Floats, w: Floats) -> Floats:
     [0.0375, 0.0797, 0.0415]
     """
     sign = np.where(is_call(k), 1.0, -1.0)
-    return np.asarray(black76_values(1.0, np.exp(k), np.sqrt(w), 1.0, sign))
+    return np.asarray(black76_values(1.0, strikes(k), np.sqrt(w), 1.0, sign))
 
 
 def says_enough(k: Floats, prices: Floats) -> NDArray[np.bool_]:
     """Whether prices are far enough from their bounds to say what the volatility is."""
-    bound = np.minimum(np.exp(k), 1.0)
+    bound = np.minimum(strikes(k), 1.0)
     return (prices > LEAST_PRICE) & (bound - prices > LEAST_ROOM * bound)
 
 
@@ -79,8 +90,10 @@ def price_jet(k: Floats, jet: Jet) -> Jet:
     d2 = _d2(k, s)
     density = np.exp(-0.5 * d2 * d2) / ROOT_2PI
     side = np.where(is_call(k), -1.0, 1.0)
-    slope = density * (side * _mills(side * d2) + first / (2 * s))
-    return otm_prices(k, w), slope, density * butterfly(k, *jet) / (np.exp(k) * s)
+    slope = side * ndtr(-side * d2) + density * first / (2 * s)
+    with np.errstate(over="ignore", invalid="ignore"):
+        curvature = density * butterfly(k, *jet) / (strikes(k) * s)
+    return otm_prices(k, w), slope, np.where(density > 0, curvature, 0.0)
 
 
 def variance_jet(k: Floats, jet: Jet) -> Jet:
@@ -96,11 +109,11 @@ def variance_jet(k: Floats, jet: Jet) -> Jet:
     [[0.04, 0.04], [-0.01, -0.01], [0.02, 0.02]]
     """
     price, slope, curvature = jet
-    s = np.asarray(implied_volatility(price, 1.0, np.exp(k), 1.0, is_call(k)))
+    s = np.asarray(implied_volatility(price, 1.0, strikes(k), 1.0, is_call(k)))
     first = 2 * s * deviation_slope(k, s, slope)
     d2, w = _d2(k, s), s * s
     with np.errstate(over="ignore", invalid="ignore"):
-        g = curvature * np.exp(k) * s * ROOT_2PI * np.exp(0.5 * d2 * d2)
+        g = curvature * strikes(k) * s * ROOT_2PI * np.exp(0.5 * d2 * d2)
     bare = butterfly(k, w, first, np.zeros_like(w))
     return w, first, 2 * (g - bare)
 
@@ -135,7 +148,8 @@ def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
     >>> butterfly(np.zeros(1), np.full(1, 0.04), np.zeros(1), np.zeros(1)).tolist()
     [1.0]
     """
-    return (1 - k * first / (2 * w)) ** 2 - first**2 / 4 * (1 / w + 0.25) + second / 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (1 - k * first / (2 * w)) ** 2 - first**2 / 4 * (1 / w + 0.25) + second / 2
 
 
 def lower_envelope(k: Floats, prices: Floats) -> NDArray[np.intp]:
@@ -162,8 +176,8 @@ def lower_envelope(k: Floats, prices: Floats) -> NDArray[np.intp]:
     >>> lower_envelope(k, np.array([0.02, 0.08, 0.02])).tolist()
     [0, 2]
     """
-    x, call = np.exp(k).tolist(), is_call(k).tolist()
-    values, inside = prices.tolist(), np.abs(np.expm1(k)).tolist()
+    x, call = np.exp(np.minimum(k, 700.0)).tolist(), is_call(k).tolist()
+    values, inside = prices.tolist(), np.abs(np.exp(np.minimum(k, 700.0)) - 1).tolist()
     kept: list[int] = []
     for at in range(len(x)):
         while len(kept) > 1:
@@ -191,13 +205,14 @@ def above_envelope(k: Floats, prices: Floats, corners: NDArray[np.intp]) -> tupl
     every = np.arange(len(k))
     place = np.clip(np.searchsorted(corners, every, side="right") - 1, 0, max(len(corners) - 2, 0))
     a, b = corners[place], corners[np.minimum(place + 1, len(corners) - 1)]
-    x, call, inside = np.exp(k), is_call(k), np.abs(np.expm1(k))
+    x, call = np.exp(np.minimum(k, 700.0)), is_call(k)
+    inside = np.abs(x - 1)
     ya = prices[a] + np.where(call[a] != call, inside[a], 0.0)
     yb = prices[b] + np.where(call[b] != call, inside[b], 0.0)
     way = (x - x[a]) / np.where(x[b] > x[a], x[b] - x[a], 1.0)
     line = (1 - way) * ya + way * yb
     between = (every > a) & (every < b)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(between, prices / line - 1, 0.0), place
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
 from mcmargin.data.plausibility import Plausibility, way_to_widen
+from mcmargin.data.ranges import PRICE, VOLATILITY, Range
 from mcmargin.data.tables import is_parquet, parse_number, read_cells, read_frame
 from mcmargin.data.times import not_a_time, utc_time, utc_times
 from mcmargin.errors import DataError
@@ -28,15 +28,18 @@ PLACES = ("strike", "log_moneyness")
 SIDES = ("bid", "ask")
 """Columns of volatilities that may be missing, as may their cells."""
 
+LOG_MONEYNESS = Range(-20.0, 20.0)
+"""Of ln(strike / forward): a strike of 485 million times the forward, or of its reciprocal."""
+
 RANGES = {
-    "strike": (1e-12, 1e15),
-    "forward": (1e-12, 1e15),
-    "log_moneyness": (-20.0, 20.0),
-    "volatility": (1e-4, 100.0),
-    "bid": (1e-4, 100.0),
-    "ask": (1e-4, 100.0),
+    "strike": PRICE,
+    "forward": PRICE,
+    "log_moneyness": LOG_MONEYNESS,
+    "volatility": VOLATILITY,
+    "bid": VOLATILITY,
+    "ask": VOLATILITY,
 }
-"""Least and greatest number of each column; docs/files.md gives them too."""
+"""Range of each column's numbers; docs/files.md gives them too."""
 
 SHORTEST, LONGEST = np.timedelta64(1, "s"), np.timedelta64(36_525, "D")
 """Time to expiry: a second, and a hundred years."""
@@ -182,10 +185,8 @@ def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
         if np.isnan(number) and name in SIDES:
             numbers[at] = np.nan
             continue
-        least, most = RANGES[name]
-        # A NaN is in no range.
-        if not least <= number <= most:
-            raise DataError(f"{where}: {cell!r}; a number from {least:g} to {most:g} is needed")
+        if not RANGES[name].holds(number):
+            raise DataError(f"{where}: {cell!r}; a number {RANGES[name].words} is needed")
         numbers[at] = number
     return numbers
 
@@ -261,18 +262,15 @@ def _one_forward(forward: float | None, place: str, source: str) -> float:
         raise DataError(f"{source}: strikes need a forward; add a column 'forward' or give forward")
     if forward is None:
         return np.nan
-    least, most = RANGES["forward"]
-    if not isinstance(forward, Real) or not least <= float(forward) <= most:
-        raise DataError(
-            f"{source}: forward must be a number from {least:g} to {most:g}, not {forward!r}"
-        )
+    if fault := RANGES["forward"].fault(forward):
+        raise DataError(f"{source}: forward {fault}")
     return float(forward)
 
 
 def _refuse_distance(frame: pd.DataFrame, source: str) -> None:
     """Refuse strikes whose log-moneyness would be out of its range."""
     distance = np.log(frame["strike"].to_numpy()) - np.log(frame["forward"].to_numpy())
-    most = RANGES["log_moneyness"][1]
+    most = LOG_MONEYNESS.most
     for row in np.flatnonzero(np.abs(distance) > most)[:1].tolist():
         raise DataError(
             f"{source}: row {row + 2}: the strike {frame['strike'][row]:g} is too far from the "

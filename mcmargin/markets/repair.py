@@ -43,7 +43,13 @@ over more quotes is taken, and one quote that is wrong alone still moves alone."
 LARGEST_RATIO = 1e4
 """Of a condition's terms to the price that it limits, above which it is counted in the terms."""
 
-SMALLEST_LEFT = 1e-9
+UNBOUNDED = 1e12
+"""Times a price's size, beyond which a bound on it or on a condition bounds nothing."""
+
+LARGEST_COST = 1e6
+"""Of a change by a price's size; it is as good as none."""
+
+SMALLEST_LEFT = 1e-6
 """Of a price, that remains of it in one pass."""
 
 PASSES = 6
@@ -188,7 +194,8 @@ class _Problem:
 
     def _change(self, prices: Floats, at: np.ndarray, volatilities: Floats) -> Floats:
         """Measure of the change from some of the quotes."""
-        relative = np.abs(np.log(prices / self.quoted[at]))
+        with np.errstate(divide="ignore"):
+            relative = np.abs(np.log(prices / self.quoted[at]))
         return np.asarray(relative + PRICE_FOR_VOLATILITY * np.abs(volatilities - self.sigma[at]))
 
     def _first_guess(self) -> tuple[Floats, Floats, Floats]:
@@ -269,12 +276,12 @@ class _Problem:
             places = np.repeat(np.arange(len(which)), 3)
             values = (terms / size[:, None]).ravel()
             rows.append(csr_array(coo_array((values, (places, part.columns.ravel())), shape)))
-            limits.append((part.slack(self.quoted) - margin[which]) / size)
+            limits.append(np.minimum((part.slack(self.quoted) - margin[which]) / size, UNBOUNDED))
         matrix, limit = vstack(rows), np.concatenate(limits)
         # A change up and one down of each price, in units of its size.
         low, high = self.bounds
         cost = np.concatenate([scale * up, scale * down])
-        cost = np.where(np.isfinite(cost), cost, LARGEST_RATIO)
+        cost = np.minimum(np.where(np.isfinite(cost), cost, np.inf), LARGEST_COST)
         expiries = len(self.chain.starts) - 1
         most = np.concatenate(
             [(high - self.quoted) / scale, (self.quoted - low) / scale - SMALLEST_LEFT]
@@ -295,7 +302,7 @@ class _Problem:
             bounds=np.stack(
                 [
                     np.zeros(2 * count + expiries),
-                    np.append(np.maximum(most, 0.0), np.full(expiries, np.inf)),
+                    np.append(np.clip(most, 0.0, UNBOUNDED), np.full(expiries, np.inf)),
                 ],
                 axis=1,
             ),

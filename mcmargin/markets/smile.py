@@ -156,6 +156,9 @@ class Smile:
         found = variance_jet(at, safe)
         good = np.isfinite(found[0] + found[1] + found[2])
         out = tuple(np.array(each, float) for each in jet)
+        # Where a price says too little the cubic stays; below 0, a straight line.
+        below = out[0] <= 0
+        out[0][below] = np.interp(k[below], self.nodes, self.variances)
         chosen = np.flatnonzero(mixed.ravel())[good]
         # At a node itself its own variance stands, to the last digit.
         node = k == self.nodes[piece]

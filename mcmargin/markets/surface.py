@@ -192,9 +192,9 @@ class VolatilitySurface:
         # g of w times c is a - b c - d c^2, which falls below 0 at the root.
         a, d = (1 - k * first / (2 * w)) ** 2, first**2 / 16
         b = first**2 / (4 * w) - second / 2
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             root = 2 * a / (b + np.sqrt(b * b + 4 * a * d))
-        return float(self.times[-1] * max(root.min(), 1.0))
+        return float(self.times[-1] * max(np.nanmin(root), 1.0))
 
     def volatility(self, time: Any, log_moneyness: Any) -> Any:
         """Implied volatility a year.
