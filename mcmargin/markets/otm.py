@@ -192,7 +192,9 @@ def lower_envelope(k: Floats, prices: Floats) -> NDArray[np.intp]:
     return np.array(kept, np.intp)
 
 
-def above_envelope(k: Floats, prices: Floats, corners: NDArray[np.intp]) -> tuple[Floats, Floats]:
+def above_envelope(
+    k: Floats, prices: Floats, corners: NDArray[np.intp]
+) -> tuple[Floats, NDArray[np.intp]]:
     """Share by which each price is above the envelope, and between which corners it stands.
 
     Returns

@@ -234,7 +234,7 @@ def quotes_by_expiry(
                 f"{where} less than a second or more than a hundred years after "
                 f"{plain_time(as_of)}, the time of the surface; leave it out"
             )
-    for row, volatility in enumerate(frame["volatility"]):
+    for row, volatility in enumerate(frame["volatility"].tolist()):
         if volatility > limits.volatility:
             raise DataError(
                 f"{source}: row {row + 2}, column 'volatility': {volatility:g} is "
@@ -249,8 +249,8 @@ def quotes_by_expiry(
         _refuse_differences(rows, place, f"of expiry {plain_time(stamp)}", source)
         ordered = rows.sort_values(place)
         at = float(rows["forward"].iloc[0])
-        where = ordered[place].to_numpy()
-        k = np.log(where / at) if place == "strike" else where
+        places = ordered[place].to_numpy()
+        k = np.log(places / at) if place == "strike" else places
         years = float(years_between(as_of, stamp))
         bid, ask = (ordered[side].to_numpy() if side in ordered else None for side in SIDES)
         out.append(ExpiryQuotes(stamp, years, at, k, ordered["volatility"].to_numpy(), bid, ask))

@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array, csr_array, dia_array, hstack, vstack
 
 from mcmargin.errors import DataError
-from mcmargin.markets.arbitrage import Chain, Conditions, all_conditions, spread_conditions
+from mcmargin.markets.arbitrage import Chain, Conditions, Indices, all_conditions, spread_conditions
 from mcmargin.markets.otm import Floats, is_call, otm_prices
 from mcmargin.markets.quotes import ExpiryQuotes
 from mcmargin.valuing.implied import implied_volatility
@@ -141,7 +141,7 @@ class _Problem:
         least = LEAST_FALL if conditions.kind == "rise" else LEAST_DENSITY
         return np.asarray(np.minimum(least * flat, kept))
 
-    def volatility(self, prices: Floats, at: np.ndarray) -> Floats:
+    def volatility(self, prices: Floats, at: Indices) -> Floats:
         """Implied volatilities of some of the prices."""
         found = implied_volatility(
             prices[at], 1.0, self.chain.x[at], self.time[at], is_call(self.chain.k[at])
@@ -192,7 +192,7 @@ class _Problem:
         largest = [change[a:b].max(initial=0.0) for a, b in pairwise(starts)]
         return float(change.sum() + LARGEST_WEIGHT * sum(largest))
 
-    def _change(self, prices: Floats, at: np.ndarray, volatilities: Floats) -> Floats:
+    def _change(self, prices: Floats, at: Indices, volatilities: Floats) -> Floats:
         """Measure of the change from some of the quotes."""
         with np.errstate(divide="ignore"):
             relative = np.abs(np.log(prices / self.quoted[at]))
@@ -229,8 +229,8 @@ class _Problem:
         step, everywhere = 1e-6 * sigma, np.arange(len(sigma))
         costs = []
         for to in (np.maximum(high, sigma + step), np.minimum(low, sigma - step)):
-            there = np.maximum(self._price(to), SMALLEST_LEFT * self.quoted)
-            costs.append(self._change(there, everywhere, to) / np.abs(there - self.quoted))
+            price = np.maximum(self._price(to), SMALLEST_LEFT * self.quoted)
+            costs.append(self._change(price, everywhere, to) / np.abs(price - self.quoted))
         scale = np.maximum(self._price(near), SMALLEST_LEFT * self.quoted)
         return scale, costs[0], costs[1]
 
@@ -262,7 +262,7 @@ class _Problem:
                 return prices
 
     def _solve(
-        self, scale: Floats, up: Floats, down: Floats, chosen: list[np.ndarray]
+        self, scale: Floats, up: Floats, down: Floats, chosen: list[Indices]
     ) -> Floats | None:
         count = len(scale)
         rows, limits = [], []
@@ -295,7 +295,7 @@ class _Problem:
                 -own,
             ]
         )
-        found = linprog(
+        found = linprog(  # type: ignore[call-overload]  # the stubs know no sparse arrays
             np.append(cost, np.full(expiries, LARGEST_WEIGHT)),
             A_ub=vstack([hstack([-matrix, matrix, coo_array((len(limit), expiries))]), changes]),
             b_ub=np.append(limit, np.zeros(count)),

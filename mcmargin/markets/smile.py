@@ -114,7 +114,7 @@ class Smile:
         xp = array_module(log_moneyness)
         if xp is not np and not self.is_cubic:
             jet = self.derivatives(to_host(log_moneyness))
-            return tuple(xp.asarray(each) for each in jet)  # type: ignore[return-value]
+            return tuple(xp.asarray(each) for each in jet)
         w, first, second = self._cubic(log_moneyness, xp)
         if self.shares is not None:
             w, first, second = self._mixed(np.asarray(log_moneyness, float), (w, first, second))

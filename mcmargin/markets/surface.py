@@ -259,7 +259,7 @@ class VolatilitySurface:
         times = self.times
         t = float(np.clip(time, times[0], times[-1]))
         right = min(int(np.searchsorted(times, t)), len(times) - 1)
-        pair = [self.smiles[max(right - 1, 0)], self.smiles[right]]
+        pair = self.smiles[max(right - 1, 0)], self.smiles[right]
         reaches = [smile.reach(TAIL_REACH) for smile in pair]
         low, high = min(each[0] for each in reaches), max(each[1] for each in reaches)
         if low == high:
