@@ -149,14 +149,14 @@ def make_block(model, bars, paths):
     draws = (shocks, cupy_engine.NULL, cupy_engine._mixing(constants, tiles, steps))
     state = cupy.empty((2, assets, width), np.float32)
     results = tuple(cupy.empty((1, assets, width), np.float32) for _ in range(2))
-    flags = cupy.zeros((2, width), np.uint8)
+    marks = cupy.zeros((2, width), np.uint8), cupy.zeros((2, assets), np.int32), cupy_engine.NULL
     runs = {
         "normals": lambda: cupy_engine._normals(
             constants.dtype, constants.key, NORMAL_SINGLE, assets, tiles, steps
         ),
         "product": lambda: cupy_engine._multiply(constants, flat, shocks),
         "evolve": lambda: cupy_engine._evolve(
-            constants, plan, steps, (*draws, cupy_engine.NULL), state, 0, results, flags
+            constants, plan, steps, (*draws, cupy_engine.NULL), state, 0, results, marks
         ),
     }
     if model.dependence.kind == "t":

@@ -66,7 +66,7 @@ def ours_streamed(model, bars):
     parts = []
     for start in range(0, len(plan.tiles), PART_TILES):
         tiles = range(start, min(start + PART_TILES, len(plan.tiles)))
-        returns, _, _, _ = cupy_engine.simulate_paths(model, plan, Execution(), tiles)
+        returns, _, _ = cupy_engine.simulate_paths(model, plan, Execution(), tiles)
         parts.append(weights @ returns[0])
     return parts
 

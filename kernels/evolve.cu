@@ -67,7 +67,8 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
                        T floor, const int* __restrict__ horizon_of_step, int steps, i64 paths,
                        int first, T* total_state, T* variance_state, T* returns,
                        T* next_variance, i64 assets, i64 all_paths, i64 first_path,
-                       unsigned char* floored, unsigned char* capped) {
+                       unsigned char* floored, unsigned char* capped, int* counts,
+                       unsigned char* before) {
     const i64 path = i64(blockIdx.x) * blockDim.x + threadIdx.x;
     const i64 at = blockIdx.y;
     // The last tile is simulated whole in every engine; what lies beyond the plan is not kept.
@@ -127,4 +128,11 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
     // Several assets may write, and all write the same.
     if (hit_floor) floored[path] = 1;
     if (hit_cap) capped[path] = 1;
+    // Few paths are hit; of those that an earlier launch counted, `before` knows.
+    if (hit_floor || hit_cap) {
+        const int known = before ? before[state] : 0;
+        if (hit_floor && !(known & 1)) atomicAdd(&counts[at], 1);
+        if (hit_cap && !(known & 2)) atomicAdd(&counts[assets + at], 1);
+        if (before) before[state] = known | (hit_floor ? 1 : 0) | (hit_cap ? 2 : 0);
+    }
 }

@@ -161,6 +161,45 @@ def real_number(name: str, value: Any) -> float:
     return number
 
 
+def require_real_array(what: str, values: Any) -> None:
+    """Refuse an array or list that is not of plain real numbers.
+
+    What numpy would convert without a word is another number than it was: of a masked array it
+    takes what lies under the mask, of a complex number the real part, of a length of time its
+    nanoseconds, of a truth value 0 or 1.
+
+    Parameters
+    ----------
+    what : str
+        What the values are, for the message.
+    values : array_like
+        On a device or not.
+
+    Raises
+    ------
+    DataError
+        Naming the type.
+
+    Examples
+    --------
+    >>> require_real_array("losses", np.array([1j]))
+    Traceback (most recent call last):
+    mcmargin.errors.DataError: losses must be real numbers, not complex128
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise DataError(
+            f"{what} are a masked array; take out what is masked, as with .compressed(), first"
+        )
+    dtype = getattr(values, "dtype", None)
+    if dtype is None:
+        try:
+            dtype = np.asarray(values).dtype
+        except (TypeError, ValueError):
+            raise DataError(f"{what} are no array of numbers") from None
+    if getattr(dtype, "kind", "O") not in "iuf":
+        raise DataError(f"{what} must be real numbers, not {dtype}")
+
+
 def few(names: Iterable[str], most: int = 5) -> str:
     """Names for people: the first few, and how many more there are.
 

@@ -1,4 +1,4 @@
-"""Names as people and spreadsheets may safely see them.
+"""Names in a form that is safe to show to people and to open in a spreadsheet.
 
 In: a name that somebody else chose. Out: for a terminal, a text in which nothing is invisible and
 nothing moves the cursor, changes colours or turns the order of letters; for a CSV file, a cell
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""What a spreadsheet takes for a formula, also in the wide signs that some take for =, +, - and @.
-Apostrophes before it count, so that a name that begins with one comes back exactly, too."""
+"""Beginning of a cell that a spreadsheet takes for a formula; some take the wide forms of the signs
+for formulas, too. Apostrophes before the sign are included, so that a name that begins with
+apostrophes and a sign comes back exactly."""
 
 _MARKED = re.compile(f"'(?={_FORMULA.pattern})")
 
@@ -101,7 +102,8 @@ def to_csv_text(frame: pd.DataFrame) -> str:
     <BLANKLINE>
     """
     safe = _with_texts(frame, _guarded)
-    # The csv module quotes every end of a line but the one of old Macs, which readers end rows at.
+    # A carriage return inside a name ends a row for most readers, and the csv module leaves it
+    # without quotation marks.
     returns = any("\r" in str(name) for name in safe.columns) or any(
         isinstance(cell, str) and "\r" in cell for name in _texts(safe) for cell in safe[name]
     )

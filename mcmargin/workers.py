@@ -1,4 +1,4 @@
-"""Work in processes of its own, and BLAS held to one thread, so that results are the same anywhere.
+"""Work in other processes, and BLAS held to one thread, so that results are the same anywhere.
 
 In: a function of a module, and the items to call it with. Out: its results in the items' order. A
 process is started only where the work that is left pays for it, and none outlives the call or
@@ -34,7 +34,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 START_SECONDS = 2.5
-"""Time that processes must save to be started: they load numpy, scipy, pandas and arch first."""
+"""Processes are started only if they save more seconds than this. Each of them must first load
+numpy, scipy, pandas and arch, which takes between one and two."""
 
 WATCH_SECONDS = 0.5
 """How often a process looks whether its parent still lives."""
@@ -81,7 +82,7 @@ def map_where_it_pays(
     Yields
     ------
     object
-        Close the generator, or use it up, and the processes end.
+        The processes end when the generator is used up or closed.
 
     Warns
     -----

@@ -320,6 +320,17 @@ def test_ends_of_weeks_and_months_by_pandas(freq, years):
     expect(times[:cut], times[cut:])
 
 
+def test_last_sessions_of_weeks():
+    """Thursday before Good Friday, by the exchange's own sessions; without them, Friday."""
+    sessions = schedule("XNYS", "2019-01-02", "2025-06-30").schedule
+    weeks = sessions.groupby(sessions.index.to_period("W-SUN")).tail(1)
+    cut = int(np.searchsorted(utc(weeks.index), np.datetime64("2024-03-01")))
+    for times in (utc(weeks.index), utc(weeks["close"])):
+        expect(times[:cut], times[cut : cut + 40], exchange="XNYS")
+        # From Thursday, 28 March, comes Friday of the week after.
+        expect(times[: cut + 5], times[cut + 5 : cut + 8])
+
+
 def test_last_sessions_of_months():
     """The last session is not always the last weekday: 28 March 2024, 30 August 2024."""
     sessions = schedule("XNYS", "2014-01-02", "2025-06-30").sessions
@@ -390,6 +401,23 @@ def test_a_frame_says_its_zone():
     assert (tokyo.zone, tokyo.dated, tokyo.weekdays) == ("Asia/Tokyo", True, (0, 1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("freq", ["h", "4h", "D"])
+def test_the_zone_of_an_index_may_be_that_of_whoever_looks(freq):
+    """A coin's bars shown on Berlin's clock go on in UTC, around both changes of the clock."""
+    times = pd.date_range("2022-01-01 08:00", "2024-11-20", freq=freq, tz="UTC")
+    shown = times.tz_convert("Europe/Berlin")
+    for cut in ("2024-03-30", "2024-10-26"):
+        kept = times < cut
+        calendar = model_of(
+            frame_of(utc(times))[kept].tz_localize("UTC").tz_convert(shown.tz)
+        ).calendar
+        assert calendar.zone == "UTC"
+        ahead = utc(times[~kept])[:60]
+        np.testing.assert_array_equal(
+            calendar.closes_after(utc(times[kept])[-1], 60)[: len(ahead)], ahead
+        )
+
+
 def test_periods_of_pandas_end_with_their_last_day():
     days = pd.period_range("2024-01-01", periods=120, freq="D")
     months = pd.period_range("2012-01", "2023-12", freq="M")
@@ -414,6 +442,24 @@ def test_a_user_names_the_zone():
     assert calendar_of(history).zone == "UTC"
     named = model_of(frame_of(history), zone="America/New_York").calendar
     np.testing.assert_array_equal(named.closes_after(history[-1], len(ahead)), ahead)
+
+
+def test_local_times_that_were_read_as_utc_are_refused():
+    """New York's own clock without a word of it, and a zone or an exchange that does not fit it."""
+    index = pd.bdate_range("2023-01-02", "2023-12-29") + pd.Timedelta("16h")
+    frame = frame_of(index)
+    with pytest.raises(mm.DataError, match=r"repeat from week to week in UTC.*tz_localize"):
+        model_of(frame, zone="America/New_York")
+    local = model_of(frame.tz_localize("America/New_York"))
+    assert local.calendar.zone == "America/New_York"
+    assert str(local.calendar.closes_after(local.as_of, 1)[0])[:16] == "2024-01-01T21:00"
+    hours = bars_of(
+        ([0, 1, 2, 3, 4], [600 + 60 * k for k in range(7)], "UTC"), "2023-11-13", "2024-02-23"
+    )
+    with pytest.raises(
+        mm.DataError, match=r"bars are on sessions of the exchange.*with their zone"
+    ):
+        model_of(frame_of(hours), calendar="XNYS")
 
 
 @pytest.mark.parametrize(
@@ -552,3 +598,4 @@ def test_a_half_day_of_a_named_exchange_is_a_close():
     frame = frame_of(times)
     model = model_of(frame.iloc[:-1], calendar="XNYS")
     assert model.update(mm.PriceHistory.from_frame(frame)).as_of == times[-1]
+    assert model_of(frame, calendar="XNYS").as_of == times[-1]

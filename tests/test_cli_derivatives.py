@@ -283,9 +283,17 @@ WRONG = {
     (*WHAT_IF, "--trade", "A=two"): "--trade A: 'two' is not a number",
     (*WHAT_IF, "--trade", "A=nan"): "what_if: nan units of 'A' are not a finite number",
     (*WHAT_IF, "--trade", "A=1", "--trade", "A=1"): "--trade: 'A' is given twice; give it once",
-    (*WHAT_IF, "--trade", "B=1"): "instrument 'B' is unknown; give it to the book",
+    (*WHAT_IF, "--trade", "B=1"): "instrument 'B' is unknown; add it, or correct the name",
     (*WHAT_IF,): "Missing option '--trade'",
-    ("what-if", *BOOK, *PLAN, "--account", "nobody", "--trade", "A=1"): "no account 'nobody'",
+    (
+        "what-if",
+        *BOOK,
+        *PLAN,
+        "--account",
+        "nobody",
+        "--trade",
+        "A=1",
+    ): "account 'nobody' is unknown; the book has desk, euro",
     (*ORDER, "--instrument", "A", "--side", "long", "--equity", "1"): "side 'long' is unknown",
     (
         *ORDER,
@@ -320,7 +328,7 @@ def test_wrong_input_is_status_2(call, arguments):
 
 BAD_CELLS = {
     "positions.csv": ("desk,A,5", "desk,A,five", "row 3, column 'quantity': 'five' is not a num"),
-    "orders.csv": ("A-PERP,-9", "A-PERK,-9", "row 3: instrument 'A-PERK' is unknown; add it or"),
+    "orders.csv": ("A-PERP,-9", "A-PERK,-9", "row 3: instrument 'A-PERK' is unknown; add it, or"),
     "accounts.csv": (
         "euro,fund",
         "desk,fund",

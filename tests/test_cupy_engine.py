@@ -35,6 +35,7 @@ def assert_alike(scenarios, expected):
     np.testing.assert_allclose(scenarios.returns, expected.returns, atol=1e-13)
     np.testing.assert_allclose(scenarios.next_variance, expected.next_variance, rtol=1e-12)
     assert scenarios.capped_paths == expected.capped_paths
+    assert scenarios.limited == expected.limited
 
 
 def normals(machine):
@@ -45,8 +46,8 @@ def normals(machine):
 
 @pytest.mark.parametrize("number", range(7))
 def test_one_allocation_that_fails_halves_the_block(model, machine, expected, number):
-    # The model's arrays, the two results and the flags come first.
-    machine.fail_allocations = {machine.allocations + 9 + number}
+    # The model's arrays, the two results, the flags and the counts come first.
+    machine.fail_allocations = {machine.allocations + 10 + number}
     machine.launches.clear()
     assert_alike(again(model), expected)
     assert len(normals(machine)) > 1

@@ -40,6 +40,7 @@ def assert_the_same(ours, peer, sigma, precision):
     # A variance is a square of returns: twice their relative error, and as much for its own.
     assert moved < 4 * BOUND[precision]
     assert (ours.floored_paths, ours.capped_paths) == (peer.floored_paths, peer.capped_paths)
+    assert ours.limited == peer.limited
 
 
 def both(model, **options):
@@ -103,6 +104,7 @@ def test_floors_and_caps_are_counted_alike(cupy):
     ours, _ = check(make_model(("garch", "egarch")), horizon=5, variance_cap=1.2, price_floor=0.97)
     assert ours.floored_paths > 0
     assert ours.capped_paths > 0
+    assert ours.limited["floored"].keys() == {"a0", "a1"} == ours.limited["capped"].keys()
 
 
 @pytest.mark.parametrize("name", ["copula", "historical"])
@@ -178,7 +180,7 @@ def test_tiles_alone_are_the_same_paths(cupy, engine):
     whole = simulate(model, horizon=2, paths=9000, seed=7, engine=engine).to_host()
     module = {"numpy": numpy_engine, "cupy": cupy_engine}[engine]
     for tiles in (range(0, 2), range(3, 5)):
-        returns, _, _, _ = module.simulate_paths(model, whole.plan, Execution(threads=2), tiles)
+        returns, _, _ = module.simulate_paths(model, whole.plan, Execution(threads=2), tiles)
         expected = whole.returns[:, :, tiles.start * 2048 : tiles.stop * 2048]
         np.testing.assert_allclose(to_host(returns), expected, atol=2e-7)
 

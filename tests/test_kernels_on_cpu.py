@@ -262,11 +262,14 @@ def make_case(
 
 
 def plain_recursion(case):
-    """Returns and variances [horizons, assets, paths], floored and capped [paths], in float64."""
+    """Returns and variances [horizons, assets, paths], floored and capped [paths], in float64.
+
+    And how many of the paths that are kept were floored and capped, [2, assets].
+    """
     horizons = case.horizon_of_step.max() + 1
     returns = np.full((horizons, len(case.kinds), case.paths), np.nan)
     variances = np.full_like(returns, np.nan)
-    floored, capped = np.zeros((2, case.paths), bool)
+    floored, capped = np.zeros((2, len(case.kinds), case.paths), bool)
     for at, row in enumerate(case.coefficients):
         c = SimpleNamespace(**dict(zip(NAMES, row, strict=True)))
         total, h = np.zeros(case.paths), np.full(case.paths, c.start)
@@ -282,18 +285,20 @@ def plain_recursion(case):
                 z = transform(case, at, z) if case.kinds[at] & TABLED else z * c.scale
             e = np.sqrt(h) * z
             total = (1 + total) * (1 + e) - 1
-            floored |= total < case.floor
+            floored[at] |= total < case.floor
             total = np.maximum(total, case.floor)
             if case.kinds[at] & EGARCH:
                 news = c.alpha * (np.abs(z) - np.sqrt(2 / np.pi)) + c.gamma * z
                 h = np.maximum(np.exp(c.omega + news + c.beta * np.log(h)), c.lowest)
             else:
                 h = c.omega + (c.alpha + c.gamma * (e < 0)) * e**2 + c.beta * h
-            capped |= h > c.highest
+            capped[at] |= h > c.highest
             h = np.minimum(h, c.highest)
             if horizon >= 0:
                 returns[horizon, at], variances[horizon, at] = total, h
-    return returns, variances, floored, capped
+    kept = min(case.paths, case.all_paths - case.first_path)
+    counts = [limited[:, :kept].sum(axis=1) for limited in (floored, capped)]
+    return returns, variances, floored.any(axis=0), capped.any(axis=0), np.array(counts)
 
 
 def transform(case, at, x):
@@ -324,6 +329,8 @@ def launch(cupy, case, dtype, parts=None):
     returns, variances = (cupy.full(shape, np.nan, dtype) for _ in range(2))
     total, variance = (cupy.empty((assets, case.paths), dtype) for _ in range(2))
     floored, capped = (cupy.zeros(case.paths, np.uint8) for _ in range(2))
+    counts = cupy.zeros((2, assets), np.int32)
+    before = cupy.zeros((assets, case.paths), np.uint8) if parts else None
     for start, stop in parts or [(0, steps)]:
         dates_count = 0 if case.dates is None else case.shocks.shape[1]
         shocks = case.shocks if case.dates is not None else case.shocks[:, start:stop]
@@ -338,10 +345,10 @@ def launch(cupy, case, dtype, parts=None):
                 *(device(case.horizon_of_step[start:stop], np.int32), np.int32(stop - start)),
                 *(np.int64(case.paths), np.int32(start == 0), total, variance, returns, variances),
                 *(np.int64(assets), np.int64(case.all_paths), np.int64(case.first_path)),
-                *(floored, capped),
+                *(floored, capped, counts, before),
             ),
         )
-    return tuple(array.get() for array in (returns, variances, floored, capped))
+    return tuple(array.get() for array in (returns, variances, floored, capped, counts))
 
 
 def assert_agree(found, case, dtype):
@@ -355,7 +362,8 @@ def assert_agree(found, case, dtype):
     error = np.abs(found[0][..., here] - returns) / (sigma + np.abs(returns))
     assert error.max() < bound
     np.testing.assert_allclose(found[1][..., here], expected[1][..., :kept], rtol=5 * bound)
-    for flags, peer in zip(found[2:], expected[2:], strict=True):
+    np.testing.assert_array_equal(found[4], expected[4])
+    for flags, peer in zip(found[2:4], expected[2:4], strict=True):
         np.testing.assert_array_equal(flags[:kept], peer[:kept])
         assert not flags[kept:].any()
 

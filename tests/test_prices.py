@@ -39,7 +39,6 @@ BAD = {
     "row number first": ("0,a\n1,1\n2,2\n", "row 1 begins with '0'.*header row"),
     "date of people": ("4-Jan-21,a\n5-Jan-21,1\n", "row 1 begins with '4-Jan-21'"),
     "month first": ("Jan 4 2021,a\nJan 5 2021,1\n", "row 1 begins with 'Jan 4 2021'"),
-    "numbers for assets": ("date,1\n2021-01-02,2\n", "row 1 holds the number 1; a header row"),
     "semicolons": ("date;a;b\n2021-01-01;1,5;2\n", "row 1 is separated by ';'.*commas"),
     "tabs": ("date\ta\n2021-01-01\t1.5\n", r"row 1 is separated by '\\t'"),
     "decimal commas": ("date,a\n2021-01-01,1,5\n", "row 2 has 3 cells.*decimals with a point"),

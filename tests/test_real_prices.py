@@ -174,3 +174,26 @@ def test_a_model_of_two_calendars_says_what_it_lost(mixed):
     lost = "271 common dates from 2017-12-01 to 2018-12-31; 125 of 396 dates lost"
     assert lost in model.fit_report()
     assert (model.calendar.days, model.calendar.weekdays) == (1.0, (0, 1, 2, 3, 4))
+
+
+def test_real_extremes_are_taken_and_told(coins):
+    """No coin is refused or halted by the usual limits; the fourfold dogecoin is told.
+
+    Over the crash of 12 March 2020 an update has nothing to tell, and a margin at that day's
+    prices on the model of the day before is not refused."""
+    quick = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
+    model = mm.calibrate(coins, **quick)
+    (doubt,) = model.doubts
+    assert doubt.text.startswith("doge: a move of +308.4% to 2021-01-28, ")
+    assert not model.halted.any()
+    calm = mm.calibrate(until(coins, "2020-03-11"), **quick)
+    crashed = calm.update(until(coins, "2020-03-13"))
+    assert crashed.doubts == ()
+    day = until(coins, "2020-03-12")
+    spot = dict(zip(coins.assets, day.prices[-1].tolist(), strict=True))
+    market = mm.Market(as_of="2020-03-12T12:00", spot=spot)
+    rows = pd.DataFrame({"account": ["x"], "instrument": ["btc"], "quantity": [1.0]})
+    scenarios = mm.simulate(calm, horizon=1, paths=1000, seed=7)
+    assert mm.margin(mm.Book.from_frame(rows), scenarios, market).account("x").margin > 0
+    wild = calm.update(until(coins, "2021-01-28"))
+    assert "doge: a move of +308.4% to 2021-01-28" in wild.update_report()

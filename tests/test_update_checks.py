@@ -88,6 +88,14 @@ def test_columns_that_changed_places_are_named(model, provisional):
     assert moved.state.prices[0] == pytest.approx(1.01 * eth)
 
 
+def test_columns_that_changed_places_in_a_circle_are_named():
+    state = replace(make_model(("garch",) * 4).state, prices=np.array([4e4, 2500.0, 0.05, 1.0]))
+    model = replace(make_model(("garch",) * 4), committed=state, state=state)
+    rows = pd.DataFrame([[2500.0, 0.05, 4e4, 1.0]], ["2020-01-02"], columns=list(model.assets))
+    with pytest.raises(mm.DataError, match="'a0' and 'a1' and 'a2' look swapped"):
+        model.update(history(rows), now=NOW)
+
+
 def test_swapped_columns_in_a_history_are_told():
     frame = walk()
     frame.iloc[200:] = frame.iloc[200:, ::-1].to_numpy()
@@ -138,7 +146,11 @@ def test_a_doubled_tick_is_told(model):
     btc, eth = last_of(model)
     tick = after((2 * btc, eth), start="2021-10-28T10:00")
     moved = model.update(tick, provisional=True, now=NOW)
-    assert "btc: a move of +100.0% to 2021-10-28T10:00:00" in moved.update_report(since=model)
+    told = moved.update_report(since=model)
+    assert told.startswith(
+        "prices of 2021-10-28T10:00:00 within the running bar; btc: a move of +1"
+    )
+    assert "nothing new" not in told
 
 
 def test_real_indices_have_no_doubt():
@@ -180,6 +192,8 @@ def test_a_date_after_now_is_refused(model):
     model.update(after((btc, eth)), now="2021-10-27T10:30")
     allowed = mm.Plausibility(future_days=2)
     model.update(after((btc, eth)), now="2021-10-26T12:00", plausibility=allowed)
+    with pytest.raises(mm.DataError, match="now: 'soon' is not an ISO time"):
+        model.update(after((btc, eth)), now="soon")
     year = pd.Timestamp.now().year + 2
     with pytest.raises(mm.DataError, match=f"row of {year}-10-28 is .* after now"):
         model.update(after((btc, eth), start=f"{year}-10-28"))

@@ -60,27 +60,25 @@ def ran(script, *, start=2.5, blas=1, cwd=None, **options):
 
 def test_models_are_the_same_to_the_bit_for_any_jobs_and_blas_threads():
     """A fingerprint is a digest over every bit of a model."""
-
-    def fitted(jobs, choices=CHOICES, **options):
-        printed = ran(f"print(*[fit({jobs}, **each) for each in {choices}])", **options)
-        return printed.split()
-
-    one = fitted(1)
-    assert fitted(1, blas=2) == one
-    assert fitted(2, CHOICES[:1], start=-1.0, blas=2) == one[:1]
+    alone = f"print(*[fit(1, **each) for each in {CHOICES}])\n"
+    shared_out = f"workers.START_SECONDS = -1.0\nprint(fit(2, **{CHOICES[0]}))\n"
+    one = ran(alone).split()
+    assert ran(alone + shared_out, blas=2).split() == [*one, one[0]]
 
 
 def test_a_forked_child_of_a_process_that_has_calibrated_calibrates():
-    """As a backtest does; with workers on either side, and among daemons, too."""
-    script = f"""
+    """As a backtest does; a daemon starts processes, too."""
+    script = """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    choices = {CHOICES[0]}
+    choices = dict(volatility="garch", innovations="normal", dependence="gaussian")
     found = [fit(1, **choices)]
     fork = multiprocessing.get_context("fork")
+    workers.START_SECONDS = 2.5
     with ProcessPoolExecutor(1, mp_context=fork) as pool:
         found.append(pool.submit(fit, 1, **choices).result(timeout=60))
+    workers.START_SECONDS = -1.0
     with fork.Pool(1) as pool:
         found.append(pool.apply_async(fit, (1,), choices).get(timeout=60))
     assert found == found[:1] * 3, found
@@ -104,9 +102,9 @@ def test_a_script_needs_no_guard_and_the_folder_of_a_script_shadows_nothing(tmp_
 
 def test_processes_start_only_where_they_save_time(monkeypatch):
     """Two coins are fitted here; of many slow items the first ones are, and the rest elsewhere."""
-    monkeypatch.setattr(workers, "START_SECONDS", 0.25)
     few = list(workers.map_where_it_pays(subprocess.getoutput, [WHO] * 3, 2))
     assert set(few) == {str(os.getpid())}
+    monkeypatch.setattr(workers, "START_SECONDS", 0.25)
     many = list(workers.map_where_it_pays(subprocess.getoutput, [WHO] * 12, 2))
     assert many[0] == str(os.getpid())
     assert len({*many} - {str(os.getpid())}) == 2

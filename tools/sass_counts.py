@@ -32,6 +32,7 @@ BEYOND = ("if (fabs(x) > edge) {", "g *= exp(tail[0]")
 SCALE = ("z = tabled ?", "z = tabled ?")
 EGARCH = ("const T log_h =", "return fmax(exp(log_h)")
 LINEAR = ("const T slope =", "return asset.beta * h + slope")
+LIMITED = ("if (hit_floor || hit_cap) {", "if (before) before[state] =")
 """Lines of kernels/evolve.cu, from the one that holds the first text to that with the second."""
 
 
@@ -59,7 +60,8 @@ class Variant:
 
 
 def _evolve(name, *skipped):
-    return Variant("evolve.cu", name, "asset-step", 1, skipped)
+    # Few paths are limited.
+    return Variant("evolve.cu", name, "asset-step", 1, (*skipped, LIMITED))
 
 
 VARIANTS = {

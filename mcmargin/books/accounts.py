@@ -49,9 +49,10 @@ class Account:
             if not isinstance(value, str) or (not value.strip() and name != "owner"):
                 raise DataError(f"account {cited(self.name)}: {name} must be text: {cited(value)}")
         for name, allowed in (("mode", MODES), ("netting", NETTINGS)):
-            if getattr(self, name) not in allowed:
+            given = getattr(self, name)
+            if not isinstance(given, str) or given not in allowed:
                 raise DataError(
-                    f"account {self.name!r}: {name} {getattr(self, name)!r} is unknown; give one "
+                    f"account {self.name!r}: {name} {cited(given)} is unknown; give one "
                     f"of {allowed}"
                 )
         object.__setattr__(self, "owner", self.owner or self.name)

@@ -20,7 +20,7 @@ from mcmargin.data.rows import (
     POSITION_COLUMNS,
     check_columns,
 )
-from mcmargin.data.tables import read_records, read_table
+from mcmargin.data.tables import names_of, read_records, read_table
 from mcmargin.data.validation import CELLS, Number, Row, Text, first_fault
 from mcmargin.errors import DataError
 
@@ -168,7 +168,10 @@ def _frame(
     frame = read_table(path)
     given = list(map(str, frame.columns))
     check_columns(given, str(path), needed, entries=table is PositionTable)
-    columns = {name: _cells(frame[name], text=name in needed[:2]) for name in given}
+    columns: dict[str, list[Any]] = {}
+    for name in given:
+        where = f"{path}: row {{row}}, column {name!r}"
+        columns[name] = _cells(frame[name], where, text=name in needed[:2])
     if ENTRY_PRICE in columns:
         columns[ENTRY_PRICE] = [None if _empty(cell) else cell for cell in columns[ENTRY_PRICE]]
     try:
@@ -184,10 +187,9 @@ def _empty(cell: Any) -> bool:
     return not cell.strip() if isinstance(cell, str) else bool(pd.isna(cell))
 
 
-def _cells(column: pd.Series, *, text: bool) -> list[Any]:
-    """Plain values; a missing name is an empty one, and a number may be a name."""
-    if not text:
-        return column.tolist()
-    if pd.api.types.is_integer_dtype(column):
-        column = column.astype(str)
-    return column.astype(object).where(column.notna(), "").tolist()
+def _cells(column: pd.Series, where: str, *, text: bool) -> list[Any]:
+    """Plain values; a missing name is an empty one, and a whole number may be a name."""
+    cells: list[Any] = column.tolist()
+    if text:
+        cells = names_of(column, where, empty="is empty; give a name").tolist()
+    return cells

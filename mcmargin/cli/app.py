@@ -13,10 +13,12 @@ from typing import Annotated
 import typer
 
 from mcmargin.checks import Progress
+from mcmargin.cli.file_names import FileNamingGroup
 from mcmargin.cli.printing import say, show
 from mcmargin.errors import McMarginError
 
 app = typer.Typer(
+    cls=FileNamingGroup,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -33,6 +33,15 @@ Allow = Annotated[
         show_default="usual limits",
     ),
 ]
+Price = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Of a file of candles (open, high, low, close, volume): the column that is the price, "
+        "such as Close. The asset is called as the file is.",
+        show_default="every column is an asset",
+    ),
+]
 
 
 @app.command()
@@ -103,6 +112,7 @@ def calibrate(
             show_default="read off the times",
         ),
     ] = None,
+    price: Price = None,
     warm_start: Annotated[
         Path | None,
         typer.Option(
@@ -132,7 +142,7 @@ def calibrate(
     from mcmargin.data.plausibility import plausibility_of
 
     check_destination(output, inputs=(prices,))
-    history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps)
+    history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps, price=price)
     earlier = None if warm_start is None else load_model(warm_start)
     with bar("Fitting") as progress:
         model = calibrate(
@@ -167,6 +177,7 @@ def update(
             help="Take the last row as a price within the running bar, which commits nothing.",
         ),
     ] = False,
+    price: Price = None,
     allow: Allow = None,
 ) -> None:
     """Filter a model's variances forward to newer closes, without a refit.
@@ -184,7 +195,10 @@ def update(
     given = plausibility_of(allow or []).widened()
     with locked(output):
         stamp = stamp_of(output)
-        before, history = load_model(model), read_prices(prices)
+        before = load_model(model)
+        # The newer file of one asset's candles may have another name than the first.
+        asset = before.assets[0] if price is not None and len(before.assets) == 1 else None
+        history = read_prices(prices, price=price, asset=asset)
         # The model's own limits, but for those that are widened here.
         limits = plausibility_from(before.plausibility.widened() | given, where="--allow")
         moved = before.update(history, provisional=provisional, plausibility=limits)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcmargin.checks import few
 from mcmargin.cli.app import bar
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
-from mcmargin.errors import DataError, ModelFileError, PolicyError
+from mcmargin.errors import DataError, PolicyError
 
 if TYPE_CHECKING:
     from mcmargin.books.book import Book
@@ -239,19 +241,9 @@ def read_report(path: Path, *, altered: bool = False) -> MarginReport:
     DataError
         Where it was altered.
     """
-    from mcmargin.reports.report_checksum import require_unaltered
-    from mcmargin.reports.reporting import MarginReport
+    from mcmargin.reports.restoring import read_report as read
 
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ModelFileError(f"{path}: not a margin report: it is not text") from None
-    report = MarginReport.from_json(text, source=str(path))
-    if not altered:
-        require_unaltered(report, f"{path}: the report")
-    return report
+    return read(path, altered=altered)
 
 
 def scenarios_of(
@@ -287,6 +279,8 @@ def margined(
     plan: tuple[int, int, str, str],
     *,
     every: bool,
+    account: str | None = None,
+    traded: Collection[str] = (),
 ) -> MarginReport:
     """Margins on fresh scenarios, with progress bars.
 
@@ -297,12 +291,28 @@ def margined(
     every : bool
         Whether scenarios must serve every instrument that is known, which a trade may be in, or
         those alone that are held.
+    account, traded : str, and collection of str, optional
+        An account and instruments that will be asked about.
+
+    Raises
+    ------
+    DataError
+        If the files know no such account or instrument, before anything is simulated.
     """
     from mcmargin import load_model, margin
     from mcmargin.valuing.settlement import horizons_needed
 
     last = None if previous is None else read_report(previous)
     (book, market), fitted = files.read(), load_model(model)
+    accounts = [each.name for each in book.accounts]
+    if account is not None and account not in accounts:
+        raise DataError(f"account {account!r} is unknown; the book has {few(accounts)}")
+    for name in traded:
+        if name not in book.known:
+            raise DataError(
+                f"instrument {name!r} is unknown; add it, or correct the name; there are "
+                f"{few(book.known)}"
+            )
     items = book.known.values() if every else book.instruments
     horizons = horizons_needed(items, fitted, policy, None if market is None else market.as_of)
     scenarios = scenarios_of(fitted, horizons, *plan, policy)

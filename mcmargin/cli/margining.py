@@ -160,12 +160,15 @@ def simulate(
     Example: mcmargin simulate model.npz -o scenarios.npz --horizon 1 --horizon 5
     """
     from mcmargin import load_model
+    from mcmargin.scenarios.limited_words import limited_words
 
     check_destination(output, inputs=(model,))
     horizons = tuple(horizon or [2])
     scenarios = scenarios_of(load_model(model), horizons, paths, seed, engine, precision)
     scenarios.save(output)
     say(f"Wrote {output}: {scenarios.returns.shape} returns (horizons, assets, paths).")
+    limits = scenarios.floored_paths, scenarios.capped_paths, scenarios.limited
+    say(f"{limited_words(*limits)}.")
 
 
 @app.command()

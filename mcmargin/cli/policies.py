@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 
 from mcmargin.cli.app import app
+from mcmargin.cli.file_names import FileNamingGroup
 from mcmargin.cli.printing import emit, say, show
 from mcmargin.data.files import check_destination, write_text
 from mcmargin.names import shown
 
-policies = typer.Typer(no_args_is_help=True, help="Check a margin policy, or start one.")
+policies = typer.Typer(
+    cls=FileNamingGroup, no_args_is_help=True, help="Check a margin policy, or start one."
+)
 app.add_typer(policies, name="policy")
 
 WIDTH = 100

@@ -39,9 +39,9 @@ def show(text: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Print text for machines, which ends as it ends: in UTF-8, as the same file would be.
+    """Print text for machines: in UTF-8, as it would be in a file, with no line end added.
 
-    A terminal is shown it as people are.
+    Where stdout is a terminal, a person reads it: hidden characters are shown as their codes.
     """
     _check_open()
     bytes_of = getattr(sys.stdout, "buffer", None)
@@ -61,9 +61,9 @@ def say(text: str) -> None:
 
 @contextmanager
 def on_any_console() -> Iterator[None]:
-    """Let stdout and stderr replace whatever their encodings lack, instead of raising.
+    """Let stdout and stderr replace characters that their encodings lack, instead of raising.
 
-    That holds for help and usage errors, too, which typer prints.
+    This covers help and usage errors, which typer prints, as well.
     """
     changed = []
     for stream in (sys.stdout, sys.stderr):
@@ -74,7 +74,7 @@ def on_any_console() -> Iterator[None]:
         yield
     finally:
         for stream, errors in changed:
-            # It flushes, and a reader that has gone was told before.
+            # This flushes the stream. If its reader has gone, that has been dealt with before.
             with suppress(OSError, ValueError):
                 stream.reconfigure(errors=errors)
 
@@ -129,6 +129,6 @@ def say_how_ended(ended: Ended) -> int:
 
 
 def _check_open() -> None:
-    # Where stdout is closed, print would print nothing, and all would seem well.
+    # If stdout is closed, print does nothing, and the command would seem to have succeeded.
     if sys.stdout is None:
         raise DataError("stdout is closed, and what was asked for cannot be printed")

@@ -91,6 +91,8 @@ def what_if(
         previous,
         (paths, seed, engine, precision),
         every=True,
+        account=account,
+        traded=trades,
     )
     before, after = report.account(account), report.what_if(account, trades)
     if form is Format.json:
@@ -123,6 +125,7 @@ def max_order(
     ] = None,
     policy: PolicyFile = None,
     previous: PreviousFile = None,
+    form: ResultFormat = Format.table,
     horizon: Horizon = None,
     product_horizon: ProductHorizon = None,
     level: Level = None,
@@ -133,7 +136,8 @@ def max_order(
 ) -> None:
     """Print the largest order, in units, that an account's equity permits; inf is any order.
 
-    An order that does not raise the margin is always permitted.
+    An order that does not raise the margin is always permitted. In JSON, units are null where any
+    order is permitted, and unlimited is true.
 
     Example: mcmargin max-order model.npz positions.csv --account desk --instrument sp500
     --side buy --equity 1000
@@ -145,8 +149,27 @@ def max_order(
         previous,
         (paths, seed, engine, precision),
         every=True,
+        account=account,
+        traded=[instrument],
     )
-    show(repr(report.max_order(account, instrument, side=side, equity=equity)))
+    units = report.max_order(account, instrument, side=side, equity=equity)
+    if form is Format.table:
+        show(repr(units))
+        return
+    answer = {
+        "account": account,
+        "instrument": instrument,
+        "side": side,
+        "equity": report.account(account).equity if equity is None else equity,
+        "units": units,
+        "unlimited": math.isinf(units),
+    }
+    if form is Format.json:
+        emit(_json(_finite(answer)))
+        return
+    import pandas as pd
+
+    _print(pd.DataFrame([answer]), form, decimals=2)
 
 
 class FailOn(StrEnum):

@@ -23,7 +23,7 @@ from mcmargin.data.bars import (
     BarCalendar,
     weekday,
 )
-from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.exchanges import Sessions, exchange_sessions
 from mcmargin.data.zones import EXCHANGE_ZONES, Times, check_zone, from_wall_clock, wall_clock
 from mcmargin.errors import DataError
 
@@ -55,7 +55,12 @@ Seconds = NDArray[np.int64]
 
 
 def calendar_of(
-    times: Times, *, zone: str | None = None, exchange: str = "", stamps: str = ""
+    times: Times,
+    *,
+    zone: str | None = None,
+    shown_zone: str | None = None,
+    exchange: str = "",
+    stamps: str = "",
 ) -> BarCalendar:
     """Calendar that the times of bars follow.
 
@@ -66,6 +71,9 @@ def calendar_of(
     zone : str, optional
         IANA name of the zone on whose clock they are regular. Without one it is the exchange's, or
         UTC unless another of `EXCHANGE_ZONES` makes the times of the week repeat better.
+    shown_zone : str, optional
+        Zone that the times were written in, which is tried beside those. It decides where times of
+        bars of a day or more are all midnights in it.
     exchange : str
         Of `exchange_calendars`; its holidays and short sessions are left out of the closes ahead.
     stamps : str
@@ -95,7 +103,9 @@ def calendar_of(
     if may_be_dates and _at_midnight(times) >= 0.9:
         # Dates alone are the same dates on every clock.
         zone = "UTC"
-    zone = infer_zone(times, days) if zone is None else check_zone(zone)
+    if zone is None and shown_zone is not None and may_be_dates:
+        zone = shown_zone if _at_midnight(wall_clock(times, shown_zone)) >= 0.9 else None
+    zone = infer_zone(times, days, shown_zone) if zone is None else check_zone(zone)
     walls = wall_clock(times, zone)
     dates = walls.astype("datetime64[D]").astype("datetime64[ns]")
     dated = stamps == "dates" or (may_be_dates and _at_midnight(walls) >= 0.9)
@@ -108,7 +118,7 @@ def calendar_of(
     week: tuple[tuple[int, int, int], ...] = ()
     if not months and days < 7.5 and _repeats(walls, days):
         week = _runs(_regular_times(walls, days))
-    if exchange and _follows(sessions.dates, sessions.closes, times, dates, dated, days):
+    if exchange and _follows(sessions, times, dates, dated, days):
         week = ()
     return BarCalendar(
         days, weekdays, (), mean, zone, week, dated, months, month_day, exchange, stamps
@@ -198,7 +208,7 @@ def closes_of(
     return from_wall_clock(moved + (walls - starts.astype("datetime64[D]")), zone or "UTC")
 
 
-def infer_zone(times: Times, days: float) -> str:
+def infer_zone(times: Times, days: float, shown_zone: str | None = None) -> str:
     """Zone on whose clock the bars' times of the week repeat best; UTC where it does as well.
 
     Examples
@@ -210,7 +220,7 @@ def infer_zone(times: Times, days: float) -> str:
     recent = times[times > times[-1] - ZONE_HISTORY]
     period = WEEK if days < 7.5 else DAY
     best, fewest = "UTC", (np.inf, True)
-    for zone in EXCHANGE_ZONES:
+    for zone in dict.fromkeys(("UTC", shown_zone or "UTC", *EXCHANGE_ZONES)):
         walls = wall_clock(recent, zone)
         faults = _faults(walls, period) + (LEAST_FAULTS if zone != "UTC" else 0)
         # Of zones of one rule, dates are those of the zone in which they begin.
@@ -220,6 +230,28 @@ def infer_zone(times: Times, days: float) -> str:
         if zone == "UTC" and faults <= LEAST_FAULTS:
             break
     return best
+
+
+def refuse_local_times(times: Times, zone: str) -> None:
+    """Refuse times that repeat in UTC and not in the zone that a user names for them.
+
+    They are the zone's own clock, written without their zone, and were read as UTC.
+
+    Raises
+    ------
+    DataError
+    """
+    days = float(np.median(np.diff(times)) / DAY)
+    if days > 7.5 or _at_midnight(times) >= 0.9:
+        return
+    recent = times[times > times[-1] - ZONE_HISTORY]
+    here, there = (_faults(wall_clock(recent, each), WEEK) for each in ("UTC", zone))
+    if there > 2 * here + 10:
+        raise DataError(
+            f"the times repeat from week to week in UTC and not on the clock of zone {zone!r}, as "
+            "local times do that are written without their zone and read as UTC; write them with "
+            f"their offset from UTC, or give a frame with index.tz_localize({zone!r})"
+        )
 
 
 def _times_in(walls: Times, period: np.timedelta64) -> tuple[Seconds, Seconds]:
@@ -382,14 +414,15 @@ def _refuse_starts(dates: Times, days: float, month_day: int) -> None:
         )
 
 
-def _follows(
-    dates: Times, closes: Times, times: Times, own_dates: Times, dated: bool, days: float
-) -> bool:
+def _follows(sessions: Sessions, times: Times, dates: Times, dated: bool, days: float) -> bool:
     """Whether daily bars close with an exchange's sessions; DataError where they do not fit it."""
-    kept = np.isin(own_dates, dates)
+    kept = np.isin(dates, sessions.dates)
+    if days < 0.9:
+        at = np.minimum(np.searchsorted(sessions.closes, times), len(sessions.closes) - 1)
+        kept = sessions.opens[at] <= times
     if np.mean(kept) < 0.9:
         raise DataError(
             f"only {int(kept.sum())} of {len(kept)} bars are on sessions of the exchange that "
-            "calendar names; name another, or none"
+            "calendar names; name another, or none, and write times with their zone"
         )
-    return not dated and days < 1.9 and bool(np.mean(np.isin(times, closes)) >= 0.8)
+    return not dated and days < 1.9 and bool(np.mean(np.isin(times, sessions.closes)) >= 0.8)

@@ -240,6 +240,7 @@ class BarCalendar:
         while True:
             walls = (start + WEEK * np.arange(weeks))[:, None] + seconds
             ahead = self._open(walls.ravel()[walls.ravel() > bound])
+            ahead = ahead[ahead > bound]
             if len(ahead) >= count:
                 return np.asarray(ahead[:count])
             if weeks > 50 * (count + 2):
@@ -276,6 +277,10 @@ class BarCalendar:
         if not self.exchange:
             return walls
         sessions = exchange_sessions(self.exchange, walls[0], walls[-1])
+        if self.days > 6.5:
+            # A week whose last day is a holiday ends with the session before.
+            ends = sessions.dates if self.dated else wall_clock(sessions.closes, self.zone)
+            return np.unique(ends[np.searchsorted(ends, walls, side="right") - 1])
         if self.dated:
             return np.asarray(walls[np.isin(walls, sessions.dates)])
         times = from_wall_clock(walls, self.zone)

@@ -21,6 +21,9 @@ from mcmargin.errors import PolicyError
 LARGEST_LIMIT = 1e9
 """A limit of this size bounds nothing."""
 
+NEAR = float(np.log(1.25))
+"""Logarithm of the ratio up to which a price fits a close of another column."""
+
 HALVED = 0.95
 """A fall is told from this share of the limit on: after a split of two for one the price has
 halved, give or take that day's own move."""
@@ -35,7 +38,7 @@ class Plausibility:
     volatility : float
         Largest volatility a year: implied, of a rate, of a basis, of a volatility (5 is 500 %).
     rate : float
-        Largest rate of interest, carry or funding, a year or an interval, of either sign.
+        Largest rate of interest or carry a year, of either sign.
     move : float
         Largest move of a price, as a fraction of its last close, where it is also larger than
         `move_deviations`.
@@ -48,7 +51,7 @@ class Plausibility:
         this rate, as a fraction.
     forward_difference : float
         Largest difference between a price and the spot price that it hangs on, as a fraction: of a
-        surface's forward, a contract's own price, an order book.
+        surface's forward, and of a contract's own price.
     still_bars : int
         Bars without a move from which on the price of an asset that used to move counts as halted.
     gap_bars : float
@@ -58,8 +61,9 @@ class Plausibility:
     market_before_days : float
         Most days by which a market may lie before the model's last close.
     market_after_days : float
-        Most days by which a market may lie after it, where the policy has no `max_age_days`; of
-        bars longer than three days, two bars where those are more.
+        Most days by which a market may lie after it, where the policy has no `max_age_days`: the
+        longest holidays of an exchange. Of bars longer than three days, two bars where those are
+        more.
     future_days : float
         Most days by which a close may lie after now: a date alone is its midnight in UTC, and
         begins earlier in some zones.
@@ -86,7 +90,7 @@ class Plausibility:
     gap_bars: float = 5.0
     close_hours: float = 1.1
     market_before_days: float = 0.0
-    market_after_days: float = 7.0
+    market_after_days: float = 10.0
     future_days: float = 1.0
 
     def __post_init__(self) -> None:
@@ -166,10 +170,10 @@ def way_to_widen(limit: str, figure: float) -> str:
     )
 
 
-def swapped_pairs(
+def changed_places(
     prices: NDArray[np.float64], last: NDArray[np.float64], doubtful: NDArray[np.bool_]
-) -> list[tuple[int, int]]:
-    """Pairs of assets each of whose prices fits the other's last close, and not its own.
+) -> list[tuple[int, ...]]:
+    """Assets each of whose prices fits the last close of the next, round about, and not its own.
 
     Parameters
     ----------
@@ -178,20 +182,33 @@ def swapped_pairs(
     doubtful : ndarray of shape (assets,), bool
         Assets whose own move is doubtful.
 
+    Returns
+    -------
+    list of tuple of int
+        Two assets whose columns were swapped, or more that changed places in a circle.
+
     Examples
     --------
     >>> last, new = np.array([40_000.0, 2_500.0, 1.0]), np.array([2_520.0, 39_500.0, 1.0])
-    >>> swapped_pairs(new, last, np.array([True, True, False]))
+    >>> changed_places(new, last, np.array([True, True, False]))
     [(0, 1)]
     """
-    places = np.flatnonzero(doubtful).tolist()
-    near = np.abs(np.log(prices[places])[:, None] - np.log(last[places])[None, :]) < np.log(1.25)
-    return [
-        (first, second)
-        for at, first in enumerate(places)
-        for beside, second in enumerate(places[at + 1 :], at + 1)
-        if near[at, beside] and near[beside, at]
-    ]
+    places = np.flatnonzero(doubtful)
+    if len(places) < 2:
+        return []
+    apart = np.abs(np.log(prices[places])[:, None] - np.log(last[places])[None, :])
+    nearest = apart.argmin(axis=1).tolist()
+    fits = (apart.min(axis=1) < NEAR).tolist()
+    found, seen = [], set()
+    for start in range(len(places)):
+        circle, at = [], start
+        while fits[at] and at not in seen and at not in circle:
+            circle.append(at)
+            at = nearest[at]
+        if len(circle) > 1 and at == start:
+            found.append(tuple(int(places[each]) for each in circle))
+            seen.update(circle)
+    return found
 
 
 def plausibility_of(texts: Iterable[str], *, option: str = "--allow") -> Plausibility:

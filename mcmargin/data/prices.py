@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,19 @@ from numpy.typing import NDArray
 from mcmargin.checks import few, plain_time, require_type
 from mcmargin.data.bar_patterns import STAMPS, closes_of
 from mcmargin.data.bars import BarCalendar
+from mcmargin.data.candles import (
+    are_candles,
+    candles_fault,
+    chosen_columns,
+    kind_of,
+    levels_fault,
+    split_names,
+)
 from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.ranges import PRICE
 from mcmargin.data.tables import (
     is_parquet,
+    numbers_of,
     parse_number,
     read_cells,
     read_frame,
@@ -58,6 +69,8 @@ class PriceHistory:
     stamps : str
         What the times are: "dates" of the closes, "start" or "end" of the bars; "" where that is
         read off the times themselves.
+    shown_zone : str, optional
+        Zone of the index that the times came with: the bars may be regular in it, or not.
     """
 
     assets: tuple[str, ...]
@@ -67,6 +80,7 @@ class PriceHistory:
     zone: str | None = None
     calendar: str = ""
     stamps: str = ""
+    shown_zone: str | None = None
 
     @classmethod
     def from_frame(
@@ -77,6 +91,8 @@ class PriceHistory:
         zone: str | None = None,
         calendar: str | None = None,
         stamps: str | None = None,
+        price: str | None = None,
+        asset: str | None = None,
     ) -> PriceHistory:
         """Check a DataFrame of closes, one column an asset.
 
@@ -91,8 +107,8 @@ class PriceHistory:
             Named in errors.
         zone : str, optional
             IANA name of the zone on whose clock the bars are regular, such as America/New_York. It
-            changes no time of the frame, only the closes that are expected next. Without one it is
-            the zone of the index, or the one that calibration infers.
+            changes no time of the frame, only the closes that are expected next. Without one
+            calibration infers it, and the zone of the index is among those that it tries.
         calendar : str, optional
             Name of the exchange in `exchange_calendars`, such as XNYS, whose holidays and short
             days are known. The package is the extra `calendars`.
@@ -100,6 +116,12 @@ class PriceHistory:
             What the times are: "dates" of the closes, whose hour is not told; "start" or "end" of
             the bars. Without it bars of a day or more that are all at midnight are dates, and
             others ends; dates on the first day of months or weeks need it.
+        price : str, optional
+            Where columns are not assets but open, high, low, close and volume: the column that is
+            the price, such as "Close". Of columns in two levels, as yfinance makes them, it is the
+            field, and the other level has the assets.
+        asset : str, optional
+            What the asset is called whose candles the columns are.
 
         Raises
         ------
@@ -126,11 +148,12 @@ class PriceHistory:
             dates = dates.end_time.normalize() if days else (dates + 1).start_time
         if frame.size == 0:
             raise DataError(f"{source}: no prices; dates and at least one asset are needed")
-        assets = [str(column).strip() for column in frame.columns]
+        places, assets = _assets_of(frame.columns, source, price, asset)
+        frame = frame.iloc[:, places]
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
         history = _checked(assets, dates, np.column_stack(columns), source)
-        if zone is None and isinstance(dates, pd.DatetimeIndex):
-            zone = zone_of(dates)
+        shown = zone_of(dates) if isinstance(dates, pd.DatetimeIndex) else None
+        history = replace(history, shown_zone=shown)
         return history.of_bars(zone=zone, calendar=calendar, stamps=stamps)
 
     def of_bars(
@@ -171,7 +194,8 @@ class PriceHistory:
                 )
             stamps = calendar.stamps
         try:
-            times = closes_of(self.times, stamps, self.zone, calendar=calendar)
+            zone = self.zone or self.shown_zone
+            times = closes_of(self.times, stamps, zone, calendar=calendar)
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
         return replace(self, times=times)
@@ -192,6 +216,8 @@ def read_prices(
     zone: str | None = None,
     calendar: str | None = None,
     stamps: str | None = None,
+    price: str | None = None,
+    asset: str | None = None,
 ) -> PriceHistory:
     r"""Read closes from CSV (header; dates first, then one column an asset) or Parquet.
 
@@ -200,6 +226,10 @@ def read_prices(
     path : path
     zone, calendar, stamps : str, optional
         What is known of the bars; see `PriceHistory.from_frame`.
+    price : str, optional
+        The column of candles that is the price, such as "Close"; see `PriceHistory.from_frame`.
+    asset : str, optional
+        What the asset of candles is called; the file's name without its ending by default.
 
     Raises
     ------
@@ -220,56 +250,125 @@ def read_prices(
     2021-01-05  33992.0      NaN
     """
     require_type("path", path, str, os.PathLike)
-    source = str(path)
+    source, asset = str(path), asset or Path(path).stem
+    bars = {"zone": zone, "calendar": calendar, "stamps": stamps}
     if is_parquet(path):
         return PriceHistory.from_frame(
-            read_frame(path), source=source, zone=zone, calendar=calendar, stamps=stamps
+            read_frame(path), source=source, price=price, asset=asset, **bars
         )
     header, rows = read_cells(path)
-    _require_header(header, source)
+    columns, first = _header_of(header, rows, source)
+    places, assets = _assets_of(columns, source, price, asset)
+    chosen = [1 + place for place in places]
     prices = np.array(
         [
             [
-                parse_number(cell, where=f"{source}: row {number}, column {asset!r}")
-                for asset, cell in zip(header[1:], row[1:], strict=True)
+                parse_number(row[at], where=f"{source}: row {number}, column {header[at]!r}")
+                for at in chosen
             ]
-            for number, row in enumerate(rows, 2)
+            for number, row in enumerate(rows[first:], 2 + first)
         ]
     )
-    history = _checked(header[1:], [row[0] for row in rows], prices, source)
-    return history.of_bars(zone=zone, calendar=calendar, stamps=stamps)
+    history = _checked(assets, [row[0] for row in rows[first:]], prices, source, first=2 + first)
+    return history.of_bars(**bars)
 
 
-def _require_header(header: list[str], source: str) -> None:
+def _header_of(header: list[str], rows: list[list[str]], source: str) -> tuple[pd.Index, int]:
+    """Names of the columns after the dates', in two levels where there are, and where data begin.
+
+    A name may be a number, as the tickers of Tokyo and Hong Kong are: only the first cell tells
+    a header from data.
+    """
     if len(header) < 2:
         raise DataError(f"{source}: one column; dates and at least one asset are needed")
     if DATE_LIKE.search(header[0]):
         raise DataError(f"{source}: row 1 begins with {header[0]!r}, as data do; {HEADER_NEEDED}")
-    for name in header[1:]:
-        try:
-            float(name or "nan")
-        except ValueError:
-            continue
-        what = f"holds the number {name}" if name else "has an empty cell"
-        raise DataError(f"{source}: row 1 {what}; {HEADER_NEEDED}")
+    names = header[1:]
+    under = rows[0][1:] if rows else []
+    if under and all(under) and not any(map(_is_number, under)):
+        for fields in (names, under):
+            if None not in map(kind_of, fields):
+                # yfinance writes a third row, with the name of the dates alone.
+                third = len(rows) > 1 and rows[1][0] and not any(rows[1][1:])
+                return pd.MultiIndex.from_arrays([names, under]), 2 if third else 1
+    for at, name in enumerate(names, 2):
+        if not name:
+            what = "has an empty cell"
+            if at == len(header) and not any(row[-1] for row in rows):
+                what += ", since it ends with a comma, as all rows do: take the commas off"
+            raise DataError(f"{source}: row 1 {what}; {HEADER_NEEDED}")
+    return pd.Index(names), 0
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _assets_of(
+    columns: pd.Index, source: str, price: str | None, asset: str | None
+) -> tuple[list[int], list[str]]:
+    """Places of the columns that are prices, and the assets that they are of.
+
+    Raises
+    ------
+    DataError
+        Where columns are candles, and not assets, and no price is chosen; or for names of columns
+        that are no text.
+    """
+    if isinstance(columns, pd.MultiIndex):
+        if columns.nlevels != 2:
+            raise DataError(f"{source}: columns in {columns.nlevels} levels; two at most are read")
+        levels = [[str(name).strip() for name in columns.get_level_values(at)] for at in (0, 1)]
+        fields, assets = levels
+        if None in map(kind_of, fields) and None not in map(kind_of, assets):
+            fields, assets = assets, fields
+        if price is None:
+            raise levels_fault(fields, source)
+        places = chosen_columns(fields, price, source)
+        return places, [assets[at] for at in places]
+    names = []
+    for column in columns:
+        if isinstance(column, (float, tuple)) or column is None:
+            raise DataError(
+                f"{source}: a column is called {column!r:.60}; name each by its asset, in text"
+            )
+        names.append(str(column).strip())
+    candles = are_candles(names)
+    pairs = None if candles else split_names(names)
+    if pairs is not None:
+        fields, assets = [field for field, _ in pairs], [name for _, name in pairs]
+        if price is None:
+            raise levels_fault(fields, source)
+        places = chosen_columns(fields, price, source)
+        return places, [assets[at] for at in places]
+    if price is None:
+        if candles:
+            raise candles_fault(names, source, asset)
+        return list(range(len(names))), names
+    places = chosen_columns(names, price, source)[:1]
+    if not asset:
+        raise DataError(f"{source}: price={price!r} needs the asset's name, asset='NAME'")
+    return places, [asset]
 
 
 def _numbers(column: pd.Series, asset: str, source: str) -> NDArray[np.float64]:
     """Numbers of a column, NaN where missing; other types, such as text, cell by cell."""
-    if column.dtype.kind in "iuf":
-        return column.to_numpy(np.float64, na_value=np.nan)
-    cells = column.astype(object).where(column.notna(), "")
-    return np.array(
-        [
-            parse_number(str(cell), where=f"{source}: row {row}, column {asset!r}")
-            for row, cell in enumerate(cells, 2)
-        ]
-    )
+    return numbers_of(column, f"{source}: row {{row}}, column {asset!r}")
 
 
 def _checked(
-    assets: list[str], stamps: list[str] | pd.Index, prices: NDArray[np.float64], source: str
+    assets: list[str],
+    stamps: list[str] | pd.Index,
+    prices: NDArray[np.float64],
+    source: str,
+    *,
+    first: int = 2,
 ) -> PriceHistory:
+    """Check closes; `first` is the row of the file in which the data begin."""
     if len(stamps) == 0:
         raise DataError(f"{source}: no rows of prices; at least one is needed")
     for asset in assets:
@@ -277,12 +376,16 @@ def _checked(
             raise DataError(f"{source}: a column has no name; name each by its asset")
         if assets.count(asset) > 1:
             raise DataError(f"{source}: asset {asset!r} stands in more than one column")
-    times = _parse_times(stamps, source)
-    for row, at in np.argwhere(np.isinf(prices) | (prices <= 0)):
-        raise DataError(
-            f"{source}: row {row + 2}, column {assets[at]!r}: {prices[row, at]} is not a price; "
-            "empty the cell where there was no close; a price that can reach 0 cannot be modelled"
-        )
+    times = _parse_times(stamps, source, first)
+    for row, at in np.argwhere(
+        ~(np.isnan(prices) | (prices >= PRICE.least) & (prices <= PRICE.most))
+    ):
+        value = prices[row, at]
+        what = f"{value} is not a price; empty the cell where there was no close; a price that can "
+        what += "reach 0 cannot be modelled"
+        if 0.0 < value < np.inf:
+            what = f"{value:g} is not a price {PRICE.words}"
+        raise DataError(f"{source}: row {row + first}, column {assets[at]!r}: {what}")
     for at, asset in enumerate(assets):
         closes = prices[np.isfinite(prices[:, at]), at]
         if len(closes) == 0:
@@ -290,16 +393,17 @@ def _checked(
     return PriceHistory(tuple(assets), times, prices, source)
 
 
-def _parse_times(stamps: list[str] | pd.Index, source: str) -> Times:
+def _parse_times(stamps: list[str] | pd.Index, source: str, first: int) -> Times:
     times, bad = utc_times(stamps)
     for row in bad[:1].tolist():
         what = not_a_time(stamps[row])
-        raise DataError(f"{source}: row {row + 2}, first column: {what}")
+        raise DataError(f"{source}: row {row + first}, first column: {what}")
     step = np.diff(times)
     for row in np.flatnonzero(step <= np.timedelta64(0, "ns")).tolist():
         what = "repeats" if step[row] == np.timedelta64(0, "ns") else "is earlier than"
         raise DataError(
-            f"{source}: row {row + 3} ({stamps[row + 1]}) {what} the date of row {row + 2}; "
+            f"{source}: row {row + 1 + first} ({stamps[row + 1]}) {what} the date of row "
+            f"{row + first}; "
             "give each date once, oldest first"
         )
     return times

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.data.ranges import PRICE, QUANTITY
-from mcmargin.data.tables import parse_number
+from mcmargin.data.tables import names_of, numbers_of
 from mcmargin.errors import DataError
 
 POSITION_COLUMNS = ("account", "instrument", "quantity")
@@ -72,8 +72,8 @@ class Rows:
             bad = (prices < PRICE.least) | (prices > PRICE.most)
             for row in np.flatnonzero(bad)[:1]:
                 raise DataError(
-                    f"{source}: row {row + 2}, column {ENTRY_PRICE!r}: "
-                    f"{PRICE.fault(prices[row])}; leave it empty where none is known"
+                    f"{source}: row {row + 2}, column {ENTRY_PRICE!r}: {prices[row]:g} is no price "
+                    f"above 0 {PRICE.words}; leave it empty where none is known"
                 )
         accounts, names = (_names(frame[name], name, source) for name in (owner, named))
         return cls(source, named, accounts, names, number, prices)
@@ -144,21 +144,9 @@ def check_columns(
 
 def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
     """Numbers of a column; NaN for an empty cell."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(float, copy=True)
-    if pd.api.types.is_numeric_dtype(column):
-        return np.asarray(numbers)
-    # What pandas reads, and what a person would, differ for a few: those are read one by one.
-    text = np.array([isinstance(cell, str) for cell in column], bool)
-    for row in np.flatnonzero(text | ~np.isfinite(numbers) & column.notna().to_numpy()):
-        cell = column.iloc[row]
-        where = f"{source}: row {row + 2}, column {name!r}"
-        numbers[row] = parse_number(str(cell), where=where)
-    return np.asarray(numbers)
+    return numbers_of(column, f"{source}: row {{row}}, column {name!r}")
 
 
 def _names(column: pd.Series, name: str, source: str) -> NDArray[Any]:
-    cells = column.astype(object).to_numpy()
-    text = np.array(["" if cell is None or cell != cell else str(cell).strip() for cell in cells])
-    for row in np.flatnonzero(text == "")[:1]:
-        raise DataError(f"{source}: row {row + 2}, column {name!r}: empty")
-    return np.asarray(text.astype(object))
+    """Names of a column, of any type of text; whole numbers are names, too."""
+    return names_of(column, f"{source}: row {{row}}, column {name!r}")

@@ -9,16 +9,24 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from mcmargin.data.ranges import plain_number
 from mcmargin.errors import DataError
 from mcmargin.names import from_csv_cell
 
 MISSING = frozenset({"", "na", "nan", "n/a", "#n/a", "null", "none"})
 """Cells, in lower case, that mean a missing value."""
+
+COMMENTS = ("#", "//", "%")
+"""What lines of comment begin with."""
 
 SEPARATORS = frozenset(";\t|")
 """What else than a comma separates the cells of files that call themselves CSV."""
@@ -68,6 +76,7 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
         raise DataError(f"{path}: not a CSV file ({error})") from None
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
+    _refuse_notes(path, rows)
     header = [from_csv_cell(cell.strip()) for cell in rows[0]]
     if len(header) == 1 and (found := SEPARATORS.intersection(header[0])):
         raise DataError(
@@ -83,6 +92,26 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
                 "write decimals with a point, and quote a name that holds a comma"
             )
     return header, [[from_csv_cell(cell.strip()) for cell in row] for row in rows[1:]]
+
+
+def _refuse_notes(path: str | os.PathLike[str], rows: list[list[str]]) -> None:
+    """Refuse lines that are no cells: comments, sources of the data, notes for a spreadsheet."""
+    line = ",".join(rows[0]).strip()
+    lone = len(rows) > 1 and not any(cell.strip() for cell in rows[0][1:]) and len(rows[1]) > 1
+    if re.fullmatch(r"sep=.?", line, re.IGNORECASE):
+        what = "names the separator for a spreadsheet"
+    elif line.startswith(COMMENTS):
+        what = "is a comment"
+    elif lone and line and len(rows[0]) != len(rows[1]) and not SEPARATORS.intersection(line):
+        what = "has one cell, and the rows below have more; it looks like a note about the file"
+    else:
+        for number, row in enumerate(rows[1:], 2):
+            if row and row[0].lstrip().startswith(COMMENTS) and len(row) != len(rows[0]):
+                raise DataError(f"{path}: row {number} is a comment; take it out")
+        return
+    raise DataError(
+        f"{path}: row 1, {line!r:.60}, {what}; take it out, so that the header is first"
+    )
 
 
 def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -132,14 +161,138 @@ def read_records(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str
     records: list[dict[str, Any]] = [{} for _ in range(len(frame))]
     for name, column in frame.items():
         for record, cell in zip(records, column.tolist(), strict=True):
-            empty = not cell.strip() if isinstance(cell, str) else cell is None or _missing(cell)
+            empty = not cell.strip() if isinstance(cell, str) else cell is None or is_missing(cell)
             if not empty:
                 record[str(name)] = cell
     return [str(name) for name in frame.columns], records
 
 
-def _missing(cell: Any) -> bool:
+def is_missing(cell: Any) -> bool:
+    """Whether a cell is empty: None, NaN, NaT, or pandas' NA.
+
+    Examples
+    --------
+    >>> [is_missing(cell) for cell in (None, float("nan"), pd.NA, pd.NaT, "", 0)]
+    [True, True, True, True, False, False]
+    """
     return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
+
+
+def names_of(column: pd.Series, where: str, *, empty: str = "empty") -> NDArray[Any]:
+    """Read the names of a column of any type; object [rows], of str.
+
+    Parameters
+    ----------
+    column : Series
+    where : str
+        Where the column stands, for messages; `{row}` in it becomes the row, the header being 1.
+    empty : str
+        What is said of an empty cell.
+
+    Raises
+    ------
+    DataError
+        For a cell that is empty, too long, or no text or whole number.
+
+    Examples
+    --------
+    >>> names_of(pd.Series([" desk ", 7203]), "row {row}").tolist()
+    ['desk', '7203']
+    """
+    cells = column.astype(object)
+    # Names are few, and rows many: of texts each is looked at once.
+    texts = pd.api.types.infer_dtype(cells, skipna=True) == "string"
+    place, given = pd.factorize(cells) if texts else (np.arange(len(cells)), cells.to_numpy())
+    # The last one stands for empty cells, whose place is -1.
+    names = np.array([*map(name_of, given), None], object)
+    bad = np.array([name is None for name in names], bool)
+    for row in np.flatnonzero(bad[place])[:1].tolist():
+        what = no_name(cells.iloc[row]) or empty
+        raise DataError(f"{where.replace('{row}', str(row + 2))}: {what}")
+    return np.asarray(names[place])
+
+
+LONGEST_NAME = 1000
+"""Letters of a name: a longer one is a cell that ran into others, for want of a quotation mark."""
+
+
+def name_of(cell: Any) -> str | None:
+    """Return the name that a cell is, without the spaces around it; None where it is none.
+
+    Examples
+    --------
+    >>> name_of(" desk "), name_of(7203), name_of(1001.0), name_of(pd.NA)
+    ('desk', '7203', None, None)
+    """
+    if isinstance(cell, str):
+        text = cell.strip()
+    elif isinstance(cell, (int, np.integer)) and not isinstance(cell, (bool, np.timedelta64)):
+        text = str(int(cell))
+    else:
+        return None
+    return text if 0 < len(text) <= LONGEST_NAME else None
+
+
+def no_name(cell: Any) -> str:
+    """Say why a cell is no name; nothing of an empty one.
+
+    Examples
+    --------
+    >>> no_name(1001.0)
+    "1001.0 is a number with a point, and no name: a table with empty cells makes such of whole \
+numbers; write them as text, '1001'"
+    """
+    if cell is None or is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
+        return ""
+    if isinstance(cell, str):
+        return f"{len(cell):,} letters, and a name has {LONGEST_NAME:,} at most"
+    if isinstance(cell, (float, np.floating)):
+        return (
+            f"{float(cell)!r} is a number with a point, and no name: a table with empty cells "
+            f"makes such of whole numbers; write them as text, {f'{cell:.0f}'!r}"
+        )
+    return f"{cell!s:.60} is a {type(cell).__name__}, and a name is needed, in text"
+
+
+def numbers_of(column: pd.Series, where: str) -> NDArray[np.float64]:
+    """Read the numbers of a column of any type; an empty cell is NaN.
+
+    Parameters
+    ----------
+    column : Series
+    where : str
+        Where the column stands, for messages; `{row}` in it becomes the row, the header being 1.
+
+    Raises
+    ------
+    DataError
+        For a cell that is no number: text, a truth value, a date, a length of time, a complex
+        number.
+
+    Examples
+    --------
+    >>> numbers_of(pd.Series([1, "2.5", None]), "row {row}").tolist()
+    [1.0, 2.5, nan]
+    >>> numbers_of(pd.Series([pd.Timedelta("1 day")]), "row {row}")
+    Traceback (most recent call last):
+    mcmargin.errors.DataError: row 2: '1 days 00:00:00' is not a number; it is a Timedelta
+    """
+    if column.dtype.kind in "iuf":
+        return column.to_numpy(np.float64, na_value=np.nan)
+    numbers = np.full(len(column), np.nan)
+    for row, cell in enumerate(column.astype(object).tolist()):
+        if isinstance(cell, str):
+            numbers[row] = parse_number(cell.strip(), where=where.replace("{row}", str(row + 2)))
+            continue
+        if cell is None or is_missing(cell):
+            continue
+        number = plain_number(float(cell) if isinstance(cell, Decimal) else cell)
+        if number is None:
+            place = where.replace("{row}", str(row + 2))
+            kind = type(cell).__name__
+            raise DataError(f"{place}: {f'{cell!s:.60}'!r} is not a number; it is a {kind}")
+        numbers[row] = number
+    return numbers
 
 
 def number_of(cell: str) -> float:

@@ -21,6 +21,7 @@ import numpy as np
 
 from mcmargin.engines.cupy_kernels import kernel
 from mcmargin.engines.execution import Execution
+from mcmargin.engines.limited import Limited
 from mcmargin.errors import EngineError
 from mcmargin.models.marginals import MIXING_EDGE, is_scale, table_edge
 from mcmargin.models.model import MarketModel
@@ -177,7 +178,7 @@ class _Constants:
 
 def simulate_paths(
     model: MarketModel, plan: SimulationPlan, execution: Execution, tiles: range | None = None
-) -> tuple[Array, Array, int, int]:
+) -> tuple[Array, Array, Limited]:
     """Simulate the paths of a plan.
 
     Parameters
@@ -192,7 +193,7 @@ def simulate_paths(
     -------
     returns, next_variance : cupy.ndarray of shape (horizons, assets, paths)
         On the first of the devices, in the current stream's order.
-    floored, capped : int
+    limited : Limited
         Paths on which a price was floored, and on which a variance was capped.
 
     Raises
@@ -215,11 +216,11 @@ def simulate_paths(
         results = _results(model, plan, tiles, devices[0])
         if len(shares) == 1:
             counts = _simulate_share(model, plan, execution, shares[0], devices[0], report, results)
-            return *results, *counts
+            return *results, counts
         # The workers run in streams of their own: what was in this memory must be done with it.
         cupy.cuda.get_current_stream().synchronize()
 
-    def work(share: range, device: int) -> tuple[tuple[Array, Array], tuple[int, int]]:
+    def work(share: range, device: int) -> tuple[tuple[Array, Array], Limited]:
         with cupy.cuda.Device(device):
             # The first device's paths are the first: they go straight to their place.
             own = results if device == devices[0] else _results(model, plan, share, device)
@@ -233,7 +234,7 @@ def simulate_paths(
         ]
         done = [each.result() for each in running]
     del running
-    floored, capped = (sum(counts[at] for _, counts in done) for at in (0, 1))
+    limited = sum((counts for _, counts in done), Limited.none(len(model.assets)))
     parts = [part for part, _ in done[1:]]
     del done
     with cupy.cuda.Device(devices[0]):
@@ -247,7 +248,7 @@ def simulate_paths(
                 f"{len(model.assets)} assets and a part of another device ({error}); give fewer "
                 "paths or horizons, or name a device with more memory first"
             ) from None
-    return *results, floored, capped
+    return *results, limited
 
 
 def _results(
@@ -313,7 +314,7 @@ def _simulate_share(
     device: int,
     report: _Progress,
     results: tuple[Array, Array],
-) -> tuple[int, int]:
+) -> Limited:
     """Simulate consecutive tiles on the current device, in blocks that its memory holds.
 
     Into the first paths of the results. Out: paths floored and paths capped.
@@ -324,6 +325,7 @@ def _simulate_share(
     try:
         constants = _constants(model, plan)
         flags = cupy.zeros((2, len(tiles) * TILE_PATHS), np.uint8)
+        counts = cupy.zeros((2, constants.assets), np.int32)
     except out_of_memory as error:
         raise _too_large(model, plan, device, error) from None
     steps = min(plan.horizons[-1], LARGEST_STEPS)
@@ -334,7 +336,8 @@ def _simulate_share(
         here = range(start, min(start + block, tiles.stop))
         first = (start - tiles.start) * TILE_PATHS
         try:
-            _simulate_block(constants, plan, here, steps, first, *results, flags)
+            marked = _simulate_block(constants, plan, here, steps, first, *results, flags)
+            counts += marked
         except out_of_memory as error:
             release_memory()
             if block == 1 and steps == 1:
@@ -352,7 +355,7 @@ def _simulate_share(
     # Counted where they lie: to copy and count a million flags takes as long as to simulate.
     kept = plan.paths_in(tiles)
     floored, capped = (int(n) for n in cupy.asnumpy(flags[:, :kept].sum(axis=1)))
-    return floored, capped
+    return Limited(floored, capped, cupy.asnumpy(counts).astype(np.int64))
 
 
 def _fitting_tiles(constants: _Constants, steps: int) -> int:
@@ -413,17 +416,26 @@ def _simulate_block(
     returns: Array,
     next_variance: Array,
     flags: Array,
-) -> None:
-    """Simulate consecutive tiles, `steps_together` steps at a time, into the share's results."""
+) -> Array:
+    """Simulate consecutive tiles, `steps_together` steps at a time, into the share's results.
+
+    Out: how many paths of each asset were floored and capped, [2, assets].
+    """
     import cupy
 
     paths = len(tiles) * TILE_PATHS
     state = cupy.empty((2, constants.assets, paths), constants.dtype)
+    # Where one launch takes all steps, no path is counted twice.
+    several = steps_together < plan.horizons[-1]
+    before = cupy.zeros((constants.assets, paths), np.uint8) if several else NULL
+    counts = cupy.zeros((2, constants.assets), np.int32)
     for first_step in range(0, plan.horizons[-1], steps_together):
         steps = range(first_step, min(first_step + steps_together, plan.horizons[-1]))
         shocks, own = _shocks(constants, tiles, steps)
         draws = shocks, own, _mixing(constants, tiles, steps), _dates(constants, tiles, steps)
-        _evolve(constants, plan, steps, draws, state, first_path, (returns, next_variance), flags)
+        marks = flags, counts, before
+        _evolve(constants, plan, steps, draws, state, first_path, (returns, next_variance), marks)
+    return counts
 
 
 def _evolve(
@@ -434,10 +446,16 @@ def _evolve(
     state: Array,
     first_path: int,
     results: tuple[Array, Array],
-    flags: Array,
+    marks: tuple[Array, Array, Array],
 ) -> None:
-    """Carry a block's state [2, assets, paths] over some steps, into the share's results."""
+    """Carry a block's state [2, assets, paths] over some steps, into the share's results.
+
+    Marks are the flags of paths [2, paths of the share], the counts of paths by asset [2, assets],
+    and what earlier steps of the block marked [assets, paths], or nothing.
+    """
     import cupy
+
+    flags, counts, before = marks
 
     paths, kept = state.shape[2], results[0].shape[2]
     at = [plan.horizons.index(s + 1) if s + 1 in plan.horizons else -1 for s in steps]
@@ -454,7 +472,7 @@ def _evolve(
             *(cupy.asarray(np.array(at, np.int32)), np.int32(len(steps)), np.int64(paths)),
             *(np.int32(steps.start == 0), state[0], state[1], *results),
             *(np.int64(constants.assets), np.int64(kept), np.int64(first_path)),
-            *(flags[0, first_path:], flags[1, first_path:]),
+            *(flags[0, first_path:], flags[1, first_path:], counts, before),
         ),
     )
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.engines.execution import Execution
+from mcmargin.engines.limited import Limited
 from mcmargin.models.marginals import (
     MIXING_EDGE,
     TABLE_INTERVALS,
@@ -187,7 +188,7 @@ def _members(chosen: NDArray[np.bool_]) -> Any:
 
 def simulate_paths(
     model: MarketModel, plan: SimulationPlan, execution: Execution, tiles: range | None = None
-) -> tuple[NDArray[Any], NDArray[Any], int, int]:
+) -> tuple[NDArray[Any], NDArray[Any], Limited]:
     """Simulate the paths of a plan.
 
     Parameters
@@ -202,7 +203,7 @@ def simulate_paths(
     Returns
     -------
     returns, next_variance : ndarray of shape (horizons, assets, paths)
-    floored, capped : int
+    limited : Limited
         Paths on which a price was floored, and on which a variance was capped.
     """
     kernel, threads, progress = prepare(model, plan), execution.threads, execution.progress
@@ -216,7 +217,7 @@ def simulate_paths(
     next_variance = np.empty_like(returns)
     queue = iter(starts)
     lock, stopped = threading.Lock(), threading.Event()
-    done = floored = capped = 0
+    done, limited = 0, Limited.none(kernel.assets)
 
     def groups() -> Iterator[range]:
         while not stopped.is_set():
@@ -227,14 +228,14 @@ def simulate_paths(
             yield range(start, min(start + group, tiles.stop))
 
     def work() -> None:
-        nonlocal done, floored, capped
+        nonlocal done, limited
         source, room = WordSource(stream_key(plan.seed)), _Room(kernel, group)
         for tile_group in groups():
             first = (tile_group.start - tiles.start) * TILE_PATHS
             results = returns[:, :, first:], next_variance[:, :, first:]
             counts = _simulate_group(kernel, plan, source, room, tile_group, *results)
             with lock:
-                done, floored, capped = done + 1, floored + counts[0], capped + counts[1]
+                done, limited = done + 1, limited + counts
                 if progress is not None:
                     progress(done, len(starts))
 
@@ -245,7 +246,7 @@ def simulate_paths(
                 worker.result()
         finally:
             stopped.set()
-    return returns, next_variance, floored, capped
+    return returns, next_variance, limited
 
 
 class _Room:
@@ -270,15 +271,16 @@ def _simulate_group(
     tiles: range,
     returns: NDArray[Any],
     next_variance: NDArray[Any],
-) -> tuple[int, int]:
+) -> Limited:
     """Simulate consecutive tiles into the results from their first path on."""
     here = slice(0, len(tiles))
     normals, total, variance = room.normals[here], room.total[here], room.variance[here]
     total[:] = 0.0
     for block in kernel.blocks:
         variance[:, block.rows] = block.start
-    floored = np.zeros((len(tiles), TILE_PATHS), bool)
-    capped = np.zeros_like(floored)
+    # By asset, and made where one is: few ever are.
+    floored: dict[int, NDArray[np.bool_]] = {}
+    capped: dict[int, NDArray[np.bool_]] = {}
     mixing = np.empty(0)
     for step in range(plan.horizons[-1]):
         if kernel.dependence == "historical":
@@ -317,7 +319,14 @@ def _simulate_group(
                 returns[at, :, here_kept] = total[number, :, :keep]
                 next_variance[at, :, here_kept] = variance[number, :, :keep]
     keep = plan.paths_in(tiles)
-    return int(floored.ravel()[:keep].sum()), int(capped.ravel()[:keep].sum())
+    by_asset = np.zeros((2, kernel.assets), np.int64)
+    paths = []
+    for counts, limited in zip(by_asset, (floored, capped), strict=True):
+        for asset, hit in limited.items():
+            counts[asset] = hit.ravel()[:keep].sum()
+        any_asset = np.logical_or.reduce([*limited.values()]) if limited else np.zeros(1, bool)
+        paths.append(int(any_asset.ravel()[:keep].sum()))
+    return Limited(paths[0], paths[1], by_asset)
 
 
 def _fill_normals(
@@ -393,10 +402,13 @@ def _advance(
     h: NDArray[Any],
     scratch: NDArray[Any],
     floor: Any,
-    floored: NDArray[np.bool_],
-    capped: NDArray[np.bool_],
+    floored: dict[int, NDArray[np.bool_]],
+    capped: dict[int, NDArray[np.bool_]],
 ) -> None:
-    """Compound one bar's return into `total` and move the variance `h`, in place; z is used up."""
+    """Compound one bar's return into `total` and move the variance `h`, in place; z is used up.
+
+    What is floored and capped is marked by asset, [tiles, paths].
+    """
     if block.egarch is not None:
         log_h, shock = np.log(h[:, block.egarch]), np.array(z[:, block.egarch])
     np.sqrt(h, out=scratch)
@@ -405,7 +417,7 @@ def _advance(
     scratch += z
     total += scratch
     if total.min() < floor:
-        floored |= (total < floor).any(axis=1)
+        _mark(floored, total < floor, block)
         np.maximum(total, floor, out=total)
     if block.linear is not None:
         h *= block.beta
@@ -427,8 +439,16 @@ def _advance(
         log_h += alpha * (np.abs(shock) - z.dtype.type(ROOT_TWO_OVER_PI)) + gamma * shock + omega
         h[:, block.egarch] = np.maximum(np.exp(log_h), lowest)
     if (h.max(axis=-1, keepdims=True) > block.highest).any():
-        capped |= (h > block.highest).any(axis=1)
+        _mark(capped, h > block.highest, block)
         np.minimum(h, block.highest, out=h)
+
+
+def _mark(limited: dict[int, NDArray[np.bool_]], hit: NDArray[np.bool_], block: AssetBlock) -> None:
+    """Mark paths of a block's assets, [tiles, assets, paths]."""
+    for row in np.flatnonzero(hit.any(axis=(0, 2))).tolist():
+        asset = block.rows.start + row
+        marked = limited.get(asset)
+        limited[asset] = hit[:, row].copy() if marked is None else marked | hit[:, row]
 
 
 def named_normals(seed: int, lane: int, tiles: range, steps: range) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import DAY
-from mcmargin.data.plausibility import swapped_pairs, way_to_widen
+from mcmargin.data.plausibility import changed_places, way_to_widen
 from mcmargin.errors import DataError
 from mcmargin.markets.contradictions import is_inverse
 from mcmargin.markets.market import Market
@@ -73,8 +73,6 @@ def require_plausible_terms(instruments: Iterable[Instrument], market: Market) -
 
 _TERMS = {
     "basis_volatility": "volatility",
-    "funding_rate": "rate",
-    "stressed_funding_rate": "rate",
     "carry": "rate",
 }
 """Terms of instruments, and the limit of each."""
@@ -140,12 +138,18 @@ def _require_prices(model: MarketModel, market: Market) -> None:
     moves = prices / state.prices - 1.0
     doubtful = limits.is_doubtful(moves, deviations)
     since = f"the model's of {plain_time(model.as_of)}"
-    for first, second in swapped_pairs(prices, state.prices, doubtful):
-        names = model.assets[first], model.assets[second]
+    for group in changed_places(prices, state.prices, doubtful):
+        names, now, before = (
+            " and ".join(texts)
+            for texts in (
+                [repr(model.assets[at]) for at in group],
+                [f"{prices[at]:g}" for at in group],
+                [f"{state.prices[at]:g}" for at in group],
+            )
+        )
         raise DataError(
-            f"market: the prices of {names[0]!r} and {names[1]!r} look swapped: they are "
-            f"{prices[first]:g} and {prices[second]:g}, and {since} {state.prices[first]:g} and "
-            f"{state.prices[second]:g}. {way_to_widen('move', moves[[first, second]].max())}"
+            f"market: the prices of {names} look swapped: they are {now}, and {since} {before}. "
+            f"{way_to_widen('move', moves[list(group)].max())}"
         )
     for code, asset in _rates(market):
         at = places.get(asset)

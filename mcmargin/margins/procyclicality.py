@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmargin.checks import whole_number
+from mcmargin.checks import require_real_array, whole_number
 from mcmargin.errors import DataError
 
 
@@ -67,6 +67,7 @@ def procyclicality_measures(margins: Any, *, bars: int = 5) -> ProcyclicalityMea
     (1.65, 0.65, 131.25)
     """
     bars = whole_number("bars", bars)
+    require_real_array("procyclicality: margins", margins)
     series = np.asarray(margins, np.float64)
     if series.ndim != 1 or len(series) < 2:
         raise DataError("procyclicality: give a series of at least two margins")

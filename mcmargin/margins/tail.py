@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mcmargin.checks import require_real_array
 from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.worst_losses import worst_of_all
@@ -174,6 +175,7 @@ def _over_paths(losses: NDArray[Any], level: float, figure: str) -> Any:
 def _checked(losses: Any) -> Any:
     """Losses as float64, on the device where they lie; finite ones are asked for where all pass."""
     xp = array_module(losses)
+    require_real_array("losses", losses)
     try:
         losses = xp.asarray(losses, np.float64)
     except (TypeError, ValueError) as error:

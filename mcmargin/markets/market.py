@@ -15,7 +15,7 @@ import numpy as np
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import require_type
-from mcmargin.data.plausibility import Plausibility
+from mcmargin.data.plausibility import Plausibility, plausibility_from
 from mcmargin.data.ranges import (
     DAILY_VOLUME,
     LEVEL_SIZE,
@@ -34,7 +34,7 @@ from mcmargin.data.ranges import (
 )
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_fields import read_value
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.policies.policy_parts import plain
@@ -421,7 +421,7 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
             raise DataError(
                 f"field market.{name!s:.60} is unknown; it is one of {', '.join(kinds)}"
             )
-        given[name] = read_value(kinds[name], content, DataError, where=f"market.{name}")
+        given[name] = read_value(kinds[name], content, DataError, f"market.{name}", defaults=True)
     if "spot" not in given:
         raise DataError("field market.spot is missing")
     for name, level in given.get("volatility", {}).items():
@@ -430,6 +430,12 @@ def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
                 f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
                 "is filed; give the market itself"
             )
+    if "plausibility" in given:
+        try:
+            limits = plausibility_from(given["plausibility"], where="market.plausibility")
+        except PolicyError as error:
+            raise DataError(str(error)) from None
+        given["plausibility"] = limits
     return Market(as_of=as_of, **given)
 
 
@@ -437,7 +443,8 @@ def _kinds_of_terms() -> dict[str, Any]:
     """Types of what `market_terms` gives; a volatility may be a surface's fingerprint."""
     kinds = get_type_hints(Market)
     del kinds["as_of"]
-    return kinds | {"volatility": Mapping[str, Any]}
+    # Of the limits only those that differ from the usual ones.
+    return kinds | {"volatility": Mapping[str, Any], "plausibility": Mapping[str, Any]}
 
 
 def _term(entry: Any) -> Any:

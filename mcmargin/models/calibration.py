@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
 from mcmargin.checks import Progress, few, real_number, require_type, whole_number
-from mcmargin.data.bar_patterns import calendar_of, weekdays_of
+from mcmargin.data.bar_patterns import calendar_of, refuse_local_times, weekdays_of
 from mcmargin.data.bars import DAY, BarCalendar
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
@@ -142,7 +142,7 @@ def calibrate(
     calendar = _calendar(prices, joint)
     columns = _own_columns(prices) if own_history else list(joint.returns.T)
     _check_lengths(prices, joint, columns)
-    _check_closes(prices, joint, limits)
+    _check_closes(prices, joint, calendar, limits)
     halted = halted_bars(joint.returns, limits.still_bars)
     columns = [_moving(column, limits) for column in columns]
     _check_halts(joint, halted, columns)
@@ -232,8 +232,14 @@ def calibrate(
 def _calendar(prices: PriceHistory, joint: ReturnHistory) -> BarCalendar:
     """Calendar of the joint bars, by what the prices say of it and by the bars themselves."""
     try:
+        if prices.zone:
+            refuse_local_times(joint.times, prices.zone)
         return calendar_of(
-            joint.times, zone=prices.zone, exchange=prices.calendar, stamps=prices.stamps
+            joint.times,
+            zone=prices.zone,
+            shown_zone=prices.shown_zone,
+            exchange=prices.calendar,
+            stamps=prices.stamps,
         )
     except DataError as error:
         raise DataError(f"{prices.source}: {error}") from None
@@ -274,7 +280,9 @@ def _sample_variance(joint: ReturnHistory, halted: NDArray[np.bool_]) -> NDArray
     return np.asarray(variance)
 
 
-def _check_closes(prices: PriceHistory, joint: ReturnHistory, limits: Plausibility) -> None:
+def _check_closes(
+    prices: PriceHistory, joint: ReturnHistory, calendar: BarCalendar, limits: Plausibility
+) -> None:
     """Refuse rows that are no closes: bars that are too short, and a last one at an odd hour."""
     days = float(np.median(np.diff(joint.times)) / DAY)
     way = (
@@ -285,7 +293,8 @@ def _check_closes(prices: PriceHistory, joint: ReturnHistory, limits: Plausibili
     any_hour = replace(limits, close_hours=24.0)
     times, source = joint.times, prices.source
     require_closes(times[:1], times[1:], days, any_hour, source=source, way=way)
-    require_closes(times[:-1], times[-1:], days, limits, source=source, way=way)
+    last = calendar.unscheduled(times[-1:])
+    require_closes(times[:-1], last, days, limits, source=source, way=way)
 
 
 def _check_halts(

@@ -53,10 +53,12 @@ def within_bar(seen: Times, times: Times, days: float, limits: Plausibility) -> 
         odd = np.minimum(apart, np.minimum(*shifted)) > 24.0 * days / 10
     # Widened to half a day and beyond, the limit bounds nothing.
     inside = odd & (limits.close_hours < 12.0)
+    if not long:
+        return np.asarray(inside)
     close = seen[-1]
     for at in np.flatnonzero(~inside).tolist():
         # A row that is no close does not make the bar after it short.
-        inside[at] = long and (times[at] - close) / DAY < days * _least_share(days)
+        inside[at] = (times[at] - close) / DAY < days * _least_share(days)
         if not inside[at]:
             close = times[at]
     return np.asarray(inside)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import BarCalendar
-from mcmargin.data.plausibility import Plausibility, swapped_pairs
-from mcmargin.models.halts import Halt, halts_of
+from mcmargin.data.plausibility import Plausibility, changed_places
+from mcmargin.models.halts import Halt, halts_of, stands_still
 
 if TYPE_CHECKING:
     from mcmargin.models.model import History, MarketModel
@@ -99,8 +99,9 @@ def _lasting_halts(model: MarketModel) -> Iterator[Doubt]:
     history, state = model.history, model.state
     if len(history.times) == 0:
         return
-    for at in np.flatnonzero(history.returns[-1] == 0.0).tolist():
-        if state.prices[at] != model.committed.prices[at]:
+    still_now = stands_still(state.prices / model.committed.prices - 1.0)
+    for at in np.flatnonzero(stands_still(history.returns[-1])).tolist():
+        if model.provisional and not still_now[at]:
             continue
         halt = _last_halt(history.returns[:, at], model.plausibility)
         if halt is None:
@@ -139,12 +140,12 @@ def _moves(model: MarketModel) -> Iterator[Doubt]:
     closes = closes_of(model) if (told.sum(axis=1) > 1).any() else None
     for row in rows.tolist():
         time, places = history.times[row], np.flatnonzero(told[row]).tolist()
-        pairs = [] if closes is None else swapped_pairs(closes[row + 1], closes[row], told[row])
-        for first, second in pairs:
-            names = f"{model.assets[first]} and {model.assets[second]}"
+        groups = [] if closes is None else changed_places(closes[row + 1], closes[row], told[row])
+        for group in groups:
+            names = " and ".join(model.assets[at] for at in group)
             yield Doubt(time, f"the columns {names} look swapped on {plain_time(time)}")
         for at in places:
-            if all(at not in pair for pair in pairs):
+            if all(at not in group for group in groups):
                 move = history.returns[row, at]
                 yield Doubt(time, _move_text(model.assets[at], time, move, deviations[row, at]))
 

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+NO_MOVE = 1e-9
+"""Return up to which a price stands still: closes that were adjusted carry the rounding of a
+product, and the smallest tick of any price is a hundred times as large."""
+
 CHANCE = 0.01
 """Probability, over a whole history, that a price which merely seldom moves counts as halted."""
 
@@ -33,6 +37,17 @@ class Halt:
     start: int
     end: int
     known: int
+
+
+def stands_still(returns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Bars of any shape on which a price does not move, but by rounding.
+
+    Examples
+    --------
+    >>> stands_still(np.array([0.0, 1e-16, -1e-7])).tolist()
+    [True, True, False]
+    """
+    return np.asarray(np.abs(returns) <= NO_MOVE)
 
 
 def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
@@ -61,7 +76,8 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
     """
     halts: list[Halt] = []
     stood = repeated = 0
-    still = returns == 0.0
+    still = stands_still(returns)
+    moves = np.cumsum(~still)
     for start, end in _runs(still):
         if start == 0:
             continue
@@ -70,7 +86,7 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
             needed = max(
                 needed, 1 + math.ceil(math.log(CHANCE / start) / math.log(repeated / stood))
             )
-        used_to_move = np.sum(~still[:start]) >= still_bars
+        used_to_move = moves[start] >= still_bars
         if used_to_move and end - start >= needed:
             halts.append(Halt(start, end, start + needed - 1))
         else:
@@ -148,7 +164,7 @@ def stretched(
 
 def _standing(returns: NDArray[np.float64], still_bars: int) -> list[int]:
     """Assets that have a run of enough bars without a move."""
-    still = returns == 0.0
+    still = stands_still(returns)
     often = np.flatnonzero(still.sum(axis=0) >= still_bars)
     return [
         at

@@ -19,6 +19,7 @@ from mcmargin.data.bars import INSTANT, YEAR, BarCalendar, Closes
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory
 from mcmargin.data.times import utc_time
+from mcmargin.errors import DataError
 from mcmargin.models.dependence import Dependence
 from mcmargin.models.doubts import Doubt, doubts_of, past_halts
 from mcmargin.models.halts import halted_bars
@@ -298,7 +299,10 @@ class MarketModel:
         from mcmargin.models.updating import updated
 
         require_type("prices", prices, PriceHistory)
-        clock = np.datetime64("now", "ns") if now is None else utc_time(now)
+        try:
+            clock = np.datetime64("now", "ns") if now is None else utc_time(now)
+        except ValueError as error:
+            raise DataError(f"now: {error}") from None
         closes = prices.at_closes(self.calendar)
         return updated(self, closes, provisional=provisional, plausibility=plausibility, now=clock)
 
@@ -318,7 +322,12 @@ class MarketModel:
             text, first = self._updates(), np.datetime64(start)
         else:
             first = since.committed.as_of
-            text = call_summary(since.facts, self.facts, first, self.assets)
+            ticked = self.provisional and self.state is not since.state
+            closed = self.committed.as_of > first
+            text = f"prices of {plain_time(self.as_of)} within the running bar" if ticked else ""
+            if closed or not ticked:
+                called = call_summary(since.facts, self.facts, first, self.assets)
+                text = "; ".join(filter(None, [called, text]))
         doubts = [each.text for each in self.doubts if each.lasts or each.time > first]
         return shown("; ".join(filter(None, [text, *doubts])))
 
@@ -363,7 +372,7 @@ class MarketModel:
                     f"; variance held at {VARIANCE_FLOOR:g} of the sample's on {held[asset]} of "
                     f"{len(variances)} bars"
                 )
-        lines += [each.text for each in (*self.doubts, *past_halts(self))]
+        lines += [f"To be looked at: {each.text}" for each in (*self.doubts, *past_halts(self))]
         return "\n".join(shown(line) for line in lines if line)
 
     @cached_property

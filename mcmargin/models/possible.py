@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
-from mcmargin.data.plausibility import Plausibility, swapped_pairs
+from mcmargin.data.plausibility import Plausibility, changed_places
 from mcmargin.errors import DataError
 
 LARGEST_VARIANCE = 1e12
@@ -61,7 +61,7 @@ def require_own_columns(
     *,
     source: str,
 ) -> None:
-    """Refuse a row of closes two of which look as if their columns had changed places.
+    """Refuse a row of closes some of which look as if their columns had changed places.
 
     Parameters
     ----------
@@ -78,17 +78,23 @@ def require_own_columns(
     Raises
     ------
     DataError
-        Naming both columns with their closes.
+        Naming these columns with their closes.
     """
     last, new = closes
     doubtful = limits.is_doubtful(new / last - 1.0, np.sqrt(variance))
-    for first, second in swapped_pairs(new, last, doubtful)[:1]:
-        names = assets[first], assets[second]
+    for group in changed_places(new, last, doubtful)[:1]:
+        names, now, before = (
+            " and ".join(texts)
+            for texts in (
+                [repr(assets[at]) for at in group],
+                [f"{new[at]:g}" for at in group],
+                [f"{last[at]:g}" for at in group],
+            )
+        )
         raise DataError(
-            f"{source}: the columns {names[0]!r} and {names[1]!r} look swapped: on "
-            f"{plain_time(time)} they close at {new[first]:g} and {new[second]:g}, and before at "
-            f"{last[first]:g} and {last[second]:g}. Name each column by its own asset, or widen "
-            "the limit move by its name where the prices are right"
+            f"{source}: the columns {names} look swapped: on {plain_time(time)} they close at "
+            f"{now}, and before at {before}. Name each column by its own asset, or widen the limit "
+            "move by its name where the prices are right"
         )
 
 

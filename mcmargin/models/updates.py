@@ -17,6 +17,9 @@ from mcmargin.checks import plain_time
 from mcmargin.data.bars import BarCalendar
 from mcmargin.models.doubts import bars_between
 
+SHOWN_REVISIONS = 3
+"""Assets whose revised closes a report names."""
+
 LONG_SPAN = 5
 """Bars of the calendar that a return may span without a word: any holidays, but no lost week."""
 
@@ -129,11 +132,12 @@ def revision_summary(facts: dict[str, Any]) -> str:
         f"({each['prices']:.6g} in the prices, {each['model']:.6g} in the model)"
         for asset, each in facts.get("revised", {}).items()
     ]
-    return (
-        f"older closes differ from the model's, which keeps its own: {'; '.join(texts)}"
-        if texts
-        else ""
-    )
+    if not texts:
+        return ""
+    rest = len(texts) - SHOWN_REVISIONS
+    more = f"; and of {rest:,} assets more" if rest > 0 else ""
+    told = "; ".join(texts[:SHOWN_REVISIONS])
+    return f"older closes differ from the model's, which keeps its own: {told}{more}"
 
 
 def call_summary(

@@ -20,7 +20,7 @@ from mcmargin.errors import DataError
 from mcmargin.models.closing_times import require_closes, within_bar
 from mcmargin.models.dependence import Dependence
 from mcmargin.models.doubts import closes_of
-from mcmargin.models.halts import halted_bars, known_since
+from mcmargin.models.halts import halted_bars, known_since, stands_still
 from mcmargin.models.model import FilterState, MarketModel
 from mcmargin.models.possible import require_finite, require_own_columns, require_possible
 from mcmargin.models.repeats import refuse_repeats
@@ -154,9 +154,9 @@ def _tick(model: MarketModel, prices: PriceHistory, row: int, limits: Plausibili
     closes = np.where(traded, new, last.prices)
     returns = closes / last.prices - 1.0
     check = {"source": prices.source}
-    require_possible(prices.times[[row]], returns[None], model.assets, limits, **check)
     pair = np.array([last.prices, closes])
     require_own_columns(pair, last.variance, time, model.assets, limits, **check)
+    require_possible(prices.times[[row]], returns[None], model.assets, limits, **check)
     moved = model.volatility.next_variance(last.variance, returns)
     held = _held(model, returns[None])[0]
     of_halt = [
@@ -173,7 +173,6 @@ def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility)
     """The model after the closes that are newer than its own."""
     last, source = model.committed, prices.source
     joint = joint_returns(prices, before=(last.as_of, last.prices))
-    require_possible(joint.times, joint.returns, model.assets, limits, source=source)
     taken = (prices.times > last.as_of) & np.isfinite(prices.prices).all(axis=1)
     closes = np.vstack([last.prices, prices.prices[taken]])
     variance, held = last.variance, _held(model, joint.returns)
@@ -182,6 +181,8 @@ def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility)
     for at, bar in enumerate(joint.returns):
         time, pair = joint.times[at], closes[at : at + 2]
         require_own_columns(pair, variance, time, model.assets, limits, source=source)
+        now = slice(at, at + 1)
+        require_possible(joint.times[now], joint.returns[now], model.assets, limits, source=source)
         variances[at] = variance
         residuals[at] = bar / np.sqrt(variance)
         variance = model.volatility.next_variance(variance, bar)
@@ -219,7 +220,7 @@ def _held(model: MarketModel, returns: NDArray[np.float64]) -> NDArray[np.int64]
 
     Only a halt reads the history, which costs by its length.
     """
-    if not (returns == 0.0).any():
+    if not stands_still(returns).any():
         return np.full(returns.shape, -1)
     both = np.vstack([model.history.returns, returns])
     return known_since(both, model.plausibility.still_bars)[-len(returns) :]

@@ -84,7 +84,7 @@ class MarginPolicy:
     confidence : float
         Confidence level of the Monte Carlo intervals.
     max_age_days : float, optional
-        How much older than the market the model's state may be; without it 7 days, or what the
+        How much older than the market the model's state may be; without it 10 days, or what the
         market's `plausibility` says.
     name : str
         Name of the policy in reports.

@@ -43,6 +43,7 @@ from mcmargin.reports.account_figures import (
 )
 from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.reports.reporting import MarginReport, Session
+from mcmargin.scenarios.simulation import Scenarios
 from mcmargin.valuing.instruments import Balance
 from mcmargin.valuing.settlement import settlement_notes
 from mcmargin.valuing.valuation import Valuation
@@ -98,9 +99,20 @@ def report_of(
         calibration=_notes(valuation),
         floored_paths=scenarios.floored_paths,
         capped_paths=scenarios.capped_paths,
+        limited_paths=_limited_paths(scenarios),
         versions=library_versions(scenarios.engine),
         session=session,
     )
+
+
+def _limited_paths(scenarios: Scenarios) -> dict[str, dict[str, int]]:
+    """Paths that were limited by asset, of these scenarios and of their companions."""
+    found = {}
+    for name, each in {"": scenarios, **scenarios.companions}.items():
+        for limit, paths in each.limited.items():
+            if paths:
+                found[f"{limit} in {name}" if name else limit] = dict(paths)
+    return found
 
 
 def _notes(valuation: Valuation) -> CalibrationNotes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mcmargin.checks import few
 from mcmargin.errors import DataError
 from mcmargin.names import shown
 
@@ -206,8 +207,15 @@ def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
     )
 
 
-def own_equity(report: MarginReport, account: str) -> float:
+def own_equity(report: MarginReport, account: str, *, asked: str = "") -> float:
     """Equity of an account.
+
+    Parameters
+    ----------
+    report : MarginReport
+    account : str
+    asked : str
+        What takes a figure of equity in its place, for the error: such as `max_order`.
 
     Raises
     ------
@@ -216,8 +224,15 @@ def own_equity(report: MarginReport, account: str) -> float:
     """
     equity = report.account(account).equity
     if equity is None:
+        instead = f", or give {asked} the equity (equity=, or --equity; in the account's currency)"
         raise DataError(
             f"account {account!r}: its equity is not known; give the book balances (account, "
-            "asset, amount)"
+            f"asset, amount){instead if asked else ''}"
         )
     return equity
+
+
+def no_account(report: MarginReport, account: object) -> DataError:
+    """An error that says which accounts there are."""
+    names = report.figures["account"]
+    return DataError(f"the report has no account {account!r}; it has {few(names)}")

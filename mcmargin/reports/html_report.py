@@ -21,6 +21,7 @@ from mcmargin.reports.margined_gains import MarginedGains, margined_gains
 from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
 from mcmargin.reports.page_environment import page_environment
+from mcmargin.reports.report_text import limits_note
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import exact_place, shown
 from mcmargin.stresses.default_fund import resources
@@ -65,6 +66,7 @@ def report_to_html(report: MarginReport) -> str:
         groups=groups_of(report, order),
         totals=totals_of(report),
         notes=notes_of(report),
+        limits=limits_note(report),
         lines=lines,
         widths=[max(8, *(len(text) for text in texts)) for texts in _near(lines)],
         listed={line.key for line in lines},

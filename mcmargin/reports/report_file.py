@@ -68,6 +68,7 @@ class ReportFile:
     calibration: CalibrationNotes
     floored_paths: int
     capped_paths: int
+    limited_paths: dict[str, dict[str, int]]
     versions: dict[str, str]
     checksum: str
 
@@ -103,6 +104,7 @@ def report_from_json(text: str, source: str) -> MarginReport:
                     raise ModelFileError(f"field {place} is None; a number is needed")
         if schema != SCHEMA:
             fields.setdefault("checksum", "")
+            fields.setdefault("limited_paths", {})
         if isinstance(notes := fields.get("calibration"), dict):
             # Reports of earlier versions know of none.
             notes.setdefault("doubts", [])

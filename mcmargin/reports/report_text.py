@@ -16,6 +16,7 @@ import numpy as np
 from mcmargin.names import shown, table_cell, with_borders_of_console
 from mcmargin.reports.health import entry_price_note
 from mcmargin.reports.reporting import MarginReport
+from mcmargin.scenarios.limited_words import limited_words
 
 SHOWN_ACCOUNTS = 50
 """Accounts, and owners, that a printed report lists."""
@@ -94,6 +95,11 @@ def short_history(report: MarginReport) -> str:
     return f"The floor of {asked:g} years rests on the {shown} years that the model has"
 
 
+def limits_note(report: MarginReport) -> str:
+    """Paths on which a price was floored or a variance capped, and whose."""
+    return limited_words(report.floored_paths, report.capped_paths, report.limited_paths)
+
+
 def _grids(report: MarginReport) -> Iterator[Grid]:
     yield _accounts(report)
     if (report.owners["accounts"] > 1).any():
@@ -164,9 +170,8 @@ def _notes(report: MarginReport) -> Iterator[str]:
         f"{plan.paths:,} paths, seed {plan.seed}, {plan.precision} precision, {report.engine} "
         f"engine; prices of {report.market_as_of[:19]}. Each error is the standard "
         "deviation over seeds of the figure before it, and Monte Carlo's alone. Gross notional "
-        "counts an option by what its underlying is worth, net delta by its delta. Paths "
-        f"with a floored price: {report.floored_paths}, with a capped variance: "
-        f"{report.capped_paths}."
+        "counts an option by what its underlying is worth, net delta by its delta. "
+        f"{limits_note(report)}."
     )
     model = report.calibration
     yield "; ".join(filter(None, (f"{model.assets} assets", model.dates, model.updates))) + "."

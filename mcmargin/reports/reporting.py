@@ -31,7 +31,13 @@ from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows
-from mcmargin.reports.health import AccountLeverage, AccountStatus, account_status, account_statuses
+from mcmargin.reports.health import (
+    AccountLeverage,
+    AccountStatus,
+    account_status,
+    account_statuses,
+    no_account,
+)
 from mcmargin.scenarios.plan import SimulationPlan
 from mcmargin.scenarios.simulation import Scenarios
 from mcmargin.valuing.valuation import Valuation
@@ -112,6 +118,9 @@ class MarginReport:
     calibration : CalibrationNotes
         Dates joined and lost, updates since, and the fits that gave way.
     floored_paths, capped_paths : int
+    limited_paths : dict of str to dict of str to int
+        How many paths of each asset were `floored`, and `capped`; of a policy's other scenarios,
+        such as those of its floor, under `floored in floor`. None but those with some.
     versions : dict
     checksum : str
         Of a report that was read from a file: over all that it said when it was written. `verify`,
@@ -149,6 +158,7 @@ class MarginReport:
     calibration: CalibrationNotes
     floored_paths: int
     capped_paths: int
+    limited_paths: dict[str, dict[str, int]]
     versions: dict[str, str]
     session: Session | None = None
     checksum: str = ""
@@ -181,7 +191,7 @@ class MarginReport:
         """
         rows = self.figures[self.figures["account"] == name]
         if len(rows) == 0:
-            raise DataError(f"the report has no account {name!r}")
+            raise no_account(self, name)
         own = self.positions[self.positions["account"] == name]
         return account_of(next(account_rows(rows, own)))
 
@@ -331,18 +341,24 @@ class MarginReport:
         """
         return account_statuses(self, by)
 
-    def max_leverage(self, account: str) -> AccountLeverage:
+    def max_leverage(self, account: str, *, equity: float | None = None) -> AccountLeverage:
         """Leverage of an account, and the most that its equity permits.
 
         The most is the end of the factors on all positions that are permitted in a row, from the
         present one if it is permitted. They are searched, and where need be scanned, as
         `max_order` does sizes.
 
+        Parameters
+        ----------
+        account : str
+        equity : float, optional
+            In the account's currency; its own where balances were given.
+
         Raises
         ------
         DataError
-            For an unknown account, one without positions, a report of a book without balances,
-            or one that was read from a file.
+            For an unknown account, one without positions, equity that is neither known nor given,
+            or a report that was read from a file.
 
         Examples
         --------
@@ -353,7 +369,7 @@ class MarginReport:
         """
         from mcmargin.reports.whatif import max_leverage
 
-        return max_leverage(self, account)
+        return max_leverage(self, account, equity=equity)
 
     def attribution(self, by: str | None = None) -> pd.DataFrame:
         """What each account's margin is made of, before it is rounded to a tick.

@@ -24,6 +24,7 @@ from mcmargin.markets.market import Market
 from mcmargin.markets.market_files import read_market
 from mcmargin.models.model import MarketModel
 from mcmargin.models.model_file import load_model
+from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.verification import ENGINE_BOUND
 from mcmargin.scenarios.simulation import simulate
@@ -87,22 +88,33 @@ def several(given: Any) -> tuple[Any, ...]:
     return tuple(given) if isinstance(given, (list, tuple)) else (given,)
 
 
-def read_report(path: str | os.PathLike[str]) -> MarginReport:
+def read_report(path: str | os.PathLike[str], *, altered: bool = False) -> MarginReport:
     """Read a report's JSON.
+
+    Parameters
+    ----------
+    path : path
+    altered : bool
+        Whether one that was altered after it was written may pass.
 
     Raises
     ------
     ModelFileError
         If it cannot be read, or is no report.
+    DataError
+        If it was altered.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ModelFileError(f"{path}: not a margin report: it is not text") from None
-    return MarginReport.from_json(text, source=str(path))
+    report = MarginReport.from_json(text, source=str(path))
+    if not altered:
+        require_unaltered(report, f"{path}: the report")
+    return report
 
 
 def restored(

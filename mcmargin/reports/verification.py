@@ -227,7 +227,7 @@ TABLES = {
 MACHINE = ("engine", "versions")
 """Fields that say what made a report, and not what it says."""
 
-COUNTED = ("floored_paths", "capped_paths")
+COUNTED = ("floored_paths", "capped_paths", "limited_paths")
 """Counts of paths at a bound. Between engines a path there may fall on either side of it."""
 
 COUNTS_APART = 1e-3
@@ -254,6 +254,8 @@ def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
 
 def _near(mine: Any, theirs: Any, report: MarginReport) -> bool:
     """Whether two counts of paths may come of two engines."""
+    # An asset without such paths is not listed.
+    mine, theirs = (0 if count is None else count for count in (mine, theirs))
     counts = isinstance(mine, int) and isinstance(theirs, int)
     return counts and abs(mine - theirs) <= COUNTS_APART * report.plan.paths
 

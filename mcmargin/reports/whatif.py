@@ -29,7 +29,7 @@ from mcmargin.margins.margining import check_book, run_of
 from mcmargin.margins.requirement import Previous, Requirement, requirement
 from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.gathering import account_margin, previous_of
-from mcmargin.reports.health import AccountLeverage, own_equity
+from mcmargin.reports.health import AccountLeverage, no_account, own_equity
 from mcmargin.reports.reporting import MarginReport, Session, session_of
 from mcmargin.valuing.instruments import Instrument, Perpetual
 
@@ -61,7 +61,7 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
     for name, size in trades.items():
         if not _finite(size):
             raise DataError(f"what_if: {size!r} units of {name!r} are not a finite number")
-    row = _row(session.book, account)
+    row = _row(report, session.book, account)
     after = _after(report, session, row, trades)
     required = _required(report, after, _last(session, row))
     before, haircut = report.figures.iloc[row].to_dict(), _own_haircut(report, row)
@@ -94,7 +94,7 @@ def _required(
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     """Gains of an account on every path; see `MarginReport.profit_and_loss`."""
     session = session_of(report, "profit_and_loss")
-    row = _row(session.book, account)
+    row = _row(report, session.book, account)
     codes = (session.book.accounts[row].currency,)
     held = session.held.of(row).beside(session.book.quantities[[row]])
     with device_of(session.scenarios.returns):
@@ -122,7 +122,7 @@ def max_order(
     there.
     """
     own = equity is None
-    equity = own_equity(report, account) if equity is None else equity
+    equity = own_equity(report, account, asked="max_order") if equity is None else equity
     if side not in ("buy", "sell"):
         raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
     if not _finite(equity) or (lot is not None and not (_finite(lot) and lot > 0)):
@@ -131,7 +131,7 @@ def max_order(
             f"{lot!r}"
         )
     session = session_of(report, "max_order")
-    row, sign = _row(session.book, account), 1.0 if side == "buy" else -1.0
+    row, sign = _row(report, session.book, account), 1.0 if side == "buy" else -1.0
 
     ask = _asker(report, session, row, freed=own)
 
@@ -167,14 +167,20 @@ def max_order(
     return float(whole if permitted(whole) else max(0.0, whole - lot))
 
 
-def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
+def max_leverage(
+    report: MarginReport, account: str, *, equity: float | None = None
+) -> AccountLeverage:
     """Leverage of an account, and the most that it can take; see `MarginReport.max_leverage`.
 
     Factors are searched as sizes of an order are: from the present positions where these are
     permitted, else from none, else from the first that is.
     """
-    equity, session = own_equity(report, account), session_of(report, "max_leverage")
-    row = _row(session.book, account)
+    own = equity is None
+    equity = own_equity(report, account, asked="max_leverage") if equity is None else equity
+    if not _finite(equity):
+        raise DataError(f"max_leverage: equity must be a finite number, not {equity!r}")
+    session = session_of(report, "max_leverage")
+    row = _row(report, session.book, account)
     held = session.book.quantities[[row]]
     figures = report.figures.iloc[row]
     gross = float(figures["gross_exposure"])
@@ -182,7 +188,7 @@ def max_leverage(report: MarginReport, account: str) -> AccountLeverage:
         raise DataError(f"account {account!r} has no positions, and so no leverage that could grow")
     names = [session.book.instruments[column].name for column in held.indices]
 
-    ask = _asker(report, session, row, freed=True)
+    ask = _asker(report, session, row, freed=own)
 
     def margin(factor: float) -> float:
         return ask(dict(zip(names, (held.data * (factor - 1.0)).tolist(), strict=True)))
@@ -323,11 +329,11 @@ def _finite(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _row(book: Book, account: str) -> int:
+def _row(report: MarginReport, book: Book, account: str) -> int:
     for row, each in enumerate(book.accounts):
         if each.name == account:
             return row
-    raise DataError(f"the report has no account {account!r}")
+    raise no_account(report, account)
 
 
 def _after(

@@ -62,6 +62,8 @@ class Scenarios:
         Paths on which some price was floored, or some variance capped.
     companions : mapping of str to Scenarios
         The same paths at the volatility of other times, where a policy needs them.
+    limited : mapping of str to mapping of str to int
+        Under `floored` and `capped`, how many paths of each asset were; none but those with some.
     """
 
     model: MarketModel
@@ -72,6 +74,7 @@ class Scenarios:
     floored_paths: int
     capped_paths: int
     companions: Mapping[str, Scenarios] = field(default_factory=dict)
+    limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -327,9 +330,10 @@ def simulate(
     module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
 
     def run(start: MarketModel) -> Scenarios:
-        parts = module.simulate_paths(start, plan, execution)
-        returns, next_variance, floored, capped = parts
-        return Scenarios(start, plan, returns, next_variance, chosen, floored, capped)
+        returns, next_variance, limited = module.simulate_paths(start, plan, execution)
+        counts = limited.floored, limited.capped
+        by_name = limited.by_name(start.assets)
+        return Scenarios(start, plan, returns, next_variance, chosen, *counts, limited=by_name)
 
     scenarios = run(model)
     if policy is None:
@@ -364,7 +368,7 @@ def choose_engine(engine: str) -> str:
     'numpy'
     """
     if engine == "auto":
-        engine = os.environ.get("MCMARGIN_ENGINE", "auto")
+        engine = os.environ.get("MCMARGIN_ENGINE") or "auto"
     if engine not in ENGINES:
         raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
     if engine == "numpy":
@@ -380,7 +384,7 @@ def choose_engine(engine: str) -> str:
 def thread_count(threads: int | None) -> int:
     """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
     if threads is None:
-        given = os.environ.get("MCMARGIN_THREADS")
+        given = os.environ.get("MCMARGIN_THREADS") or None
         if given is None:
             return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
         if not (given.isascii() and given.isdigit() and int(given) > 0):

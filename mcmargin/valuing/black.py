@@ -347,6 +347,8 @@ def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool | np.floating):
         value = float(value)
     array = value if hasattr(value, "dtype") else np.asarray(value)
+    if isinstance(array, np.ma.MaskedArray):
+        raise DataError(f"options: {name} is a masked array; take out what is masked first")
     if array.dtype.kind not in "iuf":
         raise DataError(f"options: {name} must be numbers, not {array.dtype}")
     xp = array_module(array)

@@ -75,6 +75,8 @@ def implied_volatility(price: Any, forward: Any, strike: Any, time: Any, kind: A
     [0.2, nan]
     """
     prices = price if hasattr(price, "dtype") else np.asarray(price)
+    if isinstance(prices, np.ma.MaskedArray):
+        raise DataError("options: price is a masked array; take out what is masked first")
     if prices.dtype.kind not in "iuf":
         raise DataError(f"options: price must be numbers, not {prices.dtype}")
     operands = (

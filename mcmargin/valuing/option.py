@@ -77,9 +77,10 @@ class Option:
         check_terms(self)
         object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
         for field, allowed in (("kind", KINDS), ("settlement", SETTLEMENTS)):
-            if getattr(self, field) not in allowed:
+            given = getattr(self, field)
+            if not isinstance(given, str) or given not in allowed:
                 raise DataError(
-                    f"instrument {self.name!r}: {field} {getattr(self, field)!r} is unknown; "
+                    f"instrument {self.name!r}: {field} {cited(given)} is unknown; "
                     f"give one of {allowed}"
                 )
         if self.future is not None and not isinstance(self.future, Future):

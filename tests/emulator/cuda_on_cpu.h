@@ -57,6 +57,11 @@ inline T max(T a, T b) {
     return a < b ? b : a;
 }
 
+// Threads of one launch run one after the other; several host threads may launch at once.
+inline int atomicAdd(int* address, int value) {
+    return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+}
+
 // Sine and cosine of pi x: x is brought within a quarter of 0 exactly, then the wider type works.
 inline void sincospi(double x, double* sine, double* cosine) {
     const double turn = __builtin_remainder(x, 2.0);

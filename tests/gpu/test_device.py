@@ -227,7 +227,7 @@ def test_a_large_run(cupy, pool, record_property):
     options = {"horizons": (1, BARS), "paths": PATHS, "seed": 7}
     scenarios = simulate(model, engine="cupy", **options)
     tiles = range(1, 4)
-    peer, variance, _, _ = numpy_engine.simulate_paths(
+    peer, variance, _ = numpy_engine.simulate_paths(
         model, scenarios.plan, Execution(threads=os.cpu_count()), tiles
     )
     here = slice(tiles.start * TILE_PATHS, tiles.stop * TILE_PATHS)
