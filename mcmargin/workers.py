@@ -153,7 +153,7 @@ def in_processes(
 
 def serve() -> None:
     """Answer tasks from stdin, in a process that `in_processes` started, until stdin ends."""
-    # Ctrl-C reaches every process of a terminal; this one's parent ends it.
+    # On Windows Ctrl-C reaches every process of a console; this one's parent ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a library prints is no answer.
     answers = os.fdopen(os.dup(1), "wb")
@@ -261,6 +261,8 @@ def _started(count: int) -> list[subprocess.Popen[bytes]]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                # Ctrl-C is for this process, which ends the others; Windows knows no groups.
+                process_group=0 if os.name == "posix" else None,
             )
             processes.append(process)
             assert process.stdin is not None

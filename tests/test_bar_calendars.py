@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.data.bar_patterns import calendar_of, closes_of
+from mcmargin.data.bar_patterns import calendar_of
+from mcmargin.data.bar_stamps import closes_of
 from mcmargin.data.bars import BarCalendar
 from tests.commands import called
 
@@ -370,6 +371,10 @@ def test_periods_that_are_stamped_at_their_start_close_at_their_end():
     np.testing.assert_array_equal(
         closes_of(utc(mondays), "start", None), utc(mondays + pd.Timedelta("7D"))
     )
+    # A zone that is named does not move dates alone.
+    np.testing.assert_array_equal(
+        closes_of(utc(months.start_time), "start", "America/New_York"), closes
+    )
     # Days by the clock of New York, whose day of the change has 23 hours.
     days = pd.date_range("2024-03-04", periods=10, tz="America/New_York")
     np.testing.assert_array_equal(
@@ -530,11 +535,19 @@ def test_the_command_line_names_zone_calendar_and_stamps(tmp_path, monkeypatch, 
     words += ["--volatility", "ewma", "--innovations", "normal", "--dependence", "gaussian"]
     status, _, told = called(words, monkeypatch, capsys)
     assert status == 2 and "--stamps" in told
-    named = ["--stamps", "start", "--zone", "Europe/London"]
-    status, _, told = called([*words, *named], monkeypatch, capsys)
+    status, _, told = called([*words, "--stamps", "start"], monkeypatch, capsys)
     assert status == 0 and "bars of 1 month" in told
     calendar = mm.load_model(tmp_path / "model.npz").calendar
-    assert (calendar.stamps, calendar.zone, calendar.months) == ("start", "Europe/London", 1)
+    assert (calendar.stamps, calendar.zone, calendar.months) == ("start", "UTC", 1)
+    pytest.importorskip("exchange_calendars")
+    sessions = schedule("XNYS").schedule.loc["2024-01-02":"2024-06-28"]
+    frame_of(utc(sessions["close"])).to_csv(tmp_path / "prices.csv", index_label="date")
+    named = ["--zone", "America/New_York", "--calendar", "XNYS"]
+    status, _, told = called([*words, *named], monkeypatch, capsys)
+    assert status == 0 and "regular in America/New_York; sessions of XNYS" in told
+    calendar = mm.load_model(tmp_path / "model.npz").calendar
+    ahead = calendar.closes_after(np.datetime64("2024-07-02T20:00"), 2)
+    assert [str(close)[5:16] for close in ahead] == ["07-03T17:00", "07-05T20:00"]
 
 
 # Updates in another zone

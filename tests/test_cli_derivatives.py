@@ -209,13 +209,16 @@ def test_what_if_on_the_same_scenarios(folder, call):
         assert held == {each.instrument: each.quantity for each in account.contributions}
     _, text, _ = call(*command, "--format", "csv")
     lines = text.splitlines()
-    assert lines[0] == "figure,before,after,change"
-    figure, before, after, change = lines[1].split(",")
+    assert lines[0] == "figure,before,before_error,after,after_error,change"
+    figure, before, before_error, after, after_error, change = lines[1].split(",")
     assert figure == "margin"
+    errors = tuple(found[when]["margin_error"] for when in ("before", "after"))
+    assert (float(before_error), float(after_error)) == errors
+    assert min(errors) > 0
     assert (float(before), float(after)) == tuple(found[w]["margin"] for w in ("before", "after"))
     assert float(change) == float(after) - float(before)
     _, text, _ = call(*command)
-    assert text.splitlines()[0].split() == ["figure", "before", "after", "change"]
+    assert text.splitlines()[0].split() == lines[0].split(",")
 
 
 def test_max_order_by_the_margin_that_it_leaves(folder, call):

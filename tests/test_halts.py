@@ -76,8 +76,8 @@ def test_a_margin_does_not_fall_in_a_halt(volatility):
     still, report = share(halted, "a")
     assert still == pytest.approx(calm, rel=1e-12)
     told = (
-        "a: price unchanged since 2023-04-28 (120 bars); its variance is held at that of its last "
-        "move"
+        "a: price unchanged since 2023-04-28 (121 closes); its variance is held at that of its "
+        "last move"
     )
     assert report.calibration.doubts == (told,)
     again = mm.MarginReport.from_json(report.to_json())
@@ -103,7 +103,7 @@ def test_a_calibration_leaves_halts_out_of_everything():
     assert model.dependence.residuals.shape == (480, 2)
     assert not (model.dependence.residuals == 0).any()
     np.testing.assert_allclose(model.dependence.residuals.std(axis=0), 1.0, rtol=1e-12)
-    assert "a: price unchanged from 2023-02-27 to 2023-06-27 (120 bars)" in model.fit_report()
+    assert "a: price unchanged from 2023-02-27 to 2023-06-27 (121 closes)" in model.fit_report()
     assert model.doubts == ()
 
 
@@ -119,8 +119,8 @@ def test_a_correlation_is_that_of_the_dates_on_which_all_move():
 
 
 @pytest.mark.parametrize("options", [QUICK, HISTORICAL, QUICK | {"correlation_half_life": 60.0}])
-def test_an_update_holds_the_variance_from_the_twentieth_bar_on(options):
-    """arch's filter over moves and the first 20 still bars, then held; and over the moves alone."""
+def test_an_update_holds_the_variance_from_the_twentieth_close_on(options):
+    """arch's filter over moves and the first 19 still bars, then held; and over the moves alone."""
     a, b = halting(bars=500, still=60, after=20), moves(2, 500)
     whole = history_of(a=a, b=b)
     model = mm.calibrate(first(whole, 401), **options)
@@ -131,18 +131,18 @@ def test_an_update_holds_the_variance_from_the_twentieth_bar_on(options):
         expected.append(variance)
         variance = 0.94 * variance + 0.06 * a[at] ** 2
         if 420 <= at < 480:
-            at_stop = expected[20] if at >= 439 else variance
+            at_stop = expected[20] if at >= 438 else variance
             variance = at_stop
     moved = model.update(whole)
     np.testing.assert_allclose(moved.history.variances[400:, 0], expected, rtol=1e-9)
     assert moved.state.variance[0] == pytest.approx(variance, rel=1e-9)
     # One update is as good as many, wherever it is cut: before, at and after the twentieth bar.
-    for cut in (430, 439, 440, 441, 470, 485):
+    for cut in (430, 438, 439, 440, 441, 470, 485):
         twice = model.update(first(whole, cut)).update(whole)
         assert twice.fingerprint() == moved.fingerprint()
-    during = model.update(first(whole, 441))
-    assert "a: price unchanged since 2023-02-27 (20 bars)" in during.update_report()
-    assert "unchanged" not in model.update(first(whole, 440)).update_report()
+    during = model.update(first(whole, 440))
+    assert "a: price unchanged since 2023-02-27 (20 closes)" in during.update_report()
+    assert "unchanged" not in model.update(first(whole, 439)).update_report()
     assert share(during, "a")[0] > 0.5 * share(model.update(first(whole, 421)), "a")[0]
 
 
@@ -196,7 +196,7 @@ def test_a_peg_that_stops_moving_is_halted_later_than_a_share():
     assert halt.start == 600
     assert 25 <= halt.known - 600 + 1 <= 40
     share_ = np.concatenate([moves(1), np.zeros(60)])
-    assert halts_of(share_, 20)[0].known == 619
+    assert halts_of(share_, 20)[0].known == 618
 
 
 def test_an_asset_that_never_moved_much_used_not_to():

@@ -80,7 +80,7 @@ def test_a_rate_and_the_asset_that_is_it_agree():
 def test_limits_are_numbers_and_named(tmp_path):
     with pytest.raises(mm.PolicyError, match=r"volatility must be a number from 0 to 1e\+09"):
         mm.Plausibility(volatility=float("nan"))
-    with pytest.raises(mm.PolicyError, match="still_bars must be an integer of 2 or more"):
+    with pytest.raises(mm.PolicyError, match="still_bars must be an integer of 3 or more"):
         mm.Plausibility(still_bars=1)
     path = tmp_path / "market.toml"
     text = "as_of = 2021-01-04\nspot = { btc = 40000 }\nvolatility = { btc = 7 }\n"

@@ -234,3 +234,28 @@ def test_blas_stays_held_until_the_last_thread_leaves(monkeypatch):
 
 def test_answers_survive_what_a_library_prints():
     assert list(workers.in_processes(print, ["noise"] * 3, 1)) == [None] * 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups of Unix")
+def test_ctrl_c_of_a_terminal_reaches_the_parent_alone():
+    """It is sent to a whole group; a process that is still being started must not tell of it."""
+    script = """
+    import subprocess
+    from mcmargin import workers
+    print("here", flush=True)
+    list(workers.in_processes(subprocess.getoutput, ["sleep 3"] * 9, 2))
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout.readline() == "here\n"
+        time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, message = process.communicate(timeout=30)
+    assert message.endswith("KeyboardInterrupt\n")
+    assert "worker process" not in message

@@ -313,12 +313,22 @@ def _told(standing: pd.DataFrame, fail_on: FailOn) -> bool:
 
 
 def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
-    """Figures that are single numbers, before and after."""
+    """Figures that are single numbers, before and after, each with its error where it has one."""
     import pandas as pd
 
     numbers = [each.name for each in fields(before) if each.type == "float"]
-    rows = [(name, getattr(before, name), getattr(after, name)) for name in numbers]
-    frame = pd.DataFrame(rows, columns=["figure", "before", "after"])
+    numbers.insert(numbers.index("gross_exposure") + 1, "gross_with_orders")
+    rows = [
+        (
+            name,
+            *(getattr(before, each, None) for each in (name, f"{name}_error")),
+            *(getattr(after, each, None) for each in (name, f"{name}_error")),
+        )
+        for name in numbers
+        if not name.endswith("_error")
+    ]
+    columns = ["figure", "before", "before_error", "after", "after_error"]
+    frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(change=frame["after"] - frame["before"])
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.data.bar_stamps import at_midnight, refuse_starts
 from mcmargin.data.bars import (
     DAY,
     LAST_DAY,
@@ -24,11 +25,8 @@ from mcmargin.data.bars import (
     weekday,
 )
 from mcmargin.data.exchanges import Sessions, exchange_sessions
-from mcmargin.data.zones import EXCHANGE_ZONES, Times, check_zone, from_wall_clock, wall_clock
+from mcmargin.data.zones import EXCHANGE_ZONES, Times, check_zone, wall_clock
 from mcmargin.errors import DataError
-
-STAMPS = ("dates", "start", "end")
-"""How times of bars may be read: as the dates of the closes, as their starts, as the closes."""
 
 RECENT = 13 * WEEK
 """What a pattern is read from: long enough for holidays to be few, short enough to forget."""
@@ -100,19 +98,19 @@ def calendar_of(
         sessions = exchange_sessions(exchange, times[0], times[-1])
         zone = zone or sessions.zone
     may_be_dates = stamps == "dates" or (stamps == "" and days >= 0.9)
-    if may_be_dates and _at_midnight(times) >= 0.9:
+    if days >= 0.9 and at_midnight(times) >= 0.9:
         # Dates alone are the same dates on every clock.
         zone = "UTC"
     if zone is None and shown_zone is not None and may_be_dates:
-        zone = shown_zone if _at_midnight(wall_clock(times, shown_zone)) >= 0.9 else None
+        zone = shown_zone if at_midnight(wall_clock(times, shown_zone)) >= 0.9 else None
     zone = infer_zone(times, days, shown_zone) if zone is None else check_zone(zone)
     walls = wall_clock(times, zone)
     dates = walls.astype("datetime64[D]").astype("datetime64[ns]")
-    dated = stamps == "dates" or (may_be_dates and _at_midnight(walls) >= 0.9)
+    dated = stamps == "dates" or (may_be_dates and at_midnight(walls) >= 0.9)
     months, month_day = _months(walls, days)
     if dated:
         if not stamps:
-            _refuse_starts(dates, days, month_day)
+            refuse_starts(dates, days, month_day)
         walls = dates
     weekdays = weekdays_of(walls, "UTC")
     week: tuple[tuple[int, int, int], ...] = ()
@@ -165,49 +163,6 @@ def weekdays_of(times: Times, zone: str) -> tuple[int, ...]:
     return tuple(np.flatnonzero(counts > 0.1 * len(times) / 7).tolist())
 
 
-def closes_of(
-    times: Times, stamps: str, zone: str | None, *, calendar: BarCalendar | None = None
-) -> Times:
-    """Closes of bars whose times are read as `stamps` says; those of starts are moved to the end.
-
-    A bar that is stamped at its start closes a bar's length later: an hour, a day or a week by the
-    zone's clock, or at the start of the next month.
-
-    Parameters
-    ----------
-    times : ndarray of shape (bars,), datetime64[ns]
-    stamps : str
-        See `calendar_of`.
-    zone : str or None
-        Of days, weeks and months; None: UTC.
-    calendar : BarCalendar, optional
-        Gives the length of a bar; without one it is that of the times themselves.
-
-    Examples
-    --------
-    >>> months = np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "datetime64[ns]")
-    >>> closes_of(months, "start", None).astype("datetime64[D]").astype(str).tolist()
-    ['2024-02-01', '2024-03-01', '2024-04-01']
-    """
-    if stamps != "start":
-        return times
-    if calendar is None:
-        if len(times) < 2:
-            raise DataError("one bar alone does not say how long it is, and so when it closes")
-        days = float(np.median(np.diff(times)) / DAY)
-        months = round(days / 30.4) if days > 27 else 0
-    else:
-        days, months, zone = calendar.days, calendar.months, calendar.zone
-    if days < 0.9:
-        return np.asarray(times + np.timedelta64(round(days * 86_400e9), "ns"))
-    walls = wall_clock(times, zone or "UTC")
-    if not months:
-        return from_wall_clock(walls + round(days) * DAY, zone or "UTC")
-    starts = walls.astype("datetime64[M]")
-    moved = (starts + months).astype("datetime64[D]").astype("datetime64[ns]")
-    return from_wall_clock(moved + (walls - starts.astype("datetime64[D]")), zone or "UTC")
-
-
 def infer_zone(times: Times, days: float, shown_zone: str | None = None) -> str:
     """Zone on whose clock the bars' times of the week repeat best; UTC where it does as well.
 
@@ -242,7 +197,7 @@ def refuse_local_times(times: Times, zone: str) -> None:
     DataError
     """
     days = float(np.median(np.diff(times)) / DAY)
-    if days > 7.5 or _at_midnight(times) >= 0.9:
+    if days > 7.5 or at_midnight(times) >= 0.9:
         return
     recent = times[times > times[-1] - ZONE_HISTORY]
     here, there = (_faults(wall_clock(recent, each), WEEK) for each in ("UTC", zone))
@@ -301,11 +256,6 @@ def _regular_times(walls: Times, days: float) -> Seconds:
     if span < WEEK:
         found = np.union1d(found, _unseen(recent, found, days))
     return np.asarray(found)
-
-
-def _at_midnight(times: Times) -> float:
-    """Share of times that are a midnight."""
-    return float(np.mean(times == times.astype("datetime64[D]")))
 
 
 def _repeats(walls: Times, days: float) -> bool:
@@ -396,22 +346,6 @@ def _months(walls: Times, days: float) -> tuple[int, int]:
         return months, LAST_WEEKDAY
     days_of_month, counts = np.unique((dates - starts).astype(int) + 1, return_counts=True)
     return months, int(days_of_month[np.argmax(counts)])
-
-
-def _refuse_starts(dates: Times, days: float, month_day: int) -> None:
-    """Refuse dates that periods usually begin on: their close may be a period later."""
-    whole = dates.astype("datetime64[D]")
-    first = np.busday_offset(whole.astype("datetime64[M]").astype("datetime64[D]"), 0, "forward")
-    months = month_day > 0 and (month_day == 1 or np.mean(whole == first) >= 0.8)
-    weeks = 6.5 < days < 7.5 and np.mean(weekday(dates) == 0) >= 0.8
-    if months or weeks:
-        raise DataError(
-            f"bars of {'months' if months else 'weeks'} are dated on the first day of "
-            f"{'months' if months else 'weeks'} ({whole[-1]}), as those are that are dated at "
-            "their start; say what the dates are: stamps='start' where each is the start of its "
-            "bar, and stamps='dates' where each is the date of its close (--stamps on the "
-            "command line)"
-        )
 
 
 def _follows(sessions: Sessions, times: Times, dates: Times, dated: bool, days: float) -> bool:

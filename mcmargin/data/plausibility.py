@@ -53,7 +53,7 @@ class Plausibility:
         Largest difference between a price and the spot price that it hangs on, as a fraction: of a
         surface's forward, and of a contract's own price.
     still_bars : int
-        Bars without a move from which on the price of an asset that used to move counts as halted.
+        Closes in a row at one price from which on an asset that used to move counts as halted.
     gap_bars : float
         Most bars of the calendar that one return spans without a word.
     close_hours : float
@@ -97,7 +97,7 @@ class Plausibility:
         for each in fields(self):
             limit: float
             if each.name == "still_bars":
-                limit = whole_number(each.name, self.still_bars, least=2)
+                limit = whole_number(each.name, self.still_bars, least=3)
             else:
                 limit = real_number(each.name, getattr(self, each.name))
             # A NaN is in no range.

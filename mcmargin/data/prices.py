@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
-from mcmargin.data.bar_patterns import STAMPS, closes_of
+from mcmargin.data.bar_stamps import STAMPS, closes_of
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.candles import (
     are_candles,

@@ -65,7 +65,7 @@ def past_halts(model: MarketModel) -> Iterator[Doubt]:
                 yield Doubt(
                     last,
                     f"{asset}: price unchanged from {plain_time(first)} to {plain_time(last)} "
-                    f"({halt.end - halt.start} bars); fits leave these bars out",
+                    f"({halt.end - halt.start + 1} closes); fits leave these bars out",
                 )
 
 
@@ -113,10 +113,11 @@ def _lasting_halts(model: MarketModel) -> Iterator[Doubt]:
             if held
             else "and its variance has fallen meanwhile; calibrate the model again"
         )
-        bars = halt.end - halt.start
+        closes = halt.end - halt.start + 1
         yield Doubt(
             since,
-            f"{model.assets[at]}: price unchanged since {plain_time(since)} ({bars} bars); {what}",
+            f"{model.assets[at]}: price unchanged since {plain_time(since)} ({closes} closes); "
+            f"{what}",
             lasts=True,
         )
 

@@ -55,10 +55,10 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
 
     A price that often stands still is not halted when it does so again: that of a pegged coin, or
     of a share on a coarse tick. After a bar without a move, such a price stands still on the next
-    with a probability q that its own past tells. A run of n bars is a halt if n is at least
-    `still_bars` and q**(n-1) times the bars before it is below `CHANCE`. Bars of halts, and those
-    before an asset's first move, do not count in q. An asset used to move if it has moved on
-    `still_bars` bars before.
+    with a probability q that its own past tells. A run of n such bars, which is n + 1 closes at one
+    price, is a halt if n + 1 is at least `still_bars` and q**(n-1) times the bars before it is
+    below `CHANCE`. Bars of halts, and those before an asset's first move, do not count in q. An
+    asset used to move if it has moved on `still_bars` bars before.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
     --------
     >>> moving, still = np.full(50, 0.01), np.zeros(30)
     >>> halts_of(np.concatenate([moving, still, moving]), 20)
-    [Halt(start=50, end=80, known=69)]
+    [Halt(start=50, end=80, known=68)]
     >>> seldom = np.tile([0.001] + [0.0] * 9, 40)  # moves on every tenth bar
     >>> halts_of(np.concatenate([seldom, still]), 20)
     []
@@ -81,7 +81,7 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
     for start, end in _runs(still):
         if start == 0:
             continue
-        needed = still_bars
+        needed = still_bars - 1
         if repeated:
             needed = max(
                 needed, 1 + math.ceil(math.log(CHANCE / start) / math.log(repeated / stood))
@@ -127,8 +127,8 @@ def known_since(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.int
 
     Examples
     --------
-    >>> returns = np.r_[np.full(50, 0.01), np.zeros(21)][:, None]
-    >>> known_since(returns, 20)[67:, 0].tolist()
+    >>> returns = np.r_[np.full(50, 0.01), np.zeros(20)][:, None]
+    >>> known_since(returns, 20)[66:, 0].tolist()
     [-1, -1, 50, 50]
     """
     since = np.full(returns.shape, -1)
@@ -163,13 +163,13 @@ def stretched(
 
 
 def _standing(returns: NDArray[np.float64], still_bars: int) -> list[int]:
-    """Assets that have a run of enough bars without a move."""
+    """Assets that have enough closes in a row at one price."""
     still = stands_still(returns)
-    often = np.flatnonzero(still.sum(axis=0) >= still_bars)
+    often = np.flatnonzero(still.sum(axis=0) >= still_bars - 1)
     return [
         at
         for at in often.tolist()
-        if any(end - start >= still_bars for start, end in _runs(still[:, at]))
+        if any(end - start >= still_bars - 1 for start, end in _runs(still[:, at]))
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.data.bar_patterns import STAMPS
+from mcmargin.data.bar_stamps import STAMPS
 from mcmargin.data.bars import LAST_WEEKDAY, WEEK_SECONDS, BarCalendar
 from mcmargin.data.plausibility import plausibility_from
 from mcmargin.data.ranges import PRICE, Range
