@@ -27,5 +27,9 @@ class PolicyError(McMarginError):
     """A margin policy, simulation plan or confidence level out of its range."""
 
 
+class MemoryLimitWarning(UserWarning):
+    """Values that do not fit the memory limit, and so are made several times: it says how often."""
+
+
 class EngineError(McMarginError):
     """An engine that is unknown, absent on this machine, or out of memory."""

@@ -217,7 +217,7 @@ def test_blocks_change_no_bit(scenarios, monkeypatch):
         report = mm.margin(BOOK, scenarios, memory_limit=memory_limit, threads=threads)
         assert report.accounts == base
     monkeypatch.setattr(figures, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(figures, "GATHERED", 1)
+    monkeypatch.setattr("mcmargin.margins.contributions.GATHERED", 1)
     assert mm.margin(BOOK, scenarios, threads=2).accounts == base
 
 

@@ -1,13 +1,17 @@
 """What memory_limit bounds: bytes at the peak, and how often an instrument is valued."""
 
 import tracemalloc
+import warnings
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mcmargin as mm
+from mcmargin.errors import MemoryLimitWarning
 from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Maintenance, Procyclicality
 from mcmargin.valuing import valuation
@@ -22,6 +26,8 @@ CHANGES = 8 * COUNT * PATHS
 
 TILE = 8 * 2048 * (COUNT + BARS + valuation.WORK_ROWS)
 """What is held whatever the limit: one tile of all instruments, 2.1 MB."""
+
+pytestmark = pytest.mark.filterwarnings("ignore::mcmargin.errors.MemoryLimitWarning")
 
 OVERHEAD = 2 * MB
 """Tables and Python's own objects."""
@@ -157,3 +163,147 @@ def test_what_is_not_kept_is_valued_by_need_and_not_once_a_unit(model, monkeypat
         assert paths[name] <= most * PATHS, name
     pd.testing.assert_frame_equal(parts.figures, whole.figures, check_exact=True)
     pd.testing.assert_frame_equal(parts.positions, whole.positions, check_exact=True)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 11),
+        st.sampled_from(["S", "P0", "P1", "P2", "C", "E"]),
+        st.floats(-9, 9).map(lambda size: round(size, 3)).filter(bool),
+    ),
+    min_size=1,
+    max_size=25,
+    unique_by=lambda row: row[:2],
+)
+
+
+@given(ROWS, ROWS, st.integers(1, 4 * 10**6), st.integers(1, 3))
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_no_limit_changes_a_bit(model, held, ordered, limit, threads):
+    """Of accounts in several currencies, isolated and netted, with orders and collateral."""
+    items = [mm.Spot("S", "a0"), mm.Spot("E", "a0", "EUR")]
+    items += [mm.Perpetual(f"P{at}", "a0") for at in range(3)]
+    items += [mm.Option("C", "a0", "call", 100.0, "2020-03-01")]
+    accounts = [
+        mm.Account(
+            f"x{at}",
+            owner=f"o{at // 2}",
+            currency=("USD", "EUR", "a0")[at // 2 % 3],
+            mode="isolated" if at % 4 > 1 and at % 3 == 0 else "cross",
+            netting="net" if at % 4 < 2 else "gross",
+        )
+        for at in range(12)
+    ]
+    balances = [(f"x{at}", asset, 10.0) for at in range(0, 12, 2) for asset in ("a0", "USD")]
+    book = mm.Book.from_frame(
+        pd.DataFrame([(f"x{row[0]}", *row[1:]) for row in held], columns=COLUMNS),
+        instruments=items,
+        accounts=accounts,
+        orders=pd.DataFrame([(f"x{row[0]}", *row[1:]) for row in ordered], columns=COLUMNS),
+        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
+    )
+    market = mm.Market(
+        AS_OF,
+        {"a0": 100.0},
+        fx={"EUR": 1.1},
+        fx_volatility={"EUR": 0.1},
+        coins=("a0",),
+        volatility={"a0": 0.5},
+    )
+    policy = mm.MarginPolicy(horizons={"spot": 5}, maintenance=Maintenance(level=0.9, horizon=5))
+    scenarios = drawn(model)
+    whole = mm.margin(book, scenarios, market, policy, memory_limit=10**9, threads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MemoryLimitWarning)
+        parts = mm.margin(book, scenarios, market, policy, memory_limit=limit, threads=threads)
+    for name in ("figures", "positions", "owners"):
+        pd.testing.assert_frame_equal(
+            getattr(parts, name), getattr(whole, name), check_exact=True, obj=name
+        )
+
+
+@pytest.mark.parametrize("limit", [MB, 4 * MB])
+def test_many_accounts_and_their_orders_keep_to_the_limit(model, limit):
+    """300 accounts: their gains would take 20 MB, and those of the 40 with orders 2.6 MB."""
+    items = perpetuals().instruments
+    rng = np.random.default_rng(2)
+    names = [item.name for item in items]
+    rows = [
+        (f"x{at:03d}", name, float(rng.normal()))
+        for at in range(300)
+        for name in rng.choice(names, 4, replace=False)
+    ]
+    orders = [(f"x{at:03d}", names[(at + i) % COUNT], 1.0) for at in range(40) for i in range(3)]
+    book = mm.Book.from_frame(
+        pd.DataFrame(rows, columns=COLUMNS),
+        instruments=items,
+        orders=pd.DataFrame(orders, columns=COLUMNS),
+    )
+    with pytest.warns(MemoryLimitWarning, match=r"values of 100 instruments on 8,192 paths.*more"):
+        report, peak = peak_of(book, drawn(model), None, limit)
+    assert peak <= 2 * max(limit, TILE) + OVERHEAD
+    whole, most = peak_of(book, drawn(model), None, 10**9)
+    assert most > 2 * CHANGES
+    pd.testing.assert_frame_equal(report.figures, whole.figures, check_exact=True)
+    pd.testing.assert_frame_equal(report.positions, whole.positions, check_exact=True)
+
+
+def test_orders_in_all_instruments_of_one_account_keep_to_the_limit(model):
+    """Their values would take 6.6 MB twice, and those of corners as much again."""
+    items = perpetuals().instruments
+    orders = [("x", item.name, 1.0 if at % 2 else -1.0) for at, item in enumerate(items)]
+    book = mm.Book.from_frame(
+        pd.DataFrame([("x", "P0", 1.0)], columns=COLUMNS),
+        instruments=items,
+        orders=pd.DataFrame(orders, columns=COLUMNS),
+    )
+    with pytest.warns(MemoryLimitWarning, match="once more for open orders"):
+        report, peak = peak_of(book, drawn(model), None, 3 * MB)
+    batch = 8 * 64 * 2048
+    assert peak <= 2 * max(3 * MB, TILE) + OVERHEAD + 4 * batch
+    whole, _ = peak_of(book, drawn(model), None, 10**9)
+    pd.testing.assert_frame_equal(report.figures, whole.figures, check_exact=True)
+
+
+def test_values_are_made_once_for_all_accounts_however_many(model, monkeypatch):
+    """And once more for the contributions: neither grows with the accounts."""
+    items = perpetuals().instruments
+    plain, paths = valuation.value_change, Counter()
+
+    def counted(item, at):
+        gain = plain(item, at)
+        paths[item.name] += len(gain)
+        return gain
+
+    monkeypatch.setattr(valuation, "value_change", counted)
+    times = {}
+    for accounts in (10, 400):
+        rows = [
+            (f"x{at}", items[(7 * at + i) % COUNT].name, 1.0)
+            for at in range(accounts)
+            for i in (0, 1)
+        ]
+        book = mm.Book.from_frame(pd.DataFrame(rows, columns=COLUMNS), instruments=items)
+        paths.clear()
+        with pytest.warns(MemoryLimitWarning, match="2 times instead of once"):
+            mm.margin(book, drawn(model), mm.Market(AS_OF, {"a0": 100.0}), memory_limit=2 * MB)
+        times[accounts] = max(paths.values()) / PATHS
+    assert times == {10: 2.0, 400: 2.0}
+
+
+def test_draws_of_many_names_are_kept_in_proportion(model):
+    """What is kept is counted as it grows: adding up all of it for every draw took its square."""
+    scenarios = mm.simulate(model, horizon=1, paths=2048, seed=1, engine="numpy")
+    for at in range(5):
+        scenarios.named_normals(f"P{at}", scenarios.plan.tiles)
+    drawn_once = scenarios.named_normals("P0", scenarios.plan.tiles)
+    assert scenarios.named_normals("P0", scenarios.plan.tiles) is drawn_once
+    assert scenarios._named_bytes.total == sum(each.nbytes for each in scenarios._named.values())
+    free = mm.simulate(model, horizon=1, paths=2048, seed=1, engine="numpy")
+    for at in range(5):
+        free.named_normals(f"P{at}", free.plan.tiles, most=3 * drawn_once.nbytes)
+    assert len(free._named) == 3
+    np.testing.assert_array_equal(
+        free.named_normals("P4", free.plan.tiles, most=0),
+        scenarios.named_normals("P4", scenarios.plan.tiles),
+    )

@@ -190,6 +190,8 @@ def tails_of_corners(gains: Any, blocks: Blocks, corners: Corners, level: float)
         for low in range(0, len(corners), BATCH):
             losses = _losses(here, changes, corners[low : low + BATCH])
             worst.add(losses, first_path=first, first_row=low)
+        # Else they would be held while the next block is made.
+        del changes
     return tails_of(*worst.sorted(), count=paths, level=level)
 
 
@@ -216,6 +218,7 @@ def mean_gains(blocks: Blocks, tails: Tails) -> NDArray[np.float64]:
                     inside = xp.take(tile, xp.asarray(own[begin:end] - low), axis=1)
                     part = (inside * xp.asarray(weights[at, begin:end])).sum(axis=1)
                     sums[at] += to_host(part)
+        del changes, tile
     return np.asarray(sums)
 
 
@@ -347,5 +350,6 @@ def _changed(
                 losses = changes[own] * -others[at, own, None]
                 losses += base
                 worst.add(losses, first_path=first, first_row=low - part.start)
+        del changes
     tails = tails_of(*worst.sorted(), count=len(paths.gains), level=paths.level)
     return tails.expected_shortfall

@@ -1,8 +1,9 @@
 """Figures of margin units: profit and loss, its tail, and each position's share of it.
 
 In: units, and how to value their instruments. Out: columns of figures, one entry a unit, in the
-unit's currency. Units are taken in blocks, whose profit and loss is one sparse product; no figure
-depends on the blocks.
+unit's currency. Where all values fit the memory, they are kept, and units are taken in blocks,
+whose profit and loss is one sparse product; where they do not, paths are taken in blocks, and of
+each unit the worst losses are held (`mcmargin.margins.unit_tails`). No figure depends on either.
 """
 
 from __future__ import annotations
@@ -14,32 +15,37 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.books.orders import worst_fills
+from mcmargin.books.orders import MEMORY, Blocks, piece_paths, worst_fills
 from mcmargin.books.units import Units
 from mcmargin.checks import Progress, parallel
-from mcmargin.engines.arrays import array_module, device_matrix, to_host
+from mcmargin.engines.arrays import array_module
+from mcmargin.margins.contributions import contributions
 from mcmargin.margins.estimates import (
     Estimate,
     collapsed,
     fixed,
     joined,
     minus,
-    rows_of,
     tail_estimate,
     with_rows,
 )
 from mcmargin.margins.fills import worst_fills_estimate
-from mcmargin.margins.tail import Tails, estimate_tails
+from mcmargin.margins.gains import gains_a_unit, gains_of
+from mcmargin.margins.tail import Tails, estimate_tails, some_tails, tail_weights, tails_of
+from mcmargin.margins.unit_tails import Group, GroupTails, groups_of, tails_of_group
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
 
 BLOCK_BYTES = 16 * 2**20
-"""Profit and loss of one block of units, where instruments need no second valuation."""
+"""Profit and loss of one block of units, where all values are kept."""
+
+PIECE_UNITS = 512
+"""Units whose figures are taken at a time, where they are not."""
+
+CONFIDENCE = 0.95
+"""Of intervals that nobody looks at."""
 
 T = TypeVar("T")
-
-GATHERED = 4096
-"""Positions whose tail losses are gathered at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +126,29 @@ def unit_figures(
     -------
     UnitFigures
     """
+    wanted = _Wanted(level, confidence, shares, together)
+    if valuation.fits:
 
-    def work(rows: range) -> UnitFigures:
-        return _block_figures(units, rows, valuation, level, confidence, shares, together)
+        def work(rows: range) -> UnitFigures:
+            return _block_figures(units, rows, valuation, wanted)
 
-    return figures_of(_by_blocks(work, units.quantities.shape[0], valuation, progress))
+        return figures_of(_by_blocks(work, units.quantities.shape[0], valuation, progress))
+    parts = [
+        part
+        for group in groups_of(units, valuation, level, confidence, whole=True)
+        for part in _group_figures(units, group, valuation, wanted, progress)
+    ]
+    return figures_of(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """What is asked of units; see `unit_figures`."""
+
+    level: float
+    confidence: float
+    shares: bool
+    together: bool
 
 
 def figures_of(parts: Sequence[UnitFigures]) -> UnitFigures:
@@ -161,31 +185,36 @@ def unit_shortfalls(
     progress: Progress | None = None,
 ) -> Estimate:
     """Expected shortfall of all units, open orders left out; parameters as of `unit_figures`."""
+    if valuation.fits:
 
-    def work(rows: range) -> Estimate:
-        here = slice(rows.start, rows.stop)
-        gains = gains_of(units.quantities[here], units.currencies[here], valuation)
-        return tail_estimate(estimate_tails(-gains, level=level), together=together)
+        def work(rows: range) -> Estimate:
+            here = slice(rows.start, rows.stop)
+            gains = gains_of(units.quantities[here], units.currencies[here], valuation)
+            return tail_estimate(estimate_tails(-gains, level=level), together=together)
 
-    return joined(_by_blocks(work, units.quantities.shape[0], valuation, progress))
+        return joined(_by_blocks(work, units.quantities.shape[0], valuation, progress))
+    parts, count = [], units.quantities.shape[0]
+    for group in groups_of(units, valuation, level, CONFIDENCE, whole=False):
+        found = tails_of_group(group, level, CONFIDENCE, _told(progress, group, count))
+        paths = valuation.scenarios.plan.paths
+        parts += [
+            tail_estimate(tails, together=together)
+            for _, tails in _pieces(group, found, paths, level, CONFIDENCE)
+        ]
+    return joined(parts)
 
 
 def _by_blocks(
     work: Callable[[range], T], count: int, valuation: Valuation, progress: Progress | None
 ) -> list[T]:
-    """Work on blocks of units whose profit and loss fits, in their order."""
-    paths = valuation.scenarios.plan.paths
-    # Where instruments are valued anew for every block of units, the fewer blocks the better; the
-    # gains of their tails are kept too, which are at most as many as those of all paths.
-    most = BLOCK_BYTES if valuation.fits else valuation.memory_limit // 2
-    size = max(1, most // (8 * paths))
+    """Work on blocks of units, in their order, where all values are kept."""
+    size = max(1, BLOCK_BYTES // (8 * valuation.scenarios.plan.paths))
     starts = range(0, count, size)
+    # Before there are threads.
+    list(valuation.blocks())
+    list(valuation.collateral.blocks())
     device = array_module(valuation.scenarios.returns) is not np
-    if valuation.fits:
-        list(valuation.blocks())
-        list(valuation.collateral.blocks())
-
-    threads = 1 if device or not valuation.fits else min(valuation.threads, len(starts))
+    threads = 1 if device else min(valuation.threads, len(starts))
     blocks = [range(start, min(start + size, count)) for start in starts]
     parts = []
     for rows, part in zip(blocks, parallel(work, blocks, threads), strict=True):
@@ -195,26 +224,102 @@ def _by_blocks(
     return parts
 
 
-def _block_figures(
+def _block_figures(units: Units, rows: range, valuation: Valuation, wanted: _Wanted) -> UnitFigures:
+    """Figures of some units whose gains on all paths are held."""
+    here = slice(rows.start, rows.stop)
+    quantities, codes = units.quantities[here], units.currencies[here]
+    gains = gains_of(quantities, codes, valuation)
+    tails = estimate_tails(-gains, level=wanted.level, confidence=wanted.confidence)
+    shared = np.zeros(quantities.nnz)
+    holders, parts = np.zeros(0, np.int64), []
+    if wanted.shares:
+        shared = contributions(quantities, codes, tails.paths, tails.weights, valuation)
+        posted = quantities[:, quantities.shape[1] - len(valuation.collateral.instruments) :]
+        holders = np.flatnonzero(np.diff(posted.indptr))
+    size = max(1, BLOCK_BYTES // (8 * gains.shape[1]))
+    for own in (holders[low : low + size] for low in range(0, len(holders), size)):
+        losses = gains_of(posted[own], tuple(codes[row] for row in own), valuation.collateral)
+        losses -= gains[array_module(gains).asarray(own)]
+        parts.append(_by_collateral(tails, own, estimate_tails(losses, level=wanted.level)))
+    wrong_way = _wrong_way(len(rows), holders, parts, wanted)
+    figures = _figures(units, rows, tails, valuation, wanted, lambda at: gains[at], wrong_way)
+    return replace(figures, contributions=shared)
+
+
+def _group_figures(
+    units: Units, group: Group, valuation: Valuation, wanted: _Wanted, progress: Progress | None
+) -> list[UnitFigures]:
+    """Figures of a group of units whose values do not fit, so many at a time."""
+    paths, xp = valuation.scenarios.plan.paths, array_module(valuation.scenarios.returns)
+    told = _told(progress, group, units.quantities.shape[0])
+    found = tails_of_group(group, wanted.level, wanted.confidence, told)
+    weights = tail_weights(paths, wanted.level)
+    tail_paths = xp.empty((len(group.rows), len(weights)), np.int32)
+    parts = []
+    for piece, tails in _pieces(group, found, paths, wanted.level, wanted.confidence):
+        tail_paths[piece.start : piece.stop] = tails.paths
+        low, high = np.searchsorted(group.holders, (piece.start, piece.stop)).tolist()
+        own, added = group.holders[low:high] - piece.start, []
+        if wanted.shares and low < high:
+            worst = found.alone.sorted(slice(low, high))
+            added = [_by_collateral(tails, own, tails_of(*worst, count=paths, level=wanted.level))]
+        wrong_way = _wrong_way(len(piece), own, added, wanted)
+        rows = range(group.rows.start + piece.start, group.rows.start + piece.stop)
+        gains = _some_gains(group, found, piece)
+        parts.append(_figures(units, rows, tails, valuation, wanted, gains, wrong_way))
+    # The worst losses have served, and make room.
+    del found
+    if not wanted.shares:
+        return parts
+    shared = contributions(group.quantities, group.codes, tail_paths, weights, group.valuation)
+    counts = np.diff(group.quantities.indptr)
+    ends = np.cumsum([0, *(len(part.contributions) for part in parts)])
+    assert ends[-1] == counts.sum()
+    return [
+        replace(part, contributions=shared[low:high])
+        for part, low, high in zip(parts, ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+    ]
+
+
+def _some_gains(group: Group, found: GroupTails, piece: range) -> Callable[[int], Any]:
+    """Gains on all paths of a piece's units that have open orders, by their place in the piece."""
+    place = {at: row for row, at in enumerate((group.ordered - piece.start).tolist())}
+    return lambda at: found.gains[place[at]]
+
+
+def _pieces(
+    group: Group, found: GroupTails, paths: int, level: float, confidence: float
+) -> Iterator[tuple[range, Tails]]:
+    """Tails of a group's units, so many at a time; which they are is counted within the group."""
+    for low in range(0, len(group.rows), PIECE_UNITS):
+        piece = range(low, min(low + PIECE_UNITS, len(group.rows)))
+        worst = found.worst.sorted(slice(piece.start, piece.stop))
+        yield piece, tails_of(*worst, count=paths, level=level, confidence=confidence)
+
+
+def _told(progress: Progress | None, group: Group, count: int) -> Progress | None:
+    """Progress over the paths of a group, told as units."""
+    if progress is None:
+        return None
+    rows = group.rows
+    return lambda done, total: progress(rows.start + len(rows) * done // total, count)
+
+
+def _figures(
     units: Units,
     rows: range,
+    tails: Tails,
     valuation: Valuation,
-    level: float,
-    confidence: float,
-    shares: bool,
-    together: bool,
+    wanted: _Wanted,
+    gains_at: Callable[[int], Any],
+    wrong_way: Estimate,
 ) -> UnitFigures:
+    """Figures of some units whose tails are known, contributions left out.
+
+    `gains_at` gives a unit's gains on all paths; only of units with open orders is it asked.
+    """
+    worst, orders = _open_orders(units, rows, gains_at, tails, valuation, wanted.together)
     here = slice(rows.start, rows.stop)
-    quantities = units.quantities[here]
-    codes = units.currencies[here]
-    gains = gains_of(quantities, codes, valuation)
-    tails = estimate_tails(-gains, level=level, confidence=confidence)
-    shared = _contributions(quantities, codes, tails, valuation) if shares else None
-    shortfall = tail_estimate(tails, together=together)
-    wrong_way = fixed(np.zeros(len(rows)))
-    if shares and valuation.collateral.instruments:
-        wrong_way = _wrong_way(quantities, codes, gains, tails, valuation, together)
-    worst, orders = _open_orders(units, rows, gains, tails, valuation, together)
     return UnitFigures(
         expected_shortfall=tails.expected_shortfall,
         expected_shortfall_error=tails.expected_shortfall_error,
@@ -224,10 +329,10 @@ def _block_figures(
         value_at_risk_interval=tails.value_at_risk_interval,
         open_orders=orders.amounts,
         wrong_way=wrong_way.amounts,
-        contributions=np.zeros(quantities.nnz) if shared is None else shared,
+        contributions=np.zeros(units.quantities[here].nnz),
         estimates=UnitEstimates(
-            expected_shortfall=shortfall,
-            value_at_risk=tail_estimate(tails, together=together, of="value_at_risk"),
+            expected_shortfall=tail_estimate(tails, together=wanted.together),
+            value_at_risk=tail_estimate(tails, together=wanted.together, of="value_at_risk"),
             worst=worst,
             open_orders=orders,
             wrong_way=wrong_way,
@@ -235,94 +340,26 @@ def _block_figures(
     )
 
 
+def _by_collateral(tails: Tails, rows: NDArray[np.int64], alone: Tails) -> Estimate:
+    """What collateral adds to the expected shortfall of some units; `alone` is without it."""
+    return minus(tail_estimate(some_tails(tails, rows)), tail_estimate(alone))
+
+
 def _wrong_way(
-    quantities: Any,
-    codes: tuple[str, ...],
-    gains: Any,
-    tails: Tails,
-    valuation: Valuation,
-    together: bool,
+    count: int, holders: NDArray[np.int64], parts: Sequence[Estimate], wanted: _Wanted
 ) -> Estimate:
-    """What collateral adds to the expected shortfall of each unit that has some."""
-    xp, whole = array_module(gains), tail_estimate(tails)
-    posted = quantities[:, -len(valuation.collateral.instruments) :]
-    size = max(1, BLOCK_BYTES // (8 * gains.shape[1]))
-    holders = np.flatnonzero(np.diff(posted.indptr))
-    parts = []
-    for rows in (holders[low : low + size] for low in range(0, len(holders), size)):
-        own = tuple(codes[row] for row in rows)
-        losses = gains_of(posted[rows], own, valuation.collateral)
-        losses -= gains if len(rows) == len(gains) else gains[xp.asarray(rows)]
-        alone = tail_estimate(estimate_tails(losses, level=tails.level))
-        parts.append(minus(rows_of(whole, rows), alone))
-    none = fixed(np.zeros(quantities.shape[0]))
-    added = with_rows(none, holders, joined(parts)) if parts else none
-    return added if together else collapsed(added)
-
-
-def gains_of(quantities: Any, codes: tuple[str, ...], valuation: Valuation) -> Any:
-    """Gains of some units on all paths, each in its currency; float64 [units, paths].
-
-    Parameters
-    ----------
-    quantities : scipy.sparse.csr_array of shape (units, instruments)
-    codes : tuple of str
-        Currencies, one a unit.
-    valuation : Valuation
-    """
-    paths = valuation.scenarios.plan.paths
-    gains: Any = None
-    for block, changes in valuation.blocks():
-        part = _gains(quantities, changes, codes, block, valuation)
-        if part.shape[1] == paths:
-            return part
-        if gains is None:
-            gains = block.xp.empty((quantities.shape[0], paths))
-        gains[:, block.paths] = part
-    return gains
-
-
-def _gains(
-    quantities: Any, changes: Any, codes: tuple[str, ...], block: PathBlock, valuation: Valuation
-) -> Any:
-    """Gains of some units on a block of paths, each in its currency; float64 [units, paths]."""
-    matrix = quantities if block.xp is np else device_matrix(quantities)
-    gains = block.xp.ascontiguousarray(matrix @ changes)
-    for code in dict.fromkeys(codes):
-        if code == valuation.market.currency:
-            continue
-        rows = [row for row, own in enumerate(codes) if own == code]
-        if code in valuation.market.coins:
-            gains[rows] /= valuation.market.worth(code)
-        else:
-            gains[rows] = _converted_sums(quantities[rows], changes, code, block, valuation)
-    return gains
-
-
-def _converted_sums(
-    quantities: Any, changes: Any, code: str, block: PathBlock, valuation: Valuation
-) -> Any:
-    """Gains of some units in a currency, those of each horizon at that horizon's rate."""
-    total: Any = 0.0
-    for horizon in sorted(set(valuation.item_horizons.tolist())):
-        chosen = np.flatnonzero(valuation.item_horizons == horizon)
-        part = quantities[:, chosen]
-        matrix = part if block.xp is np else device_matrix(part)
-        gains = matrix @ (changes if len(chosen) == changes.shape[0] else changes[chosen])
-        start = block.xp.asarray(part @ valuation.units.value[chosen])[:, None]
-        total = total + _converted(gains, start, code, block.at(horizon).currency(code), valuation)
-    return total
-
-
-def _converted(gains: Any, start: Any, code: str, moved: Any, valuation: Valuation) -> Any:
-    """Gains in a currency that moves, of what is worth `start` today in the market's."""
-    return (start + gains) / moved - start / valuation.market.worth(code)
+    """What collateral adds to the expected shortfall of each unit; nothing where there is none."""
+    none = fixed(np.zeros(count))
+    if not parts:
+        return none
+    added = with_rows(none, holders, joined(parts))
+    return added if wanted.together else collapsed(added)
 
 
 def _open_orders(
     units: Units,
     rows: range,
-    gains: Any,
+    gains_at: Callable[[int], Any],
     tails: Tails,
     valuation: Valuation,
     together: bool,
@@ -339,23 +376,23 @@ def _open_orders(
         np.sort(asked.indices[low:high].astype(np.int64))
         for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
     ]
-    whole, places = tail_estimate(tails), []
+    # What the worst losses of corners may take, beside what else is held of profit and loss.
+    memory = min(MEMORY, max(1, valuation.memory_limit // 4))
+    places: list[int] = []
     found: tuple[list[Estimate], list[Estimate]] = ([], [])
     for batch, valued in _ordered(columns, valuation):
-        parts = list(valuation.blocks() if valuation.fits else valuation.blocks_of(valued))
-        for at in batch:
-            own = columns[at]
-            place = own if valuation.fits else np.searchsorted(valued, own)
-            changes = _unit_gains(own, place, units.currencies[rows[at]], parts, valuation)
+        for at, blocks in _batch_blocks(batch, valued, columns, rows, units, valuation):
+            own, gains = columns[at], gains_at(at)
             sold, bought = (matrix[[at]].toarray()[0][own] for matrix in (sells, buys))
-            most, fills = worst_fills(gains[at], changes, sold, bought, level=tails.level)
+            most, fills = worst_fills(gains, blocks, sold, bought, level=tails.level, memory=memory)
             # Which paths make the fills the worst changes their movements, and no amount.
-            moved = worst_fills_estimate(gains[at], changes, sold, bought, fills, level=tails.level)
+            moved = worst_fills_estimate(gains, blocks, sold, bought, fills, level=tails.level)
             least = float(tails.expected_shortfall[at])
             worst = replace(moved, amounts=np.array([max(most, least)]))
+            whole = tail_estimate(some_tails(tails, np.array([at])))
             places.append(at)
             found[0].append(worst)
-            found[1].append(minus(worst, rows_of(whole, [at])))
+            found[1].append(minus(worst, whole))
     if not places:
         return shortfall, none
     worst, added = (joined(each) for each in found)
@@ -365,6 +402,50 @@ def _open_orders(
     # As base adds them up.
     worst = replace(worst, amounts=tails.expected_shortfall[rows_with] + added.amounts)
     return with_rows(shortfall, rows_with, worst), with_rows(none, rows_with, added)
+
+
+def _batch_blocks(
+    batch: list[int],
+    valued: NDArray[np.int64],
+    columns: list[NDArray[np.int64]],
+    rows: range,
+    units: Units,
+    valuation: Valuation,
+) -> Iterator[tuple[int, Blocks]]:
+    """Units with orders, and what one unit of each instrument that they ordered gains, by blocks.
+
+    Values of a batch are kept; those of one unit that do not fit are made again for every look.
+    """
+    kept: list[tuple[PathBlock, Any]] | None = None
+    if valuation.fits:
+        kept = list(valuation.blocks())
+    elif len(valued) <= _most_kept(valuation):
+        kept = list(valuation.blocks_of(valued))
+    for at in batch:
+        own, code = columns[at], units.currencies[rows[at]]
+        place = own if valuation.fits else np.searchsorted(valued, own)
+
+        def blocks(
+            own: NDArray[np.int64] = own, code: str = code, place: NDArray[np.int64] = place
+        ) -> Iterator[tuple[int, Any]]:
+            size = piece_paths(len(own))
+            for block, changes in valuation.blocks_of(own) if kept is None else kept:
+                for low in range(0, changes.shape[1], size):
+                    part = slice(low, low + size)
+                    chosen = changes[:, part][block.xp.asarray(place)]
+                    gains = gains_a_unit(own, chosen, code, block, valuation, part)
+                    del chosen
+                    yield block.paths.start + low, gains
+                    del gains
+                # Else they would be held while the next block is made.
+                del changes
+
+        yield at, blocks
+
+
+def _most_kept(valuation: Valuation) -> int:
+    """Instruments whose values are kept for a batch of units; two batches are held at a time."""
+    return valuation.memory_limit // 4 // (8 * valuation.scenarios.plan.paths)
 
 
 def _ordered(
@@ -377,8 +458,7 @@ def _ordered(
     if valuation.fits:
         yield [at for at, own in enumerate(columns) if len(own)], np.zeros(0, np.int64)
         return
-    # Two batches are held at a time.
-    most = valuation.memory_limit // 4 // (8 * valuation.scenarios.plan.paths)
+    most = _most_kept(valuation)
     batch: list[int] = []
     valued = np.zeros(0, np.int64)
     for at, own in enumerate(columns):
@@ -392,101 +472,3 @@ def _ordered(
         valued = together
     if batch:
         yield batch, valued
-
-
-def _unit_gains(
-    columns: NDArray[np.int64],
-    place: NDArray[np.int64],
-    code: str,
-    blocks: list[tuple[PathBlock, Any]],
-    valuation: Valuation,
-) -> Any:
-    """Gains of one unit of some instruments on all paths, in a currency; float64 [n, paths].
-
-    `place` says where they are among the changes of the blocks.
-    """
-    parts = []
-    for block, changes in blocks:
-        own = changes[block.xp.asarray(place)]
-        if code in valuation.market.coins:
-            own = own / valuation.market.worth(code)
-        elif code != valuation.market.currency:
-            start = valuation.units.value[columns]
-            own = block.xp.stack(
-                [
-                    _converted(gain, value, code, block.at(horizon).currency(code), valuation)
-                    for gain, value, horizon in zip(
-                        own, start, valuation.item_horizons[columns].tolist(), strict=True
-                    )
-                ]
-            )
-        parts.append(own)
-    return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts, axis=1)
-
-
-def _contributions(
-    quantities: Any, codes: tuple[str, ...], tails: Tails, valuation: Valuation
-) -> NDArray[np.float64]:
-    """Each position's share of its unit's expected shortfall: the tail's weights on its losses.
-
-    The same fractional weights that make the expected shortfall, summed in float64 and in one
-    order whatever the blocks of paths.
-    """
-    rows = np.repeat(np.arange(quantities.shape[0]), np.diff(quantities.indptr))
-    parts = [slice(low, low + GATHERED) for low in range(0, quantities.nnz, GATHERED)]
-    shares = np.zeros(quantities.nnz)
-
-    def share(part: slice, gained: Any) -> None:
-        weights = array_module(gained).asarray(tails.weights)
-        shares[part] = -quantities.data[part] * to_host((gained * weights).sum(axis=1))
-
-    gathered: Any = None
-    for block, changes in valuation.blocks():
-        whole = changes.shape[1] == valuation.scenarios.plan.paths
-        for part in parts:
-            columns, held = quantities.indices[part], rows[part]
-            paths = tails.paths[block.xp.asarray(held)] - block.paths.start
-            inside = (paths >= 0) & (paths < changes.shape[1])
-            gained = _tail_gains(
-                columns, held, codes, block.xp.where(inside, paths, 0), changes, block, valuation
-            )
-            if whole:
-                share(part, gained)
-                continue
-            if gathered is None:
-                gathered = block.xp.zeros((quantities.nnz, tails.paths.shape[1]))
-            gathered[part] = block.xp.where(inside, gained, gathered[part])
-    if gathered is not None:
-        for part in parts:
-            share(part, gathered[part])
-    return shares
-
-
-def _tail_gains(
-    columns: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    codes: tuple[str, ...],
-    paths: Any,
-    changes: Any,
-    block: PathBlock,
-    valuation: Valuation,
-) -> Any:
-    """Gains of one unit on its holder's tail paths; float64 [positions, tail's paths]."""
-    xp, market = block.xp, valuation.market
-    gained = changes[xp.asarray(columns)[:, None], paths]
-    for code in dict.fromkeys(codes):
-        if code == market.currency:
-            continue
-        mine = np.array([codes[row] == code for row in rows], bool)
-        if code in market.coins:
-            gained[xp.asarray(np.flatnonzero(mine))] /= market.worth(code)
-            continue
-        horizons = valuation.item_horizons[columns]
-        for horizon in sorted(set(horizons[mine].tolist())):
-            here = np.flatnonzero(mine & (horizons == horizon))
-            at = xp.asarray(here)
-            moved = block.at(horizon).currency(code)
-            moved = moved[paths[at]] if getattr(moved, "ndim", 0) else moved
-            start = xp.asarray(valuation.units.value[columns[here]])[:, None]
-            gained[at] = _converted(gained[at], start, code, moved, valuation)
-    return gained

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.engines.arrays import array_module, to_host
+from mcmargin.books.orders import Blocks, blocks_of_array, mean_gains, tails_of_corners
 from mcmargin.margins.estimates import Estimate, larger, movements
-from mcmargin.margins.tail import Tails, estimate_tails
+from mcmargin.margins.tail import Tails
 
 RIVALS = 16
 """Combinations of fills that are compared; all of them, where they are no more."""
@@ -44,17 +44,18 @@ def worst_fills_estimate(
     ----------
     gains : ndarray of shape (paths,), float64
         Of the positions alone.
-    changes : ndarray of shape (instruments, paths), float64
-        Gain of one unit of each instrument that has orders.
+    changes : ndarray of shape (instruments, paths), float64, or a function
+        Gain of one unit of each instrument that has orders, as `worst_fills` takes it.
     sells, buys, fills : ndarray of shape (instruments,), float64
         Units ordered, 0 or less and 0 or more, and those that the worst fills take.
     level : float
     """
-    first = _tails(gains, changes, fills[None], level)
-    corners = _rivals(changes, sells, buys, fills, first)
+    blocks = changes if callable(changes) else blocks_of_array(changes)
+    first = tails_of_corners(gains, blocks, fills[None], level)
+    corners = _rivals(blocks, sells, buys, fills, first)
     estimates = [_estimate(first, 0)]
     if len(corners):
-        tails = _tails(gains, changes, corners, level)
+        tails = tails_of_corners(gains, blocks, corners, level)
         near = tails.expected_shortfall - first.expected_shortfall[0]
         reach = NEAR * np.hypot(tails.expected_shortfall_error, first.expected_shortfall_error[0])
         order = np.argsort(-near, kind="stable")
@@ -67,7 +68,7 @@ def worst_fills_estimate(
 
 
 def _rivals(
-    changes: Any,
+    blocks: Blocks,
     sells: NDArray[np.float64],
     buys: NDArray[np.float64],
     fills: NDArray[np.float64],
@@ -83,26 +84,13 @@ def _rivals(
         return np.asarray(corners[1:])
     # What the tail of the worst fills says of a change of one instrument's side: at most how much
     # it lowers the expected shortfall.
-    xp = array_module(changes)
-    means = to_host((changes[:, tails.paths[0]] * xp.asarray(tails.weights)).sum(axis=1))
+    (means,) = mean_gains(blocks, tails)
     lowered = (opposite - fills)[moving] * means[moving]
     nearest = moving[np.argsort(lowered, kind="stable")[: RIVALS - 2]]
     corners = np.tile(fills, (len(nearest) + 1, 1))
     corners[np.arange(len(nearest)), nearest] = opposite[nearest]
     corners[-1] = opposite
     return np.asarray(corners)
-
-
-def _tails(gains: Any, changes: Any, corners: NDArray[np.float64], level: float) -> Tails:
-    """Tails of the losses with each combination of fills."""
-    xp = array_module(gains)
-    losses = xp.empty((len(corners), len(gains)))
-    for at, corner in enumerate(corners):
-        used = np.flatnonzero(corner)
-        losses[at] = -gains
-        for place in used.tolist():
-            losses[at] -= float(corner[place]) * changes[place]
-    return estimate_tails(losses, level=level)
 
 
 def _estimate(tails: Tails, at: int) -> Estimate:

@@ -8,6 +8,7 @@ and each account's margin is the expected shortfall of its losses, shared out ov
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +17,14 @@ from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.equity import equity_of
-from mcmargin.books.units import units_of
+from mcmargin.books.units import Units, units_of
 from mcmargin.checks import Progress, few, require_type, whole_number
-from mcmargin.errors import DataError, PolicyError
+from mcmargin.errors import DataError, MemoryLimitWarning, PolicyError
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.market_check import require_market_of_model, require_plausible_terms
 from mcmargin.margins.requirement import Run, requirement
 from mcmargin.margins.tail import tail_count
+from mcmargin.margins.unit_tails import group_rows, with_orders
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.gathering import previous_of, report_of, sums_of
@@ -65,9 +67,14 @@ def margin(
         same. Profit and loss takes up to as much again, or 64 MB a thread where that is
         more; where several figures make a margin, how they move with the paths takes the same
         again, or 150 MB where that is more. Held whatever the limit: all instruments on a tile of
-        2,048 paths; one account, and 64 combinations of the orders that one account has open, on
-        all paths. What does not fit
-        is valued in blocks, again for each group of accounts. Changes no figure.
+        2,048 paths; one account's gains on all paths, if it has open orders; and the model's table
+        of variances to come of each underlying of options. Changes no figure.
+
+        Values that do not fit are made in blocks of paths, of each instrument once for all
+        accounts and once more for their contributions. They are made again where the tails of
+        all accounts do not fit either (of 5,000 accounts at 99 % of 20,000 paths they take 20 MB),
+        or the gains of all accounts that have open orders. A `MemoryLimitWarning` says how often
+        before it begins.
     threads : int, optional
         `MCMARGIN_THREADS`, or one a core. Changes no figure.
     progress : callable, optional
@@ -146,6 +153,7 @@ def _margin(
     units = units_of(book, held)
     before = previous_of(book.accounts, units.owner, previous, run)
     sums = sums_of(book, units.owner, market)
+    _tell_cost(units, run.initial, policy)
     required = requirement(
         units, len(book.accounts), run, policy, before, sums=sums, progress=progress
     )
@@ -153,6 +161,24 @@ def _margin(
     last = None if previous is None else replace(previous, session=None)
     session = Session(book, held, scenarios, run, required.context, last, shares)
     return report_of(session, units, required, policy, equity, haircuts)
+
+
+def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None:
+    """Say how often values will be made where they do not fit the memory limit."""
+    if valuation.fits:
+        return
+    rows = group_rows(units, valuation, policy.level, policy.confidence, whole=True)
+    orders = " and once more for open orders" if with_orders(units).any() else ""
+    groups = f", for {len(rows)} groups of accounts" if len(rows) > 1 else ""
+    warnings.warn(
+        f"the memory limit leaves {valuation.memory_limit / 1e6:,.0f} MB for the values of "
+        f"{len(valuation.instruments):,} instruments on {valuation.scenarios.plan.paths:,} paths, "
+        f"which take {valuation.bytes_of_all / 1e6:,.0f} MB: they are made in "
+        f"{valuation.block_count} blocks of paths, {2 * len(rows)} times instead of once{groups}"
+        f"{orders}. A higher limit takes less time, and gives the same figures",
+        MemoryLimitWarning,
+        stacklevel=6,
+    )
 
 
 def run_of(

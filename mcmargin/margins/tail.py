@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -318,9 +318,7 @@ def tails_of(
     """
     k = tail_count(count, level)
     lowest_rank, highest_rank = _rank_interval(count, level, confidence)
-    length = math.ceil(k)
-    weights = np.full(length, float(1 / k))
-    weights[-1] = float((k - (length - 1)) / k)
+    length, weights = math.ceil(k), tail_weights(count, level)
     var = worst[:, length - 1].copy()
     # Excesses over VaR keep the sum accurate, and ES at or above VaR, whatever the offset. Sums
     # run along rows, so that no account's figure depends on which others are in the block.
@@ -349,6 +347,38 @@ def tails_of(
         weights=weights,
         excesses=excess,
     )
+
+
+def tail_weights(count: int, level: float) -> NDArray[np.float64]:
+    """Weights of the tail's losses, the worst first; float64 [ceil(k)], adding up to 1.
+
+    Examples
+    --------
+    >>> tail_weights(1500, 0.999).round(4).tolist()
+    [0.6667, 0.3333]
+    """
+    k = tail_count(count, level)
+    length = math.ceil(k)
+    weights = np.full(length, float(1 / k))
+    weights[-1] = float((k - (length - 1)) / k)
+    return weights
+
+
+def some_tails(tails: Tails, rows: Any) -> Tails:
+    """Tails of some accounts, in the order asked.
+
+    Parameters
+    ----------
+    tails : Tails
+    rows : ndarray of int64
+    """
+    whole = ("level", "weights")
+    own = {
+        each.name: getattr(tails, each.name)[rows]
+        for each in fields(Tails)
+        if each.name not in (*whole, "paths")
+    }
+    return replace(tails, **own, paths=tails.paths[array_module(tails.paths).asarray(rows)])
 
 
 def shortfalls(losses: Any, *, level: float) -> NDArray[np.float64]:

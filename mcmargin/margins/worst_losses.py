@@ -63,27 +63,32 @@ class WorstLosses:
         width = int(counts.max())
         if width == 0:
             return
-        row, path = xp.nonzero(over)
-        place = xp.arange(len(row)) - (xp.cumsum(counts) - counts)[row]
-        found = xp.full((len(losses), self._count + width), -np.inf)
-        found[:, : self._count] = kept
-        found[row, self._count + place] = losses[row, path]
-        places = xp.zeros(found.shape, np.int32)
-        places[:, : self._count] = self._paths[here]
-        places[row, self._count + place] = path + first_path
+        if width > 2 * self._count:
+            # So many that the block's own worst are found first.
+            own = xp.nonzero(_worst_of(losses, self._count))[1].reshape(len(losses), -1)
+            new, paths = xp.take_along_axis(losses, own, axis=1), own.astype(np.int32)
+        else:
+            row, path = xp.nonzero(over)
+            place = xp.arange(len(row)) - (xp.cumsum(counts) - counts)[row]
+            new = xp.full((len(losses), width), -np.inf)
+            new[row, place] = losses[row, path]
+            paths = xp.zeros(new.shape, np.int32)
+            paths[row, place] = path
+        found = xp.concatenate([kept, new], axis=1)
+        places = xp.concatenate([self._paths[here], paths + np.int32(first_path)], axis=1)
         chosen = xp.nonzero(_worst_of(found, self._count))[1].reshape(len(losses), self._count)
         self._losses[here] = xp.take_along_axis(found, chosen, axis=1)
         self._paths[here] = xp.take_along_axis(places, chosen, axis=1)
 
-    def sorted(self) -> tuple[Any, NDArray[np.float64]]:
-        """Paths of each row's worst losses, where they lie, and those losses on the host.
+    def sorted(self, rows: slice = slice(None)) -> tuple[Any, NDArray[np.float64]]:
+        """Paths of the worst losses of some rows, where they lie, and those losses on the host.
 
         Both [rows, count], the worst first, ties by path number.
         """
-        xp = self._xp
-        order = xp.argsort(-self._losses, axis=1, kind="stable")
-        paths = xp.take_along_axis(self._paths, order, axis=1).astype(np.int64)
-        return paths, to_host(xp.take_along_axis(self._losses, order, axis=1))
+        xp, losses = self._xp, self._losses[rows]
+        order = xp.argsort(-losses, axis=1, kind="stable")
+        paths = xp.take_along_axis(self._paths[rows], order, axis=1).astype(np.int64)
+        return paths, to_host(xp.take_along_axis(losses, order, axis=1))
 
 
 def worst_of_all(losses: Any, count: int) -> tuple[Any, NDArray[np.float64]]:

@@ -16,7 +16,7 @@ from scipy import sparse
 from mcmargin.books.orders import worst_fills
 from mcmargin.books.units import Units
 from mcmargin.engines.arrays import array_module, to_host
-from mcmargin.margins.figures import gains_of
+from mcmargin.margins.gains import gains_of
 from mcmargin.margins.tail import estimate_tails
 from mcmargin.valuing.valuation import Valuation
 

@@ -24,7 +24,7 @@ from mcmargin.books.collateral import Held, balance_of, collateral_mode
 from mcmargin.books.units import units_of
 from mcmargin.engines.arrays import device_of, to_host
 from mcmargin.errors import DataError
-from mcmargin.margins.figures import gains_of
+from mcmargin.margins.gains import gains_of
 from mcmargin.margins.margining import check_book, run_of
 from mcmargin.margins.requirement import Previous, Requirement, requirement
 from mcmargin.reports.account_figures import AccountMargin

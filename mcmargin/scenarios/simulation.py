@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -132,22 +132,26 @@ class Scenarios:
     def outlook(self, asset: str, bars: int) -> VarianceOutlook:
         """What the model expects of an asset's variance, as far as `bars` bars at least."""
         reach = 1 << max(6, (bars - 1).bit_length())
-        if (asset, reach) not in self._outlooks:
-            at, model = self.assets.index(asset), self.model
-            drawn = model.dependence.residuals
-            self._outlooks[asset, reach] = variance_outlook(
-                model.volatility,
-                at,
-                model.innovations[at],
-                float(model.state.variance[at]),
-                bars=reach,
-                cap=self.plan.variance_cap,
-                dates=drawn[:, at] if len(drawn) else None,
-            )
-        return self._outlooks[asset, reach]
+        held, known = self._outlooks.get(asset, (0, None))
+        if known is not None and held >= reach:
+            return known
+        # A longer reach serves every shorter one alike, and takes its place.
+        at, model = self.assets.index(asset), self.model
+        drawn = model.dependence.residuals
+        found = variance_outlook(
+            model.volatility,
+            at,
+            model.innovations[at],
+            float(model.state.variance[at]),
+            bars=reach,
+            cap=self.plan.variance_cap,
+            dates=drawn[:, at] if len(drawn) else None,
+        )
+        self._outlooks[asset] = reach, found
+        return found
 
     @cached_property
-    def _outlooks(self) -> dict[tuple[str, int], VarianceOutlook]:
+    def _outlooks(self) -> dict[str, tuple[int, VarianceOutlook]]:
         return {}
 
     def named_normals(self, name: str, tiles: range, most: int | None = None) -> Any:
@@ -161,11 +165,10 @@ class Scenarios:
             engine, steps = self._engine, range(self.plan.horizons[-1])
             drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
             drawn = drawn[:, : self.plan.paths_in(tiles)]
-            # A copy: other threads may add theirs meanwhile.
-            kept = sum(each.nbytes for each in tuple(self._named.values()))
             room = NAMED_BYTES if most is None else min(most, NAMED_BYTES)
-            if kept + drawn.nbytes > room:
+            if self._named_bytes.total + drawn.nbytes > room:
                 return drawn
+            self._named_bytes.total += drawn.nbytes
             self._named[key] = drawn
         return self._named[key]
 
@@ -179,6 +182,13 @@ class Scenarios:
     def _engine(self) -> ModuleType:
         where = array_module(self.returns).__name__
         return importlib.import_module(f"mcmargin.engines.{where}_engine")
+
+    @cached_property
+    def _named_bytes(self) -> SimpleNamespace:
+        """`total` of the draws that are kept. Threads that add at once may lose one's count, which
+        lets the scenarios keep a draw more.
+        """
+        return SimpleNamespace(total=0)
 
     @cached_property
     def _named(self) -> dict[tuple[str, int, int], Any]:

@@ -154,7 +154,7 @@ class Valuation:
     @cached_property
     def _spare(self) -> int:
         """Bytes of the limit that all paths would leave; below 0 where they take more."""
-        return self.memory_limit - self._bytes(self.instruments) - self._bytes(self._balances)
+        return self.memory_limit - self.bytes_of_all
 
     def _bytes(self, instruments: Sequence[Instrument]) -> int:
         if not instruments:
@@ -162,12 +162,27 @@ class Valuation:
         rows = len(instruments) + self._rows_beside(instruments)
         return 8 * rows * self.scenarios.plan.paths
 
-    def _path_blocks(self, instruments: Sequence[Instrument]) -> Iterator[PathBlock]:
-        """Blocks of paths whose values of some instruments fit, without them."""
-        # The caller still holds one block while the next is made.
+    @property
+    def bytes_of_all(self) -> int:
+        """Bytes that values on all paths take, with what is drawn for them."""
+        return self._bytes(self.instruments) + self._bytes(self._balances)
+
+    @property
+    def block_count(self) -> int:
+        """In how many blocks of paths values are made."""
+        if self.fits:
+            return 1
+        return -(-len(self.scenarios.plan.tiles) // self._tiles_that_fit(self.instruments))
+
+    def _tiles_that_fit(self, instruments: Sequence[Instrument]) -> int:
+        # A caller may still hold one block while the next is made.
         tile = 2 * 8 * TILE_PATHS * (len(instruments) + self._rows_beside(instruments))
         limit = self.memory_limit - (self.collateral.memory_limit if self._balances else 0)
-        tiles, step = self.scenarios.plan.tiles, max(1, limit // tile)
+        return max(1, limit // tile)
+
+    def _path_blocks(self, instruments: Sequence[Instrument]) -> Iterator[PathBlock]:
+        """Blocks of paths whose values of some instruments fit, without them."""
+        tiles, step = self.scenarios.plan.tiles, self._tiles_that_fit(instruments)
         for first in tiles[::step]:
             yield self._block(range(first, min(first + step, tiles.stop)), most=0)
 
