@@ -52,6 +52,9 @@ LARGEST_COST = 1e6
 SMALLEST_LEFT = 1e-6
 """Of a price, that remains of it in one pass."""
 
+FAR = 0.5
+"""Of the measure, from which the slope at the quotes may mislead."""
+
 PASSES = 6
 """At most; a price that moves far is measured anew in each."""
 
@@ -155,13 +158,25 @@ class _Problem:
         )
 
     def solved(self) -> Floats | None:
-        """Prices that keep all conditions; None if there are none within the bounds."""
-        scale, up, down = self._first_guess()
+        """Prices that keep all conditions; None if there are none within the bounds.
+
+        First with the measure's slope at each quote; where quotes then move far, with its slope on
+        the way to where they may have to go as well. The cheaper is taken.
+        """
+        best, least = self._from(*self._slopes(self.sigma, self.sigma, self.sigma))
+        if best is None or least > FAR:
+            other, cost = self._from(*self._slopes(*self._levels()))
+            if cost < least:
+                best = other
+        return best
+
+    def _from(self, scale: Floats, up: Floats, down: Floats) -> tuple[Floats | None, float]:
+        """The cheapest prices of some passes, and their measure."""
         best, least = None, np.inf
         for _ in range(PASSES):
             prices = self._programme(scale, up, down)
             if prices is None:
-                return best
+                break
             cost = self._cost(prices)
             if self.fails(prices):
                 # Of a price far from its guess the programme's own tolerance is too coarse.
@@ -182,7 +197,7 @@ class _Problem:
             rises = prices[moved] > self.quoted[moved]
             up[moved[rises]], down[moved[~rises]] = secant[rises], secant[~rises]
             scale = np.maximum(prices, SMALLEST_LEFT * self.quoted)
-        return best
+        return best, least
 
     def _cost(self, prices: Floats) -> float:
         moved = np.flatnonzero(prices != self.quoted)
@@ -198,11 +213,10 @@ class _Problem:
             relative = np.abs(np.log(prices / self.quoted[at]))
         return np.asarray(relative + PRICE_FOR_VOLATILITY * np.abs(volatilities - self.sigma[at]))
 
-    def _first_guess(self) -> tuple[Floats, Floats, Floats]:
-        """Size of each price, and the measure of its change by one, upwards and downwards.
+    def _levels(self) -> tuple[Floats, Floats, Floats]:
+        """Volatility near each quote, and to which it may have to rise and to fall.
 
-        A quote that lies far from its neighbours, or below an earlier expiry, will be moved far:
-        its change is measured along the way there.
+        A quote that lies far from its neighbours, or below an earlier expiry, will be moved far.
         """
         sigma, chain = self.sigma, self.chain
         high, low = sigma.copy(), sigma.copy()
@@ -226,9 +240,13 @@ class _Problem:
                     high[at] = np.maximum(high[at], level)
                 else:
                     low[at] = np.minimum(low[at], level)
-        step, everywhere = 1e-6 * sigma, np.arange(len(sigma))
+        return near, high, low
+
+    def _slopes(self, near: Floats, high: Floats, low: Floats) -> tuple[Floats, Floats, Floats]:
+        """Size of each price, and the measure of its change by one, upwards and downwards."""
+        step, everywhere = 1e-6 * self.sigma, np.arange(len(self.sigma))
         costs = []
-        for to in (np.maximum(high, sigma + step), np.minimum(low, sigma - step)):
+        for to in (np.maximum(high, self.sigma + step), np.minimum(low, self.sigma - step)):
             price = np.maximum(self._price(to), SMALLEST_LEFT * self.quoted)
             costs.append(self._change(price, everywhere, to) / np.abs(price - self.quoted))
         scale = np.maximum(self._price(near), SMALLEST_LEFT * self.quoted)
