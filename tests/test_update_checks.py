@@ -170,6 +170,14 @@ def test_a_gap_in_a_history_is_told():
     )
 
 
+def test_the_limit_of_a_gap_is_that_of_the_model(model):
+    later = after(last_of(model), start="2021-11-20")
+    assert "one return spans 24 bars" in model.update(later, now=NOW).update_report(since=model)
+    wide = replace(model, facts=model.facts | {"plausibility": {"gap_bars": 30.0}})
+    moved = wide.update(later, now=NOW)
+    assert "spans" not in moved.update_report(since=wide) + moved.update_report()
+
+
 def test_nights_and_weekends_of_hourly_bars_are_no_gaps():
     days = pd.bdate_range("2021-01-04", "2021-03-26")
     index = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in days for hour in range(24)])
