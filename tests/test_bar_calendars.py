@@ -180,6 +180,22 @@ def test_half_hours_of_exchanges(name, day):
     expect(times, ahead, exchange=name)
 
 
+def test_sessions_that_nobody_knows_yet_are_refused():
+    """Shanghai's holidays are announced a year ahead; the sessions until then are known."""
+    calendars = pytest.importorskip("exchange_calendars")
+    last = calendars.get_calendar("XSHG").bound_max()
+    if last is None:
+        pytest.skip("this version of exchange_calendars sets no end")
+    sessions = schedule("XSHG", f"{last.year - 1}-01-01", str(last.date())).schedule
+    times = utc(sessions["close"])
+    expect(times[:-20], times[-20:-10], exchange="XSHG")
+    known = calendar_of(times[:-20], exchange="XSHG")
+    with pytest.raises(
+        mm.DataError, match=f"'XSHG': exchange_calendars has no sessions.*{last.year}"
+    ):
+        known.closes_after(times[-21], 60)
+
+
 def test_a_history_of_another_exchange_is_refused():
     times = utc(schedule("XSAU").schedule["close"])
     with pytest.raises(mm.DataError, match="bars are on sessions of the exchange"):
