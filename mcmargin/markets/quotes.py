@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
-from mcmargin.data.tables import is_parquet, parse_number, read_cells, read_frame
+from mcmargin.data.parquet_tables import read_frame
+from mcmargin.data.tables import is_parquet, parse_number, read_cells
 from mcmargin.data.times import not_a_time, utc_time, utc_times
 from mcmargin.errors import DataError
 
