@@ -517,6 +517,20 @@ def test_starts_of_bars_are_moved_in_calibration_and_in_updates(tmp_path):
     assert again.calendar == moved.calendar and again.fingerprint() == moved.fingerprint()
 
 
+def test_the_running_bar_of_a_table_of_starts_is_no_close():
+    """Exchanges of coins list the bar that is running, too, by its start."""
+    frame = frame_of(pd.date_range("2024-01-01", periods=200))
+    model = model_of(frame.iloc[:-1], stamps="start")
+    newer = mm.PriceHistory.from_frame(frame.iloc[-1:])
+    start = frame.index[-1]
+    with pytest.raises(mm.DataError, match="the bar that closes at 2024-07-19 is running: now is"):
+        model.update(newer, now=start + pd.Timedelta("9h"))
+    assert model.update(newer, now=start + pd.Timedelta("24h")).as_of == start + pd.Timedelta("24h")
+    tick = model.update(newer, provisional=True, now=start + pd.Timedelta("9h"))
+    ahead = tick.closes(2, tick.as_of).times
+    np.testing.assert_array_equal(ahead, utc(pd.date_range("2024-07-19", periods=2)))
+
+
 @pytest.mark.parametrize("exchange", [None, "XNYS"])
 def test_a_file_keeps_the_calendar(tmp_path, exchange):
     if exchange:
