@@ -332,6 +332,7 @@ def scenarios():
     return mm.simulate(model_of(), horizons=(1, 2), paths=PATHS, seed=3, policy=FULL)
 
 
+@pytest.mark.filterwarnings("ignore::mcmargin.errors.MemoryLimitWarning")
 @pytest.mark.parametrize("study", ["plain", "full"])
 def test_errors_hang_on_no_block(scenarios, study, monkeypatch):
     """Units margined together, or a few at a time, and paths valued in one block, or in tiles."""
