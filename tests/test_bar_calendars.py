@@ -180,6 +180,22 @@ def test_half_hours_of_exchanges(name, day):
     expect(times, ahead, exchange=name)
 
 
+def test_sessions_that_nobody_knows_yet_are_refused():
+    """Shanghai's holidays are announced a year ahead; the sessions until then are known."""
+    calendars = pytest.importorskip("exchange_calendars")
+    last = calendars.get_calendar("XSHG").bound_max()
+    if last is None:
+        pytest.skip("this version of exchange_calendars sets no end")
+    sessions = schedule("XSHG", f"{last.year - 1}-01-01", str(last.date())).schedule
+    times = utc(sessions["close"])
+    expect(times[:-20], times[-20:-10], exchange="XSHG")
+    known = calendar_of(times[:-20], exchange="XSHG")
+    with pytest.raises(
+        mm.DataError, match=f"'XSHG': exchange_calendars has no sessions.*{last.year}"
+    ):
+        known.closes_after(times[-21], 60)
+
+
 def test_a_history_of_another_exchange_is_refused():
     times = utc(schedule("XSAU").schedule["close"])
     with pytest.raises(mm.DataError, match="bars are on sessions of the exchange"):
@@ -499,6 +515,20 @@ def test_starts_of_bars_are_moved_in_calibration_and_in_updates(tmp_path):
     moved.save(tmp_path / "model.npz")
     again = mm.load_model(tmp_path / "model.npz")
     assert again.calendar == moved.calendar and again.fingerprint() == moved.fingerprint()
+
+
+def test_the_running_bar_of_a_table_of_starts_is_no_close():
+    """Exchanges of coins list the bar that is running, too, by its start."""
+    frame = frame_of(pd.date_range("2024-01-01", periods=200))
+    model = model_of(frame.iloc[:-1], stamps="start")
+    newer = mm.PriceHistory.from_frame(frame.iloc[-1:])
+    start = frame.index[-1]
+    with pytest.raises(mm.DataError, match="the bar that closes at 2024-07-19 is running: now is"):
+        model.update(newer, now=start + pd.Timedelta("9h"))
+    assert model.update(newer, now=start + pd.Timedelta("24h")).as_of == start + pd.Timedelta("24h")
+    tick = model.update(newer, provisional=True, now=start + pd.Timedelta("9h"))
+    ahead = tick.closes(2, tick.as_of).times
+    np.testing.assert_array_equal(ahead, utc(pd.date_range("2024-07-19", periods=2)))
 
 
 @pytest.mark.parametrize("exchange", [None, "XNYS"])

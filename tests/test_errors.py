@@ -332,6 +332,7 @@ def scenarios():
     return mm.simulate(model_of(), horizons=(1, 2), paths=PATHS, seed=3, policy=FULL)
 
 
+@pytest.mark.filterwarnings("ignore::mcmargin.errors.MemoryLimitWarning")
 @pytest.mark.parametrize("study", ["plain", "full"])
 def test_errors_hang_on_no_block(scenarios, study, monkeypatch):
     """Units margined together, or a few at a time, and paths valued in one block, or in tiles."""
@@ -361,3 +362,16 @@ def test_what_ifs_have_the_errors_of_a_margin_after_the_trade(scenarios):
         error = getattr(asked, f"{name}_error")
         assert error == pytest.approx(getattr(own, f"{name}_error"), rel=1e-9, abs=1e-12)
     assert asked.margin_error > 0
+
+
+def test_a_coin_that_is_paid_away_takes_its_haircuts_error_with_it(scenarios):
+    """A coin's account in haircut mode: a tenth of its coins less, a tenth of the error less."""
+    rows = pd.DataFrame([("coin", "S0", 1)], columns=POSITIONS)
+    posted = pd.DataFrame([("coin", "a0", 10)], columns=BALANCES)
+    accounts = [mm.Account("coin", "a0")]
+    book = mm.Book.from_frame(rows, instruments=ITEMS, accounts=accounts, balances=posted)
+    report = mm.margin(book, scenarios, MARKET, HAIRCUT)
+    before, after = report.account("coin"), report.what_if("coin", {"S0": 1.0})
+    assert before.collateral_error > 0
+    assert after.collateral == pytest.approx(0.9 * before.collateral)
+    assert after.collateral_error == pytest.approx(0.9 * before.collateral_error)

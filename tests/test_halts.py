@@ -3,6 +3,9 @@
 The peer is arch: its filter over the moves alone, as if the days of the halt had not been.
 """
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -253,3 +256,30 @@ def test_own_histories_leave_their_halts_out():
     # Dates of the coin at which both moved differ by a weekend at the end of the history.
     assert model.state.variance[0] == pytest.approx(peer.state.variance[0], rel=0.1)
     assert any("coin: price unchanged since" in each.text for each in model.doubts)
+
+
+def test_reports_of_earlier_versions_have_no_doubts():
+    _, report = share(mm.calibrate(history_of(a=halting()), **QUICK), "a")
+    fields = json.loads(report.to_json())
+    assert fields["calibration"].pop("doubts")
+    assert mm.MarginReport.from_json(json.dumps(fields)).calibration.doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"plausibility": {"move": "much"}}, "facts.plausibility.move"),
+        ({"plausibility": {"muve": 1.0}}, "'muve' is no limit"),
+        ({"plausibility": {"move": -1.0}}, "move must be a number from 0"),
+        (
+            {"revised": {"a": {"count": 1, "at": "then", "model": 1.0, "prices": 1.0}}},
+            "revised.a.at",
+        ),
+        ({"revised": {"a": {"count": 1}}}, "facts.revised.a"),
+    ],
+)
+def test_limits_and_revisions_of_a_model_file_are_checked(facts, told, tmp_path):
+    model = mm.calibrate(history_of(a=moves(1)), **QUICK)
+    replace(model, facts=model.facts | facts).save(tmp_path / "model.npz")
+    with pytest.raises(mm.ModelFileError, match=told):
+        mm.load_model(tmp_path / "model.npz")

@@ -1,6 +1,7 @@
 """Reports as pages: what is on them, in the text and in a browser, on a phone and on a desk."""
 
 import io
+import json
 import math
 import re
 import subprocess
@@ -27,6 +28,7 @@ from mcmargin.policies.policy_parts import (
     Stress,
 )
 from mcmargin.reports import html_report
+from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_parts import parts_of
 from mcmargin.reports.margined_gains import margined_gains
 from mcmargin.reports.report_charts import CHARGE
@@ -392,6 +394,61 @@ def many(count, **options):
     )
     scenarios = mm.simulate(make_model(), horizon=1, paths=2000, seed=7)
     return names, mm.margin(mm.Book.from_frame(frame, **options), scenarios)
+
+
+@pytest.mark.parametrize("make", [lambda: called_report(CASH), lambda: report_of(4e-4)])
+def test_a_report_of_an_older_version_has_a_page(make):
+    """What its file does not hold is left out, and no figure is none."""
+    fields = json.loads(make().to_json())
+    fields["schema"] = "mcmargin.report/1"
+    del fields["checksum"]
+    for table, names in ADDED.items():
+        for row in fields[table]:
+            for name in names:
+                row.pop(name, None)
+    text = mm.MarginReport.from_json(json.dumps(fields)).to_html()
+    assert not re.search(r"\b(nan|inf)\b", text, flags=re.IGNORECASE)
+    assert text.count("<tbody class=") == len(fields["accounts"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_book_has_a_page(seed):
+    """Products, currencies, modes, orders, balances and policies at random: no figure is none, and
+    the page of the filed report has the same accounts."""
+    draw = np.random.default_rng(seed)
+    accounts = [
+        mm.Account(f"x{at}", currency=str(draw.choice(["USD", "EUR", "a0"])),
+                   mode=str(draw.choice(["cross", "isolated"])))
+        for at in range(5)
+    ]  # fmt: skip
+    pairs = [(account.name, item.name) for account in accounts for item in ITEMS]
+    chosen = [pairs[at] for at in draw.choice(len(pairs), 9, replace=False)]
+    sizes = draw.choice([0.0, 1.0, -3.0, 1e-9, 1e9, 0.37], len(chosen))
+    columns = ["account", "instrument", "quantity"]
+    frame = pd.DataFrame([(*pair, size) for pair, size in zip(chosen, sizes, strict=True)])
+    orders = pd.DataFrame([(*chosen[at], size) for at, size in ((0, 2.0), (3, -5.0))])
+    posted = [(name, str(draw.choice(["USD", "a0", "EUR"])), 1e4) for name in frame[0].unique()]
+    market = mm.Market(
+        as_of=np.datetime64("2020-01-01"), spot={"a0": 100.0, "a1": 90.0}, coins=("a0",),
+        volatility={"a0": 0.4}, fx={"EUR": 1.25}, fx_volatility={"EUR": 0.1},
+        liquidity={"P": mm.InstrumentLiquidity(bids=((99.0, 5.0),))},
+    )  # fmt: skip
+    book = mm.Book.from_frame(
+        frame.set_axis(columns, axis=1),
+        instruments=ITEMS,
+        accounts=accounts,
+        orders=orders.set_axis(columns, axis=1) if seed % 2 else None,
+        balances=pd.DataFrame(posted, columns=["account", "asset", "amount"]) if seed % 3 else None,
+    )
+    policy = (POLICY, mm.MarginPolicy(horizon=2))[seed % 2]
+    model = make_model(("gjr", "garch"), "t", "t", variance=4e-4)
+    report = mm.margin(book, mm.simulate(model, horizons=(1, 2), paths=500, seed=7), market, policy)
+    text = report.to_html()
+    assert not re.search(r"\b(nan|inf)\b", text, flags=re.IGNORECASE)
+    names = {line["account"].split()[0] for line in Page(text).accounts()}
+    assert names == set(report.figures["account"])
+    filed = mm.MarginReport.from_json(report.to_json()).to_html()
+    assert {line["account"].split()[0] for line in Page(filed).accounts()} == names
 
 
 def test_a_page_lists_the_largest_and_tells_of_the_others(monkeypatch):

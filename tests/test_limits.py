@@ -284,3 +284,26 @@ def test_margins_of_long_linear_books_rise_with_volatility(scenarios, quantities
         margin_of(each, rows, mm.MarginPolicy()).account("x") for each in (scenarios, wild)
     )
     assert more.margin > calm.margin
+
+
+def test_liquidity_of_a_name_that_no_instrument_has(scenarios):
+    """A name of the underlying, or one with a misplaced letter, would charge nothing."""
+    terms = InstrumentLiquidity(daily_volume=1000.0)
+    rows = [("x", "P", 1.0)]
+    policy = mm.MarginPolicy(liquidity=Liquidity())
+    for name in ("a0", "p", "P "):
+        said = f"liquidity of {name!r}: no instrument has this name; there are .*correct the name"
+        with pytest.raises(mm.DataError, match=said):
+            margin_of(scenarios, rows, policy, liquidity={name: terms})
+    assert margin_of(scenarios, rows, policy, liquidity={"P": terms})
+    frame = pd.DataFrame([("x", "a0", 1.0)], columns=["account", "instrument", "quantity"])
+    book = mm.Book.from_frame(frame)
+    for name in scenarios.assets:  # of spot, whether it is held or not
+        market = mm.Market(
+            as_of=scenarios.as_of,
+            spot=dict.fromkeys(scenarios.assets, 100.0),
+            liquidity={name: terms},
+        )
+        assert len(mm.margin(book, scenarios, market, policy).figures) == 1
+    with pytest.raises(mm.DataError, match="liquidity of 'gold': no instrument"):
+        mm.margin(book, scenarios, replace(market, liquidity={"gold": terms}), policy)

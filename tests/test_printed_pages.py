@@ -20,6 +20,8 @@ from tests.commands import called
 ROOT = Path(__file__).parents[1]
 SETS_UP = {"make", "pip"}
 """Programs that set a machine up, which the test suite itself rests on."""
+OUTLINES = {"json"}
+"""Fenced blocks that show the outline of a file which is written, not one to be read."""
 FORMULAS = {"base"}
 """First words of indented blocks that are formulas."""
 
@@ -58,6 +60,8 @@ def play(page, monkeypatch, capsys):
         if block.kind == "python":
             exec(compile(block.text, f"<block of python {counts['python']}>", "exec"), session)
             capsys.readouterr()
+        elif block.kind in OUTLINES:
+            continue
         elif block.kind == "commands":
             if block.text.split()[0] in FORMULAS:
                 continue

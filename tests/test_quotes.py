@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
+import mcmargin as mm
 from mcmargin.data.bars import years_between
 from mcmargin.errors import DataError
 from mcmargin.markets.quotes import quotes_by_expiry, read_quotes
@@ -22,7 +25,9 @@ def frame_of(rows=GOOD, columns=COLUMNS):
 
 
 def by_expiry(frame, forward=None):
-    return quotes_by_expiry(frame, as_of=AS_OF, forward=forward, source="q")
+    return quotes_by_expiry(
+        frame, as_of=AS_OF, forward=forward, limits=mm.Plausibility(), source="q"
+    )
 
 
 def test_expiries_in_order_with_their_times():
@@ -54,12 +59,22 @@ def test_files_as_frames(tmp_path):
 @pytest.mark.parametrize(
     ("row", "column", "cell", "message"),
     [
-        (0, "volatility", 0.0, r"row 2, column 'volatility': 0.0; a finite number above 0"),
-        (1, "volatility", "", r"row 3, column 'volatility': ''; a finite number above 0"),
+        (
+            0,
+            "volatility",
+            0.0,
+            r"row 2, column 'volatility': 0.0; a number from 1e-06 to 100 is needed",
+        ),
+        (1, "volatility", "", r"row 3, column 'volatility': ''; a number from 1e-06 to 100"),
         (1, "volatility", np.nan, r"row 3, column 'volatility'"),
         (1, "volatility", None, r"row 3, column 'volatility'"),
         (1, "volatility", "20%", r"row 3, column 'volatility': '20%' is not a number"),
-        (2, "strike", -1.0, r"row 4, column 'strike': -1.0; a finite number above 0"),
+        (
+            2,
+            "strike",
+            -1.0,
+            r"row 4, column 'strike': -1.0; a number from 1e-15 to 1e.15 is needed",
+        ),
         (2, "strike", np.inf, r"row 4, column 'strike'"),
         (0, "forward", 0.0, r"row 2, column 'forward'"),
         (1, "forward", 31000.0, r"row 3, column 'forward': 31000 .* 32000 in row 2"),
@@ -98,7 +113,7 @@ def test_forwards_that_are_unfit():
     with pytest.raises(DataError, match="column 'forward' and the argument forward"):
         by_expiry(frame_of(), forward=1.0)
     for forward in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(DataError, match="forward must be finite and above 0"):
+        with pytest.raises(DataError, match="forward must be a number"):
             by_expiry(bare, forward=forward)
 
 
@@ -107,3 +122,90 @@ def test_an_error_in_a_file_names_it(tmp_path):
     path.write_text("expiry,log_moneyness,volatility\n2021-03-26,-0.1,0.2\n2021-03-26,0.1,-2\n")
     with pytest.raises(DataError, match=r"quotes\.csv: row 3, column 'volatility': '-2'"):
         read_quotes(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("strike", 5e-324, r"row 2, column 'strike': 5e-324; a number from 1e-15 to 1e\+15"),
+        ("strike", 1e308, r"row 2, column 'strike': 1e\+308; a number from 1e-15"),
+        ("strike", 1e-9, r"row 2: the strike 1e-09 is too far from the forward 32000; ln"),
+        ("volatility", 1e308, r"row 2, column 'volatility': 1e\+308; a number from 1e-06 to 100"),
+        ("volatility", 5e-324, r"row 2, column 'volatility': 5e-324; a number from"),
+        ("volatility", 66.0, r"row 2, column 'volatility': 66 is 6,600 % a year; is it in percent"),
+        ("forward", 1e308, r"row 2, column 'forward': 1e\+308; a number from"),
+        ("expiry", "2121-01-06", r"row 2: expiry 2121-01-06 is .* more than a hundred years after"),
+        ("expiry", "2021-01-04T00:00:00.5", r"row 2: expiry .* is less than a second"),
+        ("bid", 0.91, r"row 2: the volatility 0.9 is below the bid 0.91; it must lie between"),
+        ("ask", 0.89, r"row 2: the volatility 0.9 is above the ask 0.89"),
+        ("ask", -1.0, r"row 2, column 'ask': -1.0; a number from"),
+    ],
+)
+def test_what_is_out_of_its_range_is_refused(column, cell, message):
+    frame = frame_of().astype(object)
+    frame["bid"] = frame["ask"] = None
+    frame.loc[0, column] = cell
+    with pytest.raises(DataError, match=f"^q: {message}"):
+        by_expiry(frame)
+
+
+def test_bids_and_asks_may_be_missing():
+    frame = frame_of().assign(bid=[0.89, None, None], ask=["", "0.86", " "])
+    soon, later = by_expiry(frame)
+    np.testing.assert_array_equal(later.bids, [0.89, np.nan])
+    np.testing.assert_array_equal(later.asks, [np.nan, 0.86])
+    assert np.isnan(soon.bids).all() and np.isnan(by_expiry(frame_of())[0].asks).all()
+
+
+def test_a_high_volatility_is_taken_where_its_limit_is_widened():
+    frame = frame_of().assign(volatility=6.0)
+    with pytest.raises(DataError, match=r"volatility = 6.3"):
+        mm.VolatilitySurface.from_quotes(frame, as_of=AS_OF)
+    wide = mm.Plausibility(volatility=6.3)
+    surface = mm.VolatilitySurface.from_quotes(frame, as_of=AS_OF, plausibility=wide)
+    assert surface.volatility(0.1, 0.0) == pytest.approx(6.0)
+
+
+SIZES = st.one_of(
+    st.floats(1e-15, 1e15),
+    st.floats(),
+    st.sampled_from([5e-324, 1e-15, 1e-6, 1e-4, 0.9, 1.0, 1.1, 5.0, 100.0, 1e15, 1e308]),
+)
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["2021-01-04T00:00:01", "2021-01-05", "2031-01-04", "2120-12-01"]),
+            st.one_of(st.floats(0.2, 5.0), SIZES),
+            st.one_of(st.floats(0.05, 2.0), SIZES),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.booleans(),
+    st.sampled_from([0.01, 1.0, 3e4]),
+)
+def test_any_numbers_are_refused_clearly_or_make_finite_volatilities(rows, repair, forward):
+    frame = pd.DataFrame(rows, columns=["expiry", "strike", "volatility"])
+    frame["strike"] *= forward
+    wide = mm.Plausibility(volatility=100)
+    try:
+        surface = mm.VolatilitySurface.from_quotes(
+            frame, as_of=AS_OF, forward=forward, repair=repair, plausibility=wide, source="q"
+        )
+    except DataError as error:
+        assert str(error).startswith("q: ")
+        return
+    k = np.concatenate([np.linspace(-20, 20, 41), [-np.inf, np.inf]])
+    for time in (0.0, 1e-6, 0.003, 1.0, 50.0, 200.0):
+        volatilities = surface.volatility(time, k)
+        assert np.isfinite(volatilities).all() and (volatilities > 0).all()
+    table = surface.slice(1.0)
+    assert np.isfinite(table.volatilities).all() and np.isfinite(table.error)

@@ -48,10 +48,13 @@ def last_of(model):
     return model.committed.prices.tolist()
 
 
-@pytest.mark.parametrize("close", [1e300, 1e9, 1e-3])
+@pytest.mark.parametrize("close", [1e15, 1e9, 1e-3])
 def test_a_close_that_no_price_can_reach_is_refused(model, close):
-    """And the model is as it was: 1e300 made a variance that is not finite."""
+    """And the model is as it was. A close of 1e300, which once made an infinite variance, is no
+    price for the reader."""
     btc, eth = last_of(model)
+    with pytest.raises(mm.DataError, match="'btc': 1e\\+300 is not a price"):
+        after((1e300, eth))
     before = model.fingerprint()
     with pytest.raises(mm.DataError, match=r"'btc' on 2021-10-29 is .* times the one before"):
         model.update(after((btc, eth), (close, eth)), now=NOW)
@@ -168,6 +171,14 @@ def test_a_gap_in_a_history_is_told():
         "one return spans 32 bars of the calendar, from 2021-04-30 to 2021-06-01: were prices left "
         "out?"
     )
+
+
+def test_the_limit_of_a_gap_is_that_of_the_model(model):
+    later = after(last_of(model), start="2021-11-20")
+    assert "one return spans 24 bars" in model.update(later, now=NOW).update_report(since=model)
+    wide = replace(model, facts=model.facts | {"plausibility": {"gap_bars": 30.0}})
+    moved = wide.update(later, now=NOW)
+    assert "spans" not in moved.update_report(since=wide) + moved.update_report()
 
 
 def test_nights_and_weekends_of_hourly_bars_are_no_gaps():

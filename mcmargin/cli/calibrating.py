@@ -174,7 +174,8 @@ def update(
         bool,
         typer.Option(
             "--provisional",
-            help="Take the last row as a price within the running bar, which commits nothing.",
+            help="Take the last row as a price within the running bar, which commits nothing; "
+            "closes before it are taken in.",
         ),
     ] = False,
     price: Price = None,

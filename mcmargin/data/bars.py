@@ -290,9 +290,14 @@ class BarCalendar:
 
     def _session_closes(self, bound: np.datetime64, count: int) -> Times:
         """Closes of whole sessions of the exchange."""
-        sessions = exchange_sessions(self.exchange, bound, bound + 2 * count * DAY + 30 * DAY)
-        walls = wall_clock(sessions.closes, self.zone)
-        return np.asarray(walls[walls > bound][:count])
+        reach = round(1.5 * count) + 4
+        while True:
+            sessions = exchange_sessions(self.exchange, bound, bound + reach * DAY)
+            walls = wall_clock(sessions.closes, self.zone)
+            ahead = walls[walls > bound]
+            if len(ahead) >= count:
+                return np.asarray(ahead[:count])
+            reach *= 2
 
     def _month_ends(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
         """Ends of months; the one nearest to `close` is its own."""

@@ -6,6 +6,7 @@ they are. The package is imported on first use.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,7 +38,7 @@ class Sessions:
 
 
 def exchange_sessions(name: str, first: np.datetime64, last: np.datetime64) -> Sessions:
-    """Sessions from before `first` to after `last`, by some weeks on both sides.
+    """Sessions of the years from `first` to `last`, and of a year on both sides where known.
 
     Parameters
     ----------
@@ -50,11 +51,19 @@ def exchange_sessions(name: str, first: np.datetime64, last: np.datetime64) -> S
     DataError
         If the package is not installed, or knows no such exchange or not its sessions then.
     """
-    years = [time.astype("datetime64[Y]").astype(int) + 1970 for time in (first, last)]
-    return _sessions(name, years[0] - 1, years[1] + 1)
+    start, end = (time.astype("datetime64[Y]").astype(int) + 1970 for time in (first, last))
+    return _around(name, int(start), int(end))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
+def _around(name: str, start: int, end: int) -> Sessions:
+    # Some holidays are known to the end of this year only.
+    for years in ((start - 1, end + 1), (start - 1, end), (start, end + 1)):
+        with suppress(DataError):
+            return _sessions(name, *years)
+    return _sessions(name, start, end)
+
+
 def _sessions(name: str, first_year: int, last_year: int) -> Sessions:
     try:
         import exchange_calendars
@@ -73,8 +82,8 @@ def _sessions(name: str, first_year: int, last_year: int) -> Sessions:
         calendar: Any = exchange_calendars.get_calendar(
             name, start=f"{first_year}-01-01", end=f"{last_year}-12-31"
         )
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # It raises what its pandas does, which is anything.
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
             f"calendar {name!r}: exchange_calendars has no sessions from {first_year} to "
             f"{last_year} ({reason:.120})"

@@ -29,13 +29,13 @@ from mcmargin.data.candles import (
     split_names,
 )
 from mcmargin.data.exchanges import exchange_sessions
+from mcmargin.data.parquet_tables import read_frame
 from mcmargin.data.ranges import PRICE
 from mcmargin.data.tables import (
     is_parquet,
     numbers_of,
     parse_number,
     read_cells,
-    read_frame,
 )
 from mcmargin.data.times import not_a_time, utc_times
 from mcmargin.data.zones import check_zone, zone_of

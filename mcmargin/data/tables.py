@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mcmargin.data.limits import LONGEST_LINE, read_bytes
+from mcmargin.data.parquet_tables import read_frame
 from mcmargin.data.ranges import plain_number
 from mcmargin.errors import DataError
 from mcmargin.names import from_csv_cell
@@ -52,14 +54,12 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
         If the file is missing, empty, binary, not UTF-8, not separated by commas or has ragged
         rows.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    content = read_bytes(path)
     if not content.strip():
         raise DataError(f"{path}: the file is empty; a header and rows are needed")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{path}: UTF-16 text; save it as CSV in UTF-8")
+    _refuse_long_lines(path, content)
     if b"\0" in content:
         raise DataError(f"{path}: a binary file; give CSV text in UTF-8, or Parquet named .parquet")
     try:
@@ -94,6 +94,19 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
     return header, [[from_csv_cell(cell.strip()) for cell in row] for row in rows[1:]]
 
 
+def _refuse_long_lines(path: str | os.PathLike[str], content: bytes) -> None:
+    """Refuse a line that would be cut into more cells than any table has columns."""
+    if len(content) <= LONGEST_LINE:
+        return
+    ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
+    lengths = np.diff(ends, prepend=-1, append=len(content)) - 1
+    for line in np.flatnonzero(lengths > LONGEST_LINE)[:1].tolist():
+        raise DataError(
+            f"{path}: line {line + 1} has {lengths[line]:,} bytes, and a line has "
+            f"{LONGEST_LINE:,} at most; is a quotation mark missing, or a line break?"
+        )
+
+
 def _refuse_notes(path: str | os.PathLike[str], rows: list[list[str]]) -> None:
     """Refuse lines that are no cells: comments, sources of the data, notes for a spreadsheet."""
     line = ",".join(rows[0]).strip()
@@ -112,24 +125,6 @@ def _refuse_notes(path: str | os.PathLike[str], rows: list[list[str]]) -> None:
     raise DataError(
         f"{path}: row 1, {line!r:.60}, {what}; take it out, so that the header is first"
     )
-
-
-def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a Parquet file.
-
-    Raises
-    ------
-    DataError
-        If it is missing or not Parquet.
-    """
-    import pyarrow
-
-    try:
-        # As bytes, so that a folder or an address is never taken for a data set.
-        return pd.read_parquet(io.BytesIO(Path(path).read_bytes()))
-    except (OSError, ValueError, TypeError, LookupError, pyarrow.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise DataError(f"{path}: not a readable Parquet file ({reason})") from None
 
 
 def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:

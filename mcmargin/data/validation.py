@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -24,6 +23,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from mcmargin.data.limits import LARGEST_TOML, read_bytes, require_shallow
 from mcmargin.data.tables import number_of
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
@@ -107,15 +107,16 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     DataError
         If it is missing, not UTF-8 or not TOML, naming the line.
     """
+    content = read_bytes(path, most=LARGEST_TOML)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from None
     try:
-        return tomllib.loads(text)
+        document = tomllib.loads(text)
     except RecursionError:
         raise DataError(f"{path}: not TOML (nested too deep)") from None
     except ValueError as error:
         raise DataError(f"{path}: not TOML ({error})") from None
+    require_shallow(path, document)
+    return document

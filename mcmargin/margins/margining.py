@@ -31,7 +31,7 @@ from mcmargin.reports.gathering import previous_of, report_of, sums_of
 from mcmargin.reports.reporting import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stressing import stress_values
-from mcmargin.valuing.instruments import Instrument, assets_of
+from mcmargin.valuing.instruments import Instrument, Spot, assets_of
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 
@@ -264,6 +264,16 @@ def check_market(book: Book, scenarios: Scenarios, market: Market, policy: Margi
     """
     require_market_of_model(scenarios.model, market, policy)
     require_plausible_terms(book.instruments, market)
+    names = set(book.known)
+    if all(type(each) is Spot and each.name == each.underlying for each in book.known.values()):
+        # Without a list of instruments the assets are the instruments, held or not.
+        names |= {*scenarios.assets, *market.fx, market.currency}
+    for name in market.liquidity:
+        if name not in names:
+            raise DataError(
+                f"market: liquidity of {name!r}: no instrument has this name; there are "
+                f"{few(sorted(names))}; correct the name, or take the table out"
+            )
 
 
 def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:

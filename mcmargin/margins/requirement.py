@@ -41,10 +41,10 @@ MOVING = (
 SUMMED = ("margin", "maintenance")
 """Columns that are added up for owners."""
 
-LEAST_UNITS = 8192
+LEAST_UNITS = 4096
 """Units whose movements are held at a time, however little memory there is."""
 
-MOVEMENTS = 32
+MOVEMENTS = 128
 """One over the share of the memory limit that each component's movements may take."""
 
 

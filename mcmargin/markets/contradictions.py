@@ -84,8 +84,8 @@ def _require_same_rate(market: Market, code: str, asset: str) -> None:
         return
     inverse = is_inverse(rate, price, max(limit, 0.05))
     question = (
-        f"is {asset!r} quoted inversely? The model and spot need the value of one {code} in "
-        f"{market.currency}, which is 1 / {price:g} = {1 / price:g}"
+        f"is one of them quoted inversely? Both must be the value of one {code} in "
+        f"{market.currency}, and so must the closes that the model was calibrated on"
         if inverse
         else f"one of them is wrong, or {asset!r} is not the rate"
     )

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationError
 
 from mcmargin.data.bars import years_between
-from mcmargin.data.plausibility import plausibility_from
+from mcmargin.data.plausibility import Plausibility, plausibility_from
 from mcmargin.data.ranges import (
     DAILY_VOLUME,
     OPEN_INTEREST,
@@ -53,8 +53,8 @@ class QuotesTable(Row):
     )
     repair: Flag = Field(
         False,
-        description="Change quotes that make an arbitrage, and tell which, instead of refusing "
-        "them.",
+        description="Change quotes that make an arbitrage, by as little as removes it, and tell "
+        "which, instead of refusing them.",
     )
 
 
@@ -191,8 +191,12 @@ def read_market(path: str | os.PathLike[str]) -> Market:
     32000.0
     """
     file = _read(path)
+    try:
+        limits = plausibility_from(file.plausibility, where="[plausibility]")
+    except PolicyError as error:
+        raise DataError(f"{path}: {error}") from None
     volatility = {
-        name: level if isinstance(level, float) else _surface(Path(path), file, name, level)
+        name: level if isinstance(level, float) else _surface(Path(path), file, name, level, limits)
         for name, level in file.volatility.items()
     }
     depeg = {code: Depeg(jump.probability, jump.loss) for code, jump in file.depeg.items()}
@@ -212,7 +216,6 @@ def read_market(path: str | os.PathLike[str]) -> Market:
         if name not in ("volatility", "depeg", "liquidity", "plausibility")
     }
     try:
-        limits = plausibility_from(file.plausibility, where="[plausibility]")
         return Market(
             volatility=volatility,
             depeg=depeg,
@@ -220,7 +223,7 @@ def read_market(path: str | os.PathLike[str]) -> Market:
             plausibility=limits,
             **others,
         )
-    except (DataError, PolicyError) as error:
+    except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
@@ -281,7 +284,9 @@ def _named(place: tuple[int | str, ...]) -> str:
     return f"[{section}] {'.'.join(entry)}" if entry else section
 
 
-def _surface(path: Path, file: MarketFile, name: str, table: QuotesTable) -> VolatilitySurface:
+def _surface(
+    path: Path, file: MarketFile, name: str, table: QuotesTable, limits: Plausibility
+) -> VolatilitySurface:
     source = _quotes(path, name, table.quotes)
     frame = read_quotes(source)
     if "strike" in frame and "forward" not in frame:
@@ -294,7 +299,7 @@ def _surface(path: Path, file: MarketFile, name: str, table: QuotesTable) -> Vol
         carry, what = file.carry.get(name, 0.0), f"{source}: the forward of {name!r}"
         frame["forward"] = [file.spot[name] * growth(carry, each, what) for each in years]
     return VolatilitySurface.from_quotes(
-        frame, as_of=file.as_of, repair=table.repair, source=str(source)
+        frame, as_of=file.as_of, repair=table.repair, plausibility=limits, source=str(source)
     )
 
 

@@ -1,8 +1,8 @@
 """Quotes of implied volatility: reading and checking them, and one expiry's as arrays.
 
 In: a CSV or Parquet file, or a DataFrame, with a row a quote: `expiry`, `strike` or
-`log_moneyness`, `volatility`, and `forward` where it is not given otherwise. Out: a typed frame,
-and per expiry log-moneyness and volatilities in order.
+`log_moneyness`, `volatility`, `forward` where it is not given otherwise, and `bid` and `ask` where
+they are known. Out: a typed frame, and per expiry log-moneyness and volatilities in order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,34 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
-from mcmargin.data.tables import is_parquet, parse_number, read_cells, read_frame
+from mcmargin.data.parquet_tables import read_frame
+from mcmargin.data.plausibility import Plausibility, way_to_widen
+from mcmargin.data.ranges import PRICE, VOLATILITY, Range
+from mcmargin.data.tables import is_parquet, parse_number, read_cells
 from mcmargin.data.times import not_a_time, utc_time, utc_times
 from mcmargin.errors import DataError
 
 PLACES = ("strike", "log_moneyness")
 """Columns of which one says where on the smile a quote stands."""
+
+SIDES = ("bid", "ask")
+"""Columns of volatilities that may be missing, as may their cells."""
+
+LOG_MONEYNESS = Range(-20.0, 20.0)
+"""Of ln(strike / forward): a strike of 485 million times the forward, or of its reciprocal."""
+
+RANGES = {
+    "strike": PRICE,
+    "forward": PRICE,
+    "log_moneyness": LOG_MONEYNESS,
+    "volatility": VOLATILITY,
+    "bid": VOLATILITY,
+    "ask": VOLATILITY,
+}
+"""Range of each column's numbers; docs/files.md gives them too."""
+
+SHORTEST, LONGEST = np.timedelta64(1, "s"), np.timedelta64(36_525, "D")
+"""Time to expiry: a second, and a hundred years."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +61,8 @@ class ExpiryQuotes:
     log_moneyness : ndarray of shape (quotes,), float64
         ln(strike / forward), increasing.
     volatilities : ndarray of shape (quotes,), float64
+    bid_volatilities, ask_volatilities : ndarray of shape (quotes,), float64, optional
+        NaN where none was given.
     """
 
     expiry: np.datetime64
@@ -46,6 +70,21 @@ class ExpiryQuotes:
     forward: float
     log_moneyness: NDArray[np.float64]
     volatilities: NDArray[np.float64]
+    bid_volatilities: NDArray[np.float64] | None = None
+    ask_volatilities: NDArray[np.float64] | None = None
+
+    @property
+    def bids(self) -> NDArray[np.float64]:
+        """Volatilities bid, NaN where there is none."""
+        return self._side(self.bid_volatilities)
+
+    @property
+    def asks(self) -> NDArray[np.float64]:
+        """Volatilities asked, NaN where there is none."""
+        return self._side(self.ask_volatilities)
+
+    def _side(self, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        return np.full(len(self.volatilities), np.nan) if given is None else given
 
     @property
     def variances(self) -> NDArray[np.float64]:
@@ -82,20 +121,23 @@ def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFram
     ----------
     frame : DataFrame
         Columns `expiry` (an ISO timestamp, UTC unless it has a zone; a date means 00:00), `strike`
-        or `log_moneyness`, `volatility` (a year, 0.2 for 20 %), and `forward` if wanted.
+        or `log_moneyness`, `volatility` (a year, 0.2 for 20 %), and if wanted `forward`, and the
+        volatilities `bid` and `ask`, whose cells may be empty.
     source : str
         Named in errors.
 
     Returns
     -------
     DataFrame
-        The same columns: expiry datetime64[ns], UTC, the others float64.
+        The same columns: expiry datetime64[ns], UTC, the others float64, NaN where there is no bid
+        or ask.
 
     Raises
     ------
     DataError
-        For columns missing, unknown or repeated, no row, an expiry that is no date, and a number
-        that is missing, not finite or, but for log-moneyness, not above 0.
+        For columns missing, unknown or repeated, no row, an expiry that is no date, a number that
+        is missing or out of its range (`RANGES`), and a volatility that is not between its bid and
+        its ask.
 
     Examples
     --------
@@ -104,7 +146,7 @@ def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFram
     ['datetime64[ns]', 'float64', 'float64']
     """
     names = [str(name).strip() for name in frame.columns]
-    wanted = {"expiry", "volatility", *PLACES, "forward"}
+    wanted = {"expiry", "volatility", *PLACES, "forward", *SIDES}
     if (
         len(set(names)) < len(names)
         or not set(names) <= wanted
@@ -113,7 +155,8 @@ def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFram
     ):
         raise DataError(
             f"{source}: columns {', '.join(names)}; expiry, volatility, one of strike and "
-            "log_moneyness, and forward if it is not given otherwise, are needed"
+            "log_moneyness, and forward if it is not given otherwise, are needed; bid and ask are "
+            "welcome"
         )
     if len(frame) == 0:
         raise DataError(f"{source}: no quotes")
@@ -121,7 +164,17 @@ def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFram
         name: (_expiries if name == "expiry" else _numbers)(frame.iloc[:, at], name, source)
         for at, name in enumerate(names)
     }
-    return pd.DataFrame(columns)
+    checked = pd.DataFrame(columns)
+    for side, above in (("bid", False), ("ask", True)):
+        if side in checked:
+            apart = checked[side] - checked["volatility"]
+            for row in np.flatnonzero(apart < 0 if above else apart > 0)[:1].tolist():
+                raise DataError(
+                    f"{source}: row {row + 2}: the volatility {checked['volatility'][row]:g} is "
+                    f"{'above the ask' if above else 'below the bid'} {checked[side][row]:g}; "
+                    "it must lie between them"
+                )
+    return checked
 
 
 def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
@@ -130,9 +183,11 @@ def _numbers(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
         where = f"{source}: row {at + 2}, column {name!r}"
         missing = cell is None or cell is pd.NA
         number = parse_number("" if missing else str(cell).strip(), where=where)
-        if not np.isfinite(number) or (number <= 0 and name != "log_moneyness"):
-            least = "" if name == "log_moneyness" else " above 0"
-            raise DataError(f"{where}: {cell!r}; a finite number{least} is needed")
+        if np.isnan(number) and name in SIDES:
+            numbers[at] = np.nan
+            continue
+        if not RANGES[name].holds(number):
+            raise DataError(f"{where}: {cell!r}; a number {RANGES[name].words} is needed")
         numbers[at] = number
     return numbers
 
@@ -146,15 +201,22 @@ def _expiries(column: pd.Series, name: str, source: str) -> NDArray[np.datetime6
 
 
 def quotes_by_expiry(
-    frame: pd.DataFrame, *, as_of: np.datetime64, forward: float | None, source: str
+    frame: pd.DataFrame,
+    *,
+    as_of: np.datetime64,
+    forward: float | None,
+    limits: Plausibility,
+    source: str,
 ) -> list[ExpiryQuotes]:
     """Quotes expiry by expiry, soonest first.
 
     Raises
     ------
     DataError
-        As `checked_quotes`, and for an expiry that is not after `as_of`, a quote given twice, and
-        forwards that are missing where quotes have strikes, given twice, or differ in an expiry.
+        As `checked_quotes`, and for an expiry that is not after `as_of` or more than a hundred
+        years later, a quote given twice, forwards that are missing where quotes have strikes,
+        given twice, or differ in an expiry, a strike too far from the forward, and a volatility
+        that looks as if it were in percent.
     """
     frame = checked_quotes(frame, source=source)
     place = next(name for name in PLACES if name in frame)
@@ -163,30 +225,59 @@ def quotes_by_expiry(
     elif forward is not None:
         raise DataError(f"{source}: column 'forward' and the argument forward; give one of them")
     for row, expiry in enumerate(frame["expiry"].to_numpy()):
+        where = f"{source}: row {row + 2}: expiry {plain_time(expiry)} is"
         if expiry <= as_of:
             raise DataError(
-                f"{source}: row {row + 2}: expiry {plain_time(expiry)} is not after "
+                f"{where} not after {plain_time(as_of)}, the time of the surface; leave it out"
+            )
+        if not SHORTEST <= expiry - as_of <= LONGEST:
+            raise DataError(
+                f"{where} less than a second or more than a hundred years after "
                 f"{plain_time(as_of)}, the time of the surface; leave it out"
             )
+    for row, volatility in enumerate(frame["volatility"].tolist()):
+        if volatility > limits.volatility:
+            raise DataError(
+                f"{source}: row {row + 2}, column 'volatility': {volatility:g} is "
+                f"{100 * volatility:,.6g} % a year; is it in percent? Then give "
+                f"{volatility / 100:g}. {way_to_widen('volatility', volatility)}"
+            )
+    if place == "strike":
+        _refuse_distance(frame, source)
     out = []
     for expiry, rows in frame.groupby("expiry", sort=True):
         stamp = utc_time(expiry)
         _refuse_differences(rows, place, f"of expiry {plain_time(stamp)}", source)
         ordered = rows.sort_values(place)
         at = float(rows["forward"].iloc[0])
-        where = ordered[place].to_numpy()
-        k = np.log(where / at) if place == "strike" else where
+        places = ordered[place].to_numpy()
+        k = np.log(places / at) if place == "strike" else places
         years = float(years_between(as_of, stamp))
-        out.append(ExpiryQuotes(stamp, years, at, k, ordered["volatility"].to_numpy()))
+        bid, ask = (ordered[side].to_numpy() if side in ordered else None for side in SIDES)
+        out.append(ExpiryQuotes(stamp, years, at, k, ordered["volatility"].to_numpy(), bid, ask))
     return out
 
 
 def _one_forward(forward: float | None, place: str, source: str) -> float:
     if forward is None and place == "strike":
         raise DataError(f"{source}: strikes need a forward; add a column 'forward' or give forward")
-    if forward is not None and not 0 < forward < np.inf:
-        raise DataError(f"{source}: forward must be finite and above 0, not {forward!r}")
-    return np.nan if forward is None else float(forward)
+    if forward is None:
+        return np.nan
+    if fault := RANGES["forward"].fault(forward):
+        raise DataError(f"{source}: forward {fault}")
+    return float(forward)
+
+
+def _refuse_distance(frame: pd.DataFrame, source: str) -> None:
+    """Refuse strikes whose log-moneyness would be out of its range."""
+    distance = np.log(frame["strike"].to_numpy()) - np.log(frame["forward"].to_numpy())
+    most = LOG_MONEYNESS.most
+    for row in np.flatnonzero(np.abs(distance) > most)[:1].tolist():
+        raise DataError(
+            f"{source}: row {row + 2}: the strike {frame['strike'][row]:g} is too far from the "
+            f"forward {frame['forward'][row]:g}; ln(strike / forward) must lie between "
+            f"{-most:g} and {most:g}"
+        )
 
 
 def _refuse_differences(rows: pd.DataFrame, place: str, expiry: str, source: str) -> None:

@@ -1,41 +1,46 @@
 """Smiles: implied volatility over log-moneyness at one time.
 
-In: total variances w = volatility^2 x time at a few k = ln(strike / forward). Out: a `Smile`,
-smooth between them and flat far out, and a `SmileSlice`, its table for many scenarios.
+In: total variances w = volatility^2 x time at a few k = ln(strike / forward), as
+`mcmargin.markets.interpolation` makes a smile of them. Out: a `Smile`, smooth between them and flat
+far out, and a `SmileSlice`, its table for many scenarios.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
-from mcmargin.engines.arrays import array_module
+from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.engines.chunks import elementwise, floating_type
+from mcmargin.markets.convex import ConvexPieces, Tail
+from mcmargin.markets.otm import Floats, Jet, butterfly, price_jet, variance_jet
 
-Floats = NDArray[np.float64]
+__all__ = ["Floats", "Smile", "SmileSlice", "butterfly", "samples"]
 
-SAMPLES = np.linspace(1e-6, 1 - 1e-6, 17)
+SAMPLES = np.linspace(1e-6, 1 - 1e-6, 33)
 """Where between two nodes, as shares, a smile is examined; the ends have second derivatives."""
 
-WING_LENGTHS = (1.0, 2.0, 4.0)
-"""In standard deviations; the first that admits no butterfly arbitrage is taken."""
+
+BISECTIONS = 45
+"""Of a step of `SAMPLES`, to find where two smiles cross."""
 
 
 @dataclass(frozen=True, eq=False)
 class Smile:
-    """Total implied variance at one expiry, a piecewise cubic of log-moneyness.
+    """Total implied variance at one expiry: cubics of log-moneyness, or convex prices.
 
-    Between quotes it is monotone where they are (PCHIP, Fritsch and Carlson 1980, as in scipy).
-    Beyond the last quote on either side its slope goes linearly to 0 within one standard deviation
-    sqrt(w), or within 2 or 4 of them where the shorter bend would be butterfly arbitrage, and from
-    there on it is flat. (Flat from the quote itself, a rising wing would have a kink,
-    which is a negative probability.) A wing that falls loses half of its variance at most.
+    Between two nodes total variance is a cubic. Where its density would be negative, a share of the
+    price, the least that is needed, is that of `ConvexPieces`, which join with the same slopes.
+    Beyond the last quote on either side the slope of w goes linearly to 0 within one standard
+    deviation sqrt(w), or within 2 or 4 of them, and from there on it is flat. (Flat from the quote
+    itself, a rising wing would have a kink, which is a negative probability.) A wing that falls
+    loses half of its variance at most. Where each of these bends would be an arbitrage, the wing is
+    a `BlackTail`, flat from where options cost nothing, or if that were too wide, a `PowerTail`.
 
     Attributes
     ----------
@@ -43,45 +48,62 @@ class Smile:
         Log-moneyness, increasing: the quotes, and where each wing that is not flat becomes so.
     variances, slopes : ndarray of shape (nodes,), float64
         Total variance and its derivative.
+    shares : ndarray of shape (nodes - 1,), float64, optional
+        Between each two nodes, the share of the price that is not the cubic's, 0 to 1; none: 0.
+    pieces : ConvexPieces, optional
+        Between each two nodes, what the share is of.
+    tails : tuple of two BlackTail, PowerTail or None
+        Below the second node and above the last but one, in place of `pieces`.
+    floor : Smile, optional
+        Of an earlier expiry, below which this one does not fall: prices are the larger of the two.
     """
 
     nodes: Floats
     variances: Floats
     slopes: Floats
+    shares: Floats | None = None
+    pieces: ConvexPieces | None = None
+    tails: tuple[Tail | None, Tail | None] = (None, None)
+    floor: Smile | None = None
 
-    @classmethod
-    def through(cls, nodes: Floats, variances: Floats) -> Smile:
-        """Smile through quotes, log-moneyness increasing; one quote is a flat smile.
+    @cached_property
+    def places(self) -> Floats:
+        """Log-moneyness between which it is smooth: nodes, and where it meets its floor."""
+        if self.floor is None:
+            return self.nodes
+        own = replace(self, floor=None)
+        every = np.union1d(self.nodes, self.floor.places)
+        k = samples(every)
+        above = own.total_variance(k) >= self.floor.total_variance(k)
+        at = np.flatnonzero(above[1:] != above[:-1])
+        low, high = k[at], k[at + 1]
+        for _ in range(BISECTIONS if len(at) else 0):
+            middle = (low + high) / 2
+            same = (own.total_variance(middle) >= self.floor.total_variance(middle)) == above[at]
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        return np.union1d(every, high)
 
-        Examples
-        --------
-        >>> smile = Smile.through(np.array([-0.1, 0.0, 0.1]), np.array([0.05, 0.04, 0.042]))
-        >>> smile.total_variance(np.array([-9.0, 0.0, 9.0])).round(4).tolist()
-        [0.0679, 0.04, 0.0481]
-        """
-        if len(nodes) == 1:
-            return cls(nodes, variances, np.zeros(1))
-        slopes = PchipInterpolator(nodes, variances).derivative()(nodes)
-        smile = cls(nodes, variances, slopes)
-        for side in (0, -1):
-            if slopes[side] != 0:
-                smile = _with_wing(smile, side)
-        return smile
+    def reach(self, far: float) -> tuple[float, float]:
+        """Log-moneyness from and to which volatility changes; of a tail no more than so far out."""
+        low, high = float(self.nodes[0]), float(self.nodes[-1])
+        if self.tails[0] is not None:
+            low = max(low, min(float(self.nodes[1]), -far))
+        if self.tails[1] is not None:
+            high = min(high, max(float(self.nodes[-2]), far))
+        if self.floor is not None:
+            floor = self.floor.reach(far)
+            low, high = min(low, floor[0]), max(high, floor[1])
+        return low, high
 
-    def raised_to(self, nodes: Floats, variances: Floats) -> Smile:
-        """Smile of a later expiry as this one and a gain, which is nowhere negative.
+    @property
+    def has_tail(self) -> bool:
+        """Whether a wing is a tail, also below which it does not fall."""
+        return self.tails != (None, None) or (self.floor is not None and self.floor.has_tail)
 
-        The gain runs through what the variances have above this smile, or 0, as PCHIP does, and is
-        flat from the outermost quotes on.
-        """
-        gains = np.maximum(variances - self.total_variance(nodes), 0.0)
-        slopes = np.zeros(len(nodes))
-        if len(nodes) > 2:
-            slopes[1:-1] = PchipInterpolator(nodes, gains).derivative()(nodes)[1:-1]
-        gain, joint = Smile(nodes, gains, slopes), np.union1d(self.nodes, nodes)
-        pairs = zip(self.derivatives(joint), gain.derivatives(joint), strict=True)
-        variance, slope, _ = (own + more for own, more in pairs)
-        return Smile(joint, variance, slope)
+    @property
+    def is_cubic(self) -> bool:
+        """Whether it is made of cubics alone."""
+        return self.shares is None and self.floor is None
 
     def total_variance(self, log_moneyness: Any) -> Any:
         """Total variance; float64, of the argument's shape, on its device."""
@@ -90,7 +112,23 @@ class Smile:
     def derivatives(self, log_moneyness: Any) -> tuple[Any, Any, Any]:
         """Total variance and its first two derivatives; the second from the right at nodes."""
         xp = array_module(log_moneyness)
-        anchors, powers = (xp.asarray(x) for x in self._pieces())
+        if xp is not np and not self.is_cubic:
+            jet = self.derivatives(to_host(log_moneyness))
+            return tuple(xp.asarray(each) for each in jet)
+        w, first, second = self._cubic(log_moneyness, xp)
+        if self.shares is not None:
+            w, first, second = self._mixed(np.asarray(log_moneyness, float), (w, first, second))
+        if self.floor is not None:
+            other = self.floor.derivatives(log_moneyness)
+            below = other[0] > w
+            jet = (w, first, second)
+            w, first, second = (
+                np.where(below, more, own) for own, more in zip(jet, other, strict=True)
+            )
+        return w, first, second
+
+    def _cubic(self, log_moneyness: Any, xp: Any) -> tuple[Any, Any, Any]:
+        anchors, powers = (xp.asarray(x) for x in self._powers)
         k = xp.asarray(log_moneyness, np.float64)
         at = xp.searchsorted(xp.asarray(self.nodes), k, side="right")
         u = xp.clip(k, self.nodes[0], self.nodes[-1]) - anchors[at]
@@ -98,7 +136,50 @@ class Smile:
         first = c1 + u * (2 * c2 + 3 * u * c3)
         return c0 + u * (c1 + u * (c2 + u * c3)), first, 2 * c2 + 6 * u * c3
 
-    def _pieces(self) -> tuple[Floats, Floats]:
+    def _mixed(self, k: Floats, jet: Jet) -> Jet:
+        """The cubics' jet, and where they have a share, that of prices mixed."""
+        assert self.shares is not None
+        piece = np.searchsorted(self.nodes, k, side="right") - 1
+        inside = (piece >= 0) & (piece < len(self.nodes) - 1)
+        piece = np.where(inside, piece, 0)
+        mixed = inside & (self.shares[piece] > 0)
+        if not mixed.any():
+            return jet
+        at, places, share = k[mixed], piece[mixed], self.shares[piece[mixed]]
+        safe = self.convex_jet(places, at)
+        part = share < 1
+        if part.any():
+            cubic = (each[mixed][part] for each in jet)
+            own = price_jet(at[part], tuple(cubic))  # type: ignore[arg-type]
+            for mine, other in zip(safe, own, strict=True):
+                mine[part] = share[part] * mine[part] + (1 - share[part]) * other
+        found = variance_jet(at, safe)
+        good = np.isfinite(found[0] + found[1] + found[2])
+        out = tuple(np.array(each, float) for each in jet)
+        # Where a price says too little the cubic stays; below 0, a straight line.
+        below = out[0] <= 0
+        out[0][below] = np.interp(k[below], self.nodes, self.variances)
+        chosen = np.flatnonzero(mixed.ravel())[good]
+        # At a node itself its own variance stands, to the last digit.
+        node = k == self.nodes[piece]
+        for each, new in zip(out, found, strict=True):
+            each.reshape(-1)[chosen] = new[good]
+        out[0][node] = jet[0][node]
+        return out  # type: ignore[return-value]
+
+    def convex_jet(self, piece: NDArray[np.intp], k: Floats) -> Jet:
+        """Convex prices and their derivatives by strike at k, each in a piece between nodes."""
+        assert self.pieces is not None
+        jet = tuple(np.array(each) for each in self.pieces.jet(piece, k))
+        for tail, place in zip(self.tails, (0, len(self.nodes) - 2), strict=True):
+            there = piece == place
+            if tail is not None and there.any():
+                for each, new in zip(jet, tail.jet(k[there]), strict=True):
+                    each[there] = new
+        return jet  # type: ignore[return-value]
+
+    @cached_property
+    def _powers(self) -> tuple[Floats, Floats]:
         """Left ends and powers, lowest first, of the pieces: flat, cubic between nodes, flat."""
         w, d = self.variances, self.slopes
         width, rise = np.diff(self.nodes), np.diff(w)
@@ -109,26 +190,16 @@ class Smile:
         powers[3, 1:-1] = (d[:-1] + d[1:] - 2 * rise / width) / width**2
         return np.append(self.nodes[0], self.nodes), powers
 
-
-def _with_wing(smile: Smile, side: int) -> Smile:
-    """Smile with one more node, on the left (0) or the right (-1), from where it is flat."""
-    outwards = -1.0 if side == 0 else 1.0
-    k, w, slope = smile.nodes[side], smile.variances[side], smile.slopes[side]
-    place = 0 if side == 0 else len(smile.nodes)
-    for deviations in WING_LENGTHS:
-        length = np.sqrt(w) * deviations
-        if slope * outwards < 0:
-            length = min(length, w / abs(slope))
-        winged = Smile(
-            np.insert(smile.nodes, place, k + outwards * length),
-            np.insert(smile.variances, place, w + outwards * slope * length / 2),
-            np.insert(smile.slopes, place, 0.0),
-        )
-        ends = winged.nodes[:2] if side == 0 else winged.nodes[-2:]
-        points = samples(ends)
-        if butterfly(points, *winged.derivatives(points)).min() >= 0:
-            break
-    return winged
+    def content(self) -> tuple[Any, ...]:
+        """All that it is made of, for a fingerprint."""
+        parts: list[Any] = [self.nodes, self.variances, self.slopes]
+        if self.shares is not None and self.pieces is not None:
+            pieces = self.pieces
+            parts += [self.shares, pieces.put_slope, pieces.call_slope, pieces.mass, pieces.tilt]
+            parts += [each.content for each in self.tails if each is not None]
+        if self.floor is not None:
+            parts.append(self.floor.content())
+        return tuple(parts)
 
 
 def samples(*nodes: Floats) -> Floats:
@@ -136,24 +207,6 @@ def samples(*nodes: Floats) -> Floats:
     joint = np.unique(np.concatenate(nodes))
     between = joint[:-1, None] + np.diff(joint)[:, None] * SAMPLES
     return np.sort(np.concatenate([joint, between.ravel()]))
-
-
-def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
-    """Density of the price at expiry over a positive factor: negative is butterfly arbitrage.
-
-    g(k) = (1 - k w'/(2 w))^2 - w'^2/4 (1/w + 1/4) + w''/2, of total variance w and its derivatives.
-
-    References
-    ----------
-    J. Gatheral and A. Jacquier, "Arbitrage-free SVI volatility surfaces", Quantitative Finance 14
-    (2014).
-
-    Examples
-    --------
-    >>> butterfly(np.zeros(1), np.full(1, 0.04), np.zeros(1), np.zeros(1)).tolist()
-    [1.0]
-    """
-    return (1 - k * first / (2 * w)) ** 2 - first**2 / 4 * (1 / w + 0.25) + second / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +218,8 @@ class SmileSlice:
     time : float
         Years.
     low, high : float
-        Log-moneyness of the first and the last node, from where volatility is flat.
+        Log-moneyness of the first and the last node. Beyond them volatility stays what it is there:
+        it is flat, or goes on slowly in a tail where options cost next to nothing.
     volatilities : ndarray of shape (nodes,), float64
     error : float
         Bound of the difference from the smile's own volatility: the square of a step over 8 times

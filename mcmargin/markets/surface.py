@@ -6,7 +6,8 @@ its slice at one time for many scenarios.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,27 @@ from numpy.typing import NDArray
 from mcmargin.audit import fingerprint as digest
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import years_between
+from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.times import utc_time
-from mcmargin.engines.arrays import array_module
+from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError
-from mcmargin.markets.arbitrage import repaired, require_no_arbitrage
+from mcmargin.markets.arbitrage import require_no_arbitrage
+from mcmargin.markets.between import Bridges, bridged_jet, bridges, line_jet, needs_bridges
+from mcmargin.markets.interpolation import ordered_smiles
+from mcmargin.markets.otm import Jet
 from mcmargin.markets.quotes import ExpiryQuotes, quotes_by_expiry
+from mcmargin.markets.repair import repaired
 from mcmargin.markets.smile import Floats, Smile, SmileSlice, samples
 
 SLICE_NODES = 1025
 """Of a table of one time; about 4 KiB in float32, which stays in the fastest cache."""
+
+
+TAIL_NODES = 8193
+"""The same where a smile has a tail, which reaches far out."""
+
+TAIL_REACH = 4.0
+"""Log-moneyness up to which a table follows a tail: strikes of 50 times the forward."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +66,17 @@ class Repair:
 class VolatilitySurface:
     """Implied volatility by time to expiry and log-moneyness k = ln(strike / forward).
 
-    Total variance w = volatility^2 x time is interpolated at fixed k: in time linearly between
-    expiries, in k as `Smile` says. Before the first expiry and after the last, volatility at fixed
-    k stays that of the expiry. Times are years, ACT/365, UTC.
+    Total variance w = volatility^2 x time is interpolated at fixed k: in k as `Smile` says, in time
+    linearly between expiries, but for strikes where that would be an arbitrage
+    (`mcmargin.markets.between`). Before the first expiry and after the last, volatility at fixed k
+    stays that of the expiry. Times are years, ACT/365, UTC.
 
-    What holds: at every expiry and, as far as looked at, between two, no butterfly arbitrage, up to
-    a factor g of -1e-9 at 17 points between neighbouring nodes; no calendar arbitrage anywhere,
-    beyond the wings and outside the expiries included. Before the first expiry there is no
-    butterfly either (g is concave in a factor of w, and not negative for 0 and 1); after the last,
-    flat volatility is free of it up to `arbitrage_free_until`.
+    What holds: through every set of quotes that admits no arbitrage there is a surface, it runs
+    through all of them, and it admits none either: no butterfly arbitrage at any time up to the
+    last expiry, and no calendar arbitrage anywhere. Densities are looked at in 33 points between
+    neighbouring nodes, up to a factor g of -1e-9. Before the first expiry there is no butterfly
+    either (g is concave in a factor of w, and not negative for 0 and 1); after the last, flat
+    volatility is free of it up to `arbitrage_free_until`.
 
     Attributes
     ----------
@@ -82,6 +97,7 @@ class VolatilitySurface:
     forwards: Floats
     smiles: tuple[Smile, ...]
     repairs: tuple[Repair, ...] = ()
+    _bridges: dict[tuple[int, float], Bridges] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
         first, last = plain_time(self.expiries[0]), plain_time(self.expiries[-1])
@@ -98,6 +114,7 @@ class VolatilitySurface:
         as_of: Any,
         forward: float | None = None,
         repair: bool = False,
+        plausibility: Plausibility | None = None,
         source: str = "frame",
     ) -> VolatilitySurface:
         """Surface through quotes.
@@ -111,7 +128,10 @@ class VolatilitySurface:
         forward : float, optional
             Of every expiry, where the frame has no such column; needed for strikes.
         repair : bool
-            Change quotes that make an arbitrage, and list them, instead of refusing them.
+            Change quotes that make an arbitrage by as little as removes it, and list them, instead
+            of refusing them.
+        plausibility : Plausibility, optional
+            The largest volatility that is not taken for a percentage; 5 by default.
         source : str
             Named in errors.
 
@@ -119,7 +139,7 @@ class VolatilitySurface:
         ------
         DataError
             For quotes that cannot be used, naming row and column, and for arbitrage, naming
-            expiry, strike and size.
+            expiry, strike and size; with `repair`, if nothing between bid and ask is without it.
 
         Examples
         --------
@@ -133,22 +153,29 @@ class VolatilitySurface:
             held = utc_time(as_of)
         except ValueError as error:
             raise DataError(f"{source}: as_of: {error}") from None
-        quotes = quotes_by_expiry(frame, as_of=held, forward=forward, source=source)
-        smiles = [Smile.through(expiry.log_moneyness, expiry.variances) for expiry in quotes]
-        repairs: list[Repair] = []
+        quotes = quotes_by_expiry(
+            frame,
+            as_of=held,
+            forward=forward,
+            limits=plausibility or Plausibility(),
+            source=source,
+        )
         if repair:
-            for at, expiry in enumerate(quotes):
-                before = smiles[at - 1] if at else None
-                smiles[at] = repaired(expiry, before, source=source)
-                repairs += _changes(expiry, smiles[at])
+            kept = repaired(quotes, source=source)
         else:
-            require_no_arbitrage(quotes, smiles, source=source)
+            require_no_arbitrage(quotes, source=source)
+            kept = quotes
+        smiles = ordered_smiles(kept)
         return cls(
             held,
             np.array([expiry.expiry for expiry in quotes]),
             np.array([expiry.forward for expiry in quotes]),
             tuple(smiles),
-            tuple(repairs),
+            tuple(
+                change
+                for before, after in zip(quotes, kept, strict=True)
+                for change in _changes(before, after)
+            ),
         )
 
     @property
@@ -160,14 +187,14 @@ class VolatilitySurface:
     def arbitrage_free_until(self) -> float:
         """Years up to which flat volatility after the last expiry admits no butterfly arbitrage."""
         smile = self.smiles[-1]
-        k = samples(smile.nodes)
+        k = samples(smile.places)
         w, first, second = smile.derivatives(k)
         # g of w times c is a - b c - d c^2, which falls below 0 at the root.
         a, d = (1 - k * first / (2 * w)) ** 2, first**2 / 16
         b = first**2 / (4 * w) - second / 2
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             root = 2 * a / (b + np.sqrt(b * b + 4 * a * d))
-        return float(self.times[-1] * max(root.min(), 1.0))
+        return float(self.times[-1] * max(np.nanmin(root), 1.0))
 
     def volatility(self, time: Any, log_moneyness: Any) -> Any:
         """Implied volatility a year.
@@ -194,29 +221,63 @@ class VolatilitySurface:
             weight = here.interp(t, here.asarray(self.times), hat)
             if bool((weight > 0).any()):
                 variance = variance + there.asarray(weight) * smile.total_variance(k)
+        if any(self.bridged):
+            variance = there.asarray(self._on_bridges(to_host(t), to_host(k), to_host(variance)))
         return there.sqrt(variance / there.asarray(t))[()]
+
+    @cached_property
+    def bridged(self) -> tuple[bool, ...]:
+        """Whether there are bridges between each two expiries; see `mcmargin.markets.between`."""
+        return needs_bridges(self.smiles)
+
+    def _on_bridges(self, time: Floats, k: Floats, variance: Floats) -> Floats:
+        """Total variances, with those of bridges where there are any."""
+        out = np.array(variance)
+        time, k = np.broadcast_to(time, out.shape), np.broadcast_to(k, out.shape)
+        pair = np.clip(np.searchsorted(self.times, time, side="right") - 1, 0, len(self.times) - 1)
+        wanted = np.append(self.bridged, False)[pair] & (time > self.times[pair])
+        for when in np.unique(time[wanted]).tolist():
+            there = wanted & (time == when)
+            out[there] = self._between(when, k[there])[0]
+        return out
+
+    def _between(self, time: float, k: Floats) -> Jet:
+        """Total variance, and its first two derivatives by k, at one time up to the last expiry."""
+        right = max(min(int(np.searchsorted(self.times, time)), len(self.times) - 1), 1)
+        start, end = self.times[right - 1], self.times[right]
+        way = float(np.clip((time - start) / (end - start), 0.0, 1.0))
+        pair = self.smiles[right - 1], self.smiles[right]
+        if not (self.bridged[right - 1] and 0 < way < 1):
+            return line_jet(*pair, way, k)
+        key = (right, way)
+        if key not in self._bridges:
+            self._bridges[key] = bridges(*pair, way)
+        return bridged_jet(*pair, way, self._bridges[key], k)
 
     def slice(self, time: float) -> SmileSlice:
         """Table of the volatilities at one time; see `SmileSlice`."""
         times = self.times
         t = float(np.clip(time, times[0], times[-1]))
         right = min(int(np.searchsorted(times, t)), len(times) - 1)
-        pair = [self.smiles[max(right - 1, 0)], self.smiles[right]]
-        low = float(min(smile.nodes[0] for smile in pair))
-        high = float(max(smile.nodes[-1] for smile in pair))
+        pair = self.smiles[max(right - 1, 0)], self.smiles[right]
+        reaches = [smile.reach(TAIL_REACH) for smile in pair]
+        low, high = min(each[0] for each in reaches), max(each[1] for each in reaches)
         if low == high:
             low, high = low - 0.5, high + 0.5
-        grid = np.linspace(low, high, SLICE_NODES)
-        share = 0.0 if right == 0 else (t - times[right - 1]) / (times[right] - times[right - 1])
-        points = np.append(
-            np.linspace(low, high, 4 * SLICE_NODES), samples(*(s.nodes for s in pair))
-        )
-        jets = [smile.derivatives(points) for smile in pair]
-        w, first, second = ((1 - share) * a + share * b for a, b in zip(*jets, strict=True))
-        bend = second / (2 * np.sqrt(w * t)) - first**2 / (4 * w * np.sqrt(w * t))
-        step = (high - low) / (SLICE_NODES - 1)
-        error = step**2 / 8 * float(np.abs(bend).max())
-        return SmileSlice(float(time), low, high, self.volatility(t, grid), error)
+        nodes = TAIL_NODES if any(smile.has_tail for smile in pair) else SLICE_NODES
+        grid = np.linspace(low, high, nodes)
+        points = np.linspace(low, high, 4 * (nodes - 1) + 1)
+        volatilities = self.volatility(t, grid)
+        straight = np.interp(points, grid, volatilities)
+        error = 1.25 * float(np.abs(self.volatility(t, points) - straight).max())
+        if all(smile.is_cubic for smile in pair) and not any(self.bridged):
+            joint = np.append(points, samples(*(smile.places for smile in pair)))
+            share = 0.0 if right == 0 else float((t - times[right - 1]) / np.diff(times)[right - 1])
+            w, first, second = line_jet(*pair, share, joint)
+            bend = second / (2 * np.sqrt(w * t)) - first**2 / (4 * w * np.sqrt(w * t))
+            step = (high - low) / (nodes - 1)
+            error = step**2 / 8 * float(np.abs(bend).max())
+        return SmileSlice(float(time), low, high, volatilities, error)
 
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of the surface."""
@@ -224,13 +285,13 @@ class VolatilitySurface:
             str(self.as_of.astype("datetime64[ns]")),
             tuple(str(expiry) for expiry in self.expiries.astype("datetime64[ns]")),
             self.forwards,
-            tuple((smile.nodes, smile.variances, smile.slopes) for smile in self.smiles),
+            tuple(smile.content() for smile in self.smiles),
         )
 
 
-def _changes(quotes: ExpiryQuotes, smile: Smile) -> list[Repair]:
-    """Quotes that are not on the smile."""
-    after = np.sqrt(smile.total_variance(quotes.log_moneyness) / quotes.time)
+def _changes(quotes: ExpiryQuotes, kept: ExpiryQuotes) -> list[Repair]:
+    """Quotes that are not what they were."""
+    after = kept.volatilities
     return [
         Repair(
             plain_time(quotes.expiry),
@@ -239,5 +300,5 @@ def _changes(quotes: ExpiryQuotes, smile: Smile) -> list[Repair]:
             float(quotes.volatilities[at]),
             float(after[at]),
         )
-        for at in np.flatnonzero(np.abs(after - quotes.volatilities) > 1e-12)
+        for at in np.flatnonzero(np.abs(after - quotes.volatilities) > 1e-12 * quotes.volatilities)
     ]

@@ -326,14 +326,15 @@ class MarketModel:
             closed = self.committed.as_of > first
             text = f"prices of {plain_time(self.as_of)} within the running bar" if ticked else ""
             if closed or not ticked:
-                called = call_summary(since.facts, self.facts, first, self.assets)
+                most = self.plausibility.gap_bars
+                called = call_summary(since.facts, self.facts, first, self.assets, most)
                 text = "; ".join(filter(None, [called, text]))
         doubts = [each.text for each in self.doubts if each.lasts or each.time > first]
         return shown("; ".join(filter(None, [text, *doubts])))
 
     def _updates(self) -> str:
         record = self.facts.get("update")
-        told = "" if record is None else update_summary(record)
+        told = "" if record is None else update_summary(record, self.plausibility.gap_bars)
         return "; ".join(filter(None, [told, revision_summary(self.facts)]))
 
     def calibration_notes(self) -> CalibrationNotes:

@@ -141,7 +141,11 @@ def revision_summary(facts: dict[str, Any]) -> str:
 
 
 def call_summary(
-    before: dict[str, Any], after: dict[str, Any], as_of: np.datetime64, assets: tuple[str, ...]
+    before: dict[str, Any],
+    after: dict[str, Any],
+    as_of: np.datetime64,
+    assets: tuple[str, ...],
+    longest: float = LONG_SPAN,
 ) -> str:
     """Text for people on one update alone.
 
@@ -152,6 +156,8 @@ def call_summary(
     as_of : numpy.datetime64
         Of the model before it.
     assets : tuple of str
+    longest : float
+        Most bars that a return spans without a word.
 
     Examples
     --------
@@ -176,7 +182,7 @@ def call_summary(
         }
         if later.get("longest_to") == earlier.get("longest_to"):
             this["longest"] = 0
-        parts.append(update_summary(this))
+        parts.append(update_summary(this, longest))
         if earlier["bars"]:
             parts.append(f"{later['bars']:,} bars since the calibration")
     if before.get("revised") != after.get("revised"):
@@ -184,15 +190,15 @@ def call_summary(
     return "; ".join(parts)
 
 
-def update_summary(record: dict[str, Any]) -> str:
-    """Text for people."""
+def update_summary(record: dict[str, Any], longest: float = LONG_SPAN) -> str:
+    """Text for people; a return that spans more than `longest` bars is told."""
     gaps = ", ".join(f"{asset} {count}" for asset, count in record["missing"].items() if count)
     text = (
         f"updated by {_counted(record['bars'], 'bar')}, from {plain_time(record['from'])} to "
         f"{plain_time(record['to'])}; {record['lost']} dates lost, on which some asset has no close"
         + (f" (missing closes: {gaps})" if gaps else "")
     )
-    if record["longest"] > LONG_SPAN:
+    if record["longest"] > longest:
         text += (
             f"; one return spans {record['longest']} bars of the calendar, to "
             f"{plain_time(record['longest_to'])}: were prices left out?"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bar_patterns import renewed
-from mcmargin.data.bars import DAY
+from mcmargin.data.bars import DAY, INSTANT
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
@@ -43,6 +43,8 @@ def updated(
     require_type("plausibility", limits, Plausibility)
     ordered = _of_assets(model, prices)
     _refuse_future(ordered, limits, now)
+    if not provisional:
+        _refuse_running(model, ordered, now)
     _refuse_revised(model, ordered)
     model = _with_revisions(model, ordered)
     if provisional:
@@ -87,6 +89,18 @@ def _refuse_future(prices: PriceHistory, limits: Plausibility, now: np.datetime6
             f"{prices.source}: the row of {plain_time(prices.times[at])} is {ahead[at]:,.1f} days "
             f"after now, {plain_time(now)} UTC: a close cannot be. Correct the date; or, where it "
             "is meant, widen the limit future_days by its name"
+        )
+
+
+def _refuse_running(model: MarketModel, prices: PriceHistory, now: np.datetime64) -> None:
+    """Refuse a bar that is stamped at its start and has not ended by now."""
+    if model.calendar.stamps != "start":
+        return
+    for time in prices.times[prices.times > now][:1]:
+        raise DataError(
+            f"{prices.source}: the bar that closes at {plain_time(time)} is running: now is "
+            f"{plain_time(now)} UTC. Leave its row out, or take it as a tick (provisional=True, "
+            "--provisional)"
         )
 
 
@@ -150,6 +164,9 @@ def _with_tick(model: MarketModel, prices: PriceHistory, limits: Plausibility) -
 
 def _tick(model: MarketModel, prices: PriceHistory, row: int, limits: Plausibility) -> FilterState:
     last, time, new = model.committed, prices.times[row], prices.prices[row]
+    if model.calendar.stamps == "start":
+        # Of a bar that is stamped at its start only the end is known, and a tick lies before it.
+        time = time - INSTANT
     traded = np.isfinite(new)
     closes = np.where(traded, new, last.prices)
     returns = closes / last.prices - 1.0

@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from mcmargin.data.files import write_text
+from mcmargin.data.limits import LARGEST_TOML, read_bytes, require_shallow
 from mcmargin.data.typed_fields import read_dataclass
-from mcmargin.errors import PolicyError
+from mcmargin.errors import DataError, PolicyError
 from mcmargin.policies.policy import VERSION, MarginPolicy
 
 
 def policy_from_toml(path: str | os.PathLike[str]) -> MarginPolicy:
     """Read a policy; see `MarginPolicy.from_toml`."""
     try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        given = tomllib.loads(read_bytes(path, most=LARGEST_TOML).decode("utf-8-sig"))
+        require_shallow(path, given)
+    except DataError as error:
+        raise PolicyError(str(error)) from None
+    except RecursionError:
+        raise PolicyError(f"{path}: not a TOML file (nested too deep)") from None
+    except ValueError as error:
         raise PolicyError(f"{path}: not a TOML file ({error})") from None
     version = given.pop("version", None)
     if version != VERSION:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mcmargin.reports.health import STATES, entry_price_note
 from mcmargin.reports.page_accounts import MARGIN_ERROR, rates_of
-from mcmargin.reports.report_text import SHOWN_DOUBTS, short_history
+from mcmargin.reports.report_text import SHOWN_DOUBTS, limits_note, short_history
 from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import exact_place, place_of, shown, shown_error
 
@@ -151,7 +151,8 @@ def notes_of(report: MarginReport) -> tuple[str, ...]:
         entry = entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))
     refused, assets = len(report.calibration.refused), report.calibration.assets
     fits = f"{refused:,} of {assets:,} fits gave way to another; the audit trail says why"
-    told = (entry, short_history(report), fits if refused else "")
+    limits = limits_note(report) if report.floored_paths else ""
+    told = (entry, short_history(report), limits, fits if refused else "")
     doubts = report.calibration.doubts
     rest = len(doubts) - SHOWN_DOUBTS
     more = f"{rest:,} more doubts about prices are in the audit trail" if rest > 0 else ""

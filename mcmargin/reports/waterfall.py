@@ -258,7 +258,7 @@ def _margins(
         report = margin(
             world.book,
             _scenarios(world, sources),
-            world.market,
+            _of_instruments(world.market, world.book),
             world.policy,
             previous=world.previous,
             memory_limit=session.run.memory_limit,
@@ -267,6 +267,12 @@ def _margins(
     except (DataError, PolicyError) as error:
         raise DataError(f"attribute: the step of {part} cannot be margined: {error}") from None
     return report.figures.set_index("account")["unrounded"]
+
+
+def _of_instruments(market: Market, book: Book) -> Market:
+    """A market for a book: without the liquidity of instruments that the book does not know."""
+    names = {name: terms for name, terms in market.liquidity.items() if name in book.known}
+    return market if len(names) == len(market.liquidity) else replace(market, liquidity=names)
 
 
 def _scenarios(world: _World, sources: Sequence[tuple[MarginReport, Session]]) -> Scenarios:

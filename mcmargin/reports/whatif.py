@@ -20,10 +20,12 @@ from scipy.optimize import minimize_scalar
 
 from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held, balance_of, collateral_mode
+from mcmargin.books.collateral import Held, Kind, balance_of, collateral_mode, kinds_of
+from mcmargin.books.equity import collateral_estimate
 from mcmargin.books.units import units_of
 from mcmargin.engines.arrays import device_of, to_host
 from mcmargin.errors import DataError
+from mcmargin.margins.estimates import plus, rows_of, times
 from mcmargin.margins.gains import gains_of
 from mcmargin.margins.margining import check_book, run_of
 from mcmargin.margins.requirement import Previous, Requirement, requirement
@@ -65,7 +67,21 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
     after = _after(report, session, row, trades)
     required = _required(report, after, _last(session, row))
     before, haircut = report.figures.iloc[row].to_dict(), _own_haircut(report, row)
-    return account_margin(after, required, before, haircut)
+    found = account_margin(after, required, before, haircut)
+    if haircut:
+        paid = found.position_value - before["position_value"]
+        found = replace(found, collateral_error=_collateral_error(session, row, paid))
+    return found
+
+
+def _collateral_error(session: Session, row: int, paid: float) -> float:
+    """Standard error of an account's collateral once it has paid so much of its own coin."""
+    book, market = session.book, session.valuation.market
+    code = book.accounts[row].currency
+    coin = Kind(code, code, debit=False)
+    posted = rows_of(collateral_estimate(book, market, session.haircuts), [row])
+    share = rows_of(session.haircuts, [kinds_of(book)[0].index(coin)])
+    return float(plus(posted, times(paid, share)).error[0])
 
 
 def _own_haircut(report: MarginReport, row: int) -> float:
