@@ -32,7 +32,8 @@ def scenarios():
     model = make_model(("garch", "gjr", "egarch", "ewma"), innovations="skewt", dependence="t")
     drawn = mm.simulate(model, horizon=2, paths=3000, seed=7)
     cash = np.full((1, 1, 3000), 0.01, np.float32)
-    state = replace(model.state, prices=np.append(model.state.prices, 100.0))
+    prices, variance = np.append(model.state.prices, 100.0), np.append(model.state.variance, 1e-4)
+    state = replace(model.state, prices=prices, variance=variance)
     return replace(
         drawn,
         model=replace(model, assets=(*RISKY, "cash"), committed=state, state=state),

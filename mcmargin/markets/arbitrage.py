@@ -124,6 +124,10 @@ class Conditions:
         size = (np.abs(self.coefficients) * prices[self.columns]).sum(axis=1)
         allowed = TOLERANCE * prices[self.columns[:, 0]]
         allowed = allowed + ROUNDING * (size + np.abs(self.constant))
+        if self.kind == "rise":
+            # Calls fall, and not only do not rise: as much bought as sold would cost nothing.
+            last = prices[self.columns[:, 0]]
+            allowed = -TOLERANCE * np.minimum(last, 1.0 - last)
         return np.flatnonzero(self.slack(prices) < -allowed)
 
     def rows(self, which: Indices) -> Conditions:
@@ -336,6 +340,8 @@ def _told(
     own = quotes[chain.expiry[first]]
     names = [place_of(quotes[chain.expiry[each]], chain.k[each]) for each in (first, second, third)]
     start = f"expiry {plain_time(own.expiry)}, {names[0]}: "
+    if conditions.kind == "rise" and missing < TOLERANCE * prices[first]:
+        return f"{start}a call costs as much as at {names[1]}, and calls fall in the strike"
     if conditions.kind == "rise":
         return (
             f"{start}a call costs {missing:.3g} of the forward more than at {names[1]}, and calls "

@@ -29,6 +29,9 @@ LEAST_FALL = 0.05
 """Of the fall that calls at the last two quotes would have at one volatility: with less the tail
 beyond them would be of no sensible volatility."""
 
+STRAIGHT = 1e-11
+"""Of a price, by which it may be above a straight line and count as on it."""
+
 LEAST_RISE = 1e-6
 """Of a price, by which a later one exceeds what earlier quotes imply."""
 
@@ -133,7 +136,9 @@ class _Problem:
     def _margin(self, conditions: Conditions) -> Floats:
         """By how much repaired prices keep each condition, or as quoted ones do that keep it."""
         limited, kept = conditions.columns[:, 0], conditions.slack(self.quoted)
-        kept = np.where(kept < 0, np.inf, kept)
+        # Quotes on a straight line stay there: what is below 0 by rounding alone is kept.
+        kept = np.where(kept < -STRAIGHT * self.quoted[limited], np.inf, kept)
+        kept[conditions.failing(self.quoted)] = np.inf
         if conditions.kind in ("calendar", "spread"):
             return np.asarray(np.minimum(LEAST_RISE * self.quoted[limited], kept))
         # What is left of the condition where all three volatilities are the middle one's.
