@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
-
-from mcmargin.data.ranges import cited, plain_number
+from mcmargin.data.ranges import cited, is_duration, plain_number
 from mcmargin.errors import DataError, McMarginError, PolicyError
 from mcmargin.names import shown
 
@@ -134,7 +132,7 @@ def whole_number(name: str, value: Any, *, least: int = 1, most: int | None = No
     >>> whole_number("paths", 1000)
     1000
     """
-    whole = isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
+    whole = isinstance(value, Integral) and not (isinstance(value, bool) or is_duration(value))
     if not whole or value < least:
         raise PolicyError(f"{name} must be an integer of {least} or more, not {cited(value)}")
     if most is not None and value > most:
@@ -182,10 +180,13 @@ def require_real_array(what: str, values: Any) -> None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> require_real_array("losses", np.array([1j]))
     Traceback (most recent call last):
     mcmargin.errors.DataError: losses must be real numbers, not complex128
     """
+    import numpy as np
+
     if isinstance(values, np.ma.MaskedArray):
         raise DataError(
             f"{what} are a masked array; take out what is masked, as with .compressed(), first"

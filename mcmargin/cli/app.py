@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcmargin.checks import Progress
 from mcmargin.cli.file_names import FileNamingGroup
 from mcmargin.cli.printing import say, show
 from mcmargin.errors import McMarginError
+
+if TYPE_CHECKING:
+    from mcmargin.checks import Progress
 
 app = typer.Typer(
     cls=FileNamingGroup,

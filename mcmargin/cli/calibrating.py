@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.checks import plain_time
 from mcmargin.cli.app import Model, app, bar
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
@@ -139,6 +138,7 @@ def calibrate(
     Example: mcmargin calibrate prices.csv -o model.npz
     """
     from mcmargin import calibrate, load_model, read_prices
+    from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_of
 
     check_destination(output, inputs=(prices,))
@@ -190,6 +190,7 @@ def update(
     Example: mcmargin update model.npz newer.csv -o model.npz
     """
     from mcmargin import load_model, read_prices
+    from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_from, plausibility_of
 
     check_destination(output, inputs=(prices,))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcmargin.checks import few
 from mcmargin.cli.app import bar
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
@@ -300,6 +299,7 @@ def margined(
         If the files know no such account or instrument, before anything is simulated.
     """
     from mcmargin import load_model, margin
+    from mcmargin.checks import few
     from mcmargin.valuing.settlement import horizons_needed
 
     last = None if previous is None else read_report(previous)

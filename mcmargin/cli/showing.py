@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from mcmargin.checks import Progress
+from typing import TYPE_CHECKING
+
 from mcmargin.cli.app import app, bar
 from mcmargin.cli.printing import say, show
+
+if TYPE_CHECKING:
+    from mcmargin.checks import Progress
 
 
 @app.command()

@@ -14,8 +14,6 @@ from functools import cache
 from numbers import Real
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from mcmargin.errors import DataError, McMarginError
 
 
@@ -336,10 +334,11 @@ def plain_number(value: Any) -> float | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> plain_number(np.float32(0.5)), plain_number(np.timedelta64(1, "D")), plain_number(True)
     (0.5, None, None)
     """
-    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real) or is_duration(value):
         return None
     number: Any = value
     try:
@@ -347,6 +346,17 @@ def plain_number(value: Any) -> float | None:
     except OverflowError:
         # A whole number beyond every float.
         return math.inf if number > 0 else -math.inf
+
+
+def is_duration(value: Any) -> bool:
+    """Whether a value is numpy's length of time; told by its type alone, so that none is loaded."""
+    return getattr(getattr(value, "dtype", None), "kind", "") == "m"
+
+
+def _plain(value: Any) -> Any:
+    """The plain value that a scalar of numpy stands for."""
+    scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
+    return value.item() if scalar else value
 
 
 def cited(value: Any) -> str:
@@ -358,7 +368,7 @@ def cited(value: Any) -> str:
     ("'btc'", 'a whole number of many digits')
     """
     try:
-        return f"{value.item() if isinstance(value, np.generic) else value!r:.60}"
+        return f"{_plain(value)!r:.60}"
     except ValueError:
         # Python refuses to write whole numbers of more than 4,300 digits.
         return "a whole number of many digits"

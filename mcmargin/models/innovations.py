@@ -242,8 +242,8 @@ def empirical_moments(
     --------
     >>> uniform = np.linspace(-1.5, 1.5, BODY_KNOTS)
     >>> mean, variance = empirical_moments(uniform, (-0.5, 0.2), (-0.5, 0.2))
-    >>> round(mean, 12), round(variance, 3)
-    (0.0, 0.946)
+    >>> round(abs(mean), 12), round(variance, 3)
+    (0.0, 0.943)
     """
     left, right = body[:-1], body[1:]
     share = (1 - 2 * TAIL_SHARE) / (len(body) - 1)
