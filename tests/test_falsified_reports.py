@@ -6,6 +6,7 @@ is changed on its own. What comes out is never `equal`.
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -283,3 +284,29 @@ def test_the_case_of_falsified_prices(model, book, market, report, path, new, na
     found = mm.verify(mm.MarginReport.from_json(text), model, book, market, previous)
     assert found.verdict == "different"
     assert any(said.startswith(f"{named} differs: ") for said in found.reasons), found.reasons
+
+
+def test_a_field_named_twice_is_refused_wherever_it_stands(report):
+    """One reader takes the first value, another the last: `verify` would vouch for the other."""
+    text = report[0].to_json()
+    places = list(re.finditer(r'"\w+"(?=: )', text))
+    assert len(places) > 300
+    for place in places:
+        for colon in (":", " :", "\n\t: "):
+            twice = f"{text[: place.start()]}{place[0]}{colon}12345,{text[place.start() :]}"
+            with pytest.raises(mm.ModelFileError, match=f"field '{place[0][1:-1]}' is given twice"):
+                mm.MarginReport.from_json(twice)
+
+
+def test_whole_numbers_that_no_column_holds_are_refused_by_their_field(report):
+    good = json.loads(report[0].to_json())
+    for number in (2**63, 10**400):
+        text = json.dumps(replaced(good, ("owners", 1, "accounts"), number))
+        with pytest.raises(mm.ModelFileError, match=r"field owners\[1\].accounts has a whole numb"):
+            mm.MarginReport.from_json(text)
+
+
+@pytest.mark.parametrize("text", [b"{}", None, 5])
+def test_what_is_no_text_is_no_report(text):
+    with pytest.raises(mm.DataError, match="text must be of type str"):
+        mm.MarginReport.from_json(text)

@@ -277,3 +277,13 @@ def test_the_document_names_every_field_of_the_file(scenarios):
     rows = (*content["accounts"], *content["accounts"][0]["contributions"], *content["owners"])
     for name in {*content}.union(*rows):
         assert f"`{name}`" in part, name
+
+
+@pytest.mark.parametrize("name", ['a":b', ":", "\\", '\\":', '" :', "é"])
+def test_names_that_look_like_fields_are_names(name):
+    value = {"rows": [{name: name, "b": [{name: 1.0}]}], name: {"c": name}}
+    for text in (json.dumps(value), json.dumps(value, indent=1, separators=(",", " : "))):
+        assert json_value(text) == value
+    twice = json.dumps(value).replace('"b":', f'{json.dumps(name)} : 2, "b":', 1)
+    with pytest.raises(ValueError, match="is given twice"):
+        json_value(twice)

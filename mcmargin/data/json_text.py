@@ -25,6 +25,9 @@ from mcmargin.errors import DataError
 ROWS_AT_ONCE = 1024
 """Rows that are plain objects at a time: a whole table of them would take gigabytes."""
 
+_SPACED_NAME = re.compile(r'"\s+:')
+"""End of a field's name, where space stands between it and the colon."""
+
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 Row = dict[str, Any]
@@ -87,7 +90,10 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def json_value(text: str, *, tables: Collection[str] = ()) -> Any:
-    """Value of a text, as `json.loads` reads it.
+    """Value of a text, as `json.loads` reads it, unless an object names a field twice.
+
+    Of a field that is named twice one reader takes the first value and another the last, so that
+    a check of the one would vouch for the other.
 
     Parameters
     ----------
@@ -98,7 +104,7 @@ def json_value(text: str, *, tables: Collection[str] = ()) -> Any:
     Raises
     ------
     ValueError
-        If the text is not JSON.
+        If the text is not JSON, or an object names a field twice.
 
     Examples
     --------
@@ -111,11 +117,43 @@ def json_value(text: str, *, tables: Collection[str] = ()) -> Any:
         value = orjson.loads(text)
     except ValueError:
         # It says what is wrong, and knows NaN, which a reader then refuses by its place.
-        return json.loads(text)
+        return _exact_value(text)
     head = value
     if isinstance(value, dict):
         head = {name: entry for name, entry in value.items() if name not in tables}
-    return json.loads(text) if _may_be_whole(head) else value
+    if _may_be_whole(head) or _names_in(text) != _fields_of(value):
+        return _exact_value(text)
+    return value
+
+
+def _exact_value(text: str) -> Any:
+    """Value of a text by the standard library, which shows the fields of each object as written."""
+    return json.loads(text, object_pairs_hook=_fields_once)
+
+
+def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of its fields, unless one is named twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise ValueError(f"field {twice!r:.60} is given twice; give it once")
+    return fields
+
+
+def _names_in(text: str) -> int:
+    """How many fields a text names, or more where a text in it looks like a name; never fewer."""
+    return text.count('":') + sum(1 for _ in _SPACED_NAME.finditer(text))
+
+
+def _fields_of(value: Any) -> int:
+    """How many fields the objects of a value have in all."""
+    if isinstance(value, dict):
+        inner = [entry for entry in value.values() if type(entry) in (dict, list)]
+        return len(value) + sum(map(_fields_of, inner))
+    if isinstance(value, list):
+        return sum(_fields_of(entry) for entry in value if type(entry) in (dict, list))
+    return 0
 
 
 def _may_be_whole(value: Any) -> bool:

@@ -76,7 +76,11 @@ def read_columns(
         place = f"{where}[{at}]"
         if not isinstance(item, dict):
             raise error(f"field {place} is {item!r:.60}; an object is needed")
-        read.append(read_dataclass(kind, dict.fromkeys(absent) | item, error, where=f"{place}."))
+        row = read_dataclass(kind, dict.fromkeys(absent) | item, error, where=f"{place}.")
+        for each in fields(kind):
+            if _too_large(getattr(row, each.name)):
+                raise error(f"field {place}.{each.name} has a whole number of more than 64 bits")
+        read.append(row)
     return _of_objects(kind, read)
 
 
@@ -128,7 +132,7 @@ def _column(kind: Any, values: list[Any]) -> Any:
     found = set(map(type, values))
     inner = get_args(kind)
     if kind in (str, int, bool):
-        return values if found <= {kind} else None
+        return None if found - {kind} or (kind is int and _too_large(values)) else values
     if kind is float:
         return _floats(values, found)
     if get_origin(kind) is UnionType and inner[1] is NoneType:
@@ -148,6 +152,13 @@ def _column(kind: Any, values: list[Any]) -> Any:
         return None
     ends = [_column(each, [value[at] for value in values]) for at, each in enumerate(inner)]
     return None if any(end is None for end in ends) else list(zip(*ends, strict=True))
+
+
+def _too_large(values: Any) -> bool:
+    """Whether a column of whole numbers, which have 64 bits, cannot hold a value or one of many."""
+    if isinstance(values, (list, tuple)):
+        return any(map(_too_large, values))
+    return type(values) is int and not -(2**63) <= values < 2**63
 
 
 def _floats(values: list[Any], found: set[type]) -> list[float] | None:

@@ -15,6 +15,7 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
+from mcmargin.checks import require_type
 from mcmargin.data.files import write_together
 from mcmargin.data.json_text import json_text, json_value, plain_columns, records
 from mcmargin.data.times import utc_time
@@ -83,6 +84,7 @@ def report_to_json(report: MarginReport) -> str:
 
 def report_from_json(text: str, source: str) -> MarginReport:
     """Read a report; see `MarginReport.from_json`."""
+    require_type("text", text, str)
     try:
         # Some editors put a byte order mark before what they save.
         fields = json_value(text.removeprefix("\ufeff"), tables=tuple(ROWS))
