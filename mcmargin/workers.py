@@ -193,7 +193,22 @@ class _OneBlasThread:
             if self.users == 0:
                 self.limits, limits = None, self.limits
                 if limits is not None:
+                    _let_this_thread_set_limits()
                     limits.restore_original_limits()
+                    _let_this_thread_set_limits()
+
+
+def _let_this_thread_set_limits() -> None:
+    """Take the right to set limits of OpenBLAS from whichever thread has it.
+
+    Newer releases of threadpoolctl give it to the first thread that sets one, and do nothing,
+    without a word, where another thread asks: there BLAS would keep its threads.
+    """
+    from threadpoolctl import OpenBLASController
+
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 def _limits() -> Any:
@@ -206,6 +221,7 @@ def _limits() -> Any:
                 "threadpoolctl is not installed; install it, or set OPENBLAS_NUM_THREADS=1"
             ) from None
         return None
+    _let_this_thread_set_limits()
     return threadpool_limits(1, user_api="blas")
 
 

@@ -233,6 +233,40 @@ def test_blas_stays_held_until_the_last_thread_leaves(monkeypatch):
     assert calls == ["held", "free"]
 
 
+def test_models_of_any_thread_are_the_same_to_the_bit():
+    """threadpoolctl lets one thread set limits, and does nothing where another one asks.
+
+    The setting is had by the main thread, by a user's thread that is still at work, and by a
+    thread that has ended; threads that calibrate at once leave in another order than they came.
+    """
+    script = """
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def counts():
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    def held():
+        with workers.one_blas_thread():
+            return counts()
+
+    choices = dict(volatility="garch", innovations="normal", dependence="gaussian")
+    before, found = counts(), [fit(1, **choices)]
+    with ThreadPoolExecutor(4) as pool:
+        found += pool.map(lambda _: fit(1, **choices), range(4))
+        assert pool.submit(held).result() == {1}
+    with threadpool_limits(max(before), user_api="blas"), ThreadPoolExecutor(1) as pool:
+        found.append(pool.submit(lambda: fit(1, **choices)).result())
+    assert held() == {1}
+    assert counts() == before, (counts(), before)
+    print(len(found), *set(found))
+    """
+    one, two = (ran(script, blas=blas).split() for blas in (1, 2))
+    assert one == two
+    assert one[0] == "6" and len(one) == 2
+
+
 def test_answers_survive_what_a_library_prints():
     assert list(workers.in_processes(print, ["noise"] * 3, 1)) == [None] * 3
 
