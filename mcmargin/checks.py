@@ -198,7 +198,8 @@ def require_real_array(what: str, values: Any) -> None:
         except (TypeError, ValueError):
             raise DataError(f"{what} are no array of numbers") from None
     if getattr(dtype, "kind", "O") not in "iuf":
-        raise DataError(f"{what} must be real numbers, not {dtype}")
+        kind = "text" if getattr(dtype, "kind", "") in "SUT" else str(dtype)
+        raise DataError(f"{what} must be real numbers, not {kind}")
 
 
 def few(names: Iterable[str], most: int = 5) -> str:

@@ -156,12 +156,20 @@ def test_an_account_of_zero_positions_has_no_margin(scenarios):
     [
         (mm.MarginPolicy(), 1),
         (mm.MarginPolicy(maintenance=Maintenance(level=0.95, horizon=1)), 2),
-        (mm.MarginPolicy(procyclicality=Procyclicality(floor_years=1.0), stress=Stress()), 3),
+        (
+            mm.MarginPolicy(
+                procyclicality=Procyclicality(floor_years=1.0),
+                stress=Stress(dependence_weight=0.25),
+            ),
+            3,
+        ),
         (
             mm.MarginPolicy(
                 maintenance=Maintenance(level=0.95, horizon=1),
                 procyclicality=Procyclicality(floor_years=1.0, stressed_weight=0.25),
-                stress=Stress(gaps=(Gap("a0", -0.3),), scenario_weight=0.25),
+                stress=Stress(
+                    gaps=(Gap("a0", -0.3),), scenario_weight=0.25, dependence_weight=0.25
+                ),
             ),
             6,
         ),

@@ -178,7 +178,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, ROWS, st.integers(1, 4 * 10**6), st.integers(1, 3))
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 def test_no_limit_changes_a_bit(model, held, ordered, limit, threads):
     """Of accounts in several currencies, isolated and netted, with orders and collateral."""
     items = [mm.Spot("S", "a0"), mm.Spot("E", "a0", "EUR")]
@@ -222,9 +222,9 @@ def test_no_limit_changes_a_bit(model, held, ordered, limit, threads):
         )
 
 
-@pytest.mark.parametrize("limit", [MB, 4 * MB])
+@pytest.mark.parametrize("limit", [2 * MB])
 def test_many_accounts_and_their_orders_keep_to_the_limit(model, limit):
-    """300 accounts: their gains would take 20 MB, and those of the 40 with orders 2.6 MB."""
+    """300 accounts: their gains would take 20 MB, and those of 40 with orders alone 2.6 MB."""
     items = perpetuals().instruments
     rng = np.random.default_rng(2)
     names = [item.name for item in items]
@@ -285,7 +285,7 @@ def test_values_are_made_once_for_all_accounts_however_many(model, monkeypatch):
         ]
         book = mm.Book.from_frame(pd.DataFrame(rows, columns=COLUMNS), instruments=items)
         paths.clear()
-        with pytest.warns(MemoryLimitWarning, match="2 times instead of once"):
+        with pytest.warns(MemoryLimitWarning, match="at least 2 times instead of once"):
             mm.margin(book, drawn(model), mm.Market(AS_OF, {"a0": 100.0}), memory_limit=2 * MB)
         times[accounts] = max(paths.values()) / PATHS
     assert times == {10: 2.0, 400: 2.0}

@@ -240,11 +240,12 @@ def test_a_pickled_report_says_what_needs_scenarios(scenarios):
         "max_order": lambda: again.max_order("x", "P0", side="buy", equity=1.0),
         "profit_and_loss": lambda: again.profit_and_loss("x"),
         "attribution": lambda: again.attribution(),
-        "attribute": lambda: mm.attribute(again, again),
     }
     for verb, call in asked.items():
         with pytest.raises(mm.DataError, match=f"^{verb} needs the scenarios.*another process"):
             call()
+    with pytest.raises(mm.DataError, match=r"needs its model \(model=.*its book \(book="):
+        mm.attribute(again, again)
 
 
 def test_copies_keep_what_what_ifs_are_taken_on(scenarios):

@@ -54,10 +54,11 @@ def test_simulated_moves_given_as_scenarios_give_the_simulated_gains(item):
     """200 paths after one bar, read off and given: every instrument gains what it did on them."""
     model = make_model(("gjr", "garch", "egarch"), "t", "t", variance=4e-4)
     scenarios = mm.simulate(model, horizon=1, paths=200, seed=5, precision="double")
-    paths = PathBlock(scenarios, MARKET, scenarios.plan.tiles).at(1)
+    block = PathBlock(scenarios, MARKET, scenarios.plan.tiles)
+    paths = block.at(1)
     given = ShockedMarket(
         MARKET,
-        paths.time,
+        block.closes.times[0],
         1,
         200,
         prices={asset: scenarios.returns[0, at] for at, asset in enumerate(model.assets)},
@@ -67,6 +68,7 @@ def test_simulated_moves_given_as_scenarios_give_the_simulated_gains(item):
             for name in ("a0", "a1")
         },
         walks={name: paths.walk(name) for name in "PIFJ"},
+        closes=block.closes,
     )
     expected = value_change(item, paths)
     # Prices times 1 + x, or plus that times x: a few units in the last place of them. On paths a

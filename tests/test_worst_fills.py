@@ -16,6 +16,7 @@ from mcmargin.books.orders import (
     tails_of_corners,
     worst_fills,
 )
+from mcmargin.errors import DataError
 from mcmargin.margins.tail import estimate_tails
 from mcmargin.margins.worst_losses import WorstLosses, worst_of_all
 from mcmargin.scenarios.random_stream import TILE_PATHS
@@ -198,3 +199,13 @@ def test_the_worst_losses_of_blocks_are_those_of_all(seed, rows, paths, share, c
             worst.add(losses[[row], low:high], first_path=low, first_row=row)
     for mine, theirs in zip(worst.sorted(), (whole, amounts), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("count", [3, 20])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gain_that_is_not_finite_is_refused(count, value):
+    """NaN compares as no larger than any loss, and would be left out without a word."""
+    gains, changes, sells, buys = account(count, TILE_PATHS, 2)
+    changes[1, 7] = value
+    with pytest.raises(DataError, match="not finite"):
+        worst_fills(gains, changes, sells, buys, level=0.99)

@@ -140,7 +140,7 @@ OF_DATA = {
     "one number": (lambda m: mm.expected_shortfall(1.0, level=0.99), "no losses; give an array"),
     "losses in words": (
         lambda m: mm.value_at_risk(["a", "b"], level=0.99),
-        "losses are no array of numbers (could not convert string to float",
+        "losses must be real numbers, not text",
     ),
     "losses of several": (
         lambda m: mm.estimate_tail(np.ones((2, 100)), level=0.99),

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.engines.arrays import array_module, device_matrix, to_host
-from mcmargin.margins.tail import Tails, tail_width, tails_of
+from mcmargin.margins.tail import Tails, check_finite, tail_width, tails_of
 from mcmargin.margins.worst_losses import BYTES_A_LOSS, WorstLosses
 from mcmargin.scenarios.random_stream import TILE_PATHS
 
@@ -182,6 +182,11 @@ def tails_of_corners(gains: Any, blocks: Blocks, corners: Corners, level: float)
         See `Blocks`.
     corners : ndarray of shape (n, instruments), float64
     level : float
+
+    Raises
+    ------
+    DataError
+        If a loss is not finite.
     """
     xp, paths = array_module(gains), len(gains)
     worst = WorstLosses(rows=len(corners), count=tail_width(paths, level), xp=xp)
@@ -189,6 +194,7 @@ def tails_of_corners(gains: Any, blocks: Blocks, corners: Corners, level: float)
         here = gains[first : first + changes.shape[1]]
         for low in range(0, len(corners), BATCH):
             losses = _losses(here, changes, corners[low : low + BATCH])
+            check_finite(losses)
             worst.add(losses, first_path=first, first_row=low)
         # Else they would be held while the next block is made.
         del changes

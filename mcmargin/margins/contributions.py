@@ -26,6 +26,9 @@ SHARE_OF_LIMIT = 3
 PIECE = 2 * 2**20
 """Bytes of tail losses that are looked up at a time, where values are not kept."""
 
+PIECES = 16
+"""One over the share of the memory limit that they may take."""
+
 
 def contributions(
     quantities: Any,
@@ -90,7 +93,8 @@ def _gathered(
     """Gains of one unit of some positions on their units' tails; float64 [positions, paths]."""
     xp = array_module(paths)
     gathered = xp.zeros((len(columns), paths.shape[1]))
-    size = max(1, min(GATHERED, PIECE // (8 * paths.shape[1])))
+    piece = min(PIECE, valuation.memory_limit // PIECES)
+    size = max(1, min(GATHERED, piece // (8 * paths.shape[1])))
     for block, changes in valuation.blocks():
         for low in range(0, len(columns), size):
             part = slice(low, low + size)

@@ -174,8 +174,8 @@ def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None
         f"the memory limit leaves {valuation.memory_limit / 1e6:,.0f} MB for the values of "
         f"{len(valuation.instruments):,} instruments on {valuation.scenarios.plan.paths:,} paths, "
         f"which take {valuation.bytes_of_all / 1e6:,.0f} MB: they are made in "
-        f"{valuation.block_count} blocks of paths, {2 * len(rows)} times instead of once{groups}"
-        f"{orders}. A higher limit takes less time, and gives the same figures",
+        f"{valuation.block_count} blocks of paths, at least {2 * len(rows)} times instead of once"
+        f"{groups}{orders}. A higher limit takes less time, and gives the same figures",
         MemoryLimitWarning,
         stacklevel=6,
     )
