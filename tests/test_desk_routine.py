@@ -1,7 +1,8 @@
-"""What a desk does every day passes without a word: holidays and half-days of bars within a day.
+"""What a desk does every day: holidays and half-days of bars within a day, prices asked for late.
 
 Sessions are those of `exchange_calendars`; a gap is told only where bars are missing that an
-exchange's holidays do not explain.
+exchange's holidays do not explain. Prices that a program asks for some seconds late, and never at
+the same second twice, are closes of the hour or the day all the same.
 """
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from mcmargin.data.bar_patterns import calendar_of
 
 QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 
@@ -76,3 +78,51 @@ def test_days_of_a_market_that_closes_for_the_weekend_alone_are_told():
     model = mm.calibrate(mm.PriceHistory.from_frame(frame[~gone]), **QUICK)
     (told,) = model.doubts
     assert "one return spans 67 bars" in told.text
+
+
+def late(index, seconds, seed=3):
+    """Times some seconds late, another number of them each."""
+    shift = np.random.default_rng(seed).integers(0, seconds, len(index))
+    return index + pd.to_timedelta(shift, unit="s")
+
+
+@pytest.mark.parametrize("seconds", [2, 20, 300])
+def test_hours_that_are_asked_for_late_are_hours(seconds):
+    hours = pd.date_range("2023-01-02", "2023-04-01", freq="h", tz="UTC")
+    asked = late(hours, seconds)
+    frame = walk(asked)
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:-50]), **QUICK)
+    assert model.doubts == ()
+    moved = model.update(mm.PriceHistory.from_frame(frame))
+    for each in (model, moved):
+        last = pd.Timestamp(each.as_of).floor("h")
+        ahead = pd.DatetimeIndex(each.calendar.closes_after(each.as_of, 400))
+        np.testing.assert_array_equal(
+            ahead.floor("h"), pd.date_range(last, periods=401, freq="h")[1:]
+        )
+        assert (ahead - ahead.floor("h")).max() < pd.Timedelta(seconds=seconds)
+
+
+def test_daily_closes_that_are_asked_for_late_keep_their_zone():
+    """Two minutes after 16:00 in New York, of sessions with daylight saving and half-days."""
+    calendar = pytest.importorskip("exchange_calendars").get_calendar("XNYS")
+    days = calendar.sessions_in_range("2021-06-01", "2023-12-29")
+    asked = late(pd.DatetimeIndex(calendar.closes[days]), 120)
+    found = calendar_of(asked.tz_convert(None).to_numpy())
+    assert found.zone == "America/New_York"
+    ahead = pd.DatetimeIndex(found.closes_after(asked[-1].tz_convert(None).to_datetime64(), 250))
+    local = ahead.tz_localize("UTC").tz_convert("America/New_York")
+    expected = pd.bdate_range("2024-01-01", periods=250)
+    np.testing.assert_array_equal(local.tz_localize(None).normalize(), expected)
+    clock = local - local.normalize()
+    assert clock.min() >= pd.Timedelta(hours=16) and clock.max() < pd.Timedelta("16:02:00")
+
+
+def test_a_close_that_has_moved_by_minutes_is_as_it_is_now():
+    """From 16:00 to 16:05 half a year ago: no time between them."""
+    days = pd.bdate_range("2022-01-03", "2023-12-29")
+    times = days + np.where(days < "2023-06-30", pd.Timedelta("16h"), pd.Timedelta("16h 5min"))
+    found = calendar_of(times.to_numpy())
+    ahead = pd.DatetimeIndex(found.closes_after(times[-1].to_datetime64(), 10))
+    assert set(ahead - ahead.normalize()) == {pd.Timedelta("16h 5min")}
+    assert set(ahead.day_of_week) == set(range(5))
