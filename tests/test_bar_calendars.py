@@ -489,7 +489,7 @@ def test_local_times_that_were_read_as_utc_are_refused():
         ({"zone": "New York"}, "zone 'New York' is unknown; write one of the IANA names"),
         ({"zone": 5}, "zone 5 is unknown"),
         ({"calendar": "NYSE?"}, "calendar 'NYSE\\?' is unknown to exchange_calendars"),
-        ({"stamps": "open"}, "stamps 'open' is unknown; choose of dates, start, end"),
+        ({"stamps": "open"}, "stamps 'open' is unknown; choose one of dates, start, end"),
     ],
 )
 def test_unknown_words_of_bars(known, told):

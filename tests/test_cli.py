@@ -165,6 +165,8 @@ WRONG = {
     ("simulate", M, "-o", M): "model.npz: is read, too",
     ("margin", M, B, "-o", B): "positions.csv: is read, too",
     ("margin", M, B, "-o", M): "model.npz: is read, too",
+    ("margin", M, B, "-o", "-"): "leave the option out, or name /dev/stdout",
+    ("simulate", M, "-o", "-"): "'-' is not taken for standard output; name /dev/stdout",
     # Files that are not there, or of another kind.
     ("margin", "none.npz", B): "none.npz: cannot be read (No such file or directory)",
     ("margin", M, "none.csv"): "none.csv: cannot be read (No such file or directory)",
@@ -193,6 +195,7 @@ WRONG = {
     ("calibrate", P, "-o", "n.npz", "--jobs", "0"): "--jobs",
     ("margin", M, B, "--paths", "0"): "paths must be an integer of 1 or more, not 0",
     ("margin", M, B, "--horizon", "0"): "horizon must be an integer of 1 or more, not 0",
+    ("margin", M, B, "--product-horizon", "options=5"): "mcmargin: --product-horizon options: unkn",
     ("margin", M, B, "--level", "99"): "level must lie between 0.5 and 1 (0.99 is 99 %)",
     ("margin", M, B, "--format", "xml"): "xml",
     ("margin", M, B, "--paths", "-5"): "paths must be an integer of 1 or more, not -5",

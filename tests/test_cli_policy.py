@@ -165,7 +165,7 @@ def test_init_writes_a_policy_that_check_reads(call, tmp_path):
 BAD = {
     'version = 1\n[liquidity]\nimpact = "high"\n': "field liquidity.impact is 'high'; a number",
     "version = 1\nhorizon = 2\n[procyclicality]\nbufer = 1\n": "field procyclicality.bufer is unkn",
-    "level = 0.99\n": "version None; this version reads 1",
+    "level = 0.99\n": "no version is given; the first line must be: version = 1",
     "version = 1\n[maintenance]\nlevel = 99\n": "maintenance: level must lie between 0.5 and 1",
 }
 

@@ -58,13 +58,13 @@ def test_an_npz_of_a_megabyte_that_unpacks_to_gigabytes(tmp_path):
     make_model().save(path)
     header = {"descr": "<f8", "fortran_order": False, "shape": (1_000_000_000 // 8,)}
     with (
-        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("history.more.npy", "w", force_zip64=True) as entry,
     ):
         np.lib.format.write_array_header_1_0(entry, header)
         for _ in range(100):
             entry.write(bytes(10_000_000))
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 6_000_000
     text = said(path, "mm.load_model")
     assert "its entries are compressed: " in text
     assert "bytes that unpack to 1,0" in text

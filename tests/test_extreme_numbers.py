@@ -200,7 +200,7 @@ def margined(folder, market, instruments, policy, quantities, entry):
 
 
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

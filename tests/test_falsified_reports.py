@@ -177,7 +177,9 @@ def test_every_change_of_every_leaf_is_told(model, book, market, report, quick):
     assert mm.verify(this, model, book, market, previous).verdict == "equal"
     counts = {"different": 0, "refused": 0}
     for path, value in leaves(good):
-        for new in changes(value):
+        # Rows are alike, and another plan or policy is computed anew: these are changed once.
+        once = path[0] in ("plan", "policy") or (path[0] == "accounts" and path[1] > 0)
+        for new in changes(value)[: 1 if once else None]:
             if new == value and type(new) is type(value):
                 continue
             text = json.dumps(replaced(good, path, new))
@@ -200,8 +202,8 @@ def test_every_change_of_every_leaf_is_told(model, book, market, report, quick):
             names = [str(each) for each in path if isinstance(each, str)]
             named = any(CALLED.get(name, name).rstrip("s") in said for name in names)
             assert named, (path, value, new, said)
-    assert counts["different"] > 200
-    assert counts["refused"] > 300
+    assert counts["different"] > 150
+    assert counts["refused"] > 150
 
 
 def test_every_other_kind_of_value_of_every_branch_is_refused_or_told(
@@ -224,6 +226,8 @@ def test_every_other_kind_of_value_of_every_branch_is_refused_or_told(
             yield from branches(entry, (*path, name))
 
     for path, value in branches(good):
+        if path[:1] == ("accounts",) and len(path) > 1 and path[1] > 0:
+            continue
         if not path:
             others = [[], 5, None, "x", {}]
         elif isinstance(value, dict):

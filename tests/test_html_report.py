@@ -548,6 +548,20 @@ def test_the_page_answers_first_who_must_act():
     assert is_rounded_to(told, lacking, errors["owing"] + errors["gone"])
 
 
+@pytest.mark.parametrize(
+    ("horizons", "said"),
+    [((1,), "a horizon of 1 bar"), ((2,), "a horizon of 2 bars"),
+     ((1, 2, 5), "horizons of 1, 2 and 5 bars")],
+)  # fmt: skip
+def test_horizons_are_said_in_words(horizons, said):
+    model = make_model(("garch", "gjr"), "t", "t", variance=4e-4)
+    scenarios = mm.simulate(model, horizons=horizons, paths=500, seed=7)
+    frame = pd.DataFrame([["desk", "a0", 1.0]], columns=["account", "instrument", "quantity"])
+    book = mm.Book.from_frame(frame)
+    text = mm.margin(book, scenarios).to_html()
+    assert f"500 at {said}, single precision" in text
+
+
 def test_nobody_is_called_where_nobody_is():
     answer = called_report({"rich": 1000.0}).to_html()
     assert "Nobody is called: the equity of all 1 is at or above" in answer
@@ -645,6 +659,11 @@ CONTRASTS = """(() => {
         return [(ends[0] + 0.05) / (ends[1] + 0.05), e.textContent.trim().slice(0, 40)]})})()"""
 
 
+ROOM = """[...document.querySelectorAll('td.s')].map(cell => {
+    const words = document.createRange(); words.selectNodeContents(cell);
+    return cell.getBoundingClientRect().right - words.getBoundingClientRect().right})"""
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_in_a_browser(report, path, browser, width):
     browser.open(path, width)
@@ -687,6 +706,8 @@ def test_a_phone_shows_one_line_an_account_and_the_rest_on_a_tap(called_path, br
     ]
     assert {len(line) for line in browser.value(LINES)} == {4}
     assert max(browser.value(HEIGHTS)) < 40
+    # The words of a state end at least 4 pixels before their cell does.
+    assert min(browser.value(ROOM)) >= 4
     assert browser.value("document.documentElement.scrollWidth") <= 390
     browser.value("document.querySelector('summary').click()")
     lines = browser.value(LINES)

@@ -250,7 +250,7 @@ def test_bad_parquet(tmp_path):
     terms = {"kind": [None, "put"], "strike": [np.nan, 1.0], "expiry": [None, "2021-06-25"]}
     for changes, message in (
         ({"strike": [np.nan, -1.0]}, "row 3, column 'strike': must be above 0, not -1.0"),
-        ({"strike": [[1.0], [2.0]]}, "row 2, column 'strike': a spot has no 'strike'"),
+        ({"strike": [[1.0], [2.0]]}, "column 'strike' has lists or tables in its cells"),
         ({"kind": [None, False]}, "row 3, column 'kind': False is unknown"),
         ({"expiry": [None, 20210625.0]}, "row 3, column 'expiry': 20210625.0 is not an ISO time"),
         ({"underlying": [0.5, 1.5]}, "row 2, column 'underlying': 0.5 is not text"),

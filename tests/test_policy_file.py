@@ -71,8 +71,11 @@ def test_every_field_moves_the_fingerprint():
 
 TIERS = "[leverage]\ntiers = ["
 BAD = {
-    "no version": ("level = 0.99\n", "version None"),
-    "another version": ("version = 2\n", "version 2; this version reads 1"),
+    "no version": ("level = 0.99\n", "no version is given; the first line must be: version = 1"),
+    "another version": (
+        "version = 2\n",
+        "version 2 is unknown; the first line must be: version = 1",
+    ),
     "not TOML": ("version = \n", "not a TOML file"),
     "unknown field": ("version = 1\nlevels = 0.99\n", "field levels is unknown"),
     "unknown field of a part": (

@@ -18,6 +18,14 @@ BAD = {
         "row 3.*earlier than the date of row 2",
     ),
     "not a date": ("date,a\n2021-01-01,1\nsoon,2\n", "row 3.*'soon' is not an ISO time"),
+    "milliseconds": (
+        "date,a\n1672531200000,1\n1672617600000,2\n",
+        "row 2.*'1672531200000' is not an ISO time.*looks like milliseconds since 1970.*unit='ms'",
+    ),
+    "rows counted by pandas": (
+        ",date,a\n0,2021-01-01,1\n1,2021-01-02,2\n",
+        "the dates are in column 'date', and the first column has none.*index=False",
+    ),
     "negative": ("date,a\n2021-01-01,1\n2021-01-02,-2\n", "row 3, column 'a'.*cannot be modelled"),
     "zero": ("date,a\n2021-01-01,1\n2021-01-02,0\n", "row 3, column 'a'.*cannot be modelled"),
     "infinite": ("date,a\n2021-01-01,inf\n2021-01-02,1\n", "row 2, column 'a'.*inf"),

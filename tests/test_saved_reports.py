@@ -132,7 +132,8 @@ def test_what_lacks_is_asked_for_in_one_line(days, tmp_path, monkeypatch, capsys
     message = str(told.value)
     assert "\n" not in message
     for path in (first, second):
-        assert f"{path} needs its model (model=, or --model), its book (book=" in message
+        lacks = "its model (give model=, or --model) and its book (give book="
+        assert f"{path} cannot be computed again without {lacks}" in message
     # The second follows the first, which is at hand.
     assert "previous" not in message
     status, text, message = called(["why", first, second], monkeypatch, capsys)
@@ -140,10 +141,14 @@ def test_what_lacks_is_asked_for_in_one_line(days, tmp_path, monkeypatch, capsys
     assert len(message.splitlines()) == 1
     # A model of another day is not taken.
     shutil.copy(days / "second/model.npz", tmp_path / "model.npz")
-    with pytest.raises(mm.DataError, match=r"first.json needs its model.*second.json needs its bo"):
+    with pytest.raises(
+        mm.DataError, match=r"first.json cannot .* its model.*second.json cannot .* its bo"
+    ):
         mm.attribute(first, second)
     first.unlink()
-    with pytest.raises(mm.DataError, match=r"needs .* the previous report, of 2020-01-01T"):
+    with pytest.raises(
+        mm.DataError, match=r"cannot .* without .* its own previous report, of 2020-01-01T"
+    ):
         mm.attribute(second, second)
 
 

@@ -104,6 +104,11 @@ in .json, .csv, .html, .parquet or, for a table, .txt (a spreadsheet opens .csv)
         path = options.get(option)
         if not isinstance(path, Path) or allowed is None:
             continue
+        if str(path) == "-":
+            choice = "leave the option out, or " if command in TABLES else ""
+            raise McMarginError(
+                f"--{option}: '-' is not taken for standard output; {choice}name /dev/stdout"
+            )
         ending = path.suffix.lower()
         if ending not in PROMISES or ending in allowed:
             continue
@@ -137,7 +142,9 @@ def with_files(error: McMarginError, options: Mapping[str, Any]) -> McMarginErro
     files = {name: _paths(options.get(name)) for name in SUBJECTS}
     message = str(error)
     given = [str(path) for paths in files.values() for path in paths]
-    if isinstance(error, EngineError) or any(name in message for name in given):
+    # A message that begins with an option is about what was typed.
+    about_option = message.startswith("--")
+    if isinstance(error, EngineError) or about_option or any(name in message for name in given):
         return error
     if not files["instruments"]:
         # Without a file of them, instruments are what the positions name.

@@ -202,6 +202,7 @@ def margin_policy(
         file without a horizon, which nothing else here gives.
     """
     from mcmargin.policies.policy import MarginPolicy
+    from mcmargin.policies.policy_parts import PRODUCTS
 
     if file is not None:
         options = {"--level": level, "--horizon": horizon, "--product-horizon": product_horizon}
@@ -214,6 +215,9 @@ def margin_policy(
         return policy
     horizons = {}
     for product, bars in pairs("--product-horizon", "option=5", product_horizon).items():
+        if product not in PRODUCTS:
+            choices = ", ".join(PRODUCTS)
+            raise PolicyError(f"--product-horizon {product}: unknown; it is one of {choices}")
         if not (bars.isascii() and bars.isdigit()):
             raise PolicyError(f"--product-horizon {product}: {bars!r} is no whole number of bars")
         horizons[product] = int(bars)

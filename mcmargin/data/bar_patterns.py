@@ -25,6 +25,7 @@ from mcmargin.data.bars import (
     weekday,
 )
 from mcmargin.data.exchanges import Sessions, exchange_sessions
+from mcmargin.data.steady_times import steadied
 from mcmargin.data.zones import EXCHANGE_ZONES, Times, check_zone, wall_clock
 from mcmargin.errors import DataError
 
@@ -112,6 +113,8 @@ def calendar_of(
         if not stamps:
             refuse_starts(dates, days, month_day)
         walls = dates
+    elif days < 7.5:
+        walls = steadied(walls, days)
     weekdays = weekdays_of(walls, "UTC")
     week: tuple[tuple[int, int, int], ...] = ()
     if not months and days < 7.5 and _repeats(walls, days):
@@ -177,6 +180,7 @@ def infer_zone(times: Times, days: float, shown_zone: str | None = None) -> str:
     best, fewest = "UTC", (np.inf, True)
     for zone in dict.fromkeys(("UTC", shown_zone or "UTC", *EXCHANGE_ZONES)):
         walls = wall_clock(recent, zone)
+        walls = steadied(walls, days) if days < 7.5 else walls
         faults = _faults(walls, period) + (LEAST_FAULTS if zone != "UTC" else 0)
         # Of zones of one rule, dates are those of the zone in which they begin.
         found = (faults, bool((walls != walls.astype("datetime64[D]")).any()))

@@ -55,7 +55,9 @@ class Plausibility:
     still_bars : int
         Closes in a row at one price from which on an asset that used to move counts as halted.
     gap_bars : float
-        Most bars of the calendar that one return spans without a word.
+        Most bars of the calendar that one return spans without a word. Of bars within a day,
+        sessions count where a return ends with the first bar of one: a holiday leaves out a whole
+        session, and a half-day its last bars.
     close_hours : float
         Most hours by which the time of day of a new close differs from those of earlier closes.
     market_before_days : float

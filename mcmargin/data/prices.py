@@ -161,7 +161,7 @@ class PriceHistory:
     ) -> PriceHistory:
         """Return the same closes with what is known of their bars; see `from_frame`."""
         if stamps not in (None, *STAMPS):
-            raise DataError(f"stamps {stamps!r:.60} is unknown; choose of {', '.join(STAMPS)}")
+            raise DataError(f"stamps {stamps!r:.60} is unknown; choose one of {', '.join(STAMPS)}")
         if calendar is not None:
             exchange_sessions(calendar, self.times[0], self.times[-1])
         return replace(
@@ -258,6 +258,7 @@ def read_prices(
         )
     header, rows = read_cells(path)
     columns, first = _header_of(header, rows, source)
+    _require_dates_first(header, rows[first:], source)
     places, assets = _assets_of(columns, source, price, asset)
     chosen = [1 + place for place in places]
     prices = np.array(
@@ -298,6 +299,21 @@ def _header_of(header: list[str], rows: list[list[str]], source: str) -> tuple[p
                 what += ", since it ends with a comma, as all rows do: take the commas off"
             raise DataError(f"{source}: row 1 {what}; {HEADER_NEEDED}")
     return pd.Index(names), 0
+
+
+def _require_dates_first(header: list[str], rows: list[list[str]], source: str) -> None:
+    """Refuse a table whose first column is not the dates, and another one is.
+
+    pandas writes the numbers of the rows before the dates, unless it is told not to.
+    """
+    if not rows or utc_times([rows[0][0]])[1].size == 0:
+        return
+    for name, cell in zip(header[1:], rows[0][1:], strict=False):
+        if DATE_LIKE.search(cell) and utc_times([cell])[1].size == 0:
+            raise DataError(
+                f"{source}: the dates are in column {name!r}, and the first column has none; make "
+                "the dates the first column (to_csv(path, index=False) leaves row numbers out)"
+            )
 
 
 def _is_number(cell: str) -> bool:

@@ -61,7 +61,10 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
         raise DataError(f"{path}: UTF-16 text; save it as CSV in UTF-8")
     _refuse_long_lines(path, content)
     if b"\0" in content:
-        raise DataError(f"{path}: a binary file; give CSV text in UTF-8, or Parquet named .parquet")
+        raise DataError(
+            f"{path}: a binary file; give CSV text in UTF-8, or Parquet named "
+            ".parquet (a spreadsheet program saves a sheet as CSV)"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -33,6 +33,15 @@ _ISO = re.compile(
 """A whole date, with or without a time of day; `datetime.fromisoformat` checks the rest."""
 
 
+_EPOCHS = {
+    10: ("seconds", "s"),
+    13: ("milliseconds", "ms"),
+    16: ("microseconds", "us"),
+    19: ("nanoseconds", "ns"),
+}
+"""What a whole number of so many digits counts since 1970, from 2001 on."""
+
+
 def utc_time(time: Any) -> np.datetime64:
     """Return one moment in UTC, nanoseconds; a date alone means its midnight.
 
@@ -78,7 +87,12 @@ def not_a_time(cell: Any) -> str:
         # A time of TOML or Parquet reads best as it was written.
         shown = repr(cell) if isinstance(cell, (str, int, float)) else str(cell)
         what = f"{shown:.60} is not an ISO time between 1678 and 2261"
-    return f"{what}; write 2016-12-19 or 2016-12-19T08:00Z"
+    hint = ""
+    digits = str(cell).strip()
+    if digits.isdecimal() and len(digits) in _EPOCHS:
+        unit, code = _EPOCHS[len(digits)]
+        hint = f" (it looks like {unit} since 1970: pandas.to_datetime(column, unit={code!r}))"
+    return f"{what}; write 2016-12-19 or 2016-12-19T08:00Z{hint}"
 
 
 def utc_times(cells: Iterable[Any]) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:

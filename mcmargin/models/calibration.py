@@ -130,7 +130,9 @@ def calibrate(
     if warm_start is not None:
         require_type("warm_start", warm_start, MarketModel)
     if volatility not in VOLATILITIES:
-        raise CalibrationError(f"volatility {volatility!r} is unknown; choose of {VOLATILITIES}")
+        raise CalibrationError(
+            f"volatility {volatility!r} is unknown; choose one of {VOLATILITIES}"
+        )
     check_pair(innovations, dependence)
     _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
     workers = default_jobs() if jobs is None else whole_number("jobs", jobs)

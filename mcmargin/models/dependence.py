@@ -114,7 +114,9 @@ def check_pair(innovations: str, dependence: str) -> None:
     if dependence not in LEGAL:
         raise CalibrationError(f"dependence {dependence!r} is unknown; choose one of {KINDS}")
     if innovations not in INNOVATIONS:
-        raise CalibrationError(f"innovations {innovations!r} are unknown; choose of {INNOVATIONS}")
+        raise CalibrationError(
+            f"innovations {innovations!r} are unknown; choose one of {INNOVATIONS}"
+        )
     if innovations not in LEGAL[dependence]:
         raise CalibrationError(
             f"dependence={dependence!r} goes with innovations in {LEGAL[dependence]}, "

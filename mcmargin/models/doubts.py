@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.checks import plain_time
-from mcmargin.data.bars import BarCalendar
+from mcmargin.data.bars import DAY, MONDAY, WEEK, BarCalendar
 from mcmargin.data.plausibility import Plausibility, changed_places
+from mcmargin.data.zones import wall_clock
 from mcmargin.models.halts import Halt, halts_of, stands_still
 
 if TYPE_CHECKING:
@@ -72,17 +73,41 @@ def past_halts(model: MarketModel) -> Iterator[Doubt]:
 def bars_between(calendar: BarCalendar, first: np.datetime64, last: np.datetime64) -> int:
     """Bars of the calendar that one return from a close to a later one spans, 1 or more.
 
+    Where bars are shorter than a day and the market closes for the night, sessions count instead,
+    if the later close is the first of its session: a holiday leaves out all bars of a session, and
+    a half-day its last ones.
+
     Examples
     --------
     >>> days = np.array(["2021-01-01", "2021-01-31"], "datetime64[ns]")
     >>> bars_between(BarCalendar(), *days)
     30
+    >>> week = tuple((86_400 * day + 36_000, 1800, 13) for day in range(5))
+    >>> half_hours = BarCalendar(1 / 48, week=week)
+    >>> thursday, monday, noon = np.array(
+    ...     ["2023-04-06T16:00", "2023-04-10T10:00", "2023-04-10T12:00"], "datetime64[ns]"
+    ... )
+    >>> bars_between(half_hours, thursday, monday), bars_between(half_hours, thursday, noon)
+    (2, 18)
     """
-    guess = round(float((last - first) / np.timedelta64(1, "D")) / calendar.mean_days)
+    guess = round(float((last - first) / DAY) / _usual_days(calendar))
     if guess <= FEW_BARS:
         return max(1, guess)
     # Nights and weekends of hourly bars are no bars that are missing.
-    return max(1, int(np.sum(calendar.closes_after(first, guess + 5) <= last)))
+    closes = calendar.closes_after(first, guess + 5)
+    # A close may be written down some seconds before its time.
+    near = np.timedelta64(round(0.1 * min(calendar.days, 1.0) * DAY.astype(np.int64)), "ns")
+    bars = max(1, int(np.sum(closes <= last + near)))
+    if calendar.days >= 0.9 or bars < 3 or closes[bars - 1] < last - near:
+        return bars
+    starts = np.diff(closes[:bars], prepend=first) > 1.5 * calendar.days * DAY
+    session = np.cumsum(starts)
+    # Hours of a market that closes for the weekend alone are no sessions of a day.
+    if not starts[-1] or np.bincount(session).max() * calendar.days > 1.0:
+        return bars
+    # A pause at noon begins no other day.
+    dates = np.unique(closes[:bars][starts].astype("datetime64[D]"))
+    return len(dates) + int(not starts[0])
 
 
 def closes_of(model: MarketModel) -> NDArray[np.float64]:
@@ -186,12 +211,24 @@ def _gaps(model: MarketModel) -> Iterator[Doubt]:
     if "update" in model.facts:
         times = times[times <= np.datetime64(model.facts["update"]["from"])]
     most = model.plausibility.gap_bars
-    days = np.diff(times) / np.timedelta64(1, "D")
-    for at in np.flatnonzero(days > most * calendar.mean_days).tolist():
-        bars = bars_between(calendar, times[at], times[at + 1])
-        if bars > most:
+    days = np.diff(times) / DAY
+    places = np.flatnonzero(days > most * _usual_days(calendar))
+    firsts, lasts = times[places], times[places + 1]
+    # Every night of bars within a day is looked at, and nights of one clock are alike.
+    clocks = [wall_clock(each, calendar.zone) for each in (firsts, lasts)]
+    spans: dict[tuple[np.datetime64, ...], int] = {}
+    for first, last, start, end in zip(firsts, lasts, *clocks, strict=True):
+        key = (first, last) if calendar.exchange else ((start - MONDAY) % WEEK, end - start)
+        if key not in spans:
+            spans[key] = bars_between(calendar, first, last)
+        if spans[key] > most:
             yield Doubt(
-                times[at + 1],
-                f"one return spans {bars} bars of the calendar, from {plain_time(times[at])} to "
-                f"{plain_time(times[at + 1])}: were prices left out?",
+                last,
+                f"one return spans {spans[key]} bars of the calendar, from {plain_time(first)} to "
+                f"{plain_time(last)}: were prices left out?",
             )
+
+
+def _usual_days(calendar: BarCalendar) -> float:
+    """Calendar days from a close to the next; within a day nights and weekends do not count."""
+    return calendar.mean_days if calendar.days >= 0.9 else calendar.days

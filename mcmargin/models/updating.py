@@ -212,20 +212,21 @@ def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility)
             )
         require_finite(pair[1], variance, model.assets, time, source=source)
     state = FilterState(joint.times[-1], joint.last_prices, variance, residuals[-1])
+    history = model.history.extended(joint.times, joint.returns, variances)
+    calendar = renewed(model.calendar, last.as_of, joint.times, lambda: history.times)
     record = record_update(
         model.facts.get("update"),
         model.assets,
         last.as_of,
         prices.times,
         np.isfinite(prices.prices),
-        model.calendar,
+        calendar,
     )
-    history = model.history.extended(joint.times, joint.returns, variances)
     moved = replace(
         model,
         committed=state,
         state=state,
-        calendar=renewed(model.calendar, last.as_of, joint.times, lambda: history.times),
+        calendar=calendar,
         history=history,
         facts=model.facts | {"update": record},
     )

@@ -32,7 +32,8 @@ def policy_from_toml(path: str | os.PathLike[str]) -> MarginPolicy:
         raise PolicyError(f"{path}: not a TOML file ({error})") from None
     version = given.pop("version", None)
     if version != VERSION:
-        raise PolicyError(f"{path}: version {version!r}; this version reads {VERSION}")
+        found = "no version is given" if version is None else f"version {version!r:.60} is unknown"
+        raise PolicyError(f"{path}: {found}; the first line must be: version = {VERSION}")
     try:
         policy: MarginPolicy = read_dataclass(MarginPolicy, given, PolicyError, defaults=True)
     except PolicyError as error:

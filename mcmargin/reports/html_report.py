@@ -63,6 +63,7 @@ def report_to_html(report: MarginReport) -> str:
         one_currency=next(iter(codes)) if len(codes) == 1 else "",
         policy=policy_in_words(report.policy),
         bars=f"{ends[0]} to {ends[-1]} bars" if len(ends) > 1 else bars(ends[0]),
+        simulated=_horizons(report),
         groups=groups_of(report, order),
         totals=totals_of(report),
         notes=notes_of(report),
@@ -87,6 +88,14 @@ def report_to_html(report: MarginReport) -> str:
         else resources(report, stressed),
     )
     return page
+
+
+def _horizons(report: MarginReport) -> str:
+    """The simulated horizons in words."""
+    *others, last = report.plan.horizons
+    if not others:
+        return f"a horizon of {bars(last)}"
+    return f"horizons of {', '.join(map(str, others))} and {bars(last)}"
 
 
 def _near(lines: list[Line]) -> tuple[list[str], list[str]]:

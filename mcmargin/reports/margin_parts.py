@@ -92,7 +92,7 @@ def parts_of(row: Mapping[Any, Any], policy: MarginPolicy) -> tuple[Part, ...]:
         Part(
             "open orders, minimum",
             row["base"] - row["expected_shortfall"],
-            "what the fills of open orders that cost most add; and what lifts it to the minimum "
+            "what the worst fills of open orders add, and what is added to reach the minimum "
             "of short options, or to 0",
         ),
         Part("floor", floored - row["base"], reason_of("floor", policy)),

@@ -150,11 +150,16 @@ def restored(
         earlier = tuple(each.report for each in reports[:at])
         own = _Parts.of(filed, replace(sources, reports=(*earlier, *sources.reports)))
         if own.lacking:
-            beside = "" if filed.path is None else ", or these files beside it"
-            lacking.append(f"{filed.name} needs {', '.join(own.lacking)}{beside}")
+            beside = "" if filed.path is None else f", or copy it into {filed.path.parent}"
+            lacking.append(
+                f"{filed.name} cannot be computed again without {' and '.join(own.lacking)}{beside}"
+            )
         found.append(own)
     if lacking:
-        raise DataError(f"{'; '.join(lacking)} (each has to have the report's fingerprint of it)")
+        raise DataError(
+            f"{'; '.join(lacking)} (only what the report was made from is taken: the fingerprints "
+            "in the report tell it)"
+        )
     return [
         filed.report if own is None else own.margined(filed, engine, progress)
         for filed, own in zip(reports, found, strict=True)
@@ -184,7 +189,7 @@ class _Parts:
             candidates = _reports(sources.reports, filed.path)
             previous = next((e for e in candidates if e.as_of == report.previous_as_of), None)
         lacking = [
-            f"its {what} ({option})"
+            f"its {what} (give {option})"
             for what, option, part in (
                 ("model", "model=, or --model", model),
                 ("book", "book=, or --positions and what goes with them", book),
@@ -194,7 +199,8 @@ class _Parts:
         ]
         if report.previous_as_of and previous is None:
             lacking.append(
-                f"the previous report, of {report.previous_as_of[:19]} (previous=, or --previous)"
+                f"its own previous report, of {report.previous_as_of[:19]} "
+                "(give previous=, or --previous)"
             )
         return cls(model, book, market, previous, tuple(lacking))
 
