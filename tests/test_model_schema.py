@@ -348,3 +348,48 @@ def test_entries_that_are_compressed_or_there_twice_are_refused_unread(files, tm
         archive.writestr("tables.npy", buffer.getvalue())
     with pytest.raises(mm.ModelFileError, match="twice"):
         mm.load_model(path)
+
+
+HEADERS = [
+    *[
+        f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+        for descr, shape in [
+            ("'<f8'", f"(0, {10**22})"),
+            ("'<f8'", "(True,)"),
+            ("'<f8'", "(-1,)"),
+            ("'<f8'", f"({10**13},)"),
+            ("'<f8'", "1"),
+            ("'<f8'", "('1',)"),
+            ("'<f8'", "(" + "1," * 70 + ")"),
+            ("'|O'", "(1,)"),
+            ("'|V0'", f"({10**19},)"),
+            ("('<f8', (1000000, 1000000))", "(0,)"),
+            ("[('a', '<f8', 5, 5)]", "(1,)"),
+            ("{'names': 5}", "(1,)"),
+            ("None", "(1,)"),
+        ]
+    ],
+    "{'descr': (",
+    "{[]: 1}",
+    "[]",
+    "9" * 5000,
+    "-" * 9000,
+    "(" * 900,
+    "open('x')",
+    "\x00",
+    " {",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_headers_of_entries_that_make_numpy_raise_anything(files, header, tmp_path):
+    path = signed_anew(tmp_path / "m.npz", files["t"])
+    text = header.encode("latin1") + b"\n"
+    entry = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(8)
+    with zipfile.ZipFile(path) as archive:
+        others = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in others.items():
+            archive.writestr(name, entry if name == "tables.npy" else content)
+    with pytest.raises(mm.ModelFileError, match=r"m\.npz: "):
+        mm.load_model(path)

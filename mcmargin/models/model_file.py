@@ -188,7 +188,13 @@ def _read_array(content: bytes) -> NDArray[Any]:
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"npy version {version}")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:
+        # numpy reads a header as a literal of Python, and raises whatever that comes upon.
+        raise ValueError(f"an entry's header cannot be read: {error}") from None
+    if any(type(size) is not int or not 0 <= size < 2**63 for size in shape):
+        raise ValueError(f"an entry's header tells the shape {shape!r:.60}")
     if dtype.hasobject:
         raise ValueError("an entry holds pickled objects")
     if int(np.prod(shape, dtype=object)) * dtype.itemsize != len(content) - stream.tell():
