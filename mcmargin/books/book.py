@@ -142,6 +142,8 @@ class Book:
     ) -> Book:
         """Check and order rows, whose errors name the source of positions, orders or balances."""
         source = sources[0]
+        instruments = _several("instruments", instruments)
+        accounts = _several("accounts", accounts)
         for item in instruments or ():
             require_type("an instrument", item, Spot, Perpetual, Future, Option)
         for account in accounts or ():
@@ -291,3 +293,11 @@ def read_positions(
         currency=currency,
         sources=(str(path), str(orders), str(balances)),
     )
+
+
+def _several(name: str, given: Any) -> tuple[Any, ...] | None:
+    """What a caller gives several of, gone through once."""
+    try:
+        return None if given is None else tuple(given)
+    except TypeError:
+        raise DataError(f"{name} must be several, in a list, not {type(given).__name__}") from None

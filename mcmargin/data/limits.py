@@ -90,6 +90,8 @@ def read_bytes(
                 size = max(size, PIECE * (len(parts) - 1) + len(part))
     except OSError as error:
         raise DataError(f"{path}: {words} ({error.strerror})") from None
+    except ValueError as error:  # a path with a null byte
+        raise DataError(f"{str(path)!r:.60}: {words} ({error})") from None
     if size > limit:
         if most is not None and limit == most:
             raise DataError(f"{path}: {size:,} bytes, and such a file has {most:,} at most")

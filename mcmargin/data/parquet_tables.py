@@ -53,7 +53,14 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
         frame: pd.DataFrame = _plain_texts(path, table).to_pandas()
     except DataError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, pyarrow.ArrowException) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RecursionError,  # of the notes that pandas leaves beside a schema
+        pyarrow.ArrowException,
+    ) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from None
     return frame

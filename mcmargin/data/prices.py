@@ -33,6 +33,7 @@ from mcmargin.data.parquet_tables import read_frame
 from mcmargin.data.ranges import PRICE
 from mcmargin.data.tables import (
     is_parquet,
+    name_of,
     numbers_of,
     parse_number,
     read_cells,
@@ -143,7 +144,7 @@ class PriceHistory:
         # An index of whole numbers counts rows; any other is taken for the dates.
         if pd.api.types.is_integer_dtype(dates) and frame.shape[1] > 0:
             dates, frame = pd.Index(frame.iloc[:, 0]), frame.iloc[:, 1:]
-        if isinstance(dates, pd.PeriodIndex):
+        if isinstance(dates, pd.PeriodIndex) and len(dates) > 0:
             days = dates[0].end_time - dates[0].start_time >= pd.Timedelta("23h")
             dates = dates.end_time.normalize() if days else (dates + 1).start_time
         if frame.size == 0:
@@ -348,11 +349,13 @@ def _assets_of(
         return places, [assets[at] for at in places]
     names = []
     for column in columns:
-        if isinstance(column, (float, tuple)) or column is None:
+        name = name_of(column)
+        # An empty name is told with the others.
+        if name is None and not (isinstance(column, str) and not column.strip()):
             raise DataError(
                 f"{source}: a column is called {column!r:.60}; name each by its asset, in text"
             )
-        names.append(str(column).strip())
+        names.append(name or "")
     candles = are_candles(names)
     pairs = None if candles else split_names(names)
     if pairs is not None:

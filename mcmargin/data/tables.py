@@ -173,6 +173,9 @@ def is_missing(cell: Any) -> bool:
     >>> [is_missing(cell) for cell in (None, float("nan"), pd.NA, pd.NaT, "", 0)]
     [True, True, True, True, False, False]
     """
+    if isinstance(cell, Decimal) and cell.is_snan():
+        # A NaN that raises wherever it is compared; it is no number, and no empty cell.
+        return False
     return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
 
 
@@ -284,7 +287,9 @@ def numbers_of(column: pd.Series, where: str) -> NDArray[np.float64]:
             continue
         if cell is None or is_missing(cell):
             continue
-        number = plain_number(float(cell) if isinstance(cell, Decimal) else cell)
+        number = plain_number(cell)
+        if isinstance(cell, Decimal) and not cell.is_snan():
+            number = float(cell)
         if number is None:
             place = where.replace("{row}", str(row + 2))
             kind = type(cell).__name__

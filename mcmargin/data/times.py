@@ -22,6 +22,9 @@ from mcmargin.data.tables import MISSING
 FIRST, LAST = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
 """Nanoseconds since 1970 in 64 bits reach from one to the other."""
 
+MANY = 10_000
+"""Times that are read one by one in a moment."""
+
 _EMPTY = MISSING | {"nat", "<na>"}
 
 _ISO = re.compile(
@@ -126,6 +129,13 @@ def utc_times(cells: Iterable[Any]) -> tuple[NDArray[np.datetime64], NDArray[np.
         exact[~good] = np.datetime64("NaT")
         return exact.astype("datetime64[ns]"), np.flatnonzero(~good)
     cells = list(cells)
+    if len(cells) > MANY and pd.api.types.infer_dtype(cells, skipna=False) == "string":
+        # A small file may unpack to millions of rows of few times, and each time is looked at once.
+        place, given = pd.factorize(np.array(cells, object))
+        if len(given) <= MANY:
+            found, _ = utc_times(given.tolist())
+            times = found[place]
+            return times, np.flatnonzero(np.isnat(times))
     times = np.full(len(cells), "NaT", "datetime64[ns]")
     bad = []
     for row, cell in enumerate(cells):

@@ -121,7 +121,7 @@ def margin(
     if previous is not None:
         require_type("previous", previous, MarginReport)
     if memory_limit is not None:
-        whole_number("memory_limit", memory_limit)
+        memory_limit = whole_number("memory_limit", memory_limit)
     tail_count(scenarios.plan.paths, policy.level)
     check_book(book, scenarios, market)
     check_balances(book, scenarios, market)

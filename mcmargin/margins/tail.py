@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mcmargin.checks import require_real_array
+from mcmargin.checks import real_number, require_real_array
+from mcmargin.data.ranges import is_duration
 from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.worst_losses import worst_of_all
@@ -100,7 +101,7 @@ def tail_count(paths: int, level: float) -> Fraction:
     >>> tail_count(100_000, 0.99)
     Fraction(1000, 1)
     """
-    if not isinstance(level, Real) or not 0.5 < level < 1:
+    if not isinstance(level, Real) or is_duration(level) or not 0.5 < level < 1:
         raise PolicyError(f"level must lie between 0.5 and 1 (0.99 is 99 %), not {level!r}")
     beyond = 1 - Fraction(Decimal(repr(float(level))))
     k = paths * beyond
@@ -281,6 +282,7 @@ def tail_width(count: int, level: float, confidence: float = 0.95) -> int:
         As `estimate_tails`.
     """
     tail_count(count, level)
+    confidence = real_number("confidence", confidence)
     if not 0 < confidence < 1:
         raise PolicyError(f"confidence must lie between 0 and 1, not {confidence}")
     return _rank_interval(count, level, confidence)[1]

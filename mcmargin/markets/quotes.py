@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.checks import plain_time
+from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bars import years_between
 from mcmargin.data.parquet_tables import read_frame
 from mcmargin.data.plausibility import Plausibility, way_to_widen
@@ -145,6 +145,7 @@ def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFram
     >>> checked_quotes(pd.DataFrame(rows)).dtypes.astype(str).tolist()
     ['datetime64[ns]', 'float64', 'float64']
     """
+    require_type("quotes", frame, pd.DataFrame)
     names = [str(name).strip() for name in frame.columns]
     wanted = {"expiry", "volatility", *PLACES, "forward", *SIDES}
     if (

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.checks import plain_time
+from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bars import years_between
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.times import utc_time
@@ -153,11 +153,14 @@ class VolatilitySurface:
             held = utc_time(as_of)
         except ValueError as error:
             raise DataError(f"{source}: as_of: {error}") from None
+        limits = Plausibility() if plausibility is None else plausibility
+        require_type("plausibility", limits, Plausibility)
+        require_type("repair", repair, bool, np.bool_)
         quotes = quotes_by_expiry(
             frame,
             as_of=held,
             forward=forward,
-            limits=plausibility or Plausibility(),
+            limits=limits,
             source=source,
         )
         if repair:

@@ -129,10 +129,11 @@ def calibrate(
     require_type("prices", prices, PriceHistory)
     if warm_start is not None:
         require_type("warm_start", warm_start, MarketModel)
-    if volatility not in VOLATILITIES:
+    if not isinstance(volatility, str) or volatility not in VOLATILITIES:
         raise CalibrationError(
             f"volatility {volatility!r} is unknown; choose one of {VOLATILITIES}"
         )
+    require_type("own_history", own_history, bool, np.bool_)
     check_pair(innovations, dependence)
     _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
     workers = default_jobs() if jobs is None else whole_number("jobs", jobs)

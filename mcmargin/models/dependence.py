@@ -111,9 +111,9 @@ def check_pair(innovations: str, dependence: str) -> None:
     --------
     >>> check_pair("t", "gaussian")
     """
-    if dependence not in LEGAL:
+    if not isinstance(dependence, str) or dependence not in LEGAL:
         raise CalibrationError(f"dependence {dependence!r} is unknown; choose one of {KINDS}")
-    if innovations not in INNOVATIONS:
+    if not isinstance(innovations, str) or innovations not in INNOVATIONS:
         raise CalibrationError(
             f"innovations {innovations!r} are unknown; choose one of {INNOVATIONS}"
         )

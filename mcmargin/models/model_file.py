@@ -152,6 +152,9 @@ _DAMAGE = (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, zlib.error, l
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            # It would be read to its end, which a device may not have.
+            raise ModelFileError(f"{path}: not a regular file; copy the model to one")
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_sizes(path, entries)

@@ -111,6 +111,8 @@ def read_report(path: str | os.PathLike[str], *, altered: bool = False) -> Margi
         raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ModelFileError(f"{path}: not a margin report: it is not text") from None
+    except ValueError as error:  # a path with a null byte
+        raise ModelFileError(f"{str(path)!r:.60}: cannot be read ({error})") from None
     report = MarginReport.from_json(text, source=str(path))
     if not altered:
         require_unaltered(report, f"{path}: the report")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcmargin.checks import real_number, whole_number
-from mcmargin.data.ranges import SIMULATED_BARS
+from mcmargin.data.ranges import SIMULATED_BARS, cited
 from mcmargin.errors import PolicyError
 from mcmargin.scenarios.random_stream import TILE_PATHS
 
@@ -47,13 +47,20 @@ class SimulationPlan:
     price_floor: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not self.horizons:
+        try:
+            horizons = tuple(self.horizons)
+        except TypeError:
+            raise PolicyError(
+                "horizons must be several whole numbers of bars, such as (1, 2), not "
+                f"{cited(self.horizons)}; give one as horizon="
+            ) from None
+        if not horizons:
             raise PolicyError("give a horizon of 1 bar or more")
         plain = {
             "seed": whole_number("seed", self.seed, least=0),
             "paths": whole_number("paths", self.paths),
             "horizons": tuple(
-                whole_number("horizon", horizon, most=SIMULATED_BARS) for horizon in self.horizons
+                whole_number("horizon", horizon, most=SIMULATED_BARS) for horizon in horizons
             ),
             "variance_cap": real_number("variance_cap", self.variance_cap),
             "price_floor": real_number("price_floor", self.price_floor),
@@ -66,7 +73,7 @@ class SimulationPlan:
         # Tiles are numbered in 32 bits of a counter word.
         if self.paths > 2**32 * TILE_PATHS:
             raise PolicyError(f"paths must be at most {2**32 * TILE_PATHS}, not {self.paths}")
-        if self.precision not in ("single", "double"):
+        if not isinstance(self.precision, str) or self.precision not in ("single", "double"):
             raise PolicyError(f"precision must be 'single' or 'double', not {self.precision!r}")
         if not self.variance_cap > 1.0:
             raise PolicyError(f"variance_cap must be above 1, not {self.variance_cap}")

@@ -326,7 +326,7 @@ def simulate(
             "give one as horizon="
         )
     wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
-    plan = SimulationPlan(seed, paths, tuple(wanted), precision, variance_cap, price_floor)
+    plan = SimulationPlan(seed, paths, wanted, precision, variance_cap, price_floor)
     if block_tiles is not None:
         block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
@@ -377,10 +377,10 @@ def choose_engine(engine: str) -> str:
     >>> choose_engine("numpy")
     'numpy'
     """
-    if engine == "auto":
+    if isinstance(engine, str) and engine == "auto":
         engine = os.environ.get("MCMARGIN_ENGINE") or "auto"
-    if engine not in ENGINES:
-        raise EngineError(f"engine {engine!r} is unknown; choose one of {ENGINES}")
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise EngineError(f"engine {engine!r:.60} is unknown; choose one of {ENGINES}")
     if engine == "numpy":
         return "numpy"
     reason = cupy_engine.missing()
