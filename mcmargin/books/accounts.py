@@ -20,9 +20,9 @@ class Account:
     ----------
     name : str
     currency : str
-        That its margin is asked in.
+        The currency in which its margin is computed.
     owner : str
-        Of several sub-accounts; the account itself where none is given.
+        Owner of several accounts; the account itself where none is given.
     mode : str
         `cross`: its positions cover one another; `isolated`: each is margined alone.
     netting : str

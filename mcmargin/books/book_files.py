@@ -28,16 +28,22 @@ from mcmargin.errors import DataError
 class AccountRow(Row):
     """An account."""
 
-    account: Text = Field(description="Its name; each once.")
-    owner: Text | None = Field(None, description="Of several accounts; none: the account itself.")
-    currency: Text = Field(Account.currency, description="That its margin is asked in.")
+    account: Text = Field(description="Name of the account. Each has one row.")
+    owner: Text | None = Field(
+        None,
+        description="Name of the owner, who may have several accounts. If none is given, the "
+        "account is its own owner.",
+    )
+    currency: Text = Field(
+        Account.currency, description="Currency in which the account's margin is computed."
+    )
     mode: Literal["cross", "isolated"] = Field(
         "cross",
         description='"cross": its positions cover one another; "isolated": each is margined alone.',
     )
     netting: Literal["gross", "net"] = Field(
         "gross",
-        description="Of the owner, alike in all of its accounts: "
+        description="How the owner's accounts are margined, the same in all of them: "
         '"gross" adds up their margins, "net" margins all of their positions as one.',
     )
 
@@ -54,7 +60,7 @@ class OrderTable(Row):
         description="Name of the instrument; without a file of instruments, an asset."
     )
     quantity: Quantities = Field(
-        description="Units (contracts); negative is short, or in orders a sale."
+        description="Units (contracts). A negative number is a short position, or in orders a sale."
     )
 
 
@@ -63,8 +69,9 @@ class PositionTable(OrderTable):
 
     entry_price: list[Annotated[Number, PRICE] | None] | None = Field(
         None,
-        description="Of a perpetual or future, in its currency, for the unrealised profit and loss "
-        "in equity; empty: none is counted.",
+        description="Price at which a perpetual or future was entered, in its currency. It gives "
+        "the unrealised profit and loss in equity; if the cell is empty, none is "
+        "counted.",
     )
 
 
@@ -73,7 +80,7 @@ class BalanceTable(Row):
 
     account: Names = Field(description="Name of the account.")
     asset: Names = Field(description="Currency of the market, or asset of the model.")
-    amount: Quantities = Field(description="Units; negative is a debit in cash.")
+    amount: Quantities = Field(description="Units. A negative number is a debit in cash.")
 
 
 def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:

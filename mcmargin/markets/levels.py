@@ -24,7 +24,8 @@ class LevelRow(Row):
         description='"bid" or "ask"; bids from the highest price down, asks from the lowest up.'
     )
     price: Annotated[Number, PRICE] = Field(
-        description="As the instrument's is quoted, once a side."
+        description="Price of the level, quoted as the instrument is. Each price appears once on "
+        "a side."
     )
     size: Annotated[Number, LEVEL_SIZE] = Field(description="Units that can be traded at it.")
 

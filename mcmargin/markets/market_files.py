@@ -61,7 +61,9 @@ class QuotesTable(Row):
 class DepegTable(Row):
     """A stablecoin's jump."""
 
-    probability: Annotated[Number, SHARE] = Field(description="Of the jump in one bar.")
+    probability: Annotated[Number, SHARE] = Field(
+        description="Probability that the jump happens in one bar."
+    )
     loss: Annotated[Number, SHARE] = Field(description="Share of its value that the coin loses.")
 
 
@@ -98,10 +100,12 @@ class MarketFile(Row):
     """A market."""
 
     as_of: Time = Field(
-        description="When prices held: an ISO time, UTC where it has no zone; a date is its "
-        "midnight."
+        description="Time at which the prices held: an ISO time, in UTC where it has no zone. A "
+        "date alone is its midnight."
     )
-    currency: Text = Field(Market.currency, description="The market's own, in which fx is counted.")
+    currency: Text = Field(
+        Market.currency, description="The market's own currency, in which fx is counted."
+    )
     spot: dict[Text, Annotated[Number, PRICE]] = Field(
         description="Price of each asset, in the market's currency or the one in quoted."
     )
@@ -145,23 +149,23 @@ class MarketFile(Row):
         {}, description="Asset of the model that is a currency's rate."
     )
     fx_volatility: dict[Text, Annotated[Number, VOLATILITY_OR_NONE]] = Field(
-        {}, description="Volatility, a year, of a currency's rate that the model lacks."
+        {}, description="Volatility a year of a currency's rate that is not an asset of the model."
     )
     depeg: dict[Text, DepegTable] = Field(
-        {}, description="Jumps of stablecoins, a table a currency, below."
+        {}, description="Jumps of stablecoins; each currency has a table, described below."
     )
     liquidity: dict[Text, LiquidityTable] = Field(
-        {}, description="What closing out costs, a table an instrument, below."
+        {}, description="What closing out costs; each instrument has a table, described below."
     )
     open_interest: dict[Text, Annotated[Number, OPEN_INTEREST]] = Field(
         {},
-        description="Notional of all that is open in each underlying, in currency, for leverage "
-        "that it tightens.",
+        description="Notional of all open contracts on each underlying, in currency. A policy's "
+        "leverage may fall as it grows.",
     )
     plausibility: dict[Text, Number] = Field(
         {},
-        description="Limits beyond which the market is refused, where they are to be others; "
-        "under Plausibility, below.",
+        description="Other limits than the usual ones, beyond which the market is refused; see "
+        "Plausibility below.",
     )
 
 

@@ -42,12 +42,17 @@ from mcmargin.valuing.instruments import Future, Instrument, Option, Perpetual, 
 class NamedRow(Row):
     """What every instrument has."""
 
-    name: Text = Field(description="What positions call it; each name once.")
+    name: Text = Field(
+        description="Name of the instrument, as positions give it. Each name appears once."
+    )
     product: str = Field(description='"spot", "perpetual", "future" or "option".')
     underlying: Text = Field(
-        description="Asset of the model, or currency of the market, whose price it hangs on."
+        description="The asset of the model, or currency of the market, whose price moves the "
+        "instrument."
     )
-    currency: Text = Field(Spot.currency, description="That its prices and gains are in.")
+    currency: Text = Field(
+        Spot.currency, description="Currency of the instrument's prices and gains."
+    )
 
 
 class SpotRow(NamedRow):
@@ -61,7 +66,8 @@ class ContractRow(NamedRow):
 
     inverse: Flag = Field(
         Perpetual.inverse,
-        description="Margined in coin: one unit gains contract_size x (1/P - 1/P') coins.",
+        description="Whether the contract is margined in coin. One unit then gains contract_size "
+        "x (1/P - 1/P') coins.",
     )
     contract_size: Annotated[Number, CONTRACT_SIZE] = Field(
         Perpetual.contract_size,
@@ -69,7 +75,8 @@ class ContractRow(NamedRow):
     )
     basis_volatility: Annotated[Number, VOLATILITY_OR_NONE] = Field(
         Perpetual.basis_volatility,
-        description="Of the contract's price over spot, a year (0.05 is 5 %); 0 for none.",
+        description="Volatility a year of the ratio of the contract's price to spot (0.05 is 5 "
+        "%). With 0 the ratio does not move.",
     )
     price_asset: Text | None = Field(
         Perpetual.price_asset,
@@ -91,7 +98,7 @@ class PerpetualRow(ContractRow):
         description="Share of notional that the paying side may have to pay each interval.",
     )
     funding_hours: Annotated[Number, FUNDING_HOURS] = Field(
-        Perpetual.funding_hours, description="Hours of an interval."
+        Perpetual.funding_hours, description="Hours from one funding payment to the next."
     )
 
 
@@ -102,7 +109,8 @@ class FutureRow(ContractRow):
     expiry: Time = Field(description="ISO time, UTC where it has no zone; a date is its midnight.")
     carry: Annotated[Number, YEARLY_RATE] | None = Field(
         Future.carry,
-        description="ln(F/S) a year, continuous; none: the market's for the underlying.",
+        description="ln(F/S) a year, continuous. If none is given, the market's carry of the "
+        "underlying counts.",
     )
 
 
@@ -111,7 +119,9 @@ class OptionRow(NamedRow):
 
     product: Literal["option"]
     kind: Literal["call", "put"] = Field(description='"call" or "put".')
-    strike: Annotated[Number, PRICE] = Field(description="In currency.")
+    strike: Annotated[Number, PRICE] = Field(
+        description="Strike price, in the instrument's currency."
+    )
     expiry: Time = Field(description="ISO time, UTC where it has no zone; a date is its midnight.")
     settlement: Literal["quote", "coin"] = Field(
         "quote",
@@ -121,7 +131,9 @@ class OptionRow(NamedRow):
         Option.contract_size, description="Units of the underlying."
     )
     future: Text | None = Field(
-        None, description="Name of the future in this file that it is on; none: on spot."
+        None,
+        description="Name of the future in this file on which the option is written. If none is "
+        "given, the option is on spot.",
     )
 
 
