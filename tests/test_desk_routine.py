@@ -138,5 +138,5 @@ def test_a_day_that_was_taken_before_its_end_is_told_on_the_next():
     straight = model.update(whole).state.variance
     healed = model.update(running, provisional=True).update(whole)
     np.testing.assert_array_equal(healed.state.variance, straight)
-    with pytest.raises(mm.DataError, match="before their bar had ended.*--provisional"):
+    with pytest.raises(mm.DataError, match=r"before their bar had ended.*--provisional"):
         model.update(running).update(whole)
