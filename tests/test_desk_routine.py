@@ -126,3 +126,17 @@ def test_a_close_that_has_moved_by_minutes_is_as_it_is_now():
     ahead = pd.DatetimeIndex(found.closes_after(times[-1].to_datetime64(), 10))
     assert set(ahead - ahead.normalize()) == {pd.Timedelta("16h 5min")}
     assert set(ahead.day_of_week) == set(range(5))
+
+
+def test_a_day_that_was_taken_before_its_end_is_told_on_the_next():
+    """A job at noon whose file ends with today's row: as a tick it heals, as a close it is told."""
+    frame = walk(pd.date_range("2022-01-01", periods=301))
+    noon = frame.iloc[:300].copy()
+    noon.iloc[-1] *= 1.01
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:299]), **QUICK)
+    running, whole = (mm.PriceHistory.from_frame(each) for each in (noon, frame))
+    straight = model.update(whole).state.variance
+    healed = model.update(running, provisional=True).update(whole)
+    np.testing.assert_array_equal(healed.state.variance, straight)
+    with pytest.raises(mm.DataError, match=r"before their bar had ended.*--provisional"):
+        model.update(running).update(whole)

@@ -115,7 +115,9 @@ def _refuse_revised(model: MarketModel, prices: PriceHistory) -> None:
             raise DataError(
                 f"{prices.source}: {model.assets[at]!r} closed at {row[at]:.6g} on "
                 f"{plain_time(last.as_of)}, and the model has {last.prices[at]:.6g}; prices "
-                "that were revised, or adjusted as for a split, need a new calibration"
+                "that were revised, adjusted as for a split, or taken in before their bar had "
+                "ended need a new calibration. Give the row of a bar that is running as a tick "
+                "(provisional=True, --provisional)"
             )
 
 
