@@ -562,6 +562,13 @@ def test_horizons_are_said_in_words(horizons, said):
     assert f"500 at {said}, single precision" in text
 
 
+def test_a_doubt_that_is_a_question_ends_with_one_mark(report):
+    notes = replace(report.calibration, doubts=("a0: a move of +300%: another unit?",))
+    doubtful = replace(report, calibration=notes)
+    assert "<li>a0: a move of +300%: another unit?</li>" in doubtful.to_html()
+    assert "another unit?." not in " ".join(str(doubtful).split())
+
+
 def test_nobody_is_called_where_nobody_is():
     answer = called_report({"rich": 1000.0}).to_html()
     assert "Nobody is called: the equity of all 1 is at or above" in answer
