@@ -140,3 +140,17 @@ def test_a_day_that_was_taken_before_its_end_is_told_on_the_next():
     np.testing.assert_array_equal(healed.state.variance, straight)
     with pytest.raises(mm.DataError, match=r"before their bar had ended.*--provisional"):
         model.update(running).update(whole)
+
+
+@pytest.mark.parametrize("decimals", [3, 4])
+@pytest.mark.parametrize("assets", [("usdt",), ("usdt", "usdc")])
+def test_pegged_coins_that_come_back_to_a_price_are_no_repetition(decimals, assets):
+    """Every day for 90 days, with an hour left out each day: the same hours again are chance."""
+    hours = pd.date_range("2021-01-01", "2021-06-30", freq="h")
+    noise = np.random.default_rng(2).standard_normal((len(hours), len(assets)))
+    frame = pd.DataFrame(np.round(1 + 2e-4 * noise, decimals), index=hours, columns=list(assets))
+    frame = frame.drop(frame.index[2010::24])
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:2000]), **QUICK)
+    for start in range(2000, 2000 + 90 * 23, 23):
+        model = model.update(mm.PriceHistory.from_frame(frame.iloc[start : start + 23]))
+    assert model.as_of == frame.index[2000 + 90 * 23 - 1].to_datetime64()
