@@ -400,7 +400,9 @@ def test_the_demo_tells_its_fits_between_the_bars():
     status, output, sent = on_terminal("demo", cwd=None)
     assert status == 0
     assert "Margin at" in output
-    assert "Fits that gave way: sp500: garch, t, as gjr with skewt innovations is not" in output
+    assert (
+        "Fits that were replaced: sp500: garch, t, as gjr with skewt innovations is not" in output
+    )
     # Longer than the terminal's 100 columns, and sent as one line all the same.
     told = r"5012 common dates .{60,} \(missing closes: sp500 185, nasdaq 185, wti 195\)\r\n"
     line = re.search(told, sent)
