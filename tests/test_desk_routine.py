@@ -154,3 +154,21 @@ def test_pegged_coins_that_come_back_to_a_price_are_no_repetition(decimals, asse
     for start in range(2000, 2000 + 90 * 23, 23):
         model = model.update(mm.PriceHistory.from_frame(frame.iloc[start : start + 23]))
     assert model.as_of == frame.index[2000 + 90 * 23 - 1].to_datetime64()
+
+
+def test_a_market_of_the_close_itself_is_no_market_before_it():
+    """Closes of 23:59:59.999, as exchanges of coins write them, and markets in whole seconds."""
+    close = np.timedelta64(86_400_000 - 1, "ms")
+    frame = walk(pd.date_range("2022-01-01", periods=300) + close)
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame), **QUICK)
+    book = mm.Book.from_frame(
+        pd.DataFrame({"account": ["x"], "instrument": ["a"], "quantity": [1.0]})
+    )
+    scenarios = mm.simulate(model, horizon=1, paths=200, seed=1)
+    spot = dict(zip(model.assets, model.state.prices, strict=True))
+    expected = mm.margin(book, scenarios).account("x").margin
+    for text in ("2022-10-27T23:59:59", "2022-10-27T23:59:15"):
+        report = mm.margin(book, scenarios, mm.Market(as_of=text, spot=spot))
+        assert report.account("x").margin == expected
+    with pytest.raises(mm.DataError, match="is 5 minutes newer than the market"):
+        mm.margin(book, scenarios, mm.Market(as_of="2022-10-27T23:54:59.999", spot=spot))

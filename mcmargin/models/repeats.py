@@ -48,9 +48,9 @@ def refuse_repeats(
 ) -> None:
     """Refuse newer rows that begin with the model's newest closes once more.
 
-    Two closes or more in a row are a repetition, and so is one alone that follows within a day after
-    a bar of the calendar was left out. All assets must have them, and by chance they would hardly
-    come back: of pegged coins and of prices that seldom move they do.
+    Two closes or more in a row are a repetition. One alone is one where a bar of the calendar was
+    left out before it, and it follows within a day. All assets must have them. Prices that often
+    come back by themselves, as those of pegged coins do, are none.
 
     Parameters
     ----------
