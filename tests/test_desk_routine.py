@@ -12,6 +12,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
 
+NEW_HOURS = [str(day.date()) for day in pd.bdate_range("2023-01-10", "2023-01-31")]
 QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 
 
@@ -172,3 +173,41 @@ def test_a_market_of_the_close_itself_is_no_market_before_it():
         assert report.account("x").margin == expected
     with pytest.raises(mm.DataError, match="is 5 minutes newer than the market"):
         mm.margin(book, scenarios, mm.Market(as_of="2022-10-27T23:54:59.999", spot=spot))
+
+
+@pytest.mark.parametrize(
+    ("hours", "days"),
+    [
+        # The day after Thanksgiving, of a history that has no half-day; and new hours for good.
+        ({"2022-11-25": 18}, ["2022-11-25"]),
+        (dict.fromkeys(NEW_HOURS, 23), NEW_HOURS[:1]),
+    ],
+)
+def test_other_hours_are_closes_from_the_next_close_on(hours, days):
+    """On the day itself the row could be of a bar that is running, and is refused or a tick."""
+    dates = pd.bdate_range("2022-01-03", "2023-01-31")
+    frame = walk(
+        dates + pd.to_timedelta([hours.get(str(day.date()), 21) for day in dates], unit="h")
+    )
+    start = 220
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:start]), **QUICK)
+    refused = []
+    for at in range(start, len(frame)):
+        rows = mm.PriceHistory.from_frame(frame.iloc[at - 3 : at + 1])
+        try:
+            model = model.update(rows)
+        except mm.DataError as error:
+            assert "is no close" in str(error)
+            refused.append(str(frame.index[at].date()))
+    assert refused == days
+    assert len(model.history.times) == len(frame) - 1
+
+
+def test_a_row_of_a_bar_that_was_running_stays_refused_beside_its_close():
+    frame = walk(pd.date_range("2022-01-01", periods=300))
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:290]), **QUICK)
+    for hour in (5, 13, 22):
+        tick = frame.iloc[[292]].set_axis(frame.index[[292]] + pd.Timedelta(hours=hour))
+        rows = mm.PriceHistory.from_frame(pd.concat([frame.iloc[:293], tick, frame.iloc[293:]]))
+        with pytest.raises(mm.DataError, match=f"2022-10-20T{hour:02}.*is no close"):
+            model.update(rows)

@@ -68,16 +68,17 @@ def refuse_repeats(
     last = model.committed
     if times[0] - last.as_of > FARTHEST:
         return
-    returns = model.history.returns[-EARLIER:]
-    known = np.vstack([last.prices / np.cumprod((1.0 + returns)[::-1], axis=0)[::-1], last.prices])
+    known = _newest(model, LONGEST)
     expected = model.calendar.closes_after(last.as_of, 1)[0]
-    for count in range(min(len(known), len(times), LONGEST), 0, -1):
+    for count in range(min(len(known), len(times)), 0, -1):
         tail = known[-count:]
         if not np.allclose(tail, closes[:count], rtol=SAME, atol=0.0):
             continue
         moved = bool((tail[1:] != tail[:-1]).any())
         likely = (count > 1 and moved) or (count == 1 and times[0] > expected)
-        if likely and _chance(known, count) <= (CHANCE if count > 1 else CHANCE_OF_ONE):
+        if likely and _chance(_newest(model, EARLIER), count) <= (
+            CHANCE if count > 1 else CHANCE_OF_ONE
+        ):
             hours = float((times[count - 1] - last.as_of) / DAY * 24)
             what = "closes repeat" if count > 1 else "close repeats"
             raise DataError(
@@ -86,6 +87,12 @@ def refuse_repeats(
                 f"{plain_time(times[count - 1])}. The times seem to be of another zone; convert "
                 "them to UTC, or write their zone with them"
             )
+
+
+def _newest(model: MarketModel, count: int) -> NDArray[np.float64]:
+    """The model's last closes, and its last one after them; float64 [count + 1, assets]."""
+    last, returns = model.committed.prices, model.history.returns[-count:]
+    return np.vstack([last / np.cumprod((1.0 + returns)[::-1], axis=0)[::-1], last])
 
 
 def _chance(known: NDArray[np.float64], count: int) -> float:
