@@ -209,8 +209,15 @@ WRONG = {
     ("margin", M, B, "--precision", "half"): "precision must be 'single' or 'double'",
     ("verify", R, M, B, "--engine", "abacus"): "engine 'abacus' is unknown; choose one of",
     ("simulate", M, "-o", "n.npz", "--horizon", "5", "--horizon", "1"): "horizons must increase",
-    ("calibrate", P, "-o", "n.npz", "--volatility", "arma"): "'arma' is unknown; choose of",
-    ("calibrate", P, "-o", "n.npz", "--innovations", "cauchy"): "'cauchy' are unknown; choose of",
+    ("calibrate", P, "-o", "n.npz", "--volatility", "arma"): "'arma' is unknown; choose one of",
+    (
+        "calibrate",
+        P,
+        "-o",
+        "n.npz",
+        "--innovations",
+        "cauchy",
+    ): "'cauchy' are unknown; choose one of",
     ("calibrate", P, "-o", "n.npz", "--dependence", "vine"): "'vine' is unknown; choose one of",
     ("calibrate", P, "-o", "n.npz", "--dependence", "historical"): "innovations in ('empirical',)",
     ("marginn",): "Did you mean 'margin'?",
@@ -400,7 +407,9 @@ def test_the_demo_tells_its_fits_between_the_bars():
     status, output, sent = on_terminal("demo", cwd=None)
     assert status == 0
     assert "Margin at" in output
-    assert "Fits that gave way: sp500: garch, t, as gjr with skewt innovations is not" in output
+    assert (
+        "Fits that were replaced: sp500: garch, t, as gjr with skewt innovations is not" in output
+    )
     # Longer than the terminal's 100 columns, and sent as one line all the same.
     told = r"5012 common dates .{60,} \(missing closes: sp500 185, nasdaq 185, wti 195\)\r\n"
     line = re.search(told, sent)

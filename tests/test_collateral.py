@@ -577,7 +577,7 @@ def test_an_account_that_is_named_needs_no_position():
         (("GBP", 1), "USD", {"fx": {"GBP": 1.3}}, r"balance 'GBP': the rate of 'GBP' has no risk"),
         (("a0", 1), "GBP", {"fx": {"GBP": 1.3}}, r"'x', balance 'a0': the rate of 'GBP' has no ri"),
         (("GBP", 1), "GBP", {"fx": {}}, r"'x', balance 'GBP': the market has no rate of it"),
-        (("a0", -1), "USD", {}, r"'x', balance 'a0': a debit is in cash"),
+        (("a0", -1), "USD", {}, r"'x', balance 'a0': a debit must be in cash"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mode", ["joint", "haircut"])

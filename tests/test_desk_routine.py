@@ -12,6 +12,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
 
+NEW_HOURS = [str(day.date()) for day in pd.bdate_range("2023-01-10", "2023-01-31")]
 QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 
 
@@ -126,3 +127,87 @@ def test_a_close_that_has_moved_by_minutes_is_as_it_is_now():
     ahead = pd.DatetimeIndex(found.closes_after(times[-1].to_datetime64(), 10))
     assert set(ahead - ahead.normalize()) == {pd.Timedelta("16h 5min")}
     assert set(ahead.day_of_week) == set(range(5))
+
+
+def test_a_day_that_was_taken_before_its_end_is_told_on_the_next():
+    """A job at noon whose file ends with today's row: as a tick it heals, as a close it is told."""
+    frame = walk(pd.date_range("2022-01-01", periods=301))
+    noon = frame.iloc[:300].copy()
+    noon.iloc[-1] *= 1.01
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:299]), **QUICK)
+    running, whole = (mm.PriceHistory.from_frame(each) for each in (noon, frame))
+    straight = model.update(whole).state.variance
+    healed = model.update(running, provisional=True).update(whole)
+    np.testing.assert_array_equal(healed.state.variance, straight)
+    with pytest.raises(mm.DataError, match=r"before their bar had ended.*--provisional"):
+        model.update(running).update(whole)
+
+
+@pytest.mark.parametrize("decimals", [3, 4])
+@pytest.mark.parametrize("assets", [("usdt",), ("usdt", "usdc")])
+def test_pegged_coins_that_come_back_to_a_price_are_no_repetition(decimals, assets):
+    """Every day for 90 days, with an hour left out each day: the same hours again are chance."""
+    hours = pd.date_range("2021-01-01", "2021-06-30", freq="h")
+    noise = np.random.default_rng(2).standard_normal((len(hours), len(assets)))
+    frame = pd.DataFrame(np.round(1 + 2e-4 * noise, decimals), index=hours, columns=list(assets))
+    frame = frame.drop(frame.index[2010::24])
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:2000]), **QUICK)
+    for start in range(2000, 2000 + 90 * 23, 23):
+        model = model.update(mm.PriceHistory.from_frame(frame.iloc[start : start + 23]))
+    assert model.as_of == frame.index[2000 + 90 * 23 - 1].to_datetime64()
+
+
+def test_a_market_of_the_close_itself_is_no_market_before_it():
+    """Closes of 23:59:59.999, as exchanges of coins write them, and markets in whole seconds."""
+    close = np.timedelta64(86_400_000 - 1, "ms")
+    frame = walk(pd.date_range("2022-01-01", periods=300) + close)
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame), **QUICK)
+    book = mm.Book.from_frame(
+        pd.DataFrame({"account": ["x"], "instrument": ["a"], "quantity": [1.0]})
+    )
+    scenarios = mm.simulate(model, horizon=1, paths=200, seed=1)
+    spot = dict(zip(model.assets, model.state.prices, strict=True))
+    expected = mm.margin(book, scenarios).account("x").margin
+    for text in ("2022-10-27T23:59:59", "2022-10-27T23:59:15"):
+        report = mm.margin(book, scenarios, mm.Market(as_of=text, spot=spot))
+        assert report.account("x").margin == expected
+    with pytest.raises(mm.DataError, match="is 5 minutes newer than the market"):
+        mm.margin(book, scenarios, mm.Market(as_of="2022-10-27T23:54:59.999", spot=spot))
+
+
+@pytest.mark.parametrize(
+    ("hours", "days"),
+    [
+        # The day after Thanksgiving, of a history that has no half-day; and new hours for good.
+        ({"2022-11-25": 18}, ["2022-11-25"]),
+        (dict.fromkeys(NEW_HOURS, 23), NEW_HOURS[:1]),
+    ],
+)
+def test_other_hours_are_closes_from_the_next_close_on(hours, days):
+    """On the day itself the row could be of a bar that is running, and is refused or a tick."""
+    dates = pd.bdate_range("2022-01-03", "2023-01-31")
+    frame = walk(
+        dates + pd.to_timedelta([hours.get(str(day.date()), 21) for day in dates], unit="h")
+    )
+    start = 220
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:start]), **QUICK)
+    refused = []
+    for at in range(start, len(frame)):
+        rows = mm.PriceHistory.from_frame(frame.iloc[at - 3 : at + 1])
+        try:
+            model = model.update(rows)
+        except mm.DataError as error:
+            assert "is no close" in str(error)
+            refused.append(str(frame.index[at].date()))
+    assert refused == days
+    assert len(model.history.times) == len(frame) - 1
+
+
+def test_a_row_of_a_bar_that_was_running_stays_refused_beside_its_close():
+    frame = walk(pd.date_range("2022-01-01", periods=300))
+    model = mm.calibrate(mm.PriceHistory.from_frame(frame.iloc[:290]), **QUICK)
+    for hour in (5, 13, 22):
+        tick = frame.iloc[[292]].set_axis(frame.index[[292]] + pd.Timedelta(hours=hour))
+        rows = mm.PriceHistory.from_frame(pd.concat([frame.iloc[:293], tick, frame.iloc[293:]]))
+        with pytest.raises(mm.DataError, match=f"2022-10-20T{hour:02}.*is no close"):
+            model.update(rows)

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -562,6 +563,13 @@ def test_horizons_are_said_in_words(horizons, said):
     assert f"500 at {said}, single precision" in text
 
 
+def test_a_doubt_that_is_a_question_ends_with_one_mark(report):
+    notes = replace(report.calibration, doubts=("a0: a move of +300%: another unit?",))
+    doubtful = replace(report, calibration=notes)
+    assert "<li>a0: a move of +300%: another unit?</li>" in doubtful.to_html()
+    assert "another unit?." not in " ".join(str(doubtful).split())
+
+
 def test_nobody_is_called_where_nobody_is():
     answer = called_report({"rich": 1000.0}).to_html()
     assert "Nobody is called: the equity of all 1 is at or above" in answer
@@ -659,6 +667,11 @@ CONTRASTS = """(() => {
         return [(ends[0] + 0.05) / (ends[1] + 0.05), e.textContent.trim().slice(0, 40)]})})()"""
 
 
+ERRORS = """[...document.querySelectorAll('tbody:has([open]) tr:first-child td')].map(cell => {
+    const words = document.createRange(); words.selectNodeContents(cell);
+    const [inner, outer] = [words.getBoundingClientRect(), cell.getBoundingClientRect()];
+    return Math.min(inner.left - outer.left, outer.right - inner.right) + 0.5})"""
+
 ROOM = """[...document.querySelectorAll('td.s')].map(cell => {
     const words = document.createRange(); words.selectNodeContents(cell);
     return cell.getBoundingClientRect().right - words.getBoundingClientRect().right})"""
@@ -712,6 +725,8 @@ def test_a_phone_shows_one_line_an_account_and_the_rest_on_a_tap(called_path, br
     browser.value("document.querySelector('summary').click()")
     lines = browser.value(LINES)
     assert len(lines[0]) == 11
+    # The error that a tap shows stays in the cell of its margin.
+    assert min(browser.value(ERRORS)) >= 0
     assert {len(line) for line in lines[1:]} == {4}
 
 

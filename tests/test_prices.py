@@ -26,6 +26,10 @@ BAD = {
         ",date,a\n0,2021-01-01,1\n1,2021-01-02,2\n",
         "the dates are in column 'date', and the first column has none.*index=False",
     ),
+    "returns": (
+        "date,a\n2021-01-01,0.01\n2021-01-02,-0.02\n",
+        "row 3, column 'a': -0.02 is not a price.*if these are returns, give the prices",
+    ),
     "negative": ("date,a\n2021-01-01,1\n2021-01-02,-2\n", "row 3, column 'a'.*cannot be modelled"),
     "zero": ("date,a\n2021-01-01,1\n2021-01-02,0\n", "row 3, column 'a'.*cannot be modelled"),
     "infinite": ("date,a\n2021-01-01,inf\n2021-01-02,1\n", "row 2, column 'a'.*inf"),

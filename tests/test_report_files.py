@@ -170,8 +170,8 @@ def test_text_tells_five_fits_that_gave_way(scenarios):
     text = " ".join(str(replace(plain, calibration=notes)).split())
     assert "9 assets; 500 dates; updated by 3 bars." in text
     told = "; ".join(f"f{at}: ewma, t, as reason {at}" for at in range(5))
-    assert f"Fits that gave way: {told}; and 2 more." in text
-    assert "Fits that gave way" not in str(plain)
+    assert f"Fits that were replaced: {told}; and 2 more." in text
+    assert "Fits that were replaced" not in str(plain)
 
 
 def test_a_floor_says_what_history_it_rests_on():

@@ -244,3 +244,20 @@ def test_files_that_are_given(days, why, expected, tmp_path, monkeypatch, capsys
                              "first/positions.csv")  # fmt: skip
     assert status == 2
     assert "two reports take at most two files of a kind" in message
+
+
+def test_a_previous_report_is_needed_only_where_margins_go_by_it(days, tmp_path, monkeypatch):
+    """Three evenings of a job without a buffer: the first report is not there any more."""
+    for name in FILES:
+        shutil.copy(days / "second" / name, tmp_path)
+    (tmp_path / "policy.toml").write_text("version = 1\nhorizon = 2\n")
+    for name in ("first", "second"):
+        shutil.copy(days / name / "model.npz", tmp_path / f"{name}.npz")
+    monkeypatch.chdir(tmp_path)
+    for at, model in enumerate(("first", "second", "second")):
+        followed = ["--previous", f"{at - 1}.json"] if at else []
+        given = ("margin", f"{model}.npz", *BOOK[1:], *followed, "-o", f"{at}.json")
+        assert status_of(*given, patch=monkeypatch) == 0
+    (tmp_path / "0.json").unlink()
+    change = mm.attribute("1.json", "2.json").frame
+    assert change["after"].tolist() == pytest.approx(change["before"].tolist())

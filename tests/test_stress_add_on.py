@@ -244,8 +244,10 @@ def test_weights_of_nothing_add_nothing(scenarios):
 
 def test_the_reason_names_both_weights():
     reason = reason_of("stress_add_on", mm.MarginPolicy(stress=STRESS))
-    assert reason.startswith("0.5 of what the worst stress scenario")
-    assert "0.25 of what the worse of concentration and perfect dependence" in reason
+    assert reason.startswith("50 % of the loss beyond base in the worst stress scenario, and ")
+    assert "25 % of the loss beyond base in the worse of two tests" in reason
+    one = replace(STRESS, dependence_weight=0.0)
+    assert " and " not in reason_of("stress_add_on", mm.MarginPolicy(stress=one))
 
 
 def test_a_valuation_in_blocks_gives_the_same(scenarios):

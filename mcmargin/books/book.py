@@ -96,7 +96,7 @@ class Book:
             Open orders, in the columns account, instrument, quantity; a pair may have several.
         balances : DataFrame, optional
             Collateral, in columns account, asset, amount; an asset is a currency or one of the
-            model's. A debit in cash is negative; what is borrowed else is a short position.
+            model's. A debit in cash is negative; a borrowed asset is a short position.
         currency : str
             Of accounts and instruments that are not given.
         source : str

@@ -25,7 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Expected-shortfall margins from GARCH-calibrated Monte Carlo, reproducible to the seed.",
+    help="Compute the margin that each account of a trading book must post: its expected "
+    "shortfall over simulated paths of prices, and the add-ons of a policy.",
     epilog="""A typical sequence:
 
 1. mcmargin calibrate prices.csv -o model.npz

@@ -75,7 +75,8 @@ def why(
     measured on the same draws. Both reports are margined again on their own seed. What made them is
     recognised by the fingerprints in the reports: files given here, or files beside each report
     (any model, and positions, instruments, accounts, orders, balances and market under these
-    names).
+    names). Where the policy has a buffer or a speed limit, yesterday's report also needs the one
+    that it was made with: --previous.
 
     Example: mcmargin why yesterday/report.json today/report.json --html why.html
     """

@@ -134,7 +134,7 @@ def max_order(
     engine: Engine = "auto",
     precision: Precision = "single",
 ) -> None:
-    """Print the largest order, in units, that an account's equity permits; inf is any order.
+    """Print the largest order, in units, that an account's equity permits; inf means any order.
 
     An order that does not raise the margin is always permitted. In JSON, units are null where any
     order is permitted, and unlimited is true.

@@ -61,7 +61,8 @@ class Plausibility:
     close_hours : float
         Most hours by which the time of day of a new close differs from those of earlier closes.
     market_before_days : float
-        Most days by which a market may lie before the model's last close.
+        Most days by which a market may lie before the model's last close. A minute always passes:
+        clocks differ.
     market_after_days : float
         Most days by which a market may lie after it, where the policy has no `max_age_days`: the
         longest holidays of an exchange. Of bars longer than three days, two bars where those are

@@ -120,15 +120,26 @@ COMPONENTS: Mapping[str, Component] = {
 def reason_of(name: str, policy: MarginPolicy) -> str:
     """Why a component is charged, for people."""
     calm, stress = policy.procyclicality, policy.stress
-    worst, tests = (stress.scenario_weight, stress.dependence_weight) if stress else (0.0, 0.0)
+    charged = [
+        f"{100.0 * weight:.4g} % of the loss beyond base in {where}"
+        for weight, where in (
+            (stress.scenario_weight if stress else 0.0, "the worst stress scenario"),
+            (
+                stress.dependence_weight if stress else 0.0,
+                "the worse of two tests: the two largest risk factors alone, and all in step",
+            ),
+        )
+        if weight
+    ]
     return {
-        "base": f"expected shortfall at {policy.level:.4g}, worst fills of open orders",
-        "short_option_minimum": f"{policy.short_option_minimum:.4g} of notional a short option",
-        "floor": f"the same at the volatility of {calm.floor_years if calm else 0:.4g} years",
-        "stress_add_on": f"{worst:.4g} of what the worst stress scenario exceeds base by, and "
-        f"{tests:.4g} of what the worse of concentration and perfect dependence does",
+        "base": f"expected shortfall at {policy.level:.4g}, with the worst fills of open orders",
+        "short_option_minimum": f"{100.0 * policy.short_option_minimum:.4g} % of the notional of "
+        "each short option",
+        "floor": "the least margin: what it would be at the volatility of the last "
+        f"{calm.floor_years if calm else 0:.4g} years",
+        "stress_add_on": ", and ".join(charged) or "the policy charges no stressed loss",
         "liquidity": "spread, order book, impact, and longer close-outs of large positions",
-        "concentration": "delta-equivalent amounts of one underlying beyond the free one",
-        "leverage_minimum": "notional over the largest leverage of its bracket",
-        "stressed_funding": "stressed funding over the horizon beyond the expected",
+        "concentration": "holdings of one underlying, by delta, beyond the free amount",
+        "leverage_minimum": "the least margin: notional divided by the largest leverage",
+        "stressed_funding": "what perpetuals may pay in funding beyond the expected rate",
     }[name]

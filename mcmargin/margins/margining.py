@@ -291,7 +291,7 @@ def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:
         holders, what = [book.accounts[row] for row in rows], f"balance {each.asset!r}"
         if each.debit and each.asset not in (market.currency, *market.fx, each.currency):
             raise DataError(
-                f"{_named(holders)}, {what}: a debit is in cash; give what is borrowed else as a "
+                f"{_named(holders)}, {what}: a debit must be in cash; enter a borrowed asset as a "
                 "short position"
             )
         if not is_own_cash(each, market):

@@ -26,6 +26,10 @@ LEAST_INVERSE = 0.05
 """Least difference from its inverse by which a rate is told to be quoted inversely: near par a
 rate and its inverse are one."""
 
+CLOCKS = 1.0 / 1440.0
+"""Days by which a market may lie before the model in any case, a tenth of a bar at most: a close of
+23:59:59.999 is often written without its fraction, and clocks of two sources differ."""
+
 
 def require_market_of_model(model: MarketModel, market: Market, policy: MarginPolicy) -> None:
     """Refuse a market whose time or prices are not those of the model.
@@ -84,9 +88,10 @@ def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> N
     dates = f"the model's state of {plain_time(close)}"
     # A date alone stands for the whole day, on which the model may have closed.
     dated = model.calendar.days >= 0.9 and _is_date_of(market.as_of, close)
-    if -age > limits.market_before_days and not dated:
+    room = max(limits.market_before_days, min(CLOCKS, model.calendar.days / 10.0))
+    if -age > room and not dated:
         raise DataError(
-            f"{dates} is {-age:.1f} days newer than the market of {plain_time(market.as_of)}, and "
+            f"{dates} is {_length(-age)} newer than the market of {plain_time(market.as_of)}, and "
             "so knows what came after it; give prices of the same time or later, or the model of "
             f"that day. {way_to_widen('market_before_days', age)}"
         )
@@ -101,6 +106,17 @@ def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> N
             f"{who} allows {most:g}; update the model with the closes since, or set max_age_days "
             "of the policy where so old a state is meant"
         )
+
+
+def _length(days: float) -> str:
+    """Length of time for people.
+
+    Examples
+    --------
+    >>> _length(2.25), _length(0.0625)
+    ('2.2 days', '90 minutes')
+    """
+    return f"{days:.1f} days" if days >= 0.1 else f"{1440.0 * days:.3g} minutes"
 
 
 def _is_date_of(stamp: np.datetime64, close: np.datetime64) -> bool:

@@ -290,7 +290,8 @@ def _check_closes(
     days = float(np.median(np.diff(joint.times)) / DAY)
     way = (
         "Leave the row out, and give the price to the model as provisional (update, "
-        "provisional=True); or, where it is a close, widen the limit close_hours by its name."
+        "provisional=True); or, if it is a close, widen the limit: --allow close_hours=24, or in "
+        "Python plausibility=mm.Plausibility(close_hours=24)."
     )
     # Of old bars only the length: a last one at an odd hour is a tick, an old one a short day.
     any_hour = replace(limits, close_hours=24.0)
@@ -311,7 +312,8 @@ def _check_halts(
                 f"{asset}: its price stands still on {int(halted[:, at].sum())} of "
                 f"{len(halted)} bars, as that of a halted asset, and on the others a fit has "
                 f"{moving} returns of the {MINIMUM_RETURNS} that it needs; leave it out, give a "
-                "longer history, or widen the limit still_bars by its name"
+                "longer history, or widen the limit still_bars (--allow still_bars=NUMBER, or "
+                "in Python plausibility=)"
             )
     together = int((~halted.any(axis=1)).sum())
     if halted.any() and together < MINIMUM_RETURNS:

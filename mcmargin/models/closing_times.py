@@ -20,12 +20,17 @@ LEAST_SHARE = {"days": 0.5, "longer": 0.75}
 """Least length of a bar of a day, and of a longer one, as a share of the usual one. Daily bars may
 close some hours early, and weekly ones a day."""
 
+WHOLE = 0.9
+"""Share of a bar from which on a row that another follows is the close of a bar."""
+
 
 def within_bar(seen: Times, times: Times, days: float, limits: Plausibility) -> NDArray[np.bool_]:
     """Which times lie within a running bar; the first of them follows the last that was seen.
 
     A time does if its bar would be too short, or if it is at a time of day at which no bar before
-    has closed. The clock of a zone may have changed by an hour since.
+    has closed, and no bar's length passes until the next row: what a bar's length passes after was
+    the close of a half-day, or of a session whose hours have changed, if closes have a time of day.
+    The clock of a zone may have changed by an hour since.
 
     Parameters
     ----------
@@ -44,18 +49,23 @@ def within_bar(seen: Times, times: Times, days: float, limits: Plausibility) -> 
     >>> within_bar(seen, new, 1.0, Plausibility()).tolist()
     [True, False, True]
     """
+    close, long = seen[-1], days >= 0.9
+    # Only the last row, and one that another follows soon, can be of a bar that was running; but
+    # among dates alone a time of day is no close.
+    soon = np.ones(len(times), bool)
+    if _hours(seen).any():
+        soon[:-1] = np.diff(times) / DAY < WHOLE * days
+    seen = np.append(seen, times[~soon])
     apart = _hours_apart(seen, times)
-    long = days >= 0.9
     if long:
         odd = apart > limits.close_hours
     else:
         shifted = [_hours_apart(seen, times + shift * DAY // 24) for shift in (-1, 1)]
         odd = np.minimum(apart, np.minimum(*shifted)) > 24.0 * days / 10
     # Widened to half a day and beyond, the limit bounds nothing.
-    inside = odd & (limits.close_hours < 12.0)
+    inside = odd & soon & (limits.close_hours < 12.0)
     if not long:
         return np.asarray(inside)
-    close = seen[-1]
     for at in np.flatnonzero(~inside).tolist():
         # A row that is no close does not make the bar after it short.
         inside[at] = (times[at] - close) / DAY < days * _least_share(days)

@@ -47,8 +47,8 @@ def require_possible(
         raise DataError(
             f"{source}: the close of {assets[at]!r} on {plain_time(times[row])} is "
             f"{grown[row, at]:.6g} times the one before; prices that change by more than "
-            f"{limits.price_ratio:g} times in a bar are refused. Correct it, or widen the limit "
-            "price_ratio by its name where it is right"
+            f"{limits.price_ratio:g} times in a bar are refused. Correct it; or, if it is right, "
+            "widen the limit price_ratio (--allow price_ratio=NUMBER, or in Python plausibility=)"
         )
 
 
@@ -93,8 +93,8 @@ def require_own_columns(
         )
         raise DataError(
             f"{source}: the columns {names} look swapped: on {plain_time(time)} they close at "
-            f"{now}, and before at {before}. Name each column by its own asset, or widen the limit "
-            "move by its name where the prices are right"
+            f"{now}, and before at {before}. Name each column by its own asset; or, if the prices "
+            "are right, widen the limit move (--allow move=NUMBER, or in Python plausibility=)"
         )
 
 

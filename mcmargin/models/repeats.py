@@ -7,6 +7,8 @@ bar without a move.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,18 @@ FARTHEST = 26 * DAY // 24
 SAME = 1e-9
 """Relative difference up to which closes are the same: the model's are kept by their returns."""
 
+ROUNDED = 1e-7
+"""Relative difference from which prices count as two."""
+
+EARLIER = 480
+"""Closes that tell how often prices come back by themselves, as those of a pegged coin do."""
+
+CHANCE = 1e-4
+"""Probability from which on a repetition may be one by chance, and is taken."""
+
+CHANCE_OF_ONE = 0.01
+"""The same for one close alone, which few other signs of a repetition come with."""
+
 
 def refuse_repeats(
     model: MarketModel,
@@ -34,8 +48,9 @@ def refuse_repeats(
 ) -> None:
     """Refuse newer rows that begin with the model's newest closes once more.
 
-    Two closes or more in a row are a repetition for certain. One alone is one where all assets have
-    it, a bar of the calendar was left out before it, and it follows within a day.
+    Two closes or more in a row are a repetition. One alone is one where a bar of the calendar was
+    left out before it, and it follows within a day. All assets must have them. Prices that often
+    come back by themselves, as those of pegged coins do, are none.
 
     Parameters
     ----------
@@ -53,15 +68,17 @@ def refuse_repeats(
     last = model.committed
     if times[0] - last.as_of > FARTHEST:
         return
-    returns = model.history.returns[-LONGEST:]
-    known = np.vstack([last.prices / np.cumprod((1.0 + returns)[::-1], axis=0)[::-1], last.prices])
+    known = _newest(model, LONGEST)
     expected = model.calendar.closes_after(last.as_of, 1)[0]
     for count in range(min(len(known), len(times)), 0, -1):
         tail = known[-count:]
         if not np.allclose(tail, closes[:count], rtol=SAME, atol=0.0):
             continue
         moved = bool((tail[1:] != tail[:-1]).any())
-        if (count > 1 and moved) or (count == 1 and times[0] > expected):
+        likely = (count > 1 and moved) or (count == 1 and times[0] > expected)
+        if likely and _chance(_newest(model, EARLIER), count) <= (
+            CHANCE if count > 1 else CHANCE_OF_ONE
+        ):
             hours = float((times[count - 1] - last.as_of) / DAY * 24)
             what = "closes repeat" if count > 1 else "close repeats"
             raise DataError(
@@ -70,3 +87,30 @@ def refuse_repeats(
                 f"{plain_time(times[count - 1])}. The times seem to be of another zone; convert "
                 "them to UTC, or write their zone with them"
             )
+
+
+def _newest(model: MarketModel, count: int) -> NDArray[np.float64]:
+    """The model's last closes, and its last one after them; float64 [count + 1, assets]."""
+    last, returns = model.committed.prices, model.history.returns[-count:]
+    return np.vstack([last / np.cumprod((1.0 + returns)[::-1], axis=0)[::-1], last])
+
+
+def _chance(known: NDArray[np.float64], count: int) -> float:
+    """Probability that the newest closes come once more by themselves.
+
+    By how often the first of them stood among those before, and how often each of the others
+    followed the one before it; no less often than once in `EARLIER` closes.
+    """
+    rows = np.rint(np.log(known) / ROUNDED)
+    _, number = np.unique(rows, axis=0, return_inverse=True)
+    number = number.ravel()
+    before, newest = number[:-count], number[-count:].tolist()
+    if len(before) < 2:
+        return 0.0
+    least, stands = 1.0 / EARLIER, float(np.mean(np.diff(before) == 0))
+    chance = max(least, float(np.mean(before == newest[0])))
+    for one, other in pairwise(newest):
+        after = before[1:][before[:-1] == one]
+        follows = float(np.mean(after == other)) if len(after) else 0.0
+        chance *= max(least, follows, stands if one == other else 0.0)
+    return chance

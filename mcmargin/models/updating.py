@@ -59,7 +59,8 @@ def updated(
         limits,
         source=ordered.source,
         way="Leave the row out, or take the last row as a tick (provisional=True, --provisional); "
-        "or, where it is a close, widen the limit close_hours by its name.",
+        "or, if it is a close, widen the limit: --allow close_hours=24, or in Python "
+        "plausibility=mm.Plausibility(close_hours=24).",
     )
     refuse_repeats(model, ordered.times[taken], ordered.prices[taken], source=ordered.source)
     return _with_closes(model, ordered, limits)
@@ -87,8 +88,9 @@ def _refuse_future(prices: PriceHistory, limits: Plausibility, now: np.datetime6
     for at in np.flatnonzero(ahead > limits.future_days)[:1].tolist():
         raise DataError(
             f"{prices.source}: the row of {plain_time(prices.times[at])} is {ahead[at]:,.1f} days "
-            f"after now, {plain_time(now)} UTC: a close cannot be. Correct the date; or, where it "
-            "is meant, widen the limit future_days by its name"
+            f"after now, {plain_time(now)} UTC, and no price can be known then. Correct the date; "
+            "or, if it is meant, widen the limit future_days (--allow future_days=NUMBER, or in "
+            "Python plausibility=)"
         )
 
 
@@ -113,7 +115,9 @@ def _refuse_revised(model: MarketModel, prices: PriceHistory) -> None:
             raise DataError(
                 f"{prices.source}: {model.assets[at]!r} closed at {row[at]:.6g} on "
                 f"{plain_time(last.as_of)}, and the model has {last.prices[at]:.6g}; prices "
-                "that were revised, or adjusted as for a split, need a new calibration"
+                "that were revised, adjusted as for a split, or taken in before their bar had "
+                "ended need a new calibration. Give the row of a bar that is running as a tick "
+                "(provisional=True, --provisional)"
             )
 
 

@@ -120,7 +120,7 @@ def _whole(report: MarginReport) -> tuple[dict[str, str], list[tuple[Step, str]]
     netted = total - sum(amount for _, amount in amounts)
     if abs(netted) > 1e-5 * abs(total):
         amounts.append(("netting", netted))
-        reasons["netting"] = "what owners save whose accounts are margined as one"
+        reasons["netting"] = "what owners save because their accounts are margined as one"
     place = exact_place(abs(total))
     return reasons, [(step, shown(step.amount, place)) for step in steps_of(amounts, total)]
 

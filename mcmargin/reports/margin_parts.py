@@ -100,7 +100,7 @@ def parts_of(row: Mapping[Any, Any], policy: MarginPolicy) -> tuple[Part, ...]:
         Part(
             "buffer, speed limit",
             row["calm"] - row["stressed"],
-            "what is added in calm times, or held back while margins rise",
+            "a buffer added in calm times, or a rise that the speed limit spreads over bars",
         ),
         *(
             Part(name.replace("_", " "), row[name], reason_of(name, policy))

@@ -150,7 +150,7 @@ def notes_of(report: MarginReport) -> tuple[str, ...]:
     if report.figures["equity"].notna().any():
         entry = entry_price_note(int(lacking.sum()), int((lacking > 0).sum()))
     refused, assets = len(report.calibration.refused), report.calibration.assets
-    fits = f"{refused:,} of {assets:,} fits gave way to another; the audit trail says why"
+    fits = f"{refused:,} of {assets:,} fits were replaced by simpler ones; the audit trail says why"
     limits = limits_note(report) if report.floored_paths else ""
     told = (entry, short_history(report), limits, fits if refused else "")
     doubts = report.calibration.doubts

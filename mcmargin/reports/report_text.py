@@ -25,7 +25,7 @@ SHOWN_DOUBTS = 5
 """Doubts about prices that a printed report tells; its JSON and its page tell all."""
 
 SHOWN_FITS = 5
-"""Fits that gave way which a printed report tells."""
+"""How many of the fits that were replaced a printed report names."""
 
 OWNER_FIGURES = ("margin", "margin_error", "maintenance", "maintenance_error")
 
@@ -183,9 +183,11 @@ def _notes(report: MarginReport) -> Iterator[str]:
     if model.doubts:
         told = "; ".join(model.doubts[:SHOWN_DOUBTS])
         left = len(model.doubts) - SHOWN_DOUBTS
-        yield f"To be looked at: {told}{f'; and {left} more' if left > 0 else ''}."
+        rest = f"; and {left} more" if left > 0 else ""
+        end = "" if f"{told}{rest}".endswith("?") else "."
+        yield f"To be looked at: {told}{rest}{end}"
     refused = model.refused
     if refused:
         told = "; ".join(f"{name}: {text}" for name, text in list(refused.items())[:SHOWN_FITS])
         rest = f"; and {len(refused) - SHOWN_FITS} more" if len(refused) > SHOWN_FITS else ""
-        yield f"Fits that gave way: {told}{rest}."
+        yield f"Fits that were replaced: {told}{rest}."

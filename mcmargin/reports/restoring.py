@@ -199,7 +199,7 @@ class _Parts:
             )
             if part is None
         ]
-        if report.previous_as_of and previous is None:
+        if report.previous_as_of and previous is None and _goes_by_previous(report):
             lacking.append(
                 f"its own previous report, of {report.previous_as_of[:19]} "
                 "(give previous=, or --previous)"
@@ -235,6 +235,12 @@ class _Parts:
                 "book give here; `mcmargin verify` says what differs"
             )
         return again
+
+
+def _goes_by_previous(report: MarginReport) -> bool:
+    """Whether margins depend on the last report's: by a buffer or a speed limit alone."""
+    part = report.policy.procyclicality
+    return part is not None and (part.buffer > 0.0 or part.speed_limit is not None)
 
 
 def _matching(candidates: Iterable[T], fingerprint: str | None) -> T | None:
