@@ -244,7 +244,7 @@ def test_a_pickled_report_says_what_needs_scenarios(scenarios):
     for verb, call in asked.items():
         with pytest.raises(mm.DataError, match=f"^{verb} needs the scenarios.*another process"):
             call()
-    with pytest.raises(mm.DataError, match=r"without its model \(give model=.*its book \(give book="):
+    with pytest.raises(mm.DataError, match=r"its model \(give model=.*its book \(give book="):
         mm.attribute(again, again)
 
 
