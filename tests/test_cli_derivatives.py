@@ -310,7 +310,12 @@ WRONG = {
     ("margin", *BOOK, "--product-horizon", "option"): "such as option=5",
     ("margin", *BOOK, "--product-horizon", "option=2.5"): "'2.5' is no whole number of bars",
     ("margin", *BOOK, "--product-horizon", "option=0"): "horizons of 'option' must be an integer",
-    ("margin", *BOOK, "--product-horizon", "swap=5"): "horizons: product class 'swap' is unknown",
+    (
+        "margin",
+        *BOOK,
+        "--product-horizon",
+        "swap=5",
+    ): "--product-horizon swap: unknown; it is one of spot",
     ("margin", "model.npz", "positions.csv"): "the model has no asset 'A'; it has a0, a1",
     ("margin", *BOOK, "--instruments", "none.toml"): "none.toml: cannot be read",
     ("margin", *BOOK, "--market", "positions.csv"): "positions.csv: not TOML",

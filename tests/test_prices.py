@@ -1,5 +1,6 @@
 """Reading and joining prices: what is refused, with file, row and column, and what is lost."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -244,3 +245,24 @@ def test_text_in_another_encoding(tmp_path):
         path.write_bytes("date,\u00e9\n2021-01-01,1\n".encode(encoding))
         with pytest.raises(mm.DataError, match=message):
             mm.read_prices(path)
+
+
+def test_a_history_made_by_hand_is_checked_too():
+    """A masked array gave a variance of what lies under its mask, without a word."""
+    times = np.arange("2021-01-01", "2021-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    prices = np.array([[1.0], [2.0], [3.0]])
+    good = mm.PriceHistory(("a",), times, prices, "hand")
+    masked = np.ma.masked_array(prices, [[False], [True], [False]])
+    for change, message in (
+        ({"prices": masked}, "hand: prices are a masked array"),
+        ({"prices": prices.astype(complex)}, "hand: prices must be real numbers"),
+        ({"prices": -prices}, "hand: row 1, column 'a': -1.0 is not a price"),
+        ({"prices": prices[:, 0]}, r"have the shape \(3,\); 3 times and 1 assets need \(3, 1\)"),
+        ({"times": times[::-1]}, "times must increase"),
+        ({"times": np.arange(3)}, "times must be an array of datetime64"),
+        ({"assets": ("",)}, "a column has no name"),
+        ({"assets": ("a", "a"), "prices": np.ones((3, 2))}, "'a' stands in more than one column"),
+    ):
+        with pytest.raises(mm.DataError, match=message):
+            dataclasses.replace(good, **change)
+    assert np.isnan(dataclasses.replace(good, prices=prices * np.nan).prices).all()

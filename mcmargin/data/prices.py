@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.checks import few, plain_time, require_type
+from mcmargin.checks import few, plain_time, require_real_array, require_type
 from mcmargin.data.bar_stamps import STAMPS, closes_of
 from mcmargin.data.bars import BarCalendar
 from mcmargin.data.candles import (
@@ -82,6 +84,22 @@ class PriceHistory:
     calendar: str = ""
     stamps: str = ""
     shown_zone: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no history of closes, also where one is made or changed by hand."""
+        what = f"{self.source}: prices"
+        require_real_array(what, self.prices)
+        if not isinstance(self.times, np.ndarray) or self.times.dtype.kind != "M":
+            raise DataError(f"{self.source}: times must be an array of datetime64")
+        if np.isnat(self.times).any() or (np.diff(self.times) <= np.timedelta64(0)).any():
+            raise DataError(f"{self.source}: times must increase, and none may be missing")
+        if np.shape(self.prices) != (len(self.times), len(self.assets)):
+            raise DataError(
+                f"{what} have the shape {np.shape(self.prices)}; {len(self.times)} times and "
+                f"{len(self.assets)} assets need {(len(self.times), len(self.assets))}"
+            )
+        _check_names(self.assets, self.source)
+        _check_prices(self.assets, self.prices, self.source, first=1)
 
     @classmethod
     def from_frame(
@@ -390,12 +408,29 @@ def _checked(
     """Check closes; `first` is the row of the file in which the data begin."""
     if len(stamps) == 0:
         raise DataError(f"{source}: no rows of prices; at least one is needed")
-    for asset in assets:
-        if not asset:
-            raise DataError(f"{source}: a column has no name; name each by its asset")
-        if assets.count(asset) > 1:
-            raise DataError(f"{source}: asset {asset!r} stands in more than one column")
+    _check_names(assets, source)
     times = _parse_times(stamps, source, first)
+    _check_prices(assets, prices, source, first=first)
+    for at, asset in enumerate(assets):
+        closes = prices[np.isfinite(prices[:, at]), at]
+        if len(closes) == 0:
+            raise DataError(f"{source}: asset {asset!r} has no price at all; leave it out")
+    return PriceHistory(tuple(assets), times, prices, source)
+
+
+def _check_names(assets: Sequence[str], source: str) -> None:
+    for asset in assets:
+        if not isinstance(asset, str) or not asset:
+            raise DataError(f"{source}: a column has no name; name each by its asset")
+    for asset, count in Counter(assets).items():
+        if count > 1:
+            raise DataError(f"{source}: asset {asset!r} stands in more than one column")
+
+
+def _check_prices(
+    assets: Sequence[str], prices: NDArray[np.float64], source: str, *, first: int
+) -> None:
+    """Refuse the first price out of range; `first` is what its first row is called."""
     for row, at in np.argwhere(
         ~(np.isnan(prices) | (prices >= PRICE.least) & (prices <= PRICE.most))
     ):
@@ -407,11 +442,6 @@ def _checked(
         if 0.0 < value < np.inf:
             what = f"{value:g} is not a price {PRICE.words}"
         raise DataError(f"{source}: row {row + first}, column {assets[at]!r}: {what}")
-    for at, asset in enumerate(assets):
-        closes = prices[np.isfinite(prices[:, at]), at]
-        if len(closes) == 0:
-            raise DataError(f"{source}: asset {asset!r} has no price at all; leave it out")
-    return PriceHistory(tuple(assets), times, prices, source)
 
 
 def _parse_times(stamps: list[str] | pd.Index, source: str, first: int) -> Times:
