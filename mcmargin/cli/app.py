@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcmargin.cli.file_names import FileNamingGroup
-from mcmargin.cli.printing import say, show
+from mcmargin.cli.printing import emit, say, show
+from mcmargin.data.files import write_text
 from mcmargin.errors import McMarginError
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+def deliver(text: str, shape: Format, output: Path | None) -> None:
+    """Write a result to a file, or print it: a table for people, else for machines."""
+    if output is not None:
+        write_text(output, text)
+    elif shape is Format.table:
+        show(text.removesuffix("\n"))
+    else:
+        emit(text)
 
 
 def format_of(asked: Format | None, output: Path | None) -> Format:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, app, bar, format_of
+from mcmargin.cli.app import Engine, Format, app, bar, deliver, format_of
 from mcmargin.cli.inputs import BookFiles
-from mcmargin.cli.printing import emit, say, show
-from mcmargin.data.files import check_destination, write_text
+from mcmargin.cli.printing import say
+from mcmargin.data.files import check_destination
 from mcmargin.errors import DataError
 
 PAGES = {".html": "to_html", ".png": "to_png"}
@@ -116,12 +116,7 @@ def why(
             text = f"{change.to_json()}\n"
         elif shape is Format.csv:
             text = to_csv_text(change.frame)
-        if output is not None:
-            write_text(output, text)
-        elif shape is Format.table:
-            show(str(change))
-        else:
-            emit(text)
+        deliver(text, shape, output)
     if html is not None:
         change.to_html(html)
     for path in (output, html):

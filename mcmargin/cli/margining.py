@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app, bar, format_of
+from mcmargin.cli.app import (
+    Engine,
+    Format,
+    Model,
+    Paths,
+    Precision,
+    Seed,
+    app,
+    bar,
+    deliver,
+    format_of,
+)
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -26,8 +37,8 @@ from mcmargin.cli.inputs import (
     read_report,
     scenarios_of,
 )
-from mcmargin.cli.printing import emit, say, show
-from mcmargin.data.files import check_destination, write_text
+from mcmargin.cli.printing import say, show
+from mcmargin.data.files import check_destination
 from mcmargin.errors import DataError
 
 
@@ -115,12 +126,7 @@ def margin(
             text = to_csv_text(report.to_frame())
         else:
             text = f"{report}\n"
-        if output is not None:
-            write_text(output, text)
-        elif shape is Format.table:
-            show(str(report))
-        else:
-            emit(text)
+        deliver(text, shape, output)
     if html is not None:
         report.to_html(html)
         written = (*written, html)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Format, Model, app, format_of
+from mcmargin.cli.app import Format, Model, app, deliver, format_of
 from mcmargin.cli.inputs import (
     AccountFile,
     BalanceFile,
@@ -19,8 +19,7 @@ from mcmargin.cli.inputs import (
     Positions,
     read_report,
 )
-from mcmargin.cli.printing import emit, say, show
-from mcmargin.data.files import write_text
+from mcmargin.cli.printing import say
 
 if TYPE_CHECKING:
     from mcmargin.stresses.default_fund import ResourcesToRisk
@@ -99,14 +98,9 @@ def stress(
             say(str(fund))
     else:
         text = f"{found}\n" if fund is None else f"{found}\n{fund}\n"
-    if output is None:
-        if shape is Format.table:
-            show(text.removesuffix("\n"))
-        else:
-            emit(text)
-        return
-    write_text(output, text)
-    say(f"Wrote {output}.")
+    deliver(text, shape, output)
+    if output is not None:
+        say(f"Wrote {output}.")
 
 
 def _fund(fund: ResourcesToRisk) -> dict[str, Any]:
