@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mcmargin.draws.plan import SimulationPlan
+from mcmargin.draws.random_stream import NORMAL_SINGLE, TILE_PATHS
 from mcmargin.engines import cupy_engine
-from mcmargin.scenarios.plan import SimulationPlan
-from mcmargin.scenarios.random_stream import NORMAL_SINGLE, TILE_PATHS
 
 INSTRUCTIONS = Path(__file__).parents[1] / "docs" / "gpu_instructions.json"
 STEPS = ("normals", "product", "mixing", "evolve")

@@ -17,9 +17,9 @@ from scipy.special import ndtr
 from benchmarks.books import skip_without
 from benchmarks.peers import available
 from benchmarks.size import size
-from mcmargin.engines.arrays import to_host
-from mcmargin.valuing.black import black76, black76_values
-from mcmargin.valuing.implied import implied_volatility
+from mcmargin.numerics.arrays import to_host
+from mcmargin.numerics.black import black76, black76_values
+from mcmargin.numerics.implied import implied_volatility
 
 STRIKE, TIME = 100.0, 0.25
 CUPY = "mcmargin, cupy"

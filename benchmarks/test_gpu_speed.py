@@ -15,9 +15,9 @@ from benchmarks import gpu_steps
 from benchmarks.device import facts, on_the_double
 from benchmarks.gpu_peers import PEERS
 from benchmarks.gpu_steps import STEPS, bound, make_block, work_of
+from mcmargin.draws.plan import SimulationPlan
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.execution import Execution
-from mcmargin.scenarios.plan import SimulationPlan
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 

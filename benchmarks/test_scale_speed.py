@@ -22,8 +22,8 @@ import mcmargin as mm
 from benchmarks.books import UNDERLYINGS, instruments_of, market_of, positions_of
 from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
-from mcmargin.books.orders import worst_fills
 from mcmargin.errors import MemoryLimitWarning
+from mcmargin.margins.orders import worst_fills
 from tests.models import make_model
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)

@@ -2,7 +2,7 @@
 //
 // Philox4x64-10 of Salmon et al. (2011). The counter's four words are
 // [tile * 2^32 + slot * width + j, step, purpose, lane], j counting from 1: the table is in
-// mcmargin/scenarios/random_stream.py. No header is included, and neither shared memory nor barriers are
+// mcmargin/draws/random_stream.py. No header is included, and neither shared memory nor barriers are
 // used, so that the same sources run as plain loops on a processor.
 
 typedef unsigned long long u64;

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from mcmargin.books.accounts import Account
     from mcmargin.books.book import Book, read_positions
     from mcmargin.books.book_files import read_accounts
+    from mcmargin.books.book_greeks import greeks_frame
     from mcmargin.data.plausibility import Plausibility
     from mcmargin.data.prices import PriceHistory, read_prices
+    from mcmargin.desk.margining import margin
+    from mcmargin.desk.verification import Verification, verify
+    from mcmargin.desk.waterfall import attribute
+    from mcmargin.draws.plan import SimulationPlan
     from mcmargin.errors import (
         CalibrationError,
         DataError,
@@ -21,9 +26,9 @@ if TYPE_CHECKING:
         ModelFileError,
         PolicyError,
     )
-    from mcmargin.margins.margining import margin
+    from mcmargin.instruments.instrument_files import read_instruments
+    from mcmargin.instruments.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margins.procyclicality import ProcyclicalityMeasures, procyclicality_measures
-    from mcmargin.margins.tail import TailEstimate, estimate_tail, expected_shortfall, value_at_risk
     from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
     from mcmargin.markets.market_files import read_market
     from mcmargin.markets.quotes import read_quotes
@@ -31,6 +36,14 @@ if TYPE_CHECKING:
     from mcmargin.models.calibration import calibrate
     from mcmargin.models.model import MarketModel
     from mcmargin.models.model_file import load_model
+    from mcmargin.numerics.black import black76, black76_greeks
+    from mcmargin.numerics.implied import implied_volatility
+    from mcmargin.numerics.tail import (
+        TailEstimate,
+        estimate_tail,
+        expected_shortfall,
+        value_at_risk,
+    )
     from mcmargin.policies.policy import MarginPolicy
     from mcmargin.policies.policy_parts import (
         Collateral,
@@ -46,20 +59,12 @@ if TYPE_CHECKING:
         Stress,
         StressWindow,
     )
+    from mcmargin.reports.default_fund import ResourcesToRisk, resources
     from mcmargin.reports.health import AccountLeverage, AccountStatus
     from mcmargin.reports.margin_change import MarginChange
-    from mcmargin.reports.reporting import MarginReport
-    from mcmargin.reports.verification import Verification, verify
-    from mcmargin.reports.waterfall import attribute
-    from mcmargin.scenarios.plan import SimulationPlan
+    from mcmargin.reports.margin_report import MarginReport
+    from mcmargin.reports.stress_report import StressReport, stress
     from mcmargin.scenarios.simulation import Scenarios, simulate
-    from mcmargin.stresses.default_fund import ResourcesToRisk, resources
-    from mcmargin.stresses.stress_report import StressReport, stress
-    from mcmargin.valuing.black import black76, black76_greeks
-    from mcmargin.valuing.greeks import greeks_frame
-    from mcmargin.valuing.implied import implied_volatility
-    from mcmargin.valuing.instrument_files import read_instruments
-    from mcmargin.valuing.instruments import Future, Option, Perpetual, Spot
 
 __version__ = "0.1.0"
 
@@ -137,20 +142,20 @@ _CONTENTS = {
     "models.calibration": ("calibrate",),
     "models.model": ("MarketModel",),
     "models.model_file": ("load_model",),
-    "scenarios.plan": ("SimulationPlan",),
+    "draws.plan": ("SimulationPlan",),
     "scenarios.simulation": ("Scenarios", "simulate"),
-    "valuing.black": ("black76", "black76_greeks"),
-    "valuing.implied": ("implied_volatility",),
+    "numerics.black": ("black76", "black76_greeks"),
+    "numerics.implied": ("implied_volatility",),
     "markets.quotes": ("read_quotes",),
     "markets.surface": ("VolatilitySurface",),
     "markets.market": ("Depeg", "InstrumentLiquidity", "Market"),
     "markets.market_files": ("read_market",),
-    "valuing.instruments": ("Future", "Option", "Perpetual", "Spot"),
-    "valuing.instrument_files": ("read_instruments",),
+    "instruments.instruments": ("Future", "Option", "Perpetual", "Spot"),
+    "instruments.instrument_files": ("read_instruments",),
     "books.accounts": ("Account",),
     "books.book": ("Book", "read_positions"),
     "books.book_files": ("read_accounts",),
-    "valuing.greeks": ("greeks_frame",),
+    "books.book_greeks": ("greeks_frame",),
     "policies.policy": ("MarginPolicy",),
     "policies.policy_parts": (
         "Collateral",
@@ -166,16 +171,16 @@ _CONTENTS = {
         "Stress",
         "StressWindow",
     ),
-    "margins.margining": ("margin",),
+    "desk.margining": ("margin",),
     "reports.health": ("AccountLeverage", "AccountStatus"),
-    "reports.reporting": ("MarginReport",),
-    "stresses.stress_report": ("StressReport", "stress"),
-    "stresses.default_fund": ("ResourcesToRisk", "resources"),
+    "reports.margin_report": ("MarginReport",),
+    "reports.stress_report": ("StressReport", "stress"),
+    "reports.default_fund": ("ResourcesToRisk", "resources"),
     "margins.procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
-    "margins.tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
-    "reports.verification": ("Verification", "verify"),
+    "numerics.tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),
+    "desk.verification": ("Verification", "verify"),
     "reports.margin_change": ("MarginChange",),
-    "reports.waterfall": ("attribute",),
+    "desk.waterfall": ("attribute",),
     "errors": (
         "CalibrationError",
         "DataError",

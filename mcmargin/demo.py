@@ -14,11 +14,11 @@ import pandas as pd
 from mcmargin.books.book import Book
 from mcmargin.checks import Progress
 from mcmargin.data.prices import PriceHistory
-from mcmargin.margins.margining import margin
+from mcmargin.desk.margining import margin
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.reporting import MarginReport
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.simulation import simulate
 
 

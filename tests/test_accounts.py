@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.books.orders import EXACT_INSTRUMENTS, worst_fills
-from mcmargin.margins.tail import expected_shortfall
+from mcmargin.margins.orders import EXACT_INSTRUMENTS, worst_fills
+from mcmargin.numerics.tail import expected_shortfall
 from tests.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mcmargin.draws.random_stream import TILE_PATHS, WordSource, stream_key
 from mcmargin.models.dependence import make_dependence
-from mcmargin.scenarios.random_stream import TILE_PATHS, WordSource, stream_key
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 

@@ -17,8 +17,8 @@ from scipy.optimize import linprog
 import mcmargin as mm
 from mcmargin.data.bars import years_between
 from mcmargin.markets.surface import VolatilitySurface
-from mcmargin.valuing.black import black76, black76_greeks
-from mcmargin.valuing.implied import implied_volatility
+from mcmargin.numerics.black import black76, black76_greeks
+from mcmargin.numerics.implied import implied_volatility
 
 AS_OF = np.datetime64("2021-01-04")
 COLUMNS = ["expiry", "strike", "volatility", "forward"]

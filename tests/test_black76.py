@@ -6,9 +6,9 @@ import QuantLib as ql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcmargin.engines.chunks import CHUNK_BYTES
 from mcmargin.errors import DataError, McMarginError
-from mcmargin.valuing.black import black76, black76_greeks, black76_point, black76_values
+from mcmargin.numerics.black import black76, black76_greeks, black76_point, black76_values
+from mcmargin.numerics.chunks import CHUNK_BYTES
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 

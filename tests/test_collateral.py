@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.margins.tail import estimate_tails, expected_shortfall, shortfalls
+from mcmargin.draws.plan import SimulationPlan
+from mcmargin.numerics.tail import estimate_tails, expected_shortfall, shortfalls
 from mcmargin.policies.policy_parts import (
     Collateral,
     Gap,
@@ -19,7 +20,6 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Stress,
 )
-from mcmargin.scenarios.plan import SimulationPlan
 from mcmargin.scenarios.simulation import Scenarios
 from tests.models import make_model
 

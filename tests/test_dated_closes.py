@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
-from mcmargin.valuing.settlement import horizons_needed
+from mcmargin.margins.horizons import horizons_needed
 
 QUICK = {"volatility": "constant", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 

@@ -25,7 +25,7 @@ import resource, sys
 import mcmargin as mm
 from mcmargin.data.parquet_tables import read_frame
 import pyarrow.parquet, pandas, scipy.sparse, mcmargin.models.model_file
-import mcmargin.markets.market_files, mcmargin.valuing.instrument_files
+import mcmargin.markets.market_files, mcmargin.instruments.instrument_files
 with open("/proc/self/statm") as file:
     held = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + 700_000_000,) * 2)

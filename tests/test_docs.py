@@ -30,9 +30,9 @@ def test_tables_are_those_of_the_models(tables):
 
 
 def test_every_field_is_described_with_its_default(tables):
+    from mcmargin.instruments.instrument_files import ROWS
     from mcmargin.markets.levels import LevelRow
     from mcmargin.markets.market_files import LiquidityTable, MarketFile
-    from mcmargin.valuing.instrument_files import ROWS
 
     for model, section in (
         *((row, "## Instruments") for row, _ in ROWS.values()),

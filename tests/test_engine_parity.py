@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from mcmargin.draws.random_stream import JUMPS, NAMED, lane_of, stream_key
 from mcmargin.engines import cupy_engine, numpy_engine
-from mcmargin.engines.arrays import to_host
 from mcmargin.engines.execution import Execution
-from mcmargin.margins.tail import estimate_tails
 from mcmargin.models.dependence import LEGAL, make_dependence
 from mcmargin.models.innovations import empirical_innovations
+from mcmargin.numerics.arrays import to_host
+from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import Gap, Maintenance, Stress, StressWindow
-from mcmargin.scenarios.random_stream import JUMPS, NAMED, lane_of, stream_key
 from mcmargin.scenarios.simulation import simulate
 from tests.models import MARGINALS, RECURSIONS, make_model, with_history
 

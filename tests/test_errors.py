@@ -24,8 +24,8 @@ from mcmargin.margins import requirement
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.estimates import Estimate, fixed, larger, movements, tail_estimate
 from mcmargin.margins.formula import calmed, margin_of, rounded_up
-from mcmargin.margins.tail import estimate_tails
 from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import (
     Collateral,
     Gap,

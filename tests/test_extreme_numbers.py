@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.data.ranges import Range, declared_ranges, range_in
+from mcmargin.instruments.instrument_files import ROWS
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.policies import policy_parts as parts
-from mcmargin.valuing.instrument_files import ROWS
 from tests.models import make_model
 
 EXTREMES = [0.0, 5e-324, 1e-308, -1e-308, 1e308, -1e308, 1.7976931348623157e308, 1e9, -1e9, 1e-9]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-import mcmargin.reports.verification as verification
+import mcmargin.desk.verification as verification
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,

@@ -8,7 +8,7 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.valuing.greeks import GREEKS, greeks_of, instrument_greeks
+from mcmargin.books.book_greeks import GREEKS, greeks_of, instrument_greeks
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.models import make_model
 

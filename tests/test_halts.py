@@ -222,7 +222,7 @@ def test_floors_and_stressed_periods_count_a_halt_at_its_held_variance():
     returns[20:, 0] = 0.0
     model = with_history(make_model(("garch",)), returns, np.full((40, 1), 4e-4))
     policy = mm.MarginPolicy(procyclicality=mm.Procyclicality(floor_years=10))
-    from mcmargin.scenarios.companions import companions_of
+    from mcmargin.margins.starts import companions_of
 
     floor = companions_of(model, policy)["floor"]
     assert floor.model.state.variance[0] == pytest.approx(4e-4, rel=1e-12)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import mcmargin as mm
+from mcmargin.desk.margined_gains import margined_gains
 from mcmargin.policies.policy_parts import (
     Concentration,
     Gap,
@@ -31,7 +32,6 @@ from mcmargin.policies.policy_parts import (
 from mcmargin.reports import html_report
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_parts import parts_of
-from mcmargin.reports.margined_gains import margined_gains
 from mcmargin.reports.report_charts import CHARGE
 from tests.browser import Browser, chromium
 from tests.models import make_model

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcmargin.errors import DataError
-from mcmargin.valuing import implied
-from mcmargin.valuing.black import black76, black76_greeks
-from mcmargin.valuing.implied import implied_volatility
+from mcmargin.numerics import implied
+from mcmargin.numerics.black import black76, black76_greeks
+from mcmargin.numerics.implied import implied_volatility
 from tests.reference.test_options import grid
 
 

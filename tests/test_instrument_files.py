@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.valuing.instrument_files import COLUMNS, ROWS
+from mcmargin.instruments.instrument_files import COLUMNS, ROWS
 
 FUTURE = mm.Future("BTC-JUN", "btc", "2021-06-25T08:00", carry=0.08, basis_volatility=0.02)
 ITEMS = (

@@ -12,16 +12,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from mcmargin.engines.cupy_kernels import kernel, kernel_folder
-from mcmargin.engines.numpy_engine import _mixing
-from mcmargin.models.marginals import (
-    MIXING_EDGE,
-    TABLE_INTERVALS,
-    TAIL_INTERVALS,
-    TAIL_SPACING,
-    mixing_table,
-)
-from mcmargin.scenarios.random_stream import (
+from mcmargin.draws.random_stream import (
     DATES,
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
@@ -32,6 +23,15 @@ from mcmargin.scenarios.random_stream import (
     TILE_PATHS,
     WordSource,
     stream_key,
+)
+from mcmargin.engines.cupy_kernels import kernel, kernel_folder
+from mcmargin.engines.numpy_engine import _mixing
+from mcmargin.models.marginals import (
+    MIXING_EDGE,
+    TABLE_INTERVALS,
+    TAIL_INTERVALS,
+    TAIL_SPACING,
+    mixing_table,
 )
 from tests.models import RECURSIONS
 

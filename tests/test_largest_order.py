@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from mcmargin.desk.what_if import _first_permitted, _first_refused
 from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Procyclicality, Stress
-from mcmargin.reports.whatif import _first_permitted, _first_refused
 from tests.models import make_model, with_history
 from tests.test_collateral import EVEN, FIVE_WORST
 from tests.test_collateral import book_of as coins_of

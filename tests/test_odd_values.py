@@ -11,10 +11,10 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.books.book_files import AccountRow, PositionTable
+from mcmargin.instruments.instrument_files import COLUMNS, ROWS
 from mcmargin.markets.levels import LevelRow, read_levels
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.policies.policy_words import policy_in_words
-from mcmargin.valuing.instrument_files import COLUMNS, ROWS
 
 TERMS = {
     "spot": {},

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import mcmargin as mm
 from mcmargin.margins.formula import calmed, rounded_up
 from mcmargin.margins.procyclicality import procyclicality_measures
-from mcmargin.margins.tail import expected_shortfall
+from mcmargin.margins.starts import companions_of
+from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality
-from mcmargin.scenarios.companions import companions_of
 
 amounts = st.floats(1.0, 1e6)
 

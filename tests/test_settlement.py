@@ -8,8 +8,8 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.bars import BarCalendar
+from mcmargin.margins.horizons import horizons_needed
 from mcmargin.policies.policy_parts import Maintenance
-from mcmargin.valuing.settlement import horizons_needed
 from tests.models import make_model
 
 # As of Wednesday, 2020-01-01; the third bar of a five-day week closes on the Monday after.

@@ -11,11 +11,11 @@ from arch.univariate.base import ARCHModel
 from scipy import integrate, stats
 
 import mcmargin as mm
-from mcmargin.margins.tail import expected_shortfall
 from mcmargin.models import innovations
 from mcmargin.models.fitting import LEAST_SHAPE, RESIDUAL_STD, arch_model_of, fit_asset
 from mcmargin.models.innovations import Innovations, empirical_innovations
 from mcmargin.models.volatility import VARIANCE_FLOOR
+from mcmargin.numerics.tail import expected_shortfall
 
 
 def peg(share, seed, bars=800):

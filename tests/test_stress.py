@@ -245,7 +245,7 @@ def test_blocks_of_units_change_nothing(scenarios, monkeypatch):
     rows = [(f"{at}", name, at - 3.0) for at in range(7) for name in "SPC"]
     terms = {"windows": (window(worst=2),), "grids": {"*": "deribit"}}
     one = stressed(rows, scenarios, **terms)
-    monkeypatch.setattr("mcmargin.stresses.stressing.BLOCK_BYTES", 1)
+    monkeypatch.setattr("mcmargin.stresses.stress_losses.BLOCK_BYTES", 1)
     other = stressed(rows, scenarios, **terms)
     pd.testing.assert_frame_equal(one.to_frame(), other.to_frame())
 

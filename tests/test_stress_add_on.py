@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.books.units import units_of
+from mcmargin.desk.margining import run_of
 from mcmargin.margins.components import reason_of
-from mcmargin.margins.components_context import UnitContext
 from mcmargin.margins.figures import unit_figures
-from mcmargin.margins.margining import run_of
-from mcmargin.margins.tail import expected_shortfall
+from mcmargin.margins.stress_add_on import dependence_tests, underlying_shortfalls
+from mcmargin.margins.unit_context import UnitContext
 from mcmargin.models.dependence import make_dependence
+from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.policies.policy_parts import (
     Gap,
     Maintenance,
@@ -23,7 +24,6 @@ from mcmargin.policies.policy_parts import (
     Stress,
     StressWindow,
 )
-from mcmargin.stresses.stress_add_on import dependence_tests, underlying_shortfalls
 from tests.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -16,7 +16,7 @@ from mcmargin.data.bars import years_between
 from mcmargin.errors import DataError
 from mcmargin.markets.smile import butterfly, samples
 from mcmargin.markets.surface import VolatilitySurface
-from mcmargin.valuing.black import black76
+from mcmargin.numerics.black import black76
 
 AS_OF = np.datetime64("2021-01-04")
 DAYS = (7, 30, 91, 182, 365, 730)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.margins.tail import (
+from mcmargin.numerics.tail import (
     estimate_tail,
     estimate_tails,
     expected_shortfall,

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
+from mcmargin.desk import waterfall
+from mcmargin.desk.waterfall import PARTS
 from mcmargin.models.dependence import make_dependence
 from mcmargin.models.model import History
 from mcmargin.policies.policy_parts import (
@@ -18,8 +20,6 @@ from mcmargin.policies.policy_parts import (
     Procyclicality,
     Stress,
 )
-from mcmargin.reports import waterfall
-from mcmargin.reports.waterfall import PARTS
 from tests.models import make_model
 
 DAY = np.timedelta64(1, "D")

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcmargin.books.orders import (
+from mcmargin.draws.random_stream import TILE_PATHS
+from mcmargin.errors import DataError
+from mcmargin.margins.orders import (
     BATCH,
     EXACT_INSTRUMENTS,
     mean_gains,
@@ -16,10 +18,8 @@ from mcmargin.books.orders import (
     tails_of_corners,
     worst_fills,
 )
-from mcmargin.errors import DataError
-from mcmargin.margins.tail import estimate_tails
 from mcmargin.margins.worst_losses import WorstLosses, worst_of_all
-from mcmargin.scenarios.random_stream import TILE_PATHS
+from mcmargin.numerics.tail import estimate_tails
 
 
 def plain_shortfalls(losses, level):

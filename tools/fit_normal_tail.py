@@ -1,4 +1,4 @@
-"""Fit the polynomials of the normal tail in mcmargin/valuing/normal.py, and print them.
+"""Fit the polynomials of the normal tail in mcmargin/numerics/normal.py, and print them.
 
     python tools/fit_normal_tail.py
 
@@ -12,7 +12,7 @@ loses little. In float64 the precision is that at which Phi(0) is exactly one ha
 
 import mpmath as mp
 
-from mcmargin.valuing.normal import LEAST, SCALE
+from mcmargin.numerics.normal import LEAST, SCALE
 
 mp.mp.dps = 60
 POINTS = 60

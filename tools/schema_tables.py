@@ -18,11 +18,11 @@ import numpy as np
 from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.ranges import Range, declared_ranges, range_in
+from mcmargin.instruments.instrument_files import ROWS, NamedRow
 from mcmargin.markets.levels import LevelRow
 from mcmargin.markets.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
 from mcmargin.policies import policy_parts as parts
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.valuing.instrument_files import ROWS, NamedRow
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
 

@@ -20,10 +20,10 @@ from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.books.accounts import Account, check_owners
+from mcmargin.books.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.checks import few, require_type
-from mcmargin.data.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
 from mcmargin.errors import DataError
-from mcmargin.valuing.instruments import Future, Instrument, Option, Perpetual, Spot
+from mcmargin.instruments.instruments import Future, Instrument, Option, Perpetual, Spot
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,13 +13,13 @@ import pandas as pd
 from pydantic import Field, StringConstraints, ValidationError
 
 from mcmargin.books.accounts import Account, check_owners
-from mcmargin.data.ranges import PRICE, QUANTITY
-from mcmargin.data.rows import (
+from mcmargin.books.rows import (
     BALANCE_COLUMNS,
     ENTRY_PRICE,
     POSITION_COLUMNS,
     check_columns,
 )
+from mcmargin.data.ranges import PRICE, QUANTITY
 from mcmargin.data.tables import names_of, read_records, read_table
 from mcmargin.data.validation import CELLS, Number, Row, Text, first_fault
 from mcmargin.errors import DataError

@@ -21,9 +21,9 @@ from scipy import sparse
 
 from mcmargin.books.book import Book
 from mcmargin.books.unrealised import unrealised_of
+from mcmargin.instruments.instruments import Balance
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.valuing.instruments import Balance
 
 
 @dataclass(frozen=True)

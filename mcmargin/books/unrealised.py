@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
+from mcmargin.instruments.instruments import Future, Perpetual
 from mcmargin.markets.market import Market
-from mcmargin.valuing.instruments import Future, Perpetual
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,8 +80,8 @@ def why(
 
     Example: mcmargin why yesterday/report.json today/report.json --html why.html
     """
+    from mcmargin.desk.waterfall import attribute
     from mcmargin.names import to_csv_text
-    from mcmargin.reports.waterfall import attribute
 
     given = (model, positions, instruments, market, accounts, orders, balances, previous)
     inputs = (yesterday, today, *(path for paths in given for path in paths or ()))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcmargin.markets.market import Market
     from mcmargin.models.model import MarketModel
     from mcmargin.policies.policy import MarginPolicy
-    from mcmargin.reports.reporting import MarginReport
+    from mcmargin.reports.margin_report import MarginReport
     from mcmargin.scenarios.simulation import Scenarios
 
 Positions = Annotated[
@@ -144,7 +144,7 @@ class BookFiles:
         if self.market is not None:
             market = read_market_aloud(self.market)
         if self.instruments is not None:
-            from mcmargin.valuing.instrument_files import read_instruments
+            from mcmargin.instruments.instrument_files import read_instruments
 
             instruments = read_instruments(self.instruments)
         if self.accounts is not None:
@@ -244,7 +244,7 @@ def read_report(path: Path, *, altered: bool = False) -> MarginReport:
     DataError
         Where it was altered.
     """
-    from mcmargin.reports.restoring import read_report as read
+    from mcmargin.desk.restoring import read_report as read
 
     return read(path, altered=altered)
 
@@ -304,7 +304,7 @@ def margined(
     """
     from mcmargin import load_model, margin
     from mcmargin.checks import few
-    from mcmargin.valuing.settlement import horizons_needed
+    from mcmargin.margins.horizons import horizons_needed
 
     last = None if previous is None else read_report(previous)
     (book, market), fitted = files.read(), load_model(model)

@@ -281,10 +281,10 @@ def greeks(
 
     Example: mcmargin greeks --instruments instruments.toml --market market.toml positions.csv
     """
-    from mcmargin.valuing.greeks import greeks_frame, instrument_greeks
+    from mcmargin.books.book_greeks import greeks_frame, instrument_greeks
 
     if positions is None:
-        from mcmargin.valuing.instrument_files import read_instruments
+        from mcmargin.instruments.instrument_files import read_instruments
 
         frame = instrument_greeks(read_instruments(instruments), read_market_aloud(market))
     else:

@@ -22,7 +22,7 @@ from mcmargin.cli.inputs import (
 from mcmargin.cli.printing import say
 
 if TYPE_CHECKING:
-    from mcmargin.stresses.default_fund import ResourcesToRisk
+    from mcmargin.reports.default_fund import ResourcesToRisk
 
 
 @app.command()
@@ -77,7 +77,7 @@ def stress(
     """
     from mcmargin import MarginPolicy, load_model, resources, simulate, stress
     from mcmargin.names import to_csv_text
-    from mcmargin.stresses.stress_report import stress_to_json
+    from mcmargin.reports.stress_report import stress_to_json
 
     files = BookFiles(positions, instruments, market, accounts, orders, balances)
     if output is not None:

@@ -208,7 +208,7 @@ def declared_ranges(kind: Any) -> dict[str, Range]:
 
     Examples
     --------
-    >>> from mcmargin.valuing.instruments import Perpetual
+    >>> from mcmargin.instruments.instruments import Perpetual
     >>> declared_ranges(Perpetual)["contract_size"].words
     'from 1e-12 to 1e+12'
     """

@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmargin.engines.cupy_kernels import kernel
-from mcmargin.engines.execution import Execution
-from mcmargin.engines.limited import Limited
-from mcmargin.errors import EngineError
-from mcmargin.models.marginals import MIXING_EDGE, is_scale, table_edge
-from mcmargin.models.model import MarketModel
-from mcmargin.scenarios.random_stream import (
+from mcmargin.draws.random_stream import (
     DATES,
     FACTOR_DOUBLE,
     FACTOR_SINGLE,
@@ -38,9 +32,15 @@ from mcmargin.scenarios.random_stream import (
     jump_bound,
     stream_key,
 )
+from mcmargin.engines.cupy_kernels import kernel
+from mcmargin.engines.execution import Execution
+from mcmargin.engines.limited import Limited
+from mcmargin.errors import EngineError
+from mcmargin.models.marginals import MIXING_EDGE, is_scale, table_edge
+from mcmargin.models.model import MarketModel
 
 if TYPE_CHECKING:
-    from mcmargin.scenarios.plan import SimulationPlan
+    from mcmargin.draws.plan import SimulationPlan
 
 Array = Any
 """An array on a device."""

@@ -18,6 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.draws.random_stream import (
+    FACTOR_DOUBLE,
+    FACTOR_SINGLE,
+    MIXING,
+    NAMED,
+    NORMAL_DOUBLE,
+    NORMAL_SINGLE,
+    TILE_PATHS,
+    WordSource,
+    stream_key,
+)
 from mcmargin.engines.execution import Execution
 from mcmargin.engines.limited import Limited
 from mcmargin.models.marginals import (
@@ -30,21 +41,10 @@ from mcmargin.models.marginals import (
 )
 from mcmargin.models.model import MarketModel
 from mcmargin.models.volatility import ROOT_TWO_OVER_PI
-from mcmargin.scenarios.random_stream import (
-    FACTOR_DOUBLE,
-    FACTOR_SINGLE,
-    MIXING,
-    NAMED,
-    NORMAL_DOUBLE,
-    NORMAL_SINGLE,
-    TILE_PATHS,
-    WordSource,
-    stream_key,
-)
 from mcmargin.workers import one_blas_thread
 
 if TYPE_CHECKING:
-    from mcmargin.scenarios.plan import SimulationPlan
+    from mcmargin.draws.plan import SimulationPlan
 
 BLOCK_ASSETS = 64
 """Assets of one product and one pass; part of the arithmetic, so that it never varies."""

@@ -14,14 +14,14 @@ from typing import TypeAlias
 import numpy as np
 from scipy import sparse
 
-from mcmargin.margins.components_context import Amounts, UnitContext
+from mcmargin.instruments.instruments import Perpetual
 from mcmargin.margins.estimates import Estimate, fixed, larger, with_kink
 from mcmargin.margins.figures import UnitFigures, unit_figures
 from mcmargin.margins.leverage import concentration, leverage_minimum
 from mcmargin.margins.liquidity import liquidity
+from mcmargin.margins.stress_add_on import add_on
+from mcmargin.margins.unit_context import Amounts, UnitContext
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.stresses.stress_add_on import add_on
-from mcmargin.valuing.instruments import Perpetual
 from mcmargin.valuing.scenario_market import elapsed_years
 
 Component: TypeAlias = Callable[[UnitContext], Amounts | Estimate]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.margins.gains import tail_gains
 from mcmargin.margins.unit_tails import some_of
+from mcmargin.numerics.arrays import array_module, to_host
 from mcmargin.valuing.valuation import Valuation
 
 GATHERED = 4096

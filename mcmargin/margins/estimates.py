@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from mcmargin.engines.arrays import to_host
-from mcmargin.margins.tail import Tails
+from mcmargin.numerics.arrays import to_host
+from mcmargin.numerics.tail import Tails
 
 GROUPS = 256
 """Groups of paths in which influences are added up."""
@@ -103,7 +103,7 @@ def movements(
 
     Examples
     --------
-    >>> from mcmargin.margins.tail import estimate_tails
+    >>> from mcmargin.numerics.tail import estimate_tails
     >>> tails = estimate_tails(np.random.default_rng(1).normal(size=(2, 1000)), level=0.9)
     >>> moves = movements(tails, tails.expected_shortfall_error)
     >>> moves.shape, np.allclose(np.linalg.norm(moves, axis=1), tails.expected_shortfall_error)

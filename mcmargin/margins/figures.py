@@ -15,10 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.books.orders import MEMORY, Blocks, piece_paths, worst_fills
 from mcmargin.books.units import Units
 from mcmargin.checks import Progress, parallel
-from mcmargin.engines.arrays import array_module
 from mcmargin.margins.contributions import contributions
 from mcmargin.margins.estimates import (
     Estimate,
@@ -31,8 +29,10 @@ from mcmargin.margins.estimates import (
 )
 from mcmargin.margins.fills import worst_fills_estimate
 from mcmargin.margins.gains import gains_a_unit, gains_of
-from mcmargin.margins.tail import Tails, estimate_tails, some_tails, tail_weights, tails_of
+from mcmargin.margins.orders import MEMORY, Blocks, piece_paths, worst_fills
 from mcmargin.margins.unit_tails import Group, GroupTails, groups_of, tails_of_group
+from mcmargin.numerics.arrays import array_module
+from mcmargin.numerics.tail import Tails, estimate_tails, some_tails, tail_weights, tails_of
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.books.orders import Blocks, blocks_of_array, mean_gains, tails_of_corners
 from mcmargin.margins.estimates import Estimate, larger, movements
-from mcmargin.margins.tail import Tails
+from mcmargin.margins.orders import Blocks, blocks_of_array, mean_gains, tails_of_corners
+from mcmargin.numerics.tail import Tails
 
 RIVALS = 16
 """Combinations of fills that are compared; all of them, where they are no more."""

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from mcmargin.margins.components_context import Amounts
 from mcmargin.margins.estimates import (
     Estimate,
     chosen,
@@ -22,6 +21,7 @@ from mcmargin.margins.estimates import (
     smaller,
     times,
 )
+from mcmargin.margins.unit_context import Amounts
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.policies.policy_parts import Procyclicality
 

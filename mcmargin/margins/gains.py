@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.engines.arrays import device_matrix
+from mcmargin.numerics.arrays import device_matrix
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
 

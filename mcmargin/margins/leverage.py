@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.margins.components_context import Amounts, UnitContext
+from mcmargin.instruments.instruments import Instrument
+from mcmargin.margins.unit_context import Amounts, UnitContext
 from mcmargin.policies.policy_parts import Leverage
-from mcmargin.valuing.instruments import Instrument
 
 
 def concentration(context: UnitContext) -> Amounts:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.margins.components_context import UnitContext
+from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.estimates import Estimate, fixed
 from mcmargin.margins.lone import lone_estimates
+from mcmargin.margins.unit_context import UnitContext
 from mcmargin.markets.market import InstrumentLiquidity
-from mcmargin.valuing.instruments import Balance
 from mcmargin.valuing.valuation import Valuation
 
 UNKNOWN = InstrumentLiquidity()

@@ -12,9 +12,9 @@ from scipy import sparse
 
 from mcmargin.books.units import Units
 from mcmargin.checks import Progress
-from mcmargin.margins.components_context import UnitContext
 from mcmargin.margins.estimates import Estimate, fixed, joined
 from mcmargin.margins.figures import unit_shortfalls
+from mcmargin.margins.unit_context import UnitContext
 
 
 def lone_estimates(

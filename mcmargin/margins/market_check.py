@@ -15,12 +15,12 @@ from mcmargin.checks import plain_time
 from mcmargin.data.bars import DAY
 from mcmargin.data.plausibility import changed_places, way_to_widen
 from mcmargin.errors import DataError
+from mcmargin.instruments.instruments import Instrument
 from mcmargin.markets.contradictions import is_inverse
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.valuing.instruments import Instrument
 
 LEAST_INVERSE = 0.05
 """Least difference from its inverse by which a rate is told to be quoted inversely: near par a

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mcmargin.books.units import Units
 from mcmargin.checks import Passes, Progress
 from mcmargin.margins.components import COMPONENTS
-from mcmargin.margins.components_context import Amounts, UnitContext
 from mcmargin.margins.estimates import (
     GROUPS,
     Estimate,
@@ -28,8 +27,9 @@ from mcmargin.margins.estimates import (
 )
 from mcmargin.margins.figures import UnitFigures, figures_of, unit_figures, without_movements
 from mcmargin.margins.formula import margin_of, scaled_bounds
+from mcmargin.margins.unit_context import Amounts, UnitContext
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.stresses.stressing import StressTable, StressValues, stress_losses
+from mcmargin.stresses.stress_losses import StressTable, StressValues, stress_losses
 from mcmargin.valuing.valuation import Valuation
 
 MOVING = (

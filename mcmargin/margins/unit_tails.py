@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
 from mcmargin.checks import Progress, parallel
-from mcmargin.engines.arrays import array_module
 from mcmargin.margins.gains import block_gains
-from mcmargin.margins.tail import check_finite, tail_width
 from mcmargin.margins.worst_losses import BYTES_A_LOSS, WorstLosses
+from mcmargin.numerics.arrays import array_module
+from mcmargin.numerics.tail import check_finite, tail_width
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
 

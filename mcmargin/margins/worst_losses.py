@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.engines.arrays import array_module, to_host
+from mcmargin.numerics.arrays import array_module, to_host
 
 BYTES_A_LOSS = 12
 """Of a loss that is held: its amount and its path."""

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import erfcx, ndtr, ndtri
 
 from mcmargin.markets.otm import Floats, Jet, is_call, strikes
-from mcmargin.valuing.black import ROOT_2PI, black76_values
+from mcmargin.numerics.black import ROOT_2PI, black76_values
 
 LINEAR = 1e-8
 """Of a chord's slope: with a smaller gap to the slope at an end prices count as a straight line."""

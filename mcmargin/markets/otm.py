@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfcx, ndtr
 
-from mcmargin.valuing.black import ROOT_2PI, black76_values
-from mcmargin.valuing.implied import implied_volatility
+from mcmargin.numerics.black import ROOT_2PI, black76_values
+from mcmargin.numerics.implied import implied_volatility
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from mcmargin.errors import DataError
 from mcmargin.markets.arbitrage import Chain, Conditions, Indices, all_conditions, spread_conditions
 from mcmargin.markets.otm import Floats, is_call, otm_prices
 from mcmargin.markets.quotes import ExpiryQuotes
-from mcmargin.valuing.implied import implied_volatility
+from mcmargin.numerics.implied import implied_volatility
 
 LEAST_DENSITY = 1e-4
 """Of the density that one volatility alone would have: repaired prices are so convex at least, so

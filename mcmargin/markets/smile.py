@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.engines.arrays import array_module, to_host
-from mcmargin.engines.chunks import elementwise, floating_type
 from mcmargin.markets.convex import ConvexPieces, Tail
 from mcmargin.markets.otm import Floats, Jet, butterfly, price_jet, variance_jet
+from mcmargin.numerics.arrays import array_module, to_host
+from mcmargin.numerics.chunks import elementwise, floating_type
 
 __all__ = ["Floats", "Smile", "SmileSlice", "butterfly", "samples"]
 

@@ -19,7 +19,6 @@ from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bars import years_between
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.times import utc_time
-from mcmargin.engines.arrays import array_module, to_host
 from mcmargin.errors import DataError
 from mcmargin.markets.arbitrage import require_no_arbitrage
 from mcmargin.markets.between import Bridges, bridged_jet, bridges, line_jet, needs_bridges
@@ -28,6 +27,7 @@ from mcmargin.markets.otm import Jet
 from mcmargin.markets.quotes import ExpiryQuotes, quotes_by_expiry
 from mcmargin.markets.repair import repaired
 from mcmargin.markets.smile import Floats, Smile, SmileSlice, samples
+from mcmargin.numerics.arrays import array_module, to_host
 
 SLICE_NODES = 1025
 """Of a table of one time; about 4 KiB in float32, which stays in the fastest cache."""

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.errors import CalibrationError
-from mcmargin.margins.tail import expected_shortfall
 from mcmargin.models.innovations import MINIMUM_EMPIRICAL, Innovations, empirical_innovations
 from mcmargin.models.model import MarketModel
 from mcmargin.models.volatility import VARIANCE_FLOOR, volatility_of
+from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.workers import one_blas_thread
 
 VOLATILITIES = ("garch", "gjr", "egarch", "ewma", "constant")

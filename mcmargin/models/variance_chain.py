@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from mcmargin.engines.arrays import array_module
 from mcmargin.models.innovations import Innovations
+from mcmargin.numerics.arrays import array_module
 
 SPACING = 0.07
 """Distance of the grid's nodes in ln h. Cubics between them err by 1e-6 a bar."""

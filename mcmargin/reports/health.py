@@ -16,7 +16,7 @@ from mcmargin.errors import DataError
 from mcmargin.names import shown
 
 if TYPE_CHECKING:
-    from mcmargin.reports.reporting import MarginReport
+    from mcmargin.reports.margin_report import MarginReport
 
 STATES = ("healthy", "margin call", "liquidation")
 

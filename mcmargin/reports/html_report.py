@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from mcmargin.desk.margined_gains import MarginedGains, margined_gains
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
+from mcmargin.reports.default_fund import resources
 from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
-from mcmargin.reports.margined_gains import MarginedGains, margined_gains
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
 from mcmargin.reports.page_environment import page_environment
 from mcmargin.reports.report_text import limits_note
-from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import exact_place, shown
-from mcmargin.stresses.default_fund import resources
-from mcmargin.stresses.stress_report import StressReport, stress
+from mcmargin.reports.stress_report import StressReport, stress
 
 OWNERS = 300
 """Owners of several accounts that a page lists."""

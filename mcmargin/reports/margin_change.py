@@ -82,7 +82,7 @@ class MarginChange:
         Examples
         --------
         >>> from mcmargin.demo import demo_report
-        >>> from mcmargin.reports.waterfall import attribute
+        >>> from mcmargin.desk.waterfall import attribute
         >>> report = demo_report()
         >>> attribute(report, report).total()[["before", "positions", "after"]].round().tolist()
         [92676.0, 0.0, 92676.0]

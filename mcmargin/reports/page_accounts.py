@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from mcmargin.reports.health import STATES, standings
 from mcmargin.reports.margin_parts import Share, Step, parts_of, picture_of, shares_of
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_file import market_without_surfaces
-from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import (
     exact_place,
     place_of,

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from mcmargin.reports.health import STATES, entry_price_note
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.page_accounts import MARGIN_ERROR, rates_of
 from mcmargin.reports.report_text import SHOWN_DOUBTS, limits_note, short_history
-from mcmargin.reports.reporting import MarginReport
 from mcmargin.reports.shown_figures import exact_place, place_of, shown, shown_error
 
 NAMED = 10

@@ -17,7 +17,7 @@ import pandas as pd
 from mcmargin.errors import DataError
 
 if TYPE_CHECKING:
-    from mcmargin.reports.reporting import MarginReport
+    from mcmargin.reports.margin_report import MarginReport
 
 TABLES = ("figures", "positions", "owners", "haircuts")
 

@@ -21,6 +21,7 @@ from mcmargin.data.json_text import json_text, json_value, plain_columns, record
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_columns import read_columns
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
+from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.markets.market import Market
@@ -36,9 +37,8 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import report_checksum
-from mcmargin.reports.reporting import MarginReport
-from mcmargin.scenarios.plan import SimulationPlan
 
 SCHEMA = "mcmargin.report/2"
 

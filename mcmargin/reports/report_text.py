@@ -15,7 +15,7 @@ import numpy as np
 
 from mcmargin.names import shown, table_cell, with_borders_of_console
 from mcmargin.reports.health import entry_price_note
-from mcmargin.reports.reporting import MarginReport
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.limited_words import limited_words
 
 SHOWN_ACCOUNTS = 50

@@ -17,12 +17,12 @@ import numpy as np
 
 from mcmargin.data.bars import YEAR, Closes, years_between
 from mcmargin.data.ranges import require_bounded_deviation
-from mcmargin.engines.arrays import array_module
+from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.models.volatility import VarianceOutlook
-from mcmargin.scenarios.random_stream import TILE_PATHS
+from mcmargin.numerics.arrays import array_module
 from mcmargin.scenarios.simulation import Scenarios
 
 LEAST_SQUARED_SHOCK = 0.01

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.data.bars import Closes, years_between
+from mcmargin.instruments.instruments import Future, Instrument
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
-from mcmargin.valuing.instruments import Future, Instrument
 
 Moves: TypeAlias = NDArray[np.float64]
 """Relative moves, one a scenario."""

@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.engines import cupy_engine
-from mcmargin.engines.arrays import array_module, device_of
 from mcmargin.errors import EngineError
+from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
 from mcmargin.markets.market import Market
-from mcmargin.scenarios.random_stream import TILE_PATHS
+from mcmargin.numerics.arrays import array_module, device_of
 from mcmargin.scenarios.simulation import Scenarios
-from mcmargin.valuing.instruments import Balance, Future, Instrument, Option
 from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
 from mcmargin.valuing.shocked_market import ShockedMarket
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from mcmargin.draws.random_stream import MIXING, NAMED, WordSource, lane_of, stream_key
 from mcmargin.engines import numpy_engine
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.volatility import volatility_of
-from mcmargin.scenarios.random_stream import MIXING, NAMED, WordSource, lane_of, stream_key
 from tests.models import make_model
 
 HERE = Path(__file__).parent

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.engines import cupy_engine, numpy_engine
-from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folder
-from mcmargin.engines.execution import Execution
-from mcmargin.scenarios.plan import SimulationPlan
-from mcmargin.scenarios.random_stream import (
+from mcmargin.draws.plan import SimulationPlan
+from mcmargin.draws.random_stream import (
     NORMAL_DOUBLE,
     NORMAL_SINGLE,
     TILE_PATHS,
     WordSource,
     stream_key,
 )
+from mcmargin.engines import cupy_engine, numpy_engine
+from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folder
+from mcmargin.engines.execution import Execution
 from mcmargin.scenarios.simulation import simulate
 from tests.models import RECURSIONS, make_model
 from tests.test_engine_parity import BOUND, book_of

@@ -7,10 +7,10 @@ from arch import univariate
 from arch.utility.exceptions import InitialValueWarning
 
 from mcmargin.data.prices import PriceHistory
+from mcmargin.draws.random_stream import WordSource, stream_key
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.fitting import arch_model_of, fit_asset
 from mcmargin.models.model import FilterState
-from mcmargin.scenarios.random_stream import WordSource, stream_key
 from mcmargin.scenarios.simulation import simulate
 from tests.models import make_model
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import QuantLib as ql
 
-import mcmargin.valuing.normal
-from mcmargin.valuing.black import black76, black76_greeks
-from mcmargin.valuing.implied import implied_volatility
-from mcmargin.valuing.normal import normal_cdf
+import mcmargin.numerics.normal
+from mcmargin.numerics.black import black76, black76_greeks
+from mcmargin.numerics.implied import implied_volatility
+from mcmargin.numerics.normal import normal_cdf
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ def test_polynomials_are_those_that_the_script_fits():
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    source = Path(mcmargin.valuing.normal.__file__).read_text(encoding="utf-8")
+    source = Path(mcmargin.numerics.normal.__file__).read_text(encoding="utf-8")
     blocks = done.stdout.strip().split("\n)\n")
     assert len(blocks) == 2
     for block in blocks:

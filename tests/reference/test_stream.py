@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mcmargin.draws.random_stream import DATES, MIXING, NORMAL_DOUBLE, WordSource, stream_key
 from mcmargin.errors import PolicyError
-from mcmargin.scenarios.random_stream import DATES, MIXING, NORMAL_DOUBLE, WordSource, stream_key
 
 MASK = 2**64 - 1
 

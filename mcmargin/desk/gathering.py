@@ -1,0 +1,318 @@
+"""Gathering: a requirement's columns into a report, and into one account's figures.
+
+In: a session, the requirement by unit, equity and haircuts. Out: a `MarginReport` with its audit
+trail; and, for the next one, what this report says of each row.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+from numpy.typing import NDArray
+
+from mcmargin.audit import package_version
+from mcmargin.books.accounts import Account
+from mcmargin.books.book import Book
+from mcmargin.books.units import Units
+from mcmargin.data.bars import DAY
+from mcmargin.data.times import utc_time
+from mcmargin.engines import cupy_engine
+from mcmargin.errors import DataError
+from mcmargin.instruments.instruments import Balance
+from mcmargin.margins.equity import Equity
+from mcmargin.margins.haircuts import Haircut
+from mcmargin.margins.horizons import settlement_notes
+from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Run, Sums
+from mcmargin.markets.market import Market, market_terms
+from mcmargin.models.model import CalibrationNotes, MarketModel
+from mcmargin.policies.policy import MarginPolicy
+from mcmargin.reports.account_figures import (
+    BOUNDS,
+    COLUMNS,
+    INTERVALS,
+    KINDS,
+    AccountMargin,
+    Contribution,
+    OwnerMargin,
+    haircut_frame,
+    owner_frame,
+)
+from mcmargin.reports.margin_report import MarginReport, Session
+from mcmargin.reports.report_checksum import require_unaltered
+from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.valuing.valuation import Valuation
+
+CHARGES = ("calm", "maintenance_calm")
+"""Of the last report, that a buffer and a speed limit go by."""
+
+_OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
+
+
+def report_of(
+    session: Session,
+    units: Units,
+    required: Requirement,
+    policy: MarginPolicy,
+    equity: Equity,
+    haircuts: Sequence[Haircut],
+) -> MarginReport:
+    """Gather figures by account and owner, with the audit trail."""
+    book, valuation, previous = session.book, session.valuation, session.previous
+    scenarios, market = valuation.scenarios, valuation.market
+    names = np.array([account.name for account in book.accounts], object)
+    return MarginReport(
+        figures=pd.DataFrame(
+            {
+                "account": names,
+                "owner": [account.owner for account in book.accounts],
+                "currency": [account.currency for account in book.accounts],
+                **{name: required.columns[name][: len(names)] for name in COLUMNS},
+                **{each.name: getattr(equity, each.name) for each in fields(equity)},
+                **{name: required.columns[name][: len(names)] for name in BOUNDS},
+            }
+        ),
+        positions=_positions(session, required.figures.contributions),
+        owners=_owners(book, units, required, market, equity.equity),
+        haircuts=haircut_frame(
+            {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
+        ),
+        policy=policy,
+        plan=scenarios.plan,
+        horizons=dict(valuation.horizons),
+        engine=scenarios.engine,
+        as_of=str(scenarios.as_of),
+        market_as_of=str(market.as_of),
+        previous_as_of="" if previous is None else previous.as_of,
+        market=market_terms(market),
+        fingerprints={
+            "model": scenarios.model.fingerprint(),
+            "book": book.fingerprint(),
+            "market": market.fingerprint(),
+            "policy": policy.fingerprint(),
+        },
+        calibration=_notes(valuation),
+        floored_paths=scenarios.floored_paths,
+        capped_paths=scenarios.capped_paths,
+        limited_paths=_limited_paths(scenarios),
+        versions=library_versions(scenarios.engine),
+        session=session,
+    )
+
+
+def _limited_paths(scenarios: Scenarios) -> dict[str, dict[str, int]]:
+    """Paths that were limited by asset, of these scenarios and of their companions."""
+    found = {}
+    for name, each in {"": scenarios, **scenarios.companions}.items():
+        for limit, paths in each.limited.items():
+            if paths:
+                found[f"{limit} in {name}" if name else limit] = dict(paths)
+    return found
+
+
+def _notes(valuation: Valuation) -> CalibrationNotes:
+    """What is told of the model, and of hours at which none of its bars closes."""
+    scenarios, as_of = valuation.scenarios, valuation.market.as_of
+    notes = scenarios.model.calibration_notes()
+    hours = settlement_notes(
+        valuation.instruments, scenarios.closes(as_of), as_of, valuation.horizons
+    )
+    return replace(notes, doubts=(*hours, *notes.doubts))
+
+
+def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
+    """One row a position, and a balance that moves with them, account by account."""
+    book, valuation = session.book, session.valuation
+    whole = session.held.beside(book.quantities)
+    counts, each = np.diff(whole.indptr), whole.indices
+    moving, values = _shown(valuation)
+    rates = np.array([valuation.market.worth(account.currency) for account in book.accounts])
+    names = np.array([account.name for account in book.accounts], object)
+    return pd.DataFrame(
+        {
+            "account": np.repeat(names, counts),
+            "instrument": np.array([i.name for i in valuation.instruments], object)[each],
+            "kind": np.array(KINDS, object)[moving[each]],
+            "quantity": whole.data,
+            "exposure": whole.data * values[each] / np.repeat(rates, counts),
+            "contribution": contributions[: whole.nnz],
+        }
+    )
+
+
+def account_margin(
+    session: Session, required: Requirement, before: Mapping[Any, Any], haircut: float
+) -> AccountMargin:
+    """One account's figures after trades, of a book that has no other, and those before them.
+
+    The haircut is that of the cash which trades are paid in: 0 but where that is a coin.
+    """
+    account, book, valuation = session.book.accounts[0], session.book, session.valuation
+    row: dict[str, Any] = {name: float(required.columns[name][0]) for name in COLUMNS + BOUNDS}
+    rate = valuation.market.worth(account.currency)
+    values = valuation.units.value[: len(book.instruments)]
+    value = float((book.quantities @ values)[0]) / rate
+    row |= {"collateral": before["collateral"], "equity": None}
+    row |= {"collateral_error": before["collateral_error"]}
+    row |= {"position_value": value, "unrealised": before["unrealised"]}
+    row["without_entry_price"] = before["without_entry_price"]
+    if not np.isnan(before["equity"]):
+        # What is bought is paid in the account's own cash.
+        paid = value - before["position_value"]
+        row["collateral"] -= paid * (1.0 - haircut)
+        row["equity"] = before["equity"] + paid * haircut
+    for figure in INTERVALS:
+        row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
+    # No frame: a what-if is asked for many times a second.
+    whole, (moving, values) = session.held.beside(book.quantities), _shown(valuation)
+    each = whole.indices
+    held = tuple(
+        Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)
+        for column, *numbers in zip(
+            each.tolist(),
+            whole.data.tolist(),
+            (whole.data * values[each] / rate).tolist(),
+            required.figures.contributions.tolist(),
+            strict=True,
+        )
+    )
+    return AccountMargin(account.name, account.owner, account.currency, **row, contributions=held)
+
+
+def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Place of each instrument's kind in `KINDS`, and what a report says that a unit stands for."""
+    moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
+    return moving, np.where(moving, valuation.units.value, valuation.units.exposure)
+
+
+def _summed_owners(book: Book, netted: Sequence[str]) -> dict[str, list[int]]:
+    """Accounts of the owners whose margin is the sum of several, in the order of names."""
+    rows: dict[str, list[int]] = {}
+    for row, account in enumerate(book.accounts):
+        rows.setdefault(account.owner, []).append(row)
+    return {
+        owner: own for owner, own in sorted(rows.items()) if len(own) > 1 and owner not in netted
+    }
+
+
+def sums_of(book: Book, netted: Sequence[str], market: Market) -> Sums | None:
+    """Which accounts' margins are added up for an owner, in its currency; None where none are."""
+    owners = _summed_owners(book, netted)
+    if not owners:
+        return None
+    row, owner, weights = [], [], []
+    for at, own in enumerate(owners.values()):
+        code = _code_of(book, own, market)
+        for each in own:
+            row.append(each)
+            owner.append(at)
+            weights.append(market.worth(book.accounts[each].currency) / market.worth(code))
+    return Sums(np.array(row), np.array(owner), np.array(weights), len(owners))
+
+
+def _code_of(book: Book, rows: Sequence[int], market: Market) -> str:
+    """Currency that several accounts' margins add up in: theirs, or the market's."""
+    codes = {book.accounts[row].currency for row in rows}
+    return codes.pop() if len(codes) == 1 else market.currency
+
+
+def _owners(
+    book: Book,
+    units: Units,
+    required: Requirement,
+    market: Market,
+    equity: NDArray[np.float64],
+) -> pd.DataFrame:
+    """One row an owner: its own columns where it nets, else the sums of its accounts'."""
+    rows: dict[str, list[int]] = {}
+    for row, account in enumerate(book.accounts):
+        rows.setdefault(account.owner, []).append(row)
+    netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
+    summed = {owner: at for at, owner in enumerate(_summed_owners(book, units.owner))}
+    table: dict[str, list[Any]] = {name: [] for name in OwnerMargin.__dataclass_fields__}
+    for owner, own in sorted(rows.items()):
+        first = book.accounts[own[0]]
+        # Margins in several currencies add up in the market's, at today's rates.
+        code = _code_of(book, own, market)
+        weights = [market.worth(book.accounts[row].currency) / market.worth(code) for row in own]
+        amounts = {
+            name: float(required.columns[name][netted[owner]])
+            if owner in netted
+            else float(required.columns[name][own] @ weights)
+            for name in _OWNER_COLUMNS
+        }
+        for name in SUMMED:
+            # What several accounts move by together is not the sum of their errors.
+            if owner in netted or len(own) == 1:
+                row = netted.get(owner, own[0])
+                error = required.columns[f"{name}_error"][row]
+            else:
+                error = required.sums[name].error[summed[owner]]
+            amounts[f"{name}_error"] = float(error)
+        amounts["equity"] = float(equity[own] @ weights)
+        whose = {"owner": owner, "netting": first.netting, "currency": code, "accounts": len(own)}
+        for name, value in (whose | amounts).items():
+            table[name].append(value)
+    return owner_frame(table)
+
+
+def previous_of(
+    accounts: Sequence[Account], owners: Sequence[str], report: MarginReport | None, run: Run
+) -> Previous | None:
+    """What the last report says of some accounts, and of owners of theirs that net."""
+    if report is None:
+        return None
+    require_unaltered(report, "the previous report")
+    market = run.initial.market
+    own = pd.DataFrame({"name": [account.name for account in accounts]})
+    own["currency"] = [account.currency for account in accounts]
+    nets = {account.owner: account.currency for account in accounts}
+    netted = pd.DataFrame({"name": owners, "currency": [nets[name] for name in owners]})
+    rows = pd.concat(
+        [
+            _last_charges(own, report.figures, "account", market),
+            _last_charges(netted, report.owners, "owner", market),
+        ]
+    )
+    last, now = utc_time(report.as_of), run.initial.scenarios.as_of
+    if last > now:
+        raise DataError(
+            f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
+        )
+    bars = _bars_closed(run.initial.scenarios.model, last, now)
+    calm, maintenance_calm = (rows[name].to_numpy(float) for name in CHARGES)
+    return Previous(calm, maintenance_calm, bars)
+
+
+def _last_charges(rows: pd.DataFrame, last: pd.DataFrame, key: str, market: Market) -> pd.DataFrame:
+    """Charges of the last report by name, at today's rate where the currency was another."""
+    known = last.set_index(key).reindex(rows["name"])
+    rates = [
+        1.0 if before == now or pd.isna(before) else market.worth(before) / market.worth(now)
+        for before, now in zip(known["currency"], rows["currency"], strict=True)
+    ]
+    return known[list(CHARGES)].astype(float).mul(np.array(rates, float), axis=0)
+
+
+def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) -> int:
+    """Bars that closed after the last report: none between two ticks of one bar."""
+    times = model.history.times
+    if len(times) and times[0] <= last:
+        return int(np.sum((times > last) & (times <= now)))
+    return round(float((now - last) / DAY) / model.calendar.mean_days)
+
+
+def library_versions(engine: str) -> dict[str, str]:
+    """Versions that a figure may depend on; a model files those that it was fitted with."""
+    return {
+        "mcmargin": package_version("mcmargin"),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+        **(cupy_engine.versions() if engine == "cupy" else {}),
+    }

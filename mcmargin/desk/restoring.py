@@ -1,0 +1,325 @@
+"""Saved reports brought back to life: margined again on the scenarios that made them.
+
+In: a report that was read, and what it was made from, some of which may lie in its folder. Out: the
+same report with its scenarios, which attribution and what-ifs need. Everything is matched by the
+fingerprints that the report carries, so that nothing but what made it is taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mcmargin.books.book import Book, read_positions
+from mcmargin.checks import Progress
+from mcmargin.desk.margining import margin
+from mcmargin.desk.verification import ENGINE_BOUND
+from mcmargin.errors import DataError, McMarginError, ModelFileError
+from mcmargin.instruments.instrument_files import read_instruments
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_files import read_market
+from mcmargin.models.model import MarketModel
+from mcmargin.models.model_file import load_model
+from mcmargin.reports.margin_report import MarginReport
+from mcmargin.reports.report_checksum import require_unaltered
+from mcmargin.scenarios.simulation import simulate
+
+T = TypeVar("T")
+
+BOOK_FILES = {
+    "instruments": (".toml", ".csv", ".parquet"),
+    "accounts": (".csv", ".parquet"),
+    "orders": (".csv", ".parquet"),
+    "balances": (".csv", ".parquet"),
+}
+"""Names beside positions.csv or positions.parquet that a book is read from, as docs/files.md has
+them."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What reports may have been made from.
+
+    Attributes
+    ----------
+    models : tuple of MarketModel or path
+    books : tuple of Book or path
+        Of a path, the positions; the other files of the book lie beside it.
+    markets : tuple of Market or path
+    reports : tuple of MarginReport or path
+        That the reports may have taken as the previous one.
+    """
+
+    models: tuple[Any, ...] = ()
+    books: tuple[Any, ...] = ()
+    markets: tuple[Any, ...] = ()
+    reports: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A report, and where it was read from.
+
+    Attributes
+    ----------
+    report : MarginReport
+    path : Path, optional
+    """
+
+    report: MarginReport
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"the report of {self.report.as_of[:19]}" if self.path is None else str(self.path)
+
+
+def several(given: Any) -> tuple[Any, ...]:
+    """What was given as one thing, or as several."""
+    if given is None:
+        return ()
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
+
+
+def read_report(path: str | os.PathLike[str], *, altered: bool = False) -> MarginReport:
+    """Read a report's JSON.
+
+    Parameters
+    ----------
+    path : path
+    altered : bool
+        Whether one that was altered after it was written may pass.
+
+    Raises
+    ------
+    ModelFileError
+        If it cannot be read, or is no report.
+    DataError
+        If it was altered.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ModelFileError(f"{path}: not a margin report: it is not text") from None
+    except ValueError as error:  # a path with a null byte
+        raise ModelFileError(f"{str(path)!r:.60}: cannot be read ({error})") from None
+    report = MarginReport.from_json(text, source=str(path))
+    if not altered:
+        require_unaltered(report, f"{path}: the report")
+    return report
+
+
+def restored(
+    reports: Sequence[Filed],
+    sources: Sources,
+    *,
+    engine: str = "auto",
+    progress: Progress | None = None,
+) -> list[MarginReport]:
+    """Reports with their scenarios; one that has them is as it was.
+
+    Parameters
+    ----------
+    reports : sequence of Filed
+        The earlier first: a later one may have taken it as its previous report.
+    sources : Sources
+    engine : str
+        To simulate on; it need not be the reports'.
+    progress : callable, optional
+        Called with work items of each simulation done and in all.
+
+    Raises
+    ------
+    DataError
+        In one line, all that is lacking; or where the figures are not those that were filed.
+    """
+    found: list[_Parts | None] = []
+    lacking = []
+    for at, filed in enumerate(reports):
+        if filed.report.session is not None:
+            found.append(None)
+            continue
+        earlier = tuple(each.report for each in reports[:at])
+        own = _Parts.of(filed, replace(sources, reports=(*earlier, *sources.reports)))
+        if own.lacking:
+            beside = "" if filed.path is None else f", or copy it into {filed.path.parent}"
+            lacking.append(
+                f"{filed.name} cannot be computed again without {' and '.join(own.lacking)}{beside}"
+            )
+        found.append(own)
+    if lacking:
+        raise DataError(
+            f"{'; '.join(lacking)} (only what the report was made from is taken: the fingerprints "
+            "in the report tell it)"
+        )
+    return [
+        filed.report if own is None else own.margined(filed, engine, progress)
+        for filed, own in zip(reports, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What one report was made from, as far as it was found."""
+
+    model: MarketModel | None
+    book: Book | None
+    market: Market | None
+    previous: MarginReport | None
+    lacking: tuple[str, ...]
+
+    @classmethod
+    def of(cls, filed: Filed, sources: Sources) -> _Parts:
+        report, prints = filed.report, filed.report.fingerprints
+        folder = None if filed.path is None else filed.path.parent
+        code = report.market.get("currency", "USD")
+        model = _matching(_models(sources.models, folder), prints.get("model"))
+        market = _matching(_markets(report, sources.markets, folder), prints.get("market"))
+        book = _matching(_books(sources.books, folder, code), prints.get("book"))
+        previous = None
+        if report.previous_as_of:
+            candidates = _reports(sources.reports, filed.path)
+            previous = next((e for e in candidates if e.as_of == report.previous_as_of), None)
+        lacking = [
+            f"its {what} (give {option})"
+            for what, option, part in (
+                ("model", "model=, or --model", model),
+                ("book", "book=, or --positions and what goes with them", book),
+                ("market, for its volatility surfaces", "market=, or --market", market),
+            )
+            if part is None
+        ]
+        if report.previous_as_of and previous is None and _goes_by_previous(report):
+            lacking.append(
+                f"its own previous report, of {report.previous_as_of[:19]} "
+                "(give previous=, or --previous)"
+            )
+        return cls(model, book, market, previous, tuple(lacking))
+
+    def margined(self, filed: Filed, engine: str, progress: Progress | None) -> MarginReport:
+        report, plan = filed.report, filed.report.plan
+        assert self.model is not None
+        assert self.book is not None
+        scenarios = simulate(
+            self.model,
+            horizons=plan.horizons,
+            paths=plan.paths,
+            seed=plan.seed,
+            policy=report.policy,
+            engine=engine,
+            precision=plan.precision,
+            variance_cap=plan.variance_cap,
+            price_floor=plan.price_floor,
+            progress=progress,
+        )
+        again = margin(self.book, scenarios, self.market, report.policy, previous=self.previous)
+        if again.figures["account"].tolist() != report.figures["account"].tolist():
+            raise DataError(f"{filed.name}: its accounts are not those of its book")
+        one, other = (each.figures["unrounded"].to_numpy(float) for each in (again, report))
+        scale = np.abs(report.figures[["gross_exposure", "margin"]].to_numpy(float)).max(axis=1)
+        apart = np.abs(one - other) > 10.0 * ENGINE_BOUND[plan.precision] * scale
+        if apart.any():
+            account = report.figures["account"].iloc[int(np.argmax(apart))]
+            raise DataError(
+                f"{filed.name}: the margin of account {account!r} is not what its seed, model and "
+                "book give here; `mcmargin verify` says what differs"
+            )
+        return again
+
+
+def _goes_by_previous(report: MarginReport) -> bool:
+    """Whether margins depend on the last report's: by a buffer or a speed limit alone."""
+    part = report.policy.procyclicality
+    return part is not None and (part.buffer > 0.0 or part.speed_limit is not None)
+
+
+def _matching(candidates: Iterable[T], fingerprint: str | None) -> T | None:
+    """The first candidate that has a fingerprint."""
+    each: Any
+    for each in candidates:
+        if each.fingerprint() == fingerprint:
+            return each  # type: ignore[no-any-return]
+    return None
+
+
+def _read(paths: Iterable[Path], read: Callable[[Path], T]) -> Iterator[T]:
+    """What files hold; one that does not hold such a thing is passed over."""
+    for path in paths:
+        try:
+            yield read(path)
+        except McMarginError:
+            continue
+
+
+def _beside(folder: Path | None, pattern: str) -> list[Path]:
+    return [] if folder is None else sorted(folder.glob(pattern))
+
+
+def _models(given: Sequence[Any], folder: Path | None) -> Iterator[MarketModel]:
+    for each in given:
+        yield each if isinstance(each, MarketModel) else load_model(each)
+    yield from _read(_beside(folder, "*.npz"), load_model)
+
+
+def _markets(report: MarginReport, given: Sequence[Any], folder: Path | None) -> Iterator[Market]:
+    for each in given:
+        yield each if isinstance(each, Market) else read_market(each)
+    try:
+        yield report.market_used()
+    except DataError:
+        # It names its surfaces alone.
+        yield from _read(_beside(folder, "*.toml"), read_market)
+
+
+def _reports(given: Sequence[Any], own: Path | None) -> Iterator[MarginReport]:
+    for each in given:
+        yield each if isinstance(each, MarginReport) else read_report(each)
+    others = _beside(None if own is None else own.parent, "*.json")
+    yield from _read((path for path in others if path != own), read_report)
+
+
+def _books(given: Sequence[Any], folder: Path | None, currency: str) -> Iterator[Book]:
+    for each in given:
+        if isinstance(each, Book):
+            yield each
+        else:
+            yield from _books_of(Path(each), currency)
+    for positions in _beside(folder, "positions.*"):
+        yield from _books_of(positions, currency)
+
+
+def _books_of(positions: Path, currency: str) -> Iterator[Book]:
+    """Books of a file of positions with the files beside it, all of them first."""
+    choices: list[list[Path | None]] = []
+    for name, endings in BOOK_FILES.items():
+        paths = (positions.with_name(f"{name}{ending}") for ending in endings)
+        choices.append([*(path for path in paths if path.exists()), None])
+
+    def read(chosen: tuple[Path | None, ...]) -> Book:
+        from mcmargin.books.book_files import read_accounts
+
+        instruments, accounts, orders, balances = chosen
+        return read_positions(
+            positions,
+            instruments=None if instruments is None else read_instruments(instruments),
+            accounts=None if accounts is None else read_accounts(accounts),
+            orders=orders,
+            balances=balances,
+            currency=currency,
+        )
+
+    for chosen in product(*choices):
+        try:
+            yield read(chosen)
+        except McMarginError:
+            continue

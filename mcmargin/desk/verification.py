@@ -1,0 +1,359 @@
+"""verify(): recompute a margin report from its own seed and compare.
+
+In: a report, the model and the book that it names by fingerprint. Out: a verdict: equal bit for
+bit, within the bound that holds between engines, or different, with the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mcmargin.books.book import Book
+from mcmargin.books.collateral import posted_values
+from mcmargin.checks import Progress, require_type
+from mcmargin.data.ranges import cited
+from mcmargin.desk.margining import margin
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.markets.market import Market
+from mcmargin.models.model import MarketModel
+from mcmargin.numerics.tail import tail_count
+from mcmargin.reports.account_figures import ADDED
+from mcmargin.reports.margin_report import MarginReport
+from mcmargin.reports.report_checksum import is_altered
+from mcmargin.scenarios.simulation import simulate, thread_count
+
+ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
+"""Largest difference between engines, as a share of gross exposure."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of a recomputation.
+
+    Attributes
+    ----------
+    verdict : str
+        `equal`, `within the engine bound` or `different`.
+    largest_difference : float
+        Of any account's expected shortfall, as a share of its gross exposure; infinite where
+        there is none to compare.
+    reasons : tuple of str
+        Why it is different.
+    """
+
+    verdict: str
+    largest_difference: float
+    reasons: tuple[str, ...]
+
+
+def verify(
+    report: MarginReport,
+    model: MarketModel,
+    book: Book,
+    market: Market | None = None,
+    previous: MarginReport | None = None,
+    *,
+    engine: str = "auto",
+    progress: Progress | None = None,
+) -> Verification:
+    """Recompute a report and say whether its figures hold.
+
+    Parameters
+    ----------
+    report : MarginReport
+    model : MarketModel
+    book : Book
+    market : Market, optional
+        Where the report's had a volatility surface, which a report only names; otherwise the
+        report's own.
+    previous : MarginReport, optional
+        The last report, where the report's own took one.
+    engine : str
+        To recompute on; it need not be the report's.
+    progress : callable, optional
+        Called with work items of the simulation done and in all.
+
+    Returns
+    -------
+    Verification
+        `different`, too, where this model and book give no margin under the report's plan.
+
+    Raises
+    ------
+    EngineError
+        For an engine that is unknown or not here.
+    DataError
+        If the report needs a market to be given.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_book, demo_model
+    >>> model, book = demo_model(), demo_book()
+    >>> made = margin(book, simulate(model, horizon=2, paths=10_000, seed=7))
+    >>> filed = MarginReport.from_json(made.to_json())
+    >>> verify(filed, model, book).verdict
+    'equal'
+    >>> verify(filed, model, Book.from_frame(book.to_frame().iloc[1:])).reasons[0]
+    "the book's fingerprint differs"
+    """
+    require_type("report", report, MarginReport)
+    require_type("model", model, MarketModel)
+    require_type("book", book, Book)
+    plan = report.plan
+    market = report.market_used() if market is None else market
+    require_type("market", market, Market)
+    if previous is not None:
+        require_type("previous", previous, MarginReport)
+    # Asked here, so that a bad setting of this machine is an error and no difference.
+    threads = thread_count(None)
+    fingerprints = {
+        "model": model.fingerprint(),
+        "book": book.fingerprint(),
+        "market": market.fingerprint(),
+        "policy": report.policy.fingerprint(),
+    }
+    reasons = [
+        f"the {name}'s fingerprint differs"
+        for name, digest in fingerprints.items()
+        if digest != report.fingerprints.get(name)
+    ]
+    reasons += [
+        f"fingerprints.{name} is unknown"
+        for name in sorted(set(report.fingerprints) - set(fingerprints))
+    ]
+    last = "" if previous is None else previous.as_of
+    if last != report.previous_as_of:
+        given = f"one of {last[:19]}" if last else "none"
+        asked = f"one of {report.previous_as_of[:19]}" if report.previous_as_of else "none"
+        reasons.append(f"the report took {asked} as the previous report, and {given} is given")
+    altered = ("checksum differs: the report was altered after it was written",)
+    try:
+        scenarios = simulate(
+            model,
+            horizons=plan.horizons,
+            paths=plan.paths,
+            seed=plan.seed,
+            policy=report.policy,
+            engine=engine,
+            precision=plan.precision,
+            variance_cap=plan.variance_cap,
+            price_floor=plan.price_floor,
+            threads=threads,
+            progress=progress,
+        )
+        again = margin(book, scenarios, market, report.policy, previous=previous)
+    except (DataError, PolicyError) as error:
+        return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
+    found = _compared(again, report, reasons)
+    if found.verdict == "different" or not is_altered(report):
+        return found
+    # Also where no figure hangs on what was altered.
+    return Verification("different", found.largest_difference, (*found.reasons, *altered))
+
+
+def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
+    """Verdict on a report and its recomputation."""
+    again, report = _without_unknown(again, report)
+    reasons = [*reasons, *_told_differently(again, report)]
+    for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
+        if not again.figures[name].equals(report.figures[name]):
+            return Verification("different", float("inf"), (*reasons, f"the {what} differ"))
+    held = ["account", "instrument", "kind", "quantity"]
+    mine, theirs = (each.positions[held].astype({"quantity": object}) for each in (again, report))
+    for said in _words_that_differ(mine, theirs, "positions", TABLES["positions"]):
+        return Verification("different", float("inf"), (*reasons, f"the positions differ: {said}"))
+    gross = np.maximum(_scale(again), 1e-300)
+    bound = ENGINE_BOUND[report.plan.precision]
+    apart = _apart(again.figures, report.figures, "expected_shortfall") / gross
+    largest = float(apart.max(initial=0.0))
+    if not largest <= bound:
+        account = again.figures["account"].iloc[int(np.argmax(~(apart <= bound)))]
+        reasons.append(
+            f"expected_shortfall of account {account!r} differs; the largest difference of all is "
+            f"{largest:.3g} of gross exposure"
+        )
+    for frame, row in TABLES.items():
+        reasons += _words_that_differ(getattr(again, frame), getattr(report, frame), frame, row)
+    if reasons:
+        return Verification("different", largest, tuple(reasons))
+    exact = next(_differing(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
+    made = tuple(
+        f"{place}: the report says {cited(there)}, and here it is {cited(here)}; that the report "
+        "was made with it cannot be shown"
+        for place, here, there in _versions(again, report)
+    )
+    if exact is None and report.engine == again.engine:
+        return Verification("within the engine bound" if made else "equal", 0.0, made)
+    losses, others = (
+        each.figures["expected_shortfall"].to_numpy(float) for each in (again, report)
+    )
+    same = losses == others
+    # Of those that risk something: without positions there is nothing to round.
+    risky = (losses != 0) | ~same
+    if 2 * int((same & risky).sum()) > int(risky.sum()):
+        # Rounding would part most accounts: this machine computes as the report's did.
+        what = f"{exact}, alone of all figures"
+        if exact is None:
+            what = f"engine differs: {report.engine!r}, and the figures are {again.engine}'s"
+        return Verification("different", largest, (what,))
+    # Every figure derives from the losses, so a lone altered one is no rounding.
+    for beyond in _differing(again, report, _rooms(again, report, gross, bound)):
+        return Verification("different", largest, (beyond,))
+    return Verification("within the engine bound", largest, made)
+
+
+def _versions(again: MarginReport, report: MarginReport) -> Iterator[tuple[str, Any, Any]]:
+    """Versions that differ: what figures were made with, which no recomputation tells."""
+    here, there = again.versions, report.versions
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            yield f"versions.{name}", here.get(name), there.get(name)
+
+
+TABLES = {
+    "figures": "account {account!r}",
+    "positions": "{instrument!r} of account {account!r}",
+    "owners": "owner {owner!r}",
+    "haircuts": "the haircut of {asset!r} in {currency}",
+}
+"""Tables of a report, and what a row of each is called."""
+
+MACHINE = ("engine", "versions")
+"""Fields that say what made a report, and not what it says."""
+
+COUNTED = ("floored_paths", "capped_paths", "limited_paths")
+"""Counts of paths at a bound. Between engines a path there may fall on either side of it."""
+
+COUNTS_APART = 1e-3
+"""Share of the paths by which such counts may differ between engines."""
+
+
+def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
+    """Fields beside the tables that the recomputation gives otherwise, each by its name."""
+    found = []
+    for name in (each.name for each in fields(MarginReport)):
+        if name in (*TABLES, *MACHINE, "fingerprints", "session", "checksum"):
+            continue
+        here, there = (dict(_leaves(name, getattr(each, name))) for each in (again, report))
+        for place in sorted(here.keys() | there.keys()):
+            mine, theirs = here.get(place), there.get(place)
+            if mine == theirs and type(mine) is type(theirs):
+                continue
+            if name in COUNTED and report.engine != again.engine and _near(mine, theirs, report):
+                continue
+            told = f"the report says {cited(theirs)}, and the recomputation {cited(mine)}"
+            found.append(f"{place} differs: {told}")
+    return found
+
+
+def _near(mine: Any, theirs: Any, report: MarginReport) -> bool:
+    """Whether two counts of paths may come of two engines."""
+    # An asset without such paths is not listed.
+    mine, theirs = (0 if count is None else count for count in (mine, theirs))
+    counts = isinstance(mine, int) and isinstance(theirs, int)
+    return counts and abs(mine - theirs) <= COUNTS_APART * report.plan.paths
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Plain values within a field, each with its path; an empty table or list is a value, too."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping) and value:
+        for key, entry in value.items():
+            yield from _leaves(f"{name}.{key}", entry)
+    elif isinstance(value, (list, tuple)) and len(value):
+        for at, entry in enumerate(value):
+            yield from _leaves(f"{name}[{at}]", entry)
+    else:
+        yield name, list(value) if isinstance(value, tuple) else value
+
+
+def _words_that_differ(
+    again: pd.DataFrame, report: pd.DataFrame, table: str, row: str
+) -> list[str]:
+    """Columns that are no decimals, such as names and counts, where they are not alike."""
+    if list(again.columns) != list(report.columns) or len(again) != len(report):
+        return [f"the {table} differ in their number or their columns"]
+    for name in again.columns:
+        mine, theirs = again[name], report[name]
+        if mine.dtype.kind == "f" and theirs.dtype.kind == "f":
+            continue
+        apart = mine.astype(object).to_numpy() != theirs.astype(object).to_numpy()
+        for at in np.flatnonzero(apart)[:1].tolist():
+            told = f"the report says {cited(theirs.iloc[at])}, and the recomputation"
+            called = row.format(**again.iloc[at])
+            return [f"{name} of {called} differs: {told} {cited(mine.iloc[at])}"]
+    return []
+
+
+def _differing(
+    again: MarginReport, report: MarginReport, rooms: Mapping[str, Any]
+) -> Iterator[str]:
+    """Figures that are farther apart than their room, the first of every column.
+
+    `rooms` gives for each table a function of a column's name: how far apart rows may be.
+    """
+    for table, row in TABLES.items():
+        mine, theirs = getattr(again, table), getattr(report, table)
+        for name in mine.select_dtypes("float").columns:
+            here, there = mine[name].to_numpy(float), theirs[name].to_numpy(float)
+            # What is unknown, such as an equity, must be unknown in both.
+            apart = np.where(np.isnan(here) & np.isnan(there), 0.0, np.abs(here - there))
+            for at in np.flatnonzero(~(apart <= rooms[table](name)))[:1].tolist():
+                yield f"{name} of {row.format(**mine.iloc[at])} differs"
+
+
+def _rooms(
+    again: MarginReport, report: MarginReport, gross: NDArray[np.float64], bound: float
+) -> dict[str, Callable[[str], Any]]:
+    """How far apart the figures of each table may be by rounding; all of them are amounts."""
+    # Losses that rounding sets apart may change places at VaR: one path of the tail's k.
+    one_path = float(1 / tail_count(report.plan.paths, report.policy.level))
+    swapped = max(bound, one_path) if report.engine != again.engine else bound
+    by_account = dict(zip(again.figures["account"], gross, strict=True))
+    positions = again.positions["account"].map(by_account).to_numpy(float)
+    by_owner = pd.Series(gross).groupby(again.figures["owner"].to_numpy()).sum()
+    owners = again.owners["owner"].map(by_owner).to_numpy(float)
+    values = again.haircuts["value"].to_numpy(float)
+    own: Mapping[str, Any] = {"haircut": 1.0, "haircut_error": 1.0, "quantity": 0.0}
+    return {
+        # How VaR moves hangs on which paths are in the tail.
+        "figures": lambda name: (swapped if name.startswith("value_at_risk_") else bound) * gross,
+        "positions": lambda name: (
+            (swapped if name == "contribution" else bound) * own.get(name, positions)
+        ),
+        "owners": lambda name: bound * owners,
+        "haircuts": lambda name: bound * own.get(name, values),
+    }
+
+
+def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
+    """Both without the columns that the report's file, of an older version, does not hold."""
+    for table, added in (("figures", "accounts"), ("owners", "owners"), ("haircuts", "haircuts")):
+        held = getattr(report, table)
+        unknown = [name for name in ADDED[added] if held[name].isna().all()]
+        again, report = (
+            replace(each, **{table: getattr(each, table).drop(columns=unknown)})
+            for each in (again, report)
+        )
+    return again, report
+
+
+def _scale(report: MarginReport) -> NDArray[np.float64]:
+    """Gross exposure of each account, and the value of its collateral, moving or not."""
+    assert report.session is not None
+    moving = report.positions[report.positions["kind"] == "collateral"]
+    held = moving["exposure"].abs().groupby(moving["account"]).sum()
+    own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
+    posted = posted_values(report.session.book, report.session.valuation.market)
+    return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
+
+
+def _apart(again: pd.DataFrame, report: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    return np.asarray(np.abs(again[name].to_numpy(float) - report[name].to_numpy(float)))

@@ -1,0 +1,203 @@
+"""European options, on spot or on a future: Black-76 on every path.
+
+In: the market of today, and that of each path. Out: values, greeks and gains of one unit; see
+`mcmargin.instruments.instruments` for the functions that all instruments have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+
+from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, cited, growth
+from mcmargin.errors import DataError
+from mcmargin.instruments.terms import check_terms, expiry_time, years_left
+from mcmargin.numerics.black import black76_greeks, black76_point, black76_values
+
+if TYPE_CHECKING:
+    from mcmargin.markets.market import Market
+    from mcmargin.valuing.scenario_market import ScenarioMarket
+    from mcmargin.valuing.shocked_market import ShockedMarket
+
+    Paths: TypeAlias = ScenarioMarket | ShockedMarket
+
+from mcmargin.instruments.linear import Future
+
+KINDS = ("call", "put")
+SETTLEMENTS = ("quote", "coin")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A European option on spot, or on a future, revalued in full by Black (1976).
+
+    Its value is exp(-r T) times Black's of F = S exp(carry T), or of the future's price. On a path
+    the smile keeps its shape in moneyness, time has passed, and its volatility is that of the
+    market times the root of the path's expected average variance to expiry over today's.
+
+    Attributes
+    ----------
+    name, underlying, currency : str
+    kind : str
+        `call` or `put`.
+    strike : float
+    expiry : str, date, datetime, pandas.Timestamp or numpy.datetime64
+        UTC where it has no zone; a date alone means its midnight.
+    settlement : str
+        `quote`, or `coin`: a pay-off inside the horizon then stays coin until its end.
+    contract_size : float
+    future : Future, optional
+        The underlying, in place of spot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mcmargin.markets.market import Market
+    >>> market = Market(
+    ...     as_of=np.datetime64("2021-01-04"), spot={"btc": 40_000.0}, volatility={"btc": 0.8}
+    ... )
+    >>> call = Option("C", "btc", kind="call", strike=45_000.0, expiry=np.datetime64("2021-03-26"))
+    >>> round(call.value(market), 2)
+    4155.82
+    """
+
+    name: str
+    underlying: str
+    kind: str
+    strike: Annotated[float, PRICE]
+    expiry: Any
+    settlement: str = "quote"
+    currency: str = "USD"
+    contract_size: Annotated[float, CONTRACT_SIZE] = 1.0
+    future: Future | None = None
+
+    product: ClassVar[str] = "option"
+
+    def __post_init__(self) -> None:
+        check_terms(self)
+        object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
+        for field, allowed in (("kind", KINDS), ("settlement", SETTLEMENTS)):
+            given = getattr(self, field)
+            if not isinstance(given, str) or given not in allowed:
+                raise DataError(
+                    f"instrument {self.name!r}: {field} {cited(given)} is unknown; "
+                    f"give one of {allowed}"
+                )
+        if self.future is not None and not isinstance(self.future, Future):
+            raise DataError(
+                f"instrument {self.name!r}: future must be a Future, such as "
+                f"Future('F', {self.underlying!r}, '2030-06-28'), not {cited(self.future)}"
+            )
+        if self.future is not None and self.future.underlying != self.underlying:
+            raise DataError(
+                f"instrument {self.name!r}: its future {self.future.name!r} has the underlying "
+                f"{self.future.underlying!r}, not {self.underlying!r}"
+            )
+        if self.future is not None and self.future.expiry < self.expiry:
+            raise DataError(
+                f"instrument {self.name!r} expires at {self.expiry.astype('M8[s]')}, after its "
+                f"future {self.future.name!r} at {self.future.expiry.astype('M8[s]')}"
+            )
+
+    @property
+    def _sign(self) -> float:
+        return 1.0 if self.kind == "call" else -1.0
+
+    def value(self, market: Market) -> float:
+        """Value of one unit today, discounted; see `greeks`."""
+        forward, years, volatility = self._today(market)
+        value, _ = black76_point(forward, self.strike, volatility, years, self._sign)
+        return self.contract_size * value * market.discount(self.currency, years)
+
+    def greeks(self, market: Market) -> dict[str, float]:
+        """Value, delta, gamma, vega and theta of one unit.
+
+        delta and gamma are by the spot price at a volatility that stays, vega per 1.00 of
+        volatility, theta per calendar day.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mcmargin.markets.market import Market
+        >>> market = Market(
+        ...     as_of=np.datetime64("2021-01-01"), spot={"btc": 100.0}, volatility={"btc": 0.5}
+        ... )
+        >>> greeks = Option("C", "btc", "call", 100.0, "2022-01-01").greeks(market)
+        >>> round(greeks["value"], 4), round(greeks["delta"], 4)
+        (19.7413, 0.5987)
+        """
+        forward, years, volatility = self._today(market)
+        black = black76_greeks(forward, self.strike, volatility, years, self.kind)
+        spot = market.price(self.underlying, self.currency)
+        discount, rate = market.discount(self.currency, years), market.rate(self.currency)
+        slope = forward / spot
+        if self.future is None:
+            carry = market.carry.get(self.underlying, 0.0)
+        else:
+            own = self.future.price_asset is None
+            carry = self.future.carry_rate(market) if own else 0.0
+        size = self.contract_size * discount
+        value = float(black.value)
+        # The forward moves to the spot price, and the discount to 1, as time passes.
+        theta = float(black.theta) - float(black.delta) * forward * carry / 365.0
+        return {
+            "value": size * value,
+            "delta": size * float(black.delta) * slope,
+            "gamma": size * float(black.gamma) * slope**2,
+            "vega": size * float(black.vega),
+            "theta": size * (theta + rate * value / 365.0),
+        }
+
+    def gain(self, paths: Paths) -> Any:
+        """Value change on every path, or pay-off less today's value, kept to the horizon."""
+        years = paths.years_left(self.expiry)
+        if years <= 0.0:
+            value = self._pay_off(paths)
+        else:
+            value = self.contract_size * self._black(paths, years)
+            value *= paths.market.discount(self.currency, years)
+        value -= self.value(paths.market)
+        return value
+
+    def _black(self, paths: Paths, years: float) -> Any:
+        forward = self._forward_on(paths, years)
+        volatility = paths.smile(self.underlying, years, self.strike / forward)
+        volatility = volatility * paths.volatility_ratio(self.underlying, years)
+        return black76_values(forward, self.strike, volatility, years**0.5, self._sign)
+
+    def _forward_on(self, paths: Paths, years: float) -> Any:
+        if self.future is not None:
+            return self.future.price_on(paths)
+        carry = paths.market.carry.get(self.underlying, 0.0)
+        grown = growth(carry, years, f"instrument {self.name!r}")
+        return paths.price(self.underlying, self.currency) * grown
+
+    def _pay_off(self, paths: Paths) -> Any:
+        at_expiry = paths.settled(self.expiry)
+        price = self._forward_on(at_expiry, 0.0)
+        paid = self.contract_size * (self._sign * (price - self.strike)).clip(0.0, None)
+        if self.settlement == "coin":
+            code = self.currency
+            paid *= paths.price(self.underlying, code) / at_expiry.price(self.underlying, code)
+        return paid
+
+    def _today(self, market: Market) -> tuple[float, float, float]:
+        """Forward, years to expiry, and volatility at the strike."""
+        years = years_left(self, market)
+        if self.future is not None:
+            forward = self.future.price(market)
+        else:
+            carry = market.carry.get(self.underlying, 0.0)
+            grown = growth(carry, years, f"instrument {self.name!r}")
+            forward = market.price(self.underlying, self.currency) * grown
+        return forward, years, market.volatility_at(self.underlying, years, self.strike / forward)
+
+    def notional(self, market: Market) -> float:
+        """Size x price of the underlying."""
+        return self.contract_size * market.price(self.underlying, self.currency)
+
+    def exposure(self, market: Market) -> float:
+        """Delta x price of the underlying."""
+        forward, years, volatility = self._today(market)
+        _, delta = black76_point(forward, self.strike, volatility, years, self._sign)
+        return self.contract_size * delta * forward * market.discount(self.currency, years)
