@@ -38,7 +38,7 @@ bench: $(VENV)/.installed
 		|| exit 1; done
 
 kills: $(VENV)/.installed
-	MCMARGIN_KILLS=40 $(BIN)/python -m pytest -q -n0 tests/test_kills.py
+	MCMARGIN_KILLS=40 $(BIN)/python -m pytest -q -n0 tests/properties/test_kills.py
 
 gpu-check:
 	$(GPU_PYTHON) -m tests.gpu.check

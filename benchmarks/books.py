@@ -12,7 +12,7 @@ import pytest
 import mcmargin as mm
 from benchmarks.size import size
 from mcmargin.engines import cupy_engine
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 ENGINES = ("numpy", "cupy")
 

@@ -20,7 +20,7 @@ from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.fitting import arch_model_of
 from mcmargin.scenarios.simulation import simulate
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 ASSETS, DAYS, PATHS = size(200, 2), size(2000, 500), size(10, 2)
 ROUNDS = size(3, 1)

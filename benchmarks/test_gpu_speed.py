@@ -19,7 +19,7 @@ from mcmargin.draws.plan import SimulationPlan
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.execution import Execution
 from mcmargin.scenarios.simulation import simulate
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 if not os.environ.get("MCMARGIN_TEST_GPU"):
     pytest.skip("for a GPU: make gpu-bench", allow_module_level=True)

@@ -42,7 +42,7 @@ from mcmargin.policies.policy_parts import (
     Stress,
     StressWindow,
 )
-from tests.models import make_model, with_history
+from tests.helpers.models import make_model, with_history
 
 BARS = 1500
 ACCOUNTS, INSTRUMENTS = size(100_000, 400), size(2000, 40)

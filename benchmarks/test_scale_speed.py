@@ -24,7 +24,7 @@ from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
 from mcmargin.errors import MemoryLimitWarning
 from mcmargin.margins.orders import worst_fills
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 

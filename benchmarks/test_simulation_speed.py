@@ -15,7 +15,7 @@ from benchmarks.peers import PEERS, available
 from benchmarks.size import SMALL, size
 from mcmargin.models.innovations import Innovations
 from mcmargin.scenarios.simulation import simulate
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 THREADS = 2
 WORKLOADS = {

@@ -13,7 +13,7 @@ from benchmarks.size import size
 from mcmargin.data.prices import PriceHistory
 from mcmargin.models.fitting import arch_model_of
 from mcmargin.scenarios.simulation import simulate
-from tests.models import RECURSIONS, make_model
+from tests.helpers.models import RECURSIONS, make_model
 
 ASSETS, BARS, PATHS = size(1000, 20), 2001, size(100, 10)
 GROUP = "GJR, 1,000 assets x 1 bar after 2,000"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.emulator.fake_cupy import installed
 from tests.emulator.machine import Device, Machine
-from tests.lacking import lacking
+from tests.helpers.lacking import lacking
 
 ON_A_DEVICE = Path(__file__).parent / "gpu"
 

@@ -17,7 +17,7 @@ import mcmargin as mm
 from mcmargin.cli.printing import ON_CONSOLES
 from mcmargin.data.tables import read_cells, read_table
 from mcmargin.names import shown, table_cell, to_csv_text
-from tests.commands import called
+from tests.helpers.commands import called
 
 EVIL = {
     "a screen cleared": "desk\x1b[2J\x1b[31m",

@@ -30,12 +30,12 @@ from mcmargin.draws.random_stream import lane_of
 from mcmargin.engines import cupy_engine
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError, PolicyError
-from mcmargin.margins.starts import companions_of
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.models.volatility import VarianceOutlook, variance_outlook
 from mcmargin.numerics.arrays import array_module, to_host
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.scenarios.companions import companions_of
 
 LINUX = sys.platform == "linux"
 NAMED_BYTES = 2**28

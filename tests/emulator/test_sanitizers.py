@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.raw_module import SANITIZE
-from tests.lacking import lacking
+from tests.helpers.lacking import lacking
 
 ROOT = Path(__file__).parents[2]
-TESTS = "tests/test_kernels_on_cpu.py"
+TESTS = "tests/engines/test_kernels_on_cpu.py"
 
 RUN = """
 import sys

@@ -14,7 +14,7 @@ from mcmargin.draws.random_stream import MIXING, NAMED, WordSource, lane_of, str
 from mcmargin.engines import numpy_engine
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.volatility import volatility_of
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "vectors.json").read_text())

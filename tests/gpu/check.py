@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.device import NEEDED, NO_DEVICE, absent, cupy_installed, facts, prepare
 
-FILES = ("tests/gpu", "tests/test_kernels_on_cpu.py", "tests/test_engine_parity.py")
+FILES = ("tests/gpu", "tests/engines/test_kernels_on_cpu.py", "tests/engines/test_engine_parity.py")
 """Files of tests marked `gpu`; they import nothing that a machine with cupy may lack."""
 
 RESULTS = Path("benchmarks/results")

@@ -25,10 +25,10 @@ from mcmargin.engines import cupy_engine, numpy_engine
 from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folder
 from mcmargin.engines.execution import Execution
 from mcmargin.scenarios.simulation import simulate
-from tests.models import RECURSIONS, make_model
-from tests.test_engine_parity import BOUND, book_of
-from tests.test_kernel_compilation import REGISTERS
-from tests.test_kernels_on_cpu import KEY, WORDS, philox_words
+from tests.engines.test_cupy_kernels import REGISTERS
+from tests.engines.test_engine_parity import BOUND, book_of
+from tests.engines.test_kernels_on_cpu import KEY, WORDS, philox_words
+from tests.helpers.models import RECURSIONS, make_model
 
 REAL = os.environ.get("MCMARGIN_TEST_GPU") == "1"
 ASSETS, BARS, PATHS = (500, 10, 262_144) if REAL else (12, 3, 8_192)

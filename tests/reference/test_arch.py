@@ -12,7 +12,7 @@ from mcmargin.models.calibration import calibrate
 from mcmargin.models.fitting import arch_model_of, fit_asset
 from mcmargin.models.model import FilterState
 from mcmargin.scenarios.simulation import simulate
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 ARCH_PARAMETERS = {
     "garch": [2e-6, 0.08, 0.90],

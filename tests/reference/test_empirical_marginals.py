@@ -7,7 +7,7 @@ from scipy import stats
 from mcmargin.models.innovations import empirical_innovations
 from mcmargin.models.marginals import TABLE_INTERVALS, table_edge
 from mcmargin.scenarios.simulation import simulate
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 PATHS = 4_000_000
 

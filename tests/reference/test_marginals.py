@@ -10,7 +10,7 @@ from scipy import stats
 from mcmargin.engines.numpy_engine import _transform, prepare
 from mcmargin.models.innovations import Innovations, empirical_innovations
 from mcmargin.scenarios.simulation import simulate
-from tests.models import MARGINALS, make_model
+from tests.helpers.models import MARGINALS, make_model
 
 PEERS = {
     "normal": lambda p: stats.norm.ppf(p),

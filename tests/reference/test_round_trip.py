@@ -14,7 +14,7 @@ from mcmargin.models.innovations import Innovations
 from mcmargin.models.marginals import marginal_tables
 from mcmargin.models.volatility import volatility_of
 from mcmargin.scenarios.simulation import simulate
-from tests.models import make_model
+from tests.helpers.models import make_model
 
 BARS = 6000
 COPULA_NU = 6.0

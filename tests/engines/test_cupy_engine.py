@@ -1,0 +1,288 @@
+"""The cupy engine's host code on a pretended machine: memory that runs out, devices, settings."""
+
+import importlib.machinery
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcmargin as mm
+from mcmargin.engines import cupy_engine
+from mcmargin.scenarios.simulation import choose_engine, simulate
+from tests.helpers.models import make_model
+
+SETTINGS = {"horizon": 3, "paths": 9000, "seed": 7, "engine": "cupy"}
+
+
+@pytest.fixture
+def model():
+    return make_model(("garch", "egarch", "gjr"), "skewt", "t", nu=4.2)
+
+
+@pytest.fixture
+def expected(model, machine):
+    """Without any pressure, in double precision, in which blocks change less than 1e-13."""
+    return simulate(model, precision="double", **SETTINGS).to_host()
+
+
+def again(model, **options):
+    return simulate(model, precision="double", **(SETTINGS | options)).to_host()
+
+
+def assert_alike(scenarios, expected):
+    np.testing.assert_allclose(scenarios.returns, expected.returns, atol=1e-13)
+    np.testing.assert_allclose(scenarios.next_variance, expected.next_variance, rtol=1e-12)
+    assert scenarios.capped_paths == expected.capped_paths
+    assert scenarios.limited == expected.limited
+
+
+def normals(machine):
+    """Rows of tiles of each launch of normals: tiles x steps x assets."""
+    own = [launch for launch in machine.launches if launch.name.startswith("normals")]
+    return [int(np.prod(launch.grid)) for launch in own]
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_one_allocation_that_fails_halves_the_block(model, machine, expected, number):
+    # The model's arrays, the two results, the flags and the counts come first.
+    machine.fail_allocations = {machine.allocations + 10 + number}
+    machine.launches.clear()
+    assert_alike(again(model), expected)
+    assert len(normals(machine)) > 1
+
+
+def test_blocks_are_halved_until_they_fit_and_then_the_steps(model, machine, expected):
+    del expected
+    plain = make_model(("garch",) * 3)
+    free = again(plain, paths=2000, horizon=8)
+    machine.launches.clear()
+    # One tile of three assets takes 3 x 2,048 x 8 bytes a step: room for two steps of the eight.
+    machine.largest = 3 * 2048 * 8 * 2
+    assert_alike(again(plain, paths=2000, horizon=8), free)
+    # One launch that found no room for its eight steps, one of four, and four of two.
+    assert normals(machine) == [3 * 2] * 4
+    with pytest.raises(mm.EngineError, match="fewer paths or horizons"):
+        again(plain, paths=100_000)
+
+
+def test_the_end_of_the_road_is_an_error_that_says_so(machine):
+    machine.largest = 2048 * 8
+    with pytest.raises(mm.EngineError, match=r"device 0: its memory does not hold one tile of 3"):
+        simulate(make_model(("garch",) * 3), horizon=3, paths=100, seed=7, engine="cupy")
+
+
+def test_blocks_fit_the_pools_limit(model, machine, expected):
+    pool = machine.module.get_default_memory_pool()
+    results = expected.returns.nbytes * 2
+    machine.launches.clear()
+    pool.set_limit(size=pool.used_bytes() + results + 40 * 3 * 2048 * 8)
+    assert_alike(again(model), expected)
+    # 5 tiles x 3 assets x 3 steps would take one launch without a limit.
+    assert len(normals(machine)) > 1
+    assert max(device.held for device in machine.devices) <= pool.get_limit()
+
+
+def test_tiles_are_spread_over_devices(model, machine, expected):
+    machine.launches.clear()
+    scenarios = simulate(model, precision="double", devices=(0, 1), **SETTINGS)
+    assert {launch.device for launch in machine.launches} == {0, 1}
+    assert scenarios.returns.device.id == 0
+    assert_alike(scenarios.to_host(), expected)
+
+
+def test_parts_are_waited_for_and_gathered_in_little_memory(model, machine, expected):
+    """A worker's stream before its part is copied, the caller's before and after.
+
+    The first device holds the results once, a block, and one horizon of another's part.
+    """
+    options = {"horizons": (1, 2, 3), "paths": 40_000, "horizon": None, "block_tiles": 1}
+    free = again(model, **options)
+    machine.waits.clear()
+    first, start = machine.devices[0], machine.allocations
+    first.held, before = first.used, first.used
+    spread = again(model, devices=(0, 1), **options)
+    assert sorted(machine.waits) == [0, 0, 0, 1]
+    assert_alike(spread, free)
+    results = 2 * free.returns.nbytes
+    assert first.held - before < 1.4 * results
+    # The last allocation of all is a horizon of the other device's part.
+    machine.fail_allocations = {2 * machine.allocations - start - 1}
+    with pytest.raises(mm.EngineError, match=r"device 0: .* part of another device .*; give fewer"):
+        again(model, devices=(0, 1), **options)
+    machine.module.get_default_memory_pool().set_limit(size=first.used + results // 2)
+    with pytest.raises(mm.EngineError, match=r"device 0: .* do not fit its memory .*; give fewer"):
+        again(model, devices=(0, 1), **options)
+
+
+def test_long_horizons_are_drawn_in_pieces(model, machine, monkeypatch):
+    """A grid's second dimension ends at 65,535 steps."""
+    free = again(model, horizon=7)
+    named = cupy_engine.named_normals(7, 3, range(2), range(7)).get()
+    monkeypatch.setattr(cupy_engine, "LARGEST_STEPS", 3)
+    machine.launches.clear()
+    assert_alike(again(model, horizon=7), free)
+    again_named = cupy_engine.named_normals(7, 3, range(2), range(7)).get()
+    np.testing.assert_array_equal(again_named, named)
+    steps = [each.grid[1] for each in machine.launches if each.name.startswith("normals")]
+    assert steps == [3, 3, 1] * 2
+
+
+def test_the_current_device_is_used_and_left_as_it_was(model, machine, expected):
+    cuda = machine.module.cuda
+    machine.launches.clear()
+    with cuda.Device(1):
+        scenarios = again(model)
+        assert cuda.Device().id == 1
+    assert {launch.device for launch in machine.launches} == {1}
+    assert_alike(scenarios, expected)
+
+
+def test_products_are_never_of_tf32(model, machine, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", "1")
+    # As a caller may have set cuBLAS (CUBLAS_TF32_TENSOR_OP_MATH), and finds it again.
+    machine.devices[0].math_mode = 3
+    simulate(model, **SETTINGS)
+    assert machine.products
+    assert {product.math_mode for product in machine.products} == {0}
+    assert machine.devices[0].math_mode == 3
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    with pytest.raises(mm.EngineError, match="NVIDIA_TF32_OVERRIDE"):
+        simulate(model, **SETTINGS)
+
+
+def test_progress_counts_tiles(model, machine):
+    seen = []
+    simulate(model, block_tiles=2, progress=lambda *done: seen.append(done), **SETTINGS)
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_auto_takes_the_gpu_where_there_is_one(machine, monkeypatch):
+    assert choose_engine("auto") == "cupy"
+    monkeypatch.setenv("MCMARGIN_ENGINE", "numpy")
+    assert choose_engine("auto") == "numpy"
+    monkeypatch.delenv("MCMARGIN_ENGINE")
+    machine.devices.clear()
+    assert choose_engine("auto") == "numpy"
+    assert cupy_engine.device_names() == []
+    with pytest.raises(mm.EngineError, match="no usable CUDA device"):
+        choose_engine("cupy")
+
+
+class Broken:
+    """Finds a module that cannot be loaded, and says so as cupy does."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == self.name else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        text = "\n=====\nFailed to import CuPy.\n"
+        raise ImportError(text) from OSError("libcudart.so.13: no such file")
+
+
+@pytest.mark.parametrize("broken", ["cupy", "cupy.cublas"])
+def test_a_cupy_that_cannot_be_loaded_is_a_reason(machine, monkeypatch, broken):
+    """cupy of CUDA 13 where CUDA 12 lies, or without cuBLAS: auto takes numpy."""
+    monkeypatch.delitem(sys.modules, broken, raising=False)
+    monkeypatch.delattr(machine.module, "cublas", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(broken), *sys.meta_path])
+    assert choose_engine("auto") == "numpy"
+    assert cupy_engine.device_names() == []
+    reason = r"loaded \(libcudart.so.13: no such file\); install .* extra cuda13 or cuda12"
+    with pytest.raises(mm.EngineError, match=reason):
+        choose_engine("cupy")
+
+
+def test_devices_are_named(machine):
+    assert len(cupy_engine.device_names()) == 2
+
+
+def test_reports_name_cupy_and_cuda_where_they_ran(machine):
+    """The double calls itself cupy 14.2.0 on CUDA 13.2."""
+    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
+    book = mm.Book.from_frame(frame)
+    given = {}
+    for engine in ("cupy", "numpy"):
+        scenarios = simulate(make_model(), **SETTINGS | {"engine": engine})
+        given[engine] = mm.margin(book, scenarios).versions
+    assert given["cupy"] == given["numpy"] | {"cupy": "14.2.0", "cuda": "13.2"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        ((7,), "device 7 is not here; this machine has 0 to 1"),
+        ((-1,), "device -1 is not here"),
+        ((True,), "device True is not here"),
+        ((0, 0), "devices (0, 0) repeat; give each once"),
+        ("01", "devices must be several places of GPUs, such as (0, 1), not '01'"),
+        (0, "devices must be several places of GPUs, such as (0, 1), not 0"),
+        ((), "devices must be several places of GPUs"),
+    ],
+)
+def test_devices_that_are_not_here(model, machine, devices, message):
+    with pytest.raises(mm.EngineError, match=re.escape(message)):
+        simulate(model, devices=devices, **SETTINGS)
+
+
+def test_devices_of_the_environment(model, machine, monkeypatch):
+    expected = simulate(model, devices=(0, 1), **SETTINGS)
+    launches = len(machine.launches)
+    monkeypatch.setenv("MCMARGIN_DEVICES", "0, 1")
+    found = simulate(model, **SETTINGS)
+    assert {launch.device for launch in machine.launches[launches:]} == {0, 1}
+    np.testing.assert_array_equal(found.to_host().returns, expected.to_host().returns)
+    monkeypatch.setenv("MCMARGIN_DEVICES", "all")
+    with pytest.raises(mm.EngineError, match="MCMARGIN_DEVICES must be places of GPUs"):
+        simulate(model, **SETTINGS)
+
+
+def test_margins_are_taken_where_their_scenarios_lie(model, machine):
+    """The second of two devices, from a thread whose current one is the first."""
+    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
+    items = [mm.Spot(name, name) for name in ("a0", "a1")]
+    book, trade = mm.Book.from_frame(frame, instruments=items), {"a1": 2.0}
+    policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.2),)))
+    expected = mm.margin(book, simulate(model, **SETTINGS), policy=policy)
+    scenarios = simulate(model, devices=[np.int64(1)], **SETTINGS)
+    found = mm.margin(book, scenarios, policy=policy)
+    pd.testing.assert_frame_equal(found.figures, expected.figures, rtol=1e-12)
+    assert found.what_if("a", trade).margin == expected.what_if("a", trade).margin
+    np.testing.assert_allclose(found.profit_and_loss("a"), expected.profit_and_loss("a"))
+    assert mm.stress(book, scenarios, policy=policy).accounts["loss"].tolist() == [20.0]
+    assert machine.current == 0
+
+
+def test_results_of_several_devices_that_one_does_not_hold(model, machine):
+    for device in machine.devices:
+        device.capacity = 600_000
+    settings = {**SETTINGS, "paths": 2048 * 8}
+    with pytest.raises(mm.EngineError, match=r"does not (hold|fit)|do not fit"):
+        simulate(model, devices=(0, 1), **settings)
+
+
+def test_margins_take_the_memory_that_their_device_has(machine, cupy):
+    """4 MB free, of 10 that all values take: blocks halve until they fit, and figures are equal."""
+    scenarios = mm.simulate(make_model(("garch",) * 3), horizon=1, paths=20_000, seed=7,
+                            engine="cupy")  # fmt: skip
+    items = [mm.Spot(f"i{at}", f"a{at % 3}") for at in range(60)]
+    rows = [(f"account {at % 5}", item.name, 1.0) for at, item in enumerate(items)]
+    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
+    book = mm.Book.from_frame(frame, instruments=items)
+    # Without its session, which keeps all values on the device.
+    expected = mm.MarginReport.from_json(mm.margin(book, scenarios).to_json())
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(size=pool.used_bytes() + 4_000_000)
+    found = mm.margin(book, scenarios)
+    pd.testing.assert_frame_equal(found.figures, expected.figures, rtol=1e-12)
+    pool.set_limit(size=pool.used_bytes() + 1000)
+    with pytest.raises(mm.EngineError, match="do not fit the memory"):
+        mm.margin(book, scenarios)

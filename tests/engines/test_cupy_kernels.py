@@ -1,0 +1,122 @@
+"""NVIDIA's compilers take every instantiation for every architecture, within its registers.
+
+No GPU is needed: NVRTC makes the machine code that cupy would load, with the options that cupy
+14.2 adds, and reports each kernel's registers, stack and spills. nvcc does so too where it is.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, OPTIONS, source_of
+from tests.helpers.lacking import lacking
+
+ARCHITECTURES = (75, 80, 86, 90, 100, 120)
+CUPYS_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
+
+REGISTERS = {
+    "normals<float>": 36,
+    "normals<double>": 61,
+    "mixing<float>": 45,
+    "mixing<double>": 45,
+    "dates": 36,
+    "jumps": 36,
+    "evolve<float, 0>": 58,
+    "evolve<float, 1>": 47,
+    "evolve<double, 0>": 76,
+    "evolve<double, 1>": 65,
+}
+"""At most so many: an eighth above the worst architecture of NVRTC 13.5 (32, 54, 40, 40, 32, 30,
+52, 42, 67, 58). More means fewer threads at a time on a multiprocessor."""
+
+FILES = pytest.mark.parametrize("file", NAME_EXPRESSIONS)
+
+
+def compile_with_nvrtc(source, names, architecture):
+    """Whether NVRTC takes a source, and what it says."""
+    if sys.platform != "linux":
+        pytest.skip("NVRTC comes with the tests' requirements on x86-64 Linux alone")
+    try:
+        from cuda.bindings import nvrtc
+    except ImportError:
+        lacking("cuda-bindings is not installed")
+    options = (*OPTIONS, *CUPYS_OPTIONS, f"-arch=sm_{architecture}", "--ptxas-options=-v")
+    status, program = nvrtc.nvrtcCreateProgram(source.encode(), b"joined.cu", 0, [], [])
+    assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS
+    for name in names:
+        nvrtc.nvrtcAddNameExpression(program, name.encode())
+    (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
+    log = bytes(nvrtc.nvrtcGetProgramLogSize(program)[1])
+    nvrtc.nvrtcGetProgramLog(program, log)
+    nvrtc.nvrtcDestroyProgram(program)
+    return status == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.rstrip(b"\0").decode()
+
+
+def resources(log):
+    """Registers, and bytes of stack and spills, of each kernel that ptxas reports on."""
+    if shutil.which("c++filt") is None:
+        lacking("c++filt is not installed: the kernels' names cannot be read")
+    found = {}
+    for part in log.split("Compiling entry function '")[1:]:
+        mangled = part.partition("'")[0]
+        plain = subprocess.run(["c++filt", mangled], capture_output=True, text=True).stdout
+        name = plain.removeprefix("void ").partition("(")[0]
+        registers = int(re.search(r"Used (\d+) registers", part)[1])
+        # The first line of these is the kernel's; the others are of functions that it calls.
+        own = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", part)
+        found[name] = (registers, sum(int(size) for size in own.groups()))
+    return found
+
+
+def assert_within_limits(file, log):
+    found = resources(log)
+    assert set(found) == set(NAME_EXPRESSIONS[file])
+    for name, (registers, local) in found.items():
+        assert registers <= REGISTERS[name], name
+        assert local == 0, f"{name} keeps {local} bytes in local memory"
+
+
+def test_every_instantiation_has_a_limit():
+    assert set(REGISTERS) == {name for names in NAME_EXPRESSIONS.values() for name in names}
+
+
+@FILES
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_nvrtc(file, architecture):
+    compiled, log = compile_with_nvrtc(source_of(file), NAME_EXPRESSIONS[file], architecture)
+    assert compiled, log
+    assert "warning" not in log, log
+    assert_within_limits(file, log)
+
+
+def test_nvrtc_finds_what_only_an_instantiation_shows():
+    """And names the kernel's own file and line."""
+    source = source_of("evolve.cu")
+    before = source.partition('"kernels/evolve.cu"\n')[2].partition("sqrt(h)")[0]
+    planted = source.replace("sqrt(h)", "root(h)")
+    compiled, log = compile_with_nvrtc(planted, NAME_EXPRESSIONS["evolve.cu"], 90)
+    assert not compiled
+    line = 1 + before.count("\n")
+    assert f'kernels/evolve.cu({line}): error: identifier "root" is undefined' in log
+
+
+@FILES
+def test_nvcc(file, tmp_path):
+    if shutil.which("nvcc") is None:
+        pytest.skip("nvcc is not installed")
+    source = tmp_path / file
+    # Taking a kernel's address instantiates it.
+    kept = ", ".join(f"(void*)&{name}" for name in NAME_EXPRESSIONS[file])
+    source.write_text(f"{source_of(file)}void* const kept[] = {{{kept}}};\n")
+    command = [
+        *("nvcc", *OPTIONS, "-ftz=true", "-arch=sm_90", "-cubin", "--resource-usage"),
+        *("-o", str(tmp_path / "kernels.cubin"), str(source)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log
+    assert "warning" not in log, log
+    assert_within_limits(file, log)

@@ -1,0 +1,441 @@
+"""The .cu sources against numpy's generator, scipy, and a plain recursion.
+
+Tolerances are the design's: normals 5e-6 in float32 and 1e-13 in float64, returns 2e-5 and 1e-11
+of sigma plus the return. They run on a processor, through g++ and the double of cupy, where every
+argument is checked; with MCMARGIN_TEST_GPU=1 the same tests run on a GPU through cupy itself.
+"""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from mcmargin.draws.random_stream import (
+    DATES,
+    FACTOR_DOUBLE,
+    FACTOR_SINGLE,
+    HALF_TILE,
+    MIXING,
+    NORMAL_DOUBLE,
+    NORMAL_SINGLE,
+    TILE_PATHS,
+    WordSource,
+    stream_key,
+)
+from mcmargin.engines.cupy_kernels import kernel, kernel_folder
+from mcmargin.engines.numpy_engine import _mixing
+from mcmargin.models.marginals import (
+    MIXING_EDGE,
+    TABLE_INTERVALS,
+    TAIL_INTERVALS,
+    TAIL_SPACING,
+    mixing_table,
+)
+from tests.helpers.models import RECURSIONS
+
+KEY = stream_key(20_240_607)
+C_TYPES = {np.float32: "float", np.float64: "double"}
+RETURN_BOUND = {np.float32: 2e-5, np.float64: 1e-11}
+BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", "double"])
+
+WORDS = """
+__global__ void words(u64* out, u64 low, u64 step, u64 purpose, u64 lane, u64 key0, u64 key1) {
+    const u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x;
+    const Words four = philox(low + at + 1, step, purpose, lane, key0, key1);
+    for (int i = 0; i < 4; ++i) out[4 * at + i] = four.w[i];
+}
+"""
+
+
+def philox_words(count, tile, step, purpose, lane=0, first=0):
+    """numpy's own generator at an address of the stream."""
+    counter = np.array([(tile << 32) + first, step, purpose, lane], np.uint64)
+    return np.random.Philox(key=KEY, counter=counter).random_raw(count)
+
+
+@pytest.mark.parametrize(
+    "address", [(0, 0, 0, 0), (3, 7, 2, 0), (2**31 - 1, 2**31 - 1, 7, 2**64 - 1)]
+)
+def test_words_are_numpys_bit_for_bit(cupy, address):
+    common = (kernel_folder() / "common.cuh").read_text()
+    module = cupy.RawModule(code=common + WORDS, name_expressions=("words",))
+    out = cupy.empty(2048, np.uint64)
+    tile, step, purpose, lane = address
+    numbers = (tile << 32, step, purpose, lane, *KEY)
+    module.get_function("words")((4,), (128,), (out, *(np.uint64(n) for n in numbers)))
+    np.testing.assert_array_equal(out.get(), philox_words(2048, tile, step, purpose, lane))
+
+
+@BOTH
+@pytest.mark.parametrize("factors", [False, True])
+def test_normals(cupy, dtype, factors):
+    """The kernel against Box-Muller of numpy's words in float64, and against the numpy stream."""
+    single = dtype is np.float32
+    purpose = {
+        (True, False): NORMAL_SINGLE,
+        (True, True): FACTOR_SINGLE,
+        (False, False): NORMAL_DOUBLE,
+        (False, True): FACTOR_DOUBLE,
+    }[single, factors]
+    slots, steps, tiles = 3, range(4, 6), range(5, 7)
+    out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), dtype)
+    kernel("normals.cu", f"normals<{C_TYPES[dtype]}>")(
+        (len(tiles), len(steps), slots),
+        (256,),
+        (
+            *(
+                out,
+                *KEY,
+                np.int32(purpose),
+                np.uint64(0),
+                np.int64(tiles.start),
+                np.int32(len(tiles)),
+            ),
+            *(np.int32(steps.start), np.int32(len(steps))),
+        ),
+    )
+    drawn = out.get().reshape(slots, len(steps), len(tiles), TILE_PATHS)
+    bound = 5e-6 if single else 1e-13
+    source = WordSource(KEY)
+    fill = source.normals_single if single else source.normals_double
+    for at, step in enumerate(steps):
+        peer = np.empty((len(tiles), slots, TILE_PATHS), dtype)
+        fill(tiles=tiles, step=step, first_slot=0, out=peer, purpose=purpose)
+        np.testing.assert_allclose(drawn[:, at].swapaxes(0, 1), peer, rtol=0, atol=bound)
+        for slot in range(slots):
+            exact = box_muller(single, tiles[1], step, purpose, slot)
+            np.testing.assert_allclose(drawn[slot, at, 1], exact, rtol=0, atol=bound)
+
+
+def test_the_farthest_normal(cupy):
+    """Tile 5,122 holds a word whose low half is 183: there the 1/2 in u moves a normal by 5e-4."""
+    tile = 5_122
+    assert (philox_words(1024, tile, 0, NORMAL_SINGLE) & 0xFFFF_FFFF).min() == 183
+    out = cupy.empty(TILE_PATHS, np.float32)
+    address = (np.int64(tile), np.int32(1), np.int32(0), np.int32(1))
+    draw = (np.int32(NORMAL_SINGLE), np.uint64(0))
+    kernel("normals.cu", "normals<float>")((1,), (256,), (out, *KEY, *draw, *address))
+    exact = box_muller(True, tile, 0, NORMAL_SINGLE, 0)
+    np.testing.assert_allclose(out.get(), exact, rtol=0, atol=5e-6)
+
+
+def box_muller(single, tile, step, purpose, slot):
+    """Normals of one slot and tile from the contract's formulas, the functions in float64.
+
+    In single precision u and v are the contract's, every step rounded.
+    """
+    width = 256 if single else 512
+    words = philox_words(4 * width, tile, step, purpose, first=slot * width)
+    if single:
+        halves = np.float32(words & 0xFFFF_FFFF), np.float32(words >> 32)
+        u = ((halves[0] + np.float32(0.5)) * np.float32(2.0**-32)).astype(float)
+        v = (halves[1] * np.float32(2.0**-32)).astype(float)
+    else:
+        u = ((words[:HALF_TILE] >> 11).astype(float) + 0.5) / 2.0**53
+        v = (words[HALF_TILE:] >> 11).astype(float) / 2.0**53
+    radius, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * v
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+
+
+def launch_shared(cupy, name, out, leading, purpose, steps, tiles):
+    """One of the draws that all assets share: [steps, tiles * 2048]."""
+    rows = (np.int64(tiles.start), np.int32(len(tiles)), np.int32(steps.start))
+    kernel("shared_draws.cu", name)(
+        (len(steps) * len(tiles),), (512,), (out, *leading, *KEY, np.int32(purpose), *rows)
+    )
+    return out.get().reshape(len(steps), len(tiles), TILE_PATHS)
+
+
+@BOTH
+@pytest.mark.parametrize("nu", [2.5, 5.0, 40.0])
+def test_mixing(cupy, dtype, nu):
+    """As the numpy engine has it to rounding, and as scipy's quantile to the table's 1e-5."""
+    steps, tiles, table = range(2, 5), range(1, 3), mixing_table(nu)
+    drawn = launch_shared(
+        cupy,
+        f"mixing<{C_TYPES[dtype]}>",
+        cupy.empty((len(steps), len(tiles) * TILE_PATHS), dtype),
+        (cupy.asarray(table), np.float64(nu), np.float64(MIXING_EDGE)),
+        MIXING,
+        steps,
+        tiles,
+    )
+    u = WordSource(KEY).uniforms(tiles=tiles, steps=steps, purpose=MIXING).swapaxes(0, 1)
+    peer = _mixing(SimpleNamespace(mixing=table, nu=nu, dtype=dtype), u)
+    np.testing.assert_allclose(drawn, peer, rtol=1.2e-7 if dtype is np.float32 else 1e-13)
+    np.testing.assert_allclose(drawn, np.sqrt(nu / stats.chi2.ppf(u, nu)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 7, 2**31 - 1])
+def test_dates_exactly(cupy, count):
+    steps, tiles = range(3, 5), range(1, 3)
+    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), np.int32)
+    drawn = launch_shared(cupy, "dates", out, (np.uint64(count),), DATES, steps, tiles)
+    for row, step in zip(drawn, steps, strict=True):
+        for cells, tile in zip(row, tiles, strict=True):
+            words = philox_words(TILE_PATHS, tile, step, DATES)
+            np.testing.assert_array_equal(cells, [int(word) * count >> 64 for word in words])
+
+
+@dataclass
+class Case:
+    """What `evolve` takes, in float64; all of one asset's constants in a row of coefficients."""
+
+    shocks: np.ndarray
+    own: np.ndarray | None
+    mixing: np.ndarray | None
+    dates: np.ndarray | None
+    coefficients: np.ndarray
+    kinds: np.ndarray
+    tables: np.ndarray
+    edge: float
+    floor: float
+    horizon_of_step: np.ndarray
+    paths: int
+    all_paths: int
+    first_path: int = 0
+
+
+NAMES = ("omega", "alpha", "gamma", "beta", "start", "lowest", "highest", "scale", "diagonal")
+KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
+EGARCH, TABLED = 1, 2
+EDGE = 3.0
+
+
+def make_case(
+    dtype,
+    *,
+    source=0,
+    own=False,
+    mixing=False,
+    tabled=False,
+    kinds=KINDS,
+    horizons=(1, 3, 5),
+    paths=600,
+    all_paths=500,
+    first_path=0,
+):
+    """Random inputs, rounded to the kernel's precision; floors, caps and table ends are reached."""
+    draw = np.random.default_rng(5)
+    assets, steps = len(kinds), horizons[-1]
+    variance = np.array([1e-4 if kind == "constant" else 4e-4 for kind in kinds])
+    columns = {
+        **dict(zip(NAMES, np.array([RECURSIONS[kind] for kind in kinds]).T, strict=False)),
+        "start": variance,
+        "lowest": 0.7 * variance,
+        "highest": 1.4 * variance,
+        "scale": draw.uniform(0.5, 1.5, assets),
+        "diagonal": draw.uniform(0.5, 1.0, assets),
+    }
+    x = np.linspace(-EDGE, EDGE, TABLE_INTERVALS + 1)
+    # A table for every other asset, as where some marginals are mere scales.
+    has_table = np.array([tabled and at % 2 == 0 for at in range(assets)])
+    powers = 1 + 0.1 * np.arange(1, assets + 1)[:, None]
+    # Logarithms of g over its edge's at the knots, 0 at the edge, of bent lines of many slopes.
+    tails = np.cumsum(draw.uniform(0.1, 0.4, (assets, 2, TAIL_INTERVALS + 1)), axis=2)
+    tails = (tails - tails[:, :, :1]).reshape(assets, -1)
+    horizon_of_step = np.full(steps, -1)
+    horizon_of_step[np.array(horizons) - 1] = range(len(horizons))
+
+    def rounded(array):
+        return np.asarray(array, dtype).astype(float)
+
+    return Case(
+        shocks=rounded(
+            draw.standard_normal((assets, steps, paths) if source == 0 else (assets, 9))
+        ),
+        own=rounded(draw.standard_normal((assets, steps, paths))) if own else None,
+        mixing=rounded(np.sqrt(5 / draw.chisquare(5, (steps, paths)))) if mixing else None,
+        dates=draw.integers(0, 9, (steps, paths)) if source == 1 else None,
+        coefficients=rounded(np.column_stack([columns[name] for name in NAMES])),
+        kinds=EGARCH * (np.array(kinds) == "egarch") + TABLED * has_table,
+        tables=rounded(np.hstack([np.sign(x) * np.abs(x) ** powers + 0.05, tails])),
+        edge=EDGE,
+        floor=float(dtype(-0.06)),
+        horizon_of_step=horizon_of_step,
+        paths=paths,
+        all_paths=all_paths,
+        first_path=first_path,
+    )
+
+
+def plain_recursion(case):
+    """Returns and variances [horizons, assets, paths], floored and capped [paths], in float64.
+
+    And how many of the paths that are kept were floored and capped, [2, assets].
+    """
+    horizons = case.horizon_of_step.max() + 1
+    returns = np.full((horizons, len(case.kinds), case.paths), np.nan)
+    variances = np.full_like(returns, np.nan)
+    floored, capped = np.zeros((2, len(case.kinds), case.paths), bool)
+    for at, row in enumerate(case.coefficients):
+        c = SimpleNamespace(**dict(zip(NAMES, row, strict=True)))
+        total, h = np.zeros(case.paths), np.full(case.paths, c.start)
+        for step, horizon in enumerate(case.horizon_of_step):
+            if case.dates is not None:
+                z = case.shocks[at, case.dates[step]]
+            else:
+                z = case.shocks[at, step].copy()
+                if case.own is not None:
+                    z += c.diagonal * case.own[at, step]
+                if case.mixing is not None:
+                    z *= case.mixing[step]
+                z = transform(case, at, z) if case.kinds[at] & TABLED else z * c.scale
+            e = np.sqrt(h) * z
+            total = (1 + total) * (1 + e) - 1
+            floored[at] |= total < case.floor
+            total = np.maximum(total, case.floor)
+            if case.kinds[at] & EGARCH:
+                news = c.alpha * (np.abs(z) - np.sqrt(2 / np.pi)) + c.gamma * z
+                h = np.maximum(np.exp(c.omega + news + c.beta * np.log(h)), c.lowest)
+            else:
+                h = c.omega + (c.alpha + c.gamma * (e < 0)) * e**2 + c.beta * h
+            capped[at] |= h > c.highest
+            h = np.minimum(h, c.highest)
+            if horizon >= 0:
+                returns[horizon, at], variances[horizon, at] = total, h
+    kept = min(case.paths, case.all_paths - case.first_path)
+    counts = [limited[:, :kept].sum(axis=1) for limited in (floored, capped)]
+    return returns, variances, floored.any(axis=0), capped.any(axis=0), np.array(counts)
+
+
+def transform(case, at, x):
+    """Straight lines in x, and beyond the edges of ln|g| in ln|x|, the last one going on."""
+    nodes = np.linspace(-case.edge, case.edge, TABLE_INTERVALS + 1)
+    knots = TAIL_SPACING * np.arange(TAIL_INTERVALS + 1)
+    g = np.interp(x, nodes, case.tables[at][: TABLE_INTERVALS + 1])
+    beyond = np.log(np.maximum(np.abs(x) / case.edge, 1))
+    lower, upper = case.tables[at][TABLE_INTERVALS + 1 :].reshape(2, -1)
+    for tail, side in ((lower, x < 0), (upper, x > 0)):
+        grown = np.interp(beyond, knots, tail)
+        grown += np.maximum(beyond - knots[-1], 0) * (tail[-1] - tail[-2]) / TAIL_SPACING
+        g = np.where(side, g * np.exp(grown), g)
+    return g
+
+
+def launch(cupy, case, dtype, parts=None):
+    """The kernel over one launch or several; what it wrote, in numpy arrays."""
+    steps, assets = len(case.horizon_of_step), len(case.kinds)
+
+    def device(array, kind=dtype):
+        return None if array is None else cupy.asarray(np.ascontiguousarray(array, kind))
+
+    def of_steps(array, start, stop, kind=dtype):
+        return None if array is None else device(array[..., start:stop, :], kind)
+
+    shape = (case.horizon_of_step.max() + 1, assets, case.all_paths)
+    returns, variances = (cupy.full(shape, np.nan, dtype) for _ in range(2))
+    total, variance = (cupy.empty((assets, case.paths), dtype) for _ in range(2))
+    floored, capped = (cupy.zeros(case.paths, np.uint8) for _ in range(2))
+    counts = cupy.zeros((2, assets), np.int32)
+    before = cupy.zeros((assets, case.paths), np.uint8) if parts else None
+    for start, stop in parts or [(0, steps)]:
+        dates_count = 0 if case.dates is None else case.shocks.shape[1]
+        shocks = case.shocks if case.dates is not None else case.shocks[:, start:stop]
+        kernel("evolve.cu", f"evolve<{C_TYPES[dtype]}, {int(case.dates is not None)}>")(
+            (-(-case.paths // 256), assets),
+            (256,),
+            (
+                *(device(shocks), of_steps(case.own, start, stop)),
+                *(of_steps(case.mixing, start, stop), of_steps(case.dates, start, stop, np.int32)),
+                *(np.int64(dates_count), device(case.coefficients), device(case.kinds, np.int32)),
+                *(device(case.tables), dtype(case.edge), dtype(case.floor)),
+                *(device(case.horizon_of_step[start:stop], np.int32), np.int32(stop - start)),
+                *(np.int64(case.paths), np.int32(start == 0), total, variance, returns, variances),
+                *(np.int64(assets), np.int64(case.all_paths), np.int64(case.first_path)),
+                *(floored, capped, counts, before),
+            ),
+        )
+    return tuple(array.get() for array in (returns, variances, floored, capped, counts))
+
+
+def assert_agree(found, case, dtype):
+    """What the kernel wrote, within the design's bound of sigma + |return|; flags exactly."""
+    expected = plain_recursion(case)
+    kept = min(case.paths, case.all_paths - case.first_path)
+    here = slice(case.first_path, case.first_path + kept)
+    bound = RETURN_BOUND[dtype]
+    sigma = np.sqrt(case.coefficients[:, NAMES.index("start")])[:, None]
+    returns = expected[0][..., :kept]
+    error = np.abs(found[0][..., here] - returns) / (sigma + np.abs(returns))
+    assert error.max() < bound
+    np.testing.assert_allclose(found[1][..., here], expected[1][..., :kept], rtol=5 * bound)
+    np.testing.assert_array_equal(found[4], expected[4])
+    for flags, peer in zip(found[2:4], expected[2:4], strict=True):
+        np.testing.assert_array_equal(flags[:kept], peer[:kept])
+        assert not flags[kept:].any()
+
+
+@BOTH
+@pytest.mark.parametrize("tabled", [False, True], ids=["scaled", "tabled"])
+@pytest.mark.parametrize("mixing", [False, True], ids=["unmixed", "mixed"])
+@pytest.mark.parametrize("own", [False, True], ids=["whole", "own"])
+def test_evolve_of_drawn_shocks(cupy, dtype, own, mixing, tabled):
+    case = make_case(dtype, own=own, mixing=mixing, tabled=tabled)
+    found = launch(cupy, case, dtype)
+    assert_agree(found, case, dtype)
+    assert 0 < found[2].mean() < 1
+    assert 0 < found[3].mean() < 1
+
+
+@BOTH
+def test_evolve_of_dates(cupy, dtype):
+    case = make_case(dtype, source=1)
+    assert_agree(launch(cupy, case, dtype), case, dtype)
+
+
+@BOTH
+@pytest.mark.parametrize("source", [0, 1])
+def test_steps_in_several_launches_change_no_bit(cupy, dtype, source):
+    options = {"own": True, "mixing": True, "tabled": True} if source == 0 else {}
+    case = make_case(dtype, source=source, **options)
+    once = launch(cupy, case, dtype)
+    for parts in ([(0, 2), (2, 5)], [(at, at + 1) for at in range(5)]):
+        for found, expected in zip(launch(cupy, case, dtype, parts), once, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+EDGES = {
+    "one_asset": {"kinds": ("gjr",)},
+    "one_step": {"horizons": (1,)},
+    "one_path_kept": {"all_paths": 1},
+    "one_path": {"paths": 1, "all_paths": 1},
+    "one_of_everything": {"kinds": ("egarch",), "horizons": (1,), "paths": 1, "all_paths": 1},
+    "whole_blocks": {"paths": 512, "all_paths": 512},
+    "a_later_block": {"paths": 512, "all_paths": 1100, "first_path": 600},
+    "a_middle_block": {"paths": 256, "all_paths": 1100, "first_path": 512},
+}
+
+
+@BOTH
+@pytest.mark.parametrize("tabled", [False, True], ids=["scaled", "tabled"])
+@pytest.mark.parametrize("edge", EDGES)
+def test_evolve_at_the_edges(cupy, dtype, tabled, edge):
+    """Only this block's kept paths are written; the rest stays as it was, NaN."""
+    case = make_case(dtype, tabled=tabled, **EDGES[edge])
+    found = launch(cupy, case, dtype)
+    assert_agree(found, case, dtype)
+    kept = min(case.paths, case.all_paths - case.first_path)
+    for array in found[:2]:
+        assert np.isfinite(array).sum() == array[..., 0].size * kept
+
+
+def test_smallest_words_give_finite_draws(cupy):
+    """Radius, sine and cosine at the ends of u and v, against scipy's in degrees."""
+    code = """
+    __global__ void draw(float* out, unsigned int low, unsigned int high) {
+        const float u = (float(low) + 0.5f) * 0x1p-32f, v = float(high) * 0x1p-32f;
+        sincospif(2 * v, &out[0], &out[1]);
+        out[2] = sqrt(-2 * log(u));
+    }
+    """
+    draw = cupy.RawModule(code=code, name_expressions=("draw",)).get_function("draw")
+    for low, high in [(0, 0), (2**32 - 1, 2**32 - 1), (1, 2**30), (2**31, 2**31)]:
+        out = cupy.empty(3, np.float32)
+        draw((1,), (1,), (out, np.uint32(low), np.uint32(high)))
+        degrees = float(np.float32(high)) / 2.0**32 * 360
+        radius = np.sqrt(-2 * np.log(float(np.float32(low) + np.float32(0.5)) / 2.0**32))
+        expected = [special.sindg(degrees), special.cosdg(degrees), radius]
+        np.testing.assert_allclose(out.get(), expected, rtol=2e-7, atol=1e-7)

@@ -1,0 +1,118 @@
+"""`make gpu-check` on a machine without a GPU: it says so; and on the double: its tests are sound.
+
+The double's run is of a bare machine: Python alone beside cupy, numpy, scipy, pandas and pytest,
+and a checkout that is not installed. What else is installed here is hidden from it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcmargin.engines import cupy_engine
+from tests.gpu.check import FILES
+
+ROOT = Path(__file__).parents[2]
+HIDDEN = (
+    *("arch", "hypothesis", "joblib", "pyarrow", "rich", "sklearn", "statsmodels"),
+    *("threadpoolctl", "typer", "mcmargin.kernels", "matplotlib", "numba", "torch", "jax"),
+    *("QuantLib", "py_vollib_vectorized", "pydantic", "tomli_w"),
+)
+
+BARE = """
+import sys
+
+class Hides:
+    def find_spec(self, name, path=None, target=None):
+        if any(name == each or name.startswith(each + ".") for each in {hidden}):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Hides())
+from {module} import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run_bare(module, *arguments, gpu="double", hidden=HIDDEN):
+    """A module's main in a process that finds nothing but what a bare machine has."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "MCMARGIN"))}
+    # pytest's own plugins import what is hidden.
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    if gpu is not None:
+        environment["MCMARGIN_TEST_GPU"] = gpu
+    return subprocess.run(
+        [sys.executable, "-c", BARE.format(hidden=hidden, module=module), *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_check_of_a_bare_machine(machine, tmp_path):
+    done = run_bare("tests.gpu.check", "--results", tmp_path, "-q")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert summary["counts"]["failed"] == 0
+    assert {test.partition("::")[0] for test in summary["measured"]} == {"tests/gpu/test_device.py"}
+    assert set(summary["skips"].values()) == {
+        "the double's memory is the processor's",
+        "registers are the device compiler's",
+    }
+    text = (tmp_path / "gpu_check.md").read_text()
+    assert "Pretended GPU, compute capability 9.0" in text
+    assert f"{summary['counts']['passed']} passed, 0 failed" in text
+
+
+def test_a_failure_is_told_and_is_the_exit_status(machine, tmp_path):
+    planted = tmp_path / "test_planted.py"
+    planted.write_text(
+        "import pytest\npytestmark = pytest.mark.gpu\n"
+        "def test_planted():\n    raise ValueError('first line\\nthe planted fault')\n"
+    )
+    done = run_bare("tests.gpu.check", "--results", tmp_path, "-q", "-k", "planted", planted)
+    assert done.returncode == 1, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert list(summary["failures"].values()) == ["the planted fault"]
+    assert "the planted fault" in (tmp_path / "gpu_check.md").read_text()
+
+
+@pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
+@pytest.mark.parametrize("module", ["tests.gpu.check", "benchmarks.gpu"])
+def test_without_a_gpu_it_says_so(module, tmp_path):
+    done = run_bare(module, "--results", tmp_path, gpu=None)
+    assert done.returncode == 2
+    assert "needs a machine with a CUDA GPU" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "name"),
+    [
+        ("tests.gpu.check", "pandas", "pandas"),
+        ("benchmarks.gpu", "pandas", "pandas"),
+        ("tests.gpu.check", "pytest", "pytest"),
+        ("benchmarks.gpu", "pytest_benchmark", "pytest-benchmark"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(module, package, name, tmp_path):
+    done = run_bare(module, "--results", tmp_path, hidden=(*HIDDEN, package))
+    assert done.returncode == 2
+    assert re.fullmatch(rf"gpu-\w+: this Python has no {name}; install it\n", done.stderr)
+    assert not any(tmp_path.iterdir())
+
+
+def test_every_file_that_uses_a_device_is_checked():
+    """The tests of the double itself, and those of the machine that it pretends, stay out."""
+    uses = re.compile(r"def test_\w+\((?![^)]*\bmachine\b)[^)]*\bcupy\b")
+    files = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if uses.search(path.read_text())
+    }
+    outside = {file for file in files if not file.startswith(FILES)}
+    assert outside == {"tests/emulator/test_double.py"}

@@ -1,0 +1,19 @@
+"""docs/gpu_model.md says what its own arithmetic gives, and that it is a prediction."""
+
+from pathlib import Path
+
+from tools import gpu_model
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu_model.md"
+
+
+def test_tables_are_those_of_the_tool():
+    lines = DOCUMENT.read_text().splitlines()
+    for table in (gpu_model.instruction_table, gpu_model.work_table, gpu_model.time_table):
+        found = table()
+        start = lines.index(found[0])
+        assert lines[start : start + len(found)] == found
+
+
+def test_it_is_marked_as_prediction():
+    assert "**PREDICTION, not measurement.**" in DOCUMENT.read_text()
