@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
 from mcmargin.margins.gains import block_gains
-from mcmargin.margins.worst_losses import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.arrays import array_module
+from mcmargin.numerics.selection import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.tail import check_finite, tail_width
 from mcmargin.progress import Progress
 from mcmargin.valuing.scenario_market import PathBlock
