@@ -32,7 +32,8 @@ from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport, Session
-from mcmargin.scenarios.simulation import Scenarios, thread_count
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.scenarios.simulation import thread_count
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 

@@ -29,7 +29,7 @@ from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import (
     StressTable,
     StressValues,
