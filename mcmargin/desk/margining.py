@@ -15,7 +15,7 @@ from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import held_of
 from mcmargin.books.units import Units, units_of
-from mcmargin.checks import Progress, require_type, whole_number
+from mcmargin.checks import require_type, whole_number
 from mcmargin.desk.gathering import previous_of, report_of, sums_of
 from mcmargin.errors import MemoryLimitWarning, PolicyError
 from mcmargin.instruments.instruments import Instrument
@@ -26,6 +26,7 @@ from mcmargin.margins.unit_tails import group_rows, with_orders
 from mcmargin.markets.market import Market
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stress_losses import stress_values
