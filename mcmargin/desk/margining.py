@@ -17,7 +17,7 @@ from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.units import Units, units_of
-from mcmargin.checks import Progress, few, require_type, whole_number
+from mcmargin.checks import few, require_type, whole_number
 from mcmargin.desk.gathering import previous_of, report_of, sums_of
 from mcmargin.errors import DataError, MemoryLimitWarning, PolicyError
 from mcmargin.instruments.instruments import Instrument, Spot, assets_of
@@ -29,6 +29,7 @@ from mcmargin.margins.unit_tails import group_rows, with_orders
 from mcmargin.markets.market import Market
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
 from mcmargin.stresses.stress_losses import stress_values

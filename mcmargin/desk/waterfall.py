@@ -29,7 +29,7 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
-from mcmargin.checks import Progress, require_type
+from mcmargin.checks import require_type
 from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.desk.common_book import common_book
@@ -41,6 +41,7 @@ from mcmargin.margins.horizons import horizons_needed
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
 from mcmargin.reports.margin_report import MarginReport, Session, session_of
 from mcmargin.scenarios.simulation import Scenarios, simulate

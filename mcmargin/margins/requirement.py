@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Passes, Progress
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.estimates import (
     GROUPS,
@@ -29,6 +28,7 @@ from mcmargin.margins.figures import UnitFigures, figures_of, unit_figures, with
 from mcmargin.margins.formula import margin_of, scaled_bounds
 from mcmargin.margins.unit_context import Amounts, UnitContext
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Passes, Progress
 from mcmargin.stresses.stress_losses import StressTable, StressValues, stress_losses
 from mcmargin.valuing.valuation import Valuation
 

@@ -23,18 +23,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.checks import require_type
+from mcmargin.audit import plain
+from mcmargin.checks import cited, plain_number, require_type
 from mcmargin.data.files import write_text
 from mcmargin.data.limits import LARGEST_TOML, read_bytes, require_shallow
-from mcmargin.data.ranges import (
-    CONFIDENCE,
-    PROBABILITY,
-    SHARE,
-    Range,
-    check_ranges,
-    cited,
-    plain_number,
-)
+from mcmargin.data.ranges import CONFIDENCE, PROBABILITY, SHARE, Range, check_ranges
 from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.policies.policy_parts import (
@@ -48,7 +41,6 @@ from mcmargin.policies.policy_parts import (
     Resources,
     Stress,
     check_horizons,
-    plain,
 )
 
 VERSION = 1

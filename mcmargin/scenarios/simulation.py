@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import Progress, few, plain_time, require_type, whole_number
+from mcmargin.checks import few, plain_time, require_type, whole_number
 from mcmargin.data.bars import Closes
 from mcmargin.data.files import write_atomically
 from mcmargin.data.times import utc_time
@@ -35,6 +35,7 @@ from mcmargin.models.model import MarketModel
 from mcmargin.models.volatility import VarianceOutlook, variance_outlook
 from mcmargin.numerics.arrays import array_module, to_host
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.scenarios.companions import companions_of
 
 LINUX = sys.platform == "linux"
