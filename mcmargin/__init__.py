@@ -48,17 +48,14 @@ if TYPE_CHECKING:
     from mcmargin.policies.policy_parts import (
         Collateral,
         Concentration,
-        Gap,
-        GridTerms,
         Leverage,
         LeverageTier,
         Liquidity,
         Maintenance,
         Procyclicality,
         Resources,
-        Stress,
-        StressWindow,
     )
+    from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
     from mcmargin.reports.default_fund import ResourcesToRisk, resources
     from mcmargin.reports.health import AccountLeverage, AccountStatus
     from mcmargin.reports.margin_change import MarginChange
@@ -160,17 +157,14 @@ _CONTENTS = {
     "policies.policy_parts": (
         "Collateral",
         "Concentration",
-        "Gap",
-        "GridTerms",
         "Leverage",
         "LeverageTier",
         "Liquidity",
         "Maintenance",
         "Procyclicality",
         "Resources",
-        "Stress",
-        "StressWindow",
     ),
+    "policies.stress_parts": ("Gap", "GridTerms", "Stress", "StressWindow"),
     "desk.margining": ("margin",),
     "reports.health": ("AccountLeverage", "AccountStatus"),
     "reports.margin_report": ("MarginReport",),

@@ -30,8 +30,8 @@ from mcmargin.data.limits import LARGEST_TOML, read_bytes, require_shallow
 from mcmargin.data.ranges import CONFIDENCE, PROBABILITY, SHARE, Range, check_ranges
 from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.errors import DataError, PolicyError
+from mcmargin.policies.part_checks import PRODUCTS, check_horizons
 from mcmargin.policies.policy_parts import (
-    PRODUCTS,
     Collateral,
     Concentration,
     Leverage,
@@ -39,9 +39,8 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Procyclicality,
     Resources,
-    Stress,
-    check_horizons,
 )
+from mcmargin.policies.stress_parts import Stress
 
 VERSION = 1
 """Of the form of policy files."""

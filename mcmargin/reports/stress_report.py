@@ -219,7 +219,7 @@ def stress(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> session = demo_report().session
     >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))

@@ -14,14 +14,13 @@ from mcmargin.models.model import History
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.books.test_collateral import (
     ACCOUNTS,
     EVEN,

@@ -14,7 +14,8 @@ import pytest
 import mcmargin as mm
 from mcmargin.desk.what_if import _first_permitted, _first_refused
 from mcmargin.markets.market import InstrumentLiquidity
-from mcmargin.policies.policy_parts import Liquidity, Procyclicality, Stress
+from mcmargin.policies.policy_parts import Liquidity, Procyclicality
+from mcmargin.policies.stress_parts import Stress
 from tests.books.test_collateral import EVEN, FIVE_WORST
 from tests.books.test_collateral import book_of as coins_of
 from tests.helpers.models import make_model, with_history

@@ -28,14 +28,13 @@ from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import (
     Collateral,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model, with_history
 
 SEEDS, PATHS = 200, 1000

@@ -10,16 +10,14 @@ import mcmargin as mm
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
     Resources,
-    Stress,
-    StressWindow,
 )
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 
 FULL = mm.MarginPolicy(
     level=0.995,
