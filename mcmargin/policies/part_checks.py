@@ -27,8 +27,8 @@ def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
 
     Examples
     --------
-    >>> parts_of("stress: gaps", [Gap("btc", -0.3)], Gap, "Gap('btc', -0.3)")
-    (Gap(underlying='btc', move=-0.3),)
+    >>> parts_of("rates", [0.1, 0.2], float, "0.1")
+    (0.1, 0.2)
     """
     if not isinstance(value, (tuple, list)):
         raise PolicyError(f"{where} must be a tuple of {kind.__name__} objects, not {cited(value)}")
