@@ -30,7 +30,7 @@ from benchmarks.books import (
 )
 from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import (
     Concentration,
     Leverage,

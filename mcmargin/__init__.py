@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from mcmargin.instruments.instrument_files import read_instruments
     from mcmargin.instruments.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margins.procyclicality import ProcyclicalityMeasures, procyclicality_measures
-    from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
+    from mcmargin.markets.market import Market
     from mcmargin.markets.market_files import read_market
+    from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
     from mcmargin.markets.quotes import read_quotes
     from mcmargin.markets.surface import VolatilitySurface
     from mcmargin.models.calibration import calibrate
@@ -145,7 +146,8 @@ _CONTENTS = {
     "numerics.implied": ("implied_volatility",),
     "markets.quotes": ("read_quotes",),
     "markets.surface": ("VolatilitySurface",),
-    "markets.market": ("Depeg", "InstrumentLiquidity", "Market"),
+    "markets.market": ("Market",),
+    "markets.market_parts": ("Depeg", "InstrumentLiquidity"),
     "markets.market_files": ("read_market",),
     "instruments.instruments": ("Future", "Option", "Perpetual", "Spot"),
     "instruments.instrument_files": ("read_instruments",),

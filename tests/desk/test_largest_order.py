@@ -13,7 +13,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.desk.what_if import _first_permitted, _first_refused
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Procyclicality
 from mcmargin.policies.stress_parts import Stress
 from tests.books.test_collateral import EVEN, FIVE_WORST

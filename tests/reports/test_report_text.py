@@ -12,7 +12,8 @@ from pyarrow import parquet
 
 import mcmargin as mm
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
-from mcmargin.markets.market import Depeg, InstrumentLiquidity, market_of, market_terms
+from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
+from mcmargin.markets.market_terms import market_of, market_terms
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy_parts import Collateral, Leverage, Maintenance, Procyclicality
 from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
