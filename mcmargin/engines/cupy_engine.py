@@ -54,9 +54,6 @@ FREE_SHARE = 0.8
 PRODUCT_ROWS = 256
 """Assets of one product, which stops at the Cholesky factor's diagonal block."""
 
-SAMPLE = 16_384
-"""Paths of the sample that bounds a selection."""
-
 LARGEST_OFFSET = 2**31 - 1
 """Draws of one asset in a block: kernels/evolve.cu counts them in 32 bits."""
 
@@ -628,36 +625,3 @@ def _launch(
     file: str, name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]
 ) -> None:
     kernel(file, name)(grid, (threads,), arguments)
-
-
-def kth_worst(losses: Array, count: int) -> Array:
-    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
-    return worst_losses(losses, count)[:, 0]
-
-
-def worst_losses(losses: Array, count: int) -> Array:
-    """Each account's `count` largest losses, the least of them first; float64 [accounts, count].
-
-    A selection, not a full sort: a regular sample of the paths gives a bound that leaves a few
-    more losses above it than are asked for, and these alone are sorted.
-    """
-    import cupy
-
-    accounts, paths = losses.shape
-    if paths <= 4 * SAMPLE:
-        return cupy.sort(losses, axis=1)[:, paths - count :]
-    sample = cupy.sort(cupy.ascontiguousarray(losses[:, :: paths // SAMPLE]), axis=1)
-    taken = sample.shape[1]
-    # Six standard errors of the sample's rank: a bound that is still too high is rare.
-    expected = taken * count / paths
-    rank = min(taken, int(expected + 6 * expected**0.5 + 10))
-    chosen = losses >= sample[:, taken - rank, None]
-    counts = chosen.sum(axis=1)
-    if int(counts.min()) < count:
-        return cupy.sort(losses, axis=1)[:, paths - count :]
-    width = int(counts.max())
-    rows, columns = cupy.nonzero(chosen)
-    first = cupy.cumsum(counts) - counts
-    above = cupy.full((accounts, width), -np.inf)
-    above[rows, cupy.arange(len(rows)) - first[rows]] = losses[rows, columns]
-    return cupy.sort(above, axis=1)[:, width - count :]

@@ -41,5 +41,5 @@ def test_the_engines_offer_the_same_functions_with_the_same_signatures():
     assert set(ours) - set(peers) == OWN["numpy"]
     assert set(peers) - set(ours) == OWN["cupy"]
     shared = set(ours) & set(peers)
-    assert {"simulate_paths", "named_normals", "named_jumps", "worst_losses"} <= shared
+    assert {"simulate_paths", "named_normals", "named_jumps"} <= shared
     assert {name: ours[name] for name in shared} == {name: peers[name] for name in shared}
