@@ -24,15 +24,15 @@ from mcmargin.instruments.instruments import Instrument, Spot, assets_of
 from mcmargin.margins.equity import equity_of
 from mcmargin.margins.haircuts import haircuts_of
 from mcmargin.margins.market_check import require_market_of_model, require_plausible_terms
-from mcmargin.margins.requirement import Run, requirement
+from mcmargin.margins.requirement import requirement
 from mcmargin.margins.unit_tails import group_rows, with_orders
+from mcmargin.margins.valuations import valuations_of
 from mcmargin.markets.market import Market
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.scenarios.simulation import Scenarios, thread_count
-from mcmargin.stresses.stress_losses import stress_values
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 
@@ -148,19 +148,21 @@ def _margin(
 ) -> MarginReport:
     """Margins within limits of memory and threads."""
     held = held_of(book, market, policy)
-    run = run_of((*book.instruments, *held.items), scenarios, market, policy, **limits)
-    haircuts, shares = haircuts_of(book, run.initial, policy)
-    equity = equity_of(book, run.initial, shares)
+    valuations = valuations_of(
+        (*book.instruments, *held.items), scenarios, market, policy, **limits
+    )
+    haircuts, shares = haircuts_of(book, valuations.initial, policy)
+    equity = equity_of(book, valuations.initial, shares)
     units = units_of(book, held)
-    before = previous_of(book.accounts, units.owner, previous, run)
+    before = previous_of(book.accounts, units.owner, previous, valuations)
     sums = sums_of(book, units.owner, market)
-    _tell_cost(units, run.initial, policy)
+    _tell_cost(units, valuations.initial, policy)
     required = requirement(
-        units, len(book.accounts), run, policy, before, sums=sums, progress=progress
+        units, len(book.accounts), valuations, policy, before, sums=sums, progress=progress
     )
     # Without its own session: reports that follow one another would keep all of their scenarios.
     last = None if previous is None else replace(previous, session=None)
-    session = Session(book, held, scenarios, run, required.context, last, shares)
+    session = Session(book, held, scenarios, valuations, required.context, last, shares)
     return report_of(session, units, required, policy, equity, haircuts)
 
 
@@ -180,62 +182,6 @@ def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None
         MemoryLimitWarning,
         stacklevel=6,
     )
-
-
-def run_of(
-    instruments: tuple[Instrument, ...],
-    scenarios: Scenarios,
-    market: Market,
-    policy: MarginPolicy,
-    *,
-    memory_limit: int,
-    threads: int,
-) -> Run:
-    """How to value instruments for each margin that a policy asks for.
-
-    Raises
-    ------
-    PolicyError
-        For a horizon, floor or stressed period that was not simulated, and for stress scenarios
-        that model or market cannot give.
-    """
-    longest = scenarios.plan.horizons[-1]
-    initial, maintenance = (
-        policy.horizons_from(longest),
-        policy.maintenance_horizons_from(longest),
-    )
-    for horizon in (*initial.values(), *maintenance.values()):
-        scenarios.horizon_index(horizon)
-    part = policy.procyclicality
-    wanted = []
-    if part is not None:
-        wanted = [
-            n for n, w in (("floor", part.floor_years), ("stressed", part.stressed_weight)) if w
-        ]
-    for name in wanted:
-        if name not in scenarios.companions:
-            raise PolicyError(
-                f"the policy's {name} scenarios were not simulated; give simulate() the policy"
-            )
-
-    if "stressed" in wanted and part is not None:
-        scenarios = scenarios.stressed(part.stressed_weight)
-    floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
-    share = memory_limit // ((1 + len(floors)) * (1 if maintenance == initial else 2))
-
-    def valued(source: Scenarios, horizons: dict[str, int]) -> Valuation:
-        return Valuation(instruments, source, market, horizons, share, threads)
-
-    first = valued(scenarios, initial)
-    companions = {name: valued(each, initial) for name, each in floors.items()}
-    stress = None
-    if policy.stress is not None and policy.stress.scenario_weight:
-        stress = stress_values(policy.stress, first)
-    if maintenance == initial:
-        return Run(first, first, companions, companions, stress, memory_limit)
-    lower = {name: valued(each, maintenance) for name, each in floors.items()}
-    second = valued(scenarios, maintenance)
-    return Run(first, second, companions, lower, stress, memory_limit)
 
 
 def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:

@@ -262,7 +262,7 @@ def _margins(
             _of_instruments(world.market, world.book),
             world.policy,
             previous=world.previous,
-            memory_limit=session.run.memory_limit,
+            memory_limit=session.valuations.memory_limit,
             threads=valuation.threads,
         )
     except (DataError, PolicyError) as error:
