@@ -19,6 +19,7 @@ from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
 from mcmargin.books.units import Units, units_of
 from mcmargin.checks import few, require_type, whole_number
 from mcmargin.desk.gathering import previous_of, report_of, sums_of
+from mcmargin.engines.choice import thread_count
 from mcmargin.errors import DataError, MemoryLimitWarning, PolicyError
 from mcmargin.instruments.instruments import Instrument, Spot, assets_of
 from mcmargin.margins.equity import equity_of
@@ -32,7 +33,7 @@ from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport, Session
-from mcmargin.scenarios.simulation import Scenarios, thread_count
+from mcmargin.scenarios.simulation import Scenarios
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 

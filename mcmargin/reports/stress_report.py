@@ -23,8 +23,8 @@ from mcmargin.checks import require_type
 from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
-from mcmargin.desk.gathering import library_versions
 from mcmargin.desk.margining import check_balances, check_book, check_market
+from mcmargin.engines.choice import library_versions
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.names import table_cell, with_borders_of_console
