@@ -43,7 +43,7 @@ from mcmargin.reports.account_figures import (
 )
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.reports.report_checksum import require_unaltered
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
 CHARGES = ("calm", "maintenance_calm")

@@ -39,7 +39,7 @@ from mcmargin.reports.health import (
     account_statuses,
     no_account,
 )
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
 

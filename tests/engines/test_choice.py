@@ -1,4 +1,4 @@
-"""Which engine runs, and on which devices: as asked, as the environment says, as the machine can."""
+"""Which engine runs and on which devices: as asked, or as the environment and the machine say."""
 
 import importlib.machinery
 import re
