@@ -44,7 +44,8 @@ from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
 from mcmargin.reports.margin_report import MarginReport, Session, session_of
-from mcmargin.scenarios.simulation import Scenarios, simulate
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.scenarios.simulation import simulate
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
 """What must be alike, so that no change is one of draws; horizons may differ."""
@@ -262,7 +263,7 @@ def _margins(
             _of_instruments(world.market, world.book),
             world.policy,
             previous=world.previous,
-            memory_limit=session.run.memory_limit,
+            memory_limit=session.valuations.memory_limit,
             threads=valuation.threads,
         )
     except (DataError, PolicyError) as error:
