@@ -26,8 +26,8 @@ from mcmargin.data.times import utc_time
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import DataError
 from mcmargin.margins.estimates import Estimate
-from mcmargin.margins.requirement import Run
 from mcmargin.margins.unit_context import UnitContext
+from mcmargin.margins.valuations import Valuations
 from mcmargin.markets.market import Market, market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
@@ -39,7 +39,7 @@ from mcmargin.reports.health import (
     account_statuses,
     no_account,
 )
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -53,7 +53,7 @@ class Session:
     book: Book
     held: Held
     scenarios: Scenarios
-    run: Run
+    valuations: Valuations
     context: UnitContext
     previous: MarginReport | None
     haircuts: Estimate
@@ -61,7 +61,7 @@ class Session:
     @property
     def valuation(self) -> Valuation:
         """Of initial margin."""
-        return self.run.initial
+        return self.valuations.initial
 
 
 def session_of(report: MarginReport, asked: str) -> Session:

@@ -20,7 +20,7 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Stress,
 )
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from tests.helpers.books import BALANCES, book_of, positions_of
 from tests.helpers.coin_book import (
     ACCOUNTS,

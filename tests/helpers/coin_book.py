@@ -7,7 +7,7 @@ import numpy as np
 
 import mcmargin as mm
 from mcmargin.draws.plan import SimulationPlan
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

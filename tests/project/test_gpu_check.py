@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_devices
 from tests.gpu.check import FILES
 from tests.helpers.bare_machine import HIDDEN, run_bare
 
@@ -45,7 +45,7 @@ def test_a_failure_is_told_and_is_the_exit_status(machine, tmp_path):
     assert "the planted fault" in (tmp_path / "gpu_check.md").read_text()
 
 
-@pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
+@pytest.mark.skipif(cupy_devices.missing() is None, reason="there is a CUDA device")
 @pytest.mark.parametrize("module", ["tests.gpu.check", "benchmarks.gpu"])
 def test_without_a_gpu_it_says_so(module, tmp_path):
     done = run_bare(module, "--results", tmp_path, gpu=None)
