@@ -201,8 +201,8 @@ def margin_policy(
         For options beside a file, whose fingerprint would not be that of what was charged, and a
         file without a horizon, which nothing else here gives.
     """
+    from mcmargin.policies.part_checks import PRODUCTS
     from mcmargin.policies.policy import MarginPolicy
-    from mcmargin.policies.policy_parts import PRODUCTS
 
     if file is not None:
         options = {"--level": level, "--horizon": horizon, "--product-horizon": product_horizon}

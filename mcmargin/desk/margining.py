@@ -17,6 +17,7 @@ from mcmargin.books.collateral import held_of
 from mcmargin.books.units import Units, units_of
 from mcmargin.checks import require_type, whole_number
 from mcmargin.desk.gathering import previous_of, report_of, sums_of
+from mcmargin.engines.choice import thread_count
 from mcmargin.errors import MemoryLimitWarning, PolicyError
 from mcmargin.margins.equity import equity_of
 from mcmargin.margins.haircuts import haircuts_of
@@ -30,7 +31,6 @@ from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.scenarios.scenarios import Scenarios
-from mcmargin.scenarios.simulation import thread_count
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 

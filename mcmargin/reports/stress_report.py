@@ -24,7 +24,7 @@ from mcmargin.checks import require_type
 from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
-from mcmargin.desk.gathering import library_versions
+from mcmargin.engines.choice import library_versions
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.model_prices import market_of_model
@@ -220,7 +220,7 @@ def stress(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> session = demo_report().session
     >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))

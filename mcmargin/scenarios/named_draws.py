@@ -7,13 +7,13 @@ again to the last bit.
 
 from __future__ import annotations
 
-import importlib
 from threading import Lock
 from types import ModuleType
 from typing import Any
 
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.draws.random_stream import lane_of
+from mcmargin.engines.choice import engine_named
 
 KEPT_BYTES = 2**28
 """Bytes of normals that are kept."""
@@ -95,7 +95,7 @@ class NamedDraws:
 
     @property
     def _module(self) -> ModuleType:
-        return importlib.import_module(f"mcmargin.engines.{self.engine}_engine")
+        return engine_named(self.engine)
 
     def __reduce__(self) -> tuple[type[NamedDraws], tuple[SimulationPlan, str]]:
         return NamedDraws, (self.plan, self.engine)

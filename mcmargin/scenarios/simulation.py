@@ -7,15 +7,12 @@ the same plan and model give the same scenarios.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
 from mcmargin.checks import require_type, whole_number
 from mcmargin.draws.plan import SimulationPlan
-from mcmargin.engines import cupy_engine
+from mcmargin.engines.choice import choose_engine, device_ids, engine_named, thread_count
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError, PolicyError
 from mcmargin.models.model import MarketModel
@@ -23,9 +20,6 @@ from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.scenarios.companions import companions_of
 from mcmargin.scenarios.scenarios import Scenarios
-
-LINUX = sys.platform == "linux"
-ENGINES = ("auto", "numpy", "cupy")
 
 
 def simulate(
@@ -111,10 +105,10 @@ def simulate(
     if chosen == "cupy":
         devices = device_ids(devices)
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
-    module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
+    simulate_paths = engine_named(chosen).simulate_paths
 
     def run(start: MarketModel) -> Scenarios:
-        returns, next_variance, limited = module.simulate_paths(start, plan, execution)
+        returns, next_variance, limited = simulate_paths(start, plan, execution)
         counts = limited.floored, limited.capped
         by_name = limited.by_name(start.assets)
         return Scenarios(start, plan, returns, next_variance, chosen, *counts, limited=by_name)
@@ -124,54 +118,3 @@ def simulate(
         return scenarios
     others = {name: run(each.model) for name, each in companions_of(model, policy).items()}
     return replace(scenarios, companions=others)
-
-
-def device_ids(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """GPUs as asked, else `MCMARGIN_DEVICES`, else none in particular."""
-    if devices is not None:
-        return cupy_engine.checked_devices(devices)
-    given = os.environ.get("MCMARGIN_DEVICES")
-    if not given:
-        return None
-    if not all(each.strip().isdecimal() for each in given.split(",")):
-        raise EngineError(f"MCMARGIN_DEVICES must be places of GPUs, such as 0,1, not {given!r}")
-    return cupy_engine.checked_devices([int(each) for each in given.split(",")])
-
-
-def choose_engine(engine: str) -> str:
-    """Name of the engine that will run.
-
-    Raises
-    ------
-    EngineError
-        For an engine that is unknown or not here.
-
-    Examples
-    --------
-    >>> choose_engine("numpy")
-    'numpy'
-    """
-    if isinstance(engine, str) and engine == "auto":
-        engine = os.environ.get("MCMARGIN_ENGINE") or "auto"
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise EngineError(f"engine {engine!r:.60} is unknown; choose one of {ENGINES}")
-    if engine == "numpy":
-        return "numpy"
-    reason = cupy_engine.missing()
-    if reason is None:
-        return "cupy"
-    if engine == "cupy":
-        raise EngineError(f"engine 'cupy' cannot run here: {reason}; use engine='numpy'")
-    return "numpy"
-
-
-def thread_count(threads: int | None) -> int:
-    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
-    if threads is None:
-        given = os.environ.get("MCMARGIN_THREADS") or None
-        if given is None:
-            return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
-        if not (given.isascii() and given.isdigit() and int(given) > 0):
-            raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
-        return int(given)
-    return whole_number("threads", threads)

@@ -23,7 +23,7 @@ import numpy as np
 from mcmargin.errors import PolicyError
 from mcmargin.instruments.instruments import Balance, Instrument, assets_of
 from mcmargin.markets.market import Market
-from mcmargin.policies.policy_parts import Stress, StressWindow
+from mcmargin.policies.stress_parts import Stress, StressWindow
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
 from mcmargin.valuing.outlooks import Outlooks, outlooks_of, volatility_ratio

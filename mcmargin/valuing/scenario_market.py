@@ -181,7 +181,7 @@ class ScenarioMarket:
 
     def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
         """Today's implied volatility at strike / forward: an array of its shape, or a number."""
-        level = self.market.level_of(underlying)
+        level = self.market.volatility_of(underlying)
         if not isinstance(level, VolatilitySurface):
             return level
         table = self._once("smile", (underlying, years), lambda: level.slice(years))

@@ -9,7 +9,8 @@ import pytest
 import mcmargin as mm
 from mcmargin.margins import figures
 from mcmargin.markets.model_prices import market_of_model
-from mcmargin.policies.policy_parts import Gap, Maintenance, Procyclicality, Stress
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model, with_history
 
 ROWS = [("x", "a0", 3.0), ("x", "a1", -2.0), ("y", "a2", 5.5), ("x", "a2", 0.25), ("z", "a1", -1.0)]

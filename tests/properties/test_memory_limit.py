@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.errors import MemoryLimitWarning
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Maintenance, Procyclicality
 from mcmargin.valuing import valuation
 from tests.helpers.models import make_model, with_history
