@@ -124,6 +124,8 @@ def why(
 
 def _books(positions: list[Path] | None, *others: list[Path] | None) -> list[BookFiles]:
     """Files of the books that are given, one for each report or one for both."""
+    from mcmargin.books.files_of_book import BookFiles
+
     if not positions:
         if any(others):
             raise DataError("--positions is missing: the other files of a book go with it")
