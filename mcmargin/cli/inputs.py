@@ -49,8 +49,8 @@ def margin_policy(charge: ChargeOptions, plan: PlanOptions) -> MarginPolicy:
         If options stand beside a file: the fingerprint of the file would then not be that of what
         was charged. If the file has no horizon: nothing else gives one here.
     """
+    from mcmargin.policies.part_checks import PRODUCTS
     from mcmargin.policies.policy import MarginPolicy
-    from mcmargin.policies.policy_parts import PRODUCTS
 
     if charge.policy is not None:
         options = {

@@ -6,23 +6,20 @@ trail; and, for the next one, what this report says of each row.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
-from mcmargin.audit import package_version
 from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
 from mcmargin.books.units import Units
 from mcmargin.data.bars import DAY
 from mcmargin.data.times import utc_time
-from mcmargin.engines import cupy_engine
+from mcmargin.engines.choice import library_versions
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
@@ -30,7 +27,8 @@ from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
 from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Sums
 from mcmargin.margins.valuations import Valuations
-from mcmargin.markets.market import Market, market_terms
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_terms
 from mcmargin.models.model import CalibrationNotes, MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
@@ -46,7 +44,7 @@ from mcmargin.reports.account_figures import (
 )
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.reports.report_checksum import require_unaltered
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
 CHARGES = ("calm", "maintenance_calm")
@@ -309,14 +307,3 @@ def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) ->
     if len(times) and times[0] <= last:
         return int(np.sum((times > last) & (times <= now)))
     return round(float((now - last) / DAY) / model.calendar.mean_days)
-
-
-def library_versions(engine: str) -> dict[str, str]:
-    """Versions that a figure may depend on; a model files those that it was fitted with."""
-    return {
-        "mcmargin": package_version("mcmargin"),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "python": platform.python_version(),
-        **(cupy_engine.versions() if engine == "cupy" else {}),
-    }

@@ -18,6 +18,7 @@ from mcmargin.books.book import Book
 from mcmargin.books.collateral import posted_values
 from mcmargin.checks import cited, require_type
 from mcmargin.desk.margining import margin
+from mcmargin.engines.choice import thread_count
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
@@ -26,7 +27,7 @@ from mcmargin.progress import Progress
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import is_altered
-from mcmargin.scenarios.simulation import simulate, thread_count
+from mcmargin.scenarios.simulation import simulate
 
 ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
 """Largest difference between engines, as a share of gross exposure."""

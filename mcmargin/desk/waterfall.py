@@ -44,7 +44,8 @@ from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
 from mcmargin.reports.margin_report import MarginReport, Session, session_of
-from mcmargin.scenarios.simulation import Scenarios, simulate
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.scenarios.simulation import simulate
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
 """What must be alike, so that no change is one of draws; horizons may differ."""

@@ -19,11 +19,11 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 
 from mcmargin.books.accounts import Account
+from mcmargin.books.admission import check_book
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, Kind, balance_of, collateral_mode, kinds_of
 from mcmargin.books.units import units_of
 from mcmargin.desk.gathering import account_margin, previous_of
-from mcmargin.desk.margining import check_book
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Instrument, Perpetual
 from mcmargin.margins.equity import collateral_estimate
@@ -384,7 +384,7 @@ def _after(
     dense[0] += [trades.get(name, 0.0) for name in chosen]
     held, buys, sells = (_matrix(line) for line in dense)
     small = Book((account,), items, held, buys, sells, book.known)
-    check_book(small, valuation.scenarios, valuation.market)
+    check_book(small, valuation.scenarios.model, valuation.market)
     limits = {"memory_limit": session.valuations.memory_limit, "threads": valuation.threads}
     everything = (*items, *posted.items)
     with device_of(session.scenarios.returns):
