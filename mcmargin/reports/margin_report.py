@@ -26,9 +26,10 @@ from mcmargin.data.times import utc_time
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import DataError
 from mcmargin.margins.estimates import Estimate
-from mcmargin.margins.requirement import Run
 from mcmargin.margins.unit_context import UnitContext
-from mcmargin.markets.market import Market, market_of
+from mcmargin.margins.valuations import Valuations
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows
@@ -39,7 +40,7 @@ from mcmargin.reports.health import (
     account_statuses,
     no_account,
 )
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -53,7 +54,7 @@ class Session:
     book: Book
     held: Held
     scenarios: Scenarios
-    run: Run
+    valuations: Valuations
     context: UnitContext
     previous: MarginReport | None
     haircuts: Estimate
@@ -61,7 +62,7 @@ class Session:
     @property
     def valuation(self) -> Valuation:
         """Of initial margin."""
-        return self.run.initial
+        return self.valuations.initial
 
 
 def session_of(report: MarginReport, asked: str) -> Session:

@@ -17,19 +17,20 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, held_of
 from mcmargin.checks import require_type
 from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
-from mcmargin.desk.gathering import library_versions
-from mcmargin.desk.margining import check_balances, check_book, check_market
+from mcmargin.engines.choice import library_versions
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import (
     StressTable,
     StressValues,
@@ -219,7 +220,7 @@ def stress(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> session = demo_report().session
     >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))
@@ -232,16 +233,16 @@ def stress(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     if policy is not None:
         require_type("policy", policy, MarginPolicy, error=PolicyError)
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    check_book(book, scenarios, market)
-    check_balances(book, scenarios, market)
-    check_market(book, scenarios, market, policy)
+    check_book(book, scenarios.model, market)
+    check_balances(book, scenarios.model, market)
+    check_market(book, scenarios.model, market, policy)
     held = held_of(book, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
     items = (*book.instruments, *held.items)
