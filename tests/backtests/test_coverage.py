@@ -175,7 +175,7 @@ def test_right_forecasts_are_rejected_at_the_nominal_rate(test, dates):
 
 
 def test_wrong_forecasts_are_rejected_more_often_the_longer_the_record():
-    """Value at risk at 95 % of a normal whose deviation is understated by a fifth: 9.4 % exceed it."""
+    """Value at risk at 95 % of a normal of a deviation a fifth too low: 9.4 % exceed it."""
     rate = float(stats.norm.cdf(-1.644854 * 0.8))
     short, long = (rejections(kupiec, rate, dates, 400, 12) for dates in (250, 1000))
     # Probability that a binomial count is one that the test rejects.

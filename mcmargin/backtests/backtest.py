@@ -1,0 +1,343 @@
+"""backtest(): walk forward through history, and record what models forecast and what happened.
+
+In: prices, portfolios, models, and how to walk. Out: a `BacktestResult`. On every date a model
+knows the closes up to that date and no later one; it is fitted again every few dates, and filtered
+forward between. Several processes work on windows, and the result is the same for any number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mcmargin.audit import fingerprint, package_version
+from mcmargin.backtests.backtest_result import BacktestResult, result_of
+from mcmargin.backtests.competing import Competitor
+from mcmargin.backtests.observations import tail_share
+from mcmargin.backtests.walking import WINDOWS_A_PIECE, Piece, Record, Walk, walk_piece
+from mcmargin.books.book import Book
+from mcmargin.checks import few, require_type, whole_number
+from mcmargin.data.files import write_atomically
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.times import utc_time
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.instruments.instruments import Spot
+from mcmargin.progress import Progress
+from mcmargin.workers import default_jobs, in_processes
+
+LEAST_WINDOW = 100
+"""Returns that a window must have, as a calibration must."""
+
+
+def backtest(
+    prices: PriceHistory,
+    portfolios: Book | pd.DataFrame | Mapping[str, Mapping[str, float]],
+    models: Mapping[str, Competitor],
+    *,
+    horizons: Sequence[int] = (1, 2),
+    levels: Sequence[float] = (0.99, 0.975),
+    window: int = 1000,
+    refit_every: int = 20,
+    start: Any = None,
+    paths: int = 10_000,
+    seed: int,
+    jobs: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Walk forward through history with several models.
+
+    Parameters
+    ----------
+    prices : PriceHistory
+        Dates on which some asset has no close are left out.
+    portfolios : Book, DataFrame or mapping of str to mapping of str to float
+        Amounts held of each asset, by portfolio, the same on every date; negative is short. Of a
+        DataFrame rows are portfolios and columns are assets. Of a book of spot positions each
+        account is a portfolio, and holds what its positions are worth on the first date.
+    models : mapping of str to object
+        By name: a `ModelSpec`, one of `mcmargin.backtests.peers`, or any object with the methods of
+        `mcmargin.backtests.competing.Competitor`.
+    horizons : sequence of int
+        Bars ahead.
+    levels : sequence of float
+        Confidence levels.
+    window : int
+        Returns that a model is fitted to.
+    refit_every : int
+        Dates that a fit serves.
+    start : time, optional
+        First date to forecast from; the first one that has a whole window by default.
+    paths : int
+        Scenarios a date, for models that simulate.
+    seed : int
+        Each date draws from this seed and its own time alone.
+    jobs : int, optional
+        Processes at a time; one a core by default. Changes no figure.
+    folder : path, optional
+        Where windows that are done are written, so that a call with the same arguments goes on from
+        there after an interruption. It must be empty, or of such a call.
+    progress : callable, optional
+        Called with dates done and in all, over all models.
+
+    Returns
+    -------
+    BacktestResult
+
+    Raises
+    ------
+    DataError
+        For a portfolio whose asset has no prices, a window longer than the history, a folder of
+        other arguments, and a model that fails, with its name and the date.
+    PolicyError
+        For a number that is out of range.
+
+    Examples
+    --------
+    >>> from mcmargin.backtests.peers import EwmaNormal, HistoricalSimulation
+    >>> from mcmargin.demo import demo_prices
+    >>> found = backtest(
+    ...     demo_prices(),
+    ...     {"index": {"sp500": 1.0}, "spread": {"sp500": 1.0, "nasdaq": -1.0}},
+    ...     {"normal": EwmaNormal(), "historical": HistoricalSimulation(250)},
+    ...     horizons=(1,), levels=(0.99,), window=250, start="2018-01-02", seed=7, jobs=1,
+    ... )
+    >>> found.coverage()[["model", "portfolio", "observations", "exceptions"]]
+            model portfolio  observations  exceptions
+    0      normal     index           247           8
+    1      normal    spread           247           1
+    2  historical     index           247           5
+    3  historical    spread           247           6
+    """
+    require_type("prices", prices, PriceHistory)
+    closes = _common(prices)
+    walk, names = _walk(
+        closes, portfolios, horizons, levels, window, refit_every, start, paths, seed
+    )
+    if not isinstance(models, Mapping) or not models:
+        raise DataError("backtest: give models as a mapping of at least one name to a model")
+    for name, model in models.items():
+        if not all(callable(getattr(model, method, None)) for method in ("fit", "forecast")):
+            raise DataError(
+                f"backtest: model {name!r} has no methods fit and forecast; "
+                "mcmargin.backtests.competing.Competitor says what they do"
+            )
+    count = default_jobs() if jobs is None else whole_number("jobs", jobs)
+    digest = _fingerprint(walk, names, models)
+    place = None if folder is None else _folder(Path(folder), digest, models)
+    pieces = _pieces(walk, models, place)
+    records: dict[str, list[Record]] = {name: [] for name in models}
+    total, done = len(models) * (walk.last - walk.first), 0
+    with closing(_done(pieces, count)) as results:
+        for piece, found in zip(pieces, results, strict=True):
+            records[piece.name] += found
+            done += sum(len(dates) for dates in piece.windows)
+            if progress is not None:
+                progress(done, total)
+    return result_of(walk, names, records, digest)
+
+
+def _done(pieces: list[Piece], jobs: int) -> Any:
+    """Records of pieces, in their order."""
+    here = any(type(piece.model).__module__ == "__main__" for piece in pieces)
+    # A process cannot import what a notebook or a script defines.
+    if jobs == 1 or here or len(pieces) == 1:
+        return (walk_piece(piece) for piece in pieces)
+    return in_processes(walk_piece, pieces, min(jobs, len(pieces)))
+
+
+def _pieces(walk: Walk, models: Mapping[str, Competitor], folder: Path | None) -> list[Piece]:
+    windows = walk.windows
+    found = []
+    for at, (name, model) in enumerate(models.items()):
+        own = None if folder is None else folder / f"{at:03d}"
+        if own is not None:
+            own.mkdir(exist_ok=True)
+        for first in range(0, len(windows), WINDOWS_A_PIECE):
+            chosen = tuple(windows[first : first + WINDOWS_A_PIECE])
+            found.append(Piece(name, model, first, chosen, walk, own))
+    return found
+
+
+def _common(prices: PriceHistory) -> PriceHistory:
+    """Closes of the dates on which every asset has one."""
+    whole = np.isfinite(prices.prices).all(axis=1)
+    return PriceHistory(
+        prices.assets,
+        prices.times[whole],
+        prices.prices[whole],
+        prices.source,
+        prices.zone,
+        prices.calendar,
+        prices.stamps,
+        prices.shown_zone,
+    )
+
+
+def _walk(
+    closes: PriceHistory,
+    portfolios: Any,
+    horizons: Sequence[int],
+    levels: Sequence[float],
+    window: int,
+    refit_every: int,
+    start: Any,
+    paths: int,
+    seed: int,
+) -> tuple[Walk, tuple[str, ...]]:
+    """Check how to walk."""
+    ahead = tuple(whole_number("horizons", each) for each in _several("horizons", horizons))
+    if list(ahead) != sorted(set(ahead)):
+        raise PolicyError(f"horizons must increase, not {ahead}")
+    sure = tuple(float(each) for each in _several("levels", levels))
+    for each in sure:
+        tail_share(each)
+    if len(set(sure)) < len(sure):
+        raise PolicyError(f"levels must differ, not {sure}")
+    window = whole_number("window", window, least=LEAST_WINDOW)
+    times = closes.times
+    first, last = window, len(times) - ahead[0]
+    if first >= last:
+        raise DataError(
+            f"{closes.source}: a window of {window:,} returns and a horizon of {ahead[0]} need "
+            f"{window + ahead[0] + 1:,} closes, and there are {len(times):,} dates on which every "
+            "asset has one; give a shorter window or more prices"
+        )
+    if start is not None:
+        try:
+            moment = utc_time(start)
+        except ValueError as error:
+            raise DataError(f"start: {error}") from None
+        first = int(np.searchsorted(times, moment))
+        if first < window:
+            raise DataError(
+                f"start {str(moment)[:10]}: the window of {window:,} returns is whole only from "
+                f"{str(times[window])[:10]} on"
+            )
+        if first >= last:
+            raise DataError(
+                f"start {str(moment)[:10]}: the last date that can be forecast from is "
+                f"{str(times[last - 1])[:10]}"
+            )
+    names, exposures = _exposures(closes, portfolios, first)
+    return (
+        Walk(
+            closes,
+            exposures,
+            ahead,
+            sure,
+            window,
+            whole_number("refit_every", refit_every),
+            first,
+            last,
+            whole_number("paths", paths),
+            whole_number("seed", seed, least=0),
+        ),
+        names,
+    )
+
+
+def _several(name: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not len(values):
+        raise PolicyError(f"{name} must be several numbers, such as (1, 2), not {values!r:.60}")
+    return tuple(values)
+
+
+def _exposures(
+    closes: PriceHistory, portfolios: Any, first: int
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names of portfolios, and what each holds of each asset."""
+    if isinstance(portfolios, Book):
+        portfolios = _of_book(portfolios, closes, first)
+    elif isinstance(portfolios, Mapping):
+        for name, held in portfolios.items():
+            require_type(f"portfolio {name!r}", held, Mapping)
+        portfolios = pd.DataFrame(
+            {name: dict(held) for name, held in portfolios.items()}, dtype=object
+        ).T
+    require_type("portfolios", portfolios, pd.DataFrame)
+    if portfolios.empty or portfolios.index.has_duplicates or portfolios.columns.has_duplicates:
+        raise DataError("backtest: portfolios must be at least one, each of a name of its own")
+    unknown = [name for name in portfolios.columns if name not in closes.assets]
+    if unknown:
+        raise DataError(
+            f"backtest: the portfolios hold {few(map(str, unknown))}, and there are no prices of "
+            f"that; there are prices of {few(closes.assets)}"
+        )
+    table = portfolios.reindex(columns=list(closes.assets))
+    exposures = table.apply(pd.to_numeric, errors="coerce").where(table.notna(), 0.0)
+    values = exposures.to_numpy(np.float64)
+    for row, column in np.argwhere(~np.isfinite(values))[:1].tolist():
+        raise DataError(
+            f"backtest: portfolio {portfolios.index[row]!r}: the amount of "
+            f"{closes.assets[column]!r} is no number"
+        )
+    for row in np.flatnonzero(~(values != 0.0).any(axis=1))[:1].tolist():
+        raise DataError(f"backtest: portfolio {portfolios.index[row]!r} holds nothing")
+    return tuple(map(str, portfolios.index)), values
+
+
+def _of_book(book: Book, closes: PriceHistory, first: int) -> pd.DataFrame:
+    """What each account's positions are worth on the first date, by asset."""
+    for item in book.instruments:
+        if not isinstance(item, Spot):
+            raise DataError(
+                f"backtest: instrument {item.name!r} is no spot; give the amounts that the "
+                "portfolio holds of each asset instead"
+            )
+    held = pd.DataFrame(
+        book.quantities.toarray(),
+        index=[account.name for account in book.accounts],
+        columns=[item.underlying for item in book.instruments],
+    )
+    today = dict(zip(closes.assets, closes.prices[first].tolist(), strict=True))
+    return held.mul([today.get(name, np.nan) for name in held.columns], axis=1)
+
+
+def _fingerprint(walk: Walk, names: tuple[str, ...], models: Mapping[str, Competitor]) -> str:
+    """Of everything that decides the result."""
+    closes = walk.closes
+    bars = (closes.zone, closes.calendar, closes.stamps, closes.shown_zone)
+    settled = (walk.window, walk.refit_every, walk.first, walk.last, walk.paths, walk.seed)
+    return fingerprint(
+        package_version("mcmargin"),
+        (closes.assets, bars, str(closes.times.dtype), closes.times.astype(np.int64)),
+        closes.prices,
+        (names, walk.exposures, walk.horizons, walk.levels, settled),
+        tuple((name, repr(model)) for name, model in models.items()),
+    )
+
+
+def _folder(folder: Path, digest: str, models: Mapping[str, Competitor]) -> Path:
+    """The folder of this walk, made where it is not there."""
+    for name, model in models.items():
+        if type(model).__repr__ is object.__repr__:
+            raise DataError(
+                f"backtest: model {name!r} needs a repr that says its settings, such as a "
+                "dataclass has, so that a folder of other settings is not taken for its own"
+            )
+    mark = folder / "backtest.txt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if mark.exists():
+            if mark.read_text(encoding="utf-8").strip() != digest:
+                raise DataError(
+                    f"{folder}: it holds a backtest of other arguments; give another folder, or "
+                    "remove this one"
+                )
+        elif any(folder.iterdir()):
+            raise DataError(
+                f"{folder}: it is not empty, and holds no backtest; give another folder"
+            )
+        else:
+            write_atomically(mark, f"{digest}\n".encode())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
+    return folder

@@ -1,0 +1,199 @@
+"""What a model must do to take part in a backtest, and what a forecast is.
+
+In: closes up to a date, and portfolios. Out: a `Forecast` of their profit and loss. `ModelSpec` is
+this package's own model; `mcmargin.backtests.peers` has those that a user would otherwise run; any
+other object with the two methods of `Competitor` takes part as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.data.prices import PriceHistory
+from mcmargin.engines.choice import choose_engine
+from mcmargin.errors import PolicyError
+from mcmargin.models.calibration import calibrate
+from mcmargin.models.model import MarketModel
+from mcmargin.numerics.arrays import to_host
+from mcmargin.numerics.tail import tail_count
+from mcmargin.scenarios.simulation import simulate
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a model on one date.
+
+    Attributes
+    ----------
+    exposures : ndarray of shape (portfolios, assets), float64
+        Amount that each portfolio holds of each asset; negative is short.
+    horizons : tuple of int
+        Bars ahead.
+    levels : tuple of float
+        Confidence levels.
+    paths : int
+        Scenarios to simulate, for a model that simulates.
+    seed : int
+        Of this date. A model that draws anything draws it from this seed alone.
+    """
+
+    exposures: NDArray[np.float64]
+    horizons: tuple[int, ...]
+    levels: tuple[float, ...]
+    paths: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What a model says of portfolios on one date.
+
+    Attributes
+    ----------
+    value_at_risk, expected_shortfall : ndarray of shape (portfolios, horizons, levels), float64
+        Losses are positive.
+    gains : ndarray of shape (portfolios, horizons, scenarios), float64
+        Profit and loss that the model drew, all equally probable; no scenario where the model gives
+        no distribution, and is then left out of the tests that need one.
+    margin : ndarray of shape (portfolios, horizons, levels), float64, optional
+        What would be charged; expected shortfall where it is not given.
+    """
+
+    value_at_risk: NDArray[np.float64]
+    expected_shortfall: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    margin: NDArray[np.float64] | None = None
+
+
+class Competitor(Protocol):
+    """A model that takes part in a backtest.
+
+    Both methods get the closes from the beginning of the window to the date of the forecast, and
+    nothing later. They keep no state: what `fit` returns is all that a later call is given.
+    """
+
+    def fit(self, closes: PriceHistory, before: Any) -> Any:
+        """Fit to a window of closes.
+
+        Parameters
+        ----------
+        closes : PriceHistory
+            Of dates on which every asset has a close.
+        before : object
+            What the fit of the window before this one returned, to start from; None for none. The
+            walk begins anew from None now and then, so that pieces of it do not wait for another.
+        """
+
+    def forecast(self, fitted: Any, closes: PriceHistory, question: Question) -> Forecast:
+        """Forecast profit and loss from the last of these closes on.
+
+        Parameters
+        ----------
+        fitted : object
+            What `fit` returned, on a window that ends at one of these closes.
+        closes : PriceHistory
+            From the beginning of that window to the date of the forecast.
+        question : Question
+        """
+
+
+def forecast_of_returns(returns: NDArray[Any], question: Question) -> Forecast:
+    """Forecast of portfolios from equally probable returns of assets.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (horizons, assets, scenarios)
+        Simple returns over each horizon, as fractions.
+    question : Question
+
+    Examples
+    --------
+    >>> asked = Question(np.array([[100.0]]), (1,), (0.9,), 10, 7)
+    >>> found = forecast_of_returns(np.arange(-5, 15).reshape(1, 1, 20) / 100.0, asked)
+    >>> found.value_at_risk.tolist(), found.expected_shortfall.tolist()
+    ([[[4.0]]], [[[4.5]]])
+    """
+    gains = np.stack([question.exposures @ each.astype(np.float64) for each in returns], axis=1)
+    tails = [_tail(-gains, level) for level in question.levels]
+    var, shortfall = (np.stack(each, axis=2) for each in zip(*tails, strict=True))
+    return Forecast(var, shortfall, gains)
+
+
+def _tail(
+    losses: NDArray[np.float64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Value at risk and expected shortfall as `mcmargin.numerics.tail` defines them."""
+    scenarios = losses.shape[-1]
+    share = tail_count(scenarios, level)
+    whole = int(share)
+    taken = whole if whole == share else whole + 1
+    worst = np.partition(losses, scenarios - taken, axis=-1)[..., scenarios - taken :]
+    var = worst.min(axis=-1)
+    # The last of them counts in part, where the share of the paths is no whole number.
+    shortfall = (worst.sum(axis=-1) - float(taken - share) * var) / float(share)
+    return var, shortfall
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The model of this package: what `calibrate` fits and `simulate` draws.
+
+    Attributes
+    ----------
+    volatility, innovations, dependence : str
+        As `calibrate` takes them.
+    precision : str
+        `single` or `double`, as `simulate` takes it.
+    engine : str
+        `auto`, `numpy` or `cupy`.
+    options : mapping of str to object
+        Other arguments of `calibrate`, such as `correlation_half_life`.
+
+    Examples
+    --------
+    >>> ModelSpec("garch", "t")
+    ModelSpec(volatility='garch', innovations='t', dependence='t', precision='single', ...)
+    """
+
+    volatility: str = "gjr"
+    innovations: str = "skewt"
+    dependence: str = "t"
+    precision: str = "single"
+    engine: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse options that have a place of their own."""
+        taken = {"volatility", "innovations", "dependence", "warm_start", "jobs", "progress"}
+        for name in sorted(taken & set(self.options)):
+            raise PolicyError(f"ModelSpec: options must not have {name!r}; the backtest sets it")
+
+    def fit(self, closes: PriceHistory, before: MarketModel | None) -> MarketModel:
+        """Calibrate, from the parameters of the last fit on."""
+        return calibrate(
+            closes,
+            volatility=self.volatility,
+            innovations=self.innovations,
+            dependence=self.dependence,
+            warm_start=before,
+            jobs=1,
+            **self.options,
+        )
+
+    def forecast(self, fitted: MarketModel, closes: PriceHistory, question: Question) -> Forecast:
+        """Filter forward to the last close, and simulate from there."""
+        model = fitted.update(closes, now=closes.times[-1])
+        scenarios = simulate(
+            model,
+            horizons=question.horizons,
+            paths=question.paths,
+            seed=question.seed,
+            engine=choose_engine(self.engine),
+            precision=self.precision,
+            threads=1,
+        )
+        return forecast_of_returns(to_host(scenarios.returns), question)
