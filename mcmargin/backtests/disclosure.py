@@ -1,0 +1,229 @@
+"""What a clearing house publishes of margins: coverage by month, procyclicality, responsiveness.
+
+In: a `BacktestResult`. Out: tables, one row a model, portfolio, horizon and level, and a month or a
+number of bars where there are several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mcmargin.backtests.backtest_result import BacktestResult
+from mcmargin.checks import real_number, require_type, whole_number
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.margins.procyclicality import procyclicality_measures
+
+VOLATILITY_BARS = 20
+"""Last bars whose profit and loss a portfolio's volatility is taken from."""
+
+
+def monthly_coverage(result: BacktestResult) -> pd.DataFrame:
+    """Coverage by calendar month: what ISO 20022 auth.066 and disclosure 6.5 ask for.
+
+    A date belongs to the month in which it was forecast from. Every date counts, also where
+    horizons overlap, since each day's margin is what is published.
+
+    Parameters
+    ----------
+    result : BacktestResult
+
+    Returns
+    -------
+    DataFrame
+        Columns model, portfolio, horizon, level, month (the first day), observations, exceptions,
+        coverage, largest_exception, average_exception (by how much losses exceeded margin; 0
+        without an exception) and average_margin. Exceptions are losses beyond margin.
+
+    References
+    ----------
+    CPMI-IOSCO (2015), Public quantitative disclosure standards for central counterparties, 6.5.
+
+    Examples
+    --------
+    >>> from mcmargin.backtests.backtest import backtest
+    >>> from mcmargin.backtests.peers import EwmaNormal
+    >>> from mcmargin.demo import demo_prices
+    >>> found = backtest(
+    ...     demo_prices(), {"index": {"sp500": 1.0}}, {"normal": EwmaNormal()},
+    ...     horizons=(1,), levels=(0.99,), window=250, start="2018-11-01", seed=7, jobs=1,
+    ... )
+    >>> monthly_coverage(found)[["month", "observations", "exceptions"]]
+           month  observations  exceptions
+    0 2018-11-01            20           0
+    1 2018-12-01            16           1
+    """
+    require_type("result", result, BacktestResult)
+    frame = result.frame.dropna(subset=["profit_and_loss"])
+    beyond = -frame["profit_and_loss"] - frame["margin"]
+    frame = frame.assign(
+        month=frame["date"].to_numpy().astype("datetime64[M]").astype("datetime64[ns]"),
+        beyond=beyond.where(beyond > 0.0),
+    )
+    keys = ["model", "portfolio", "horizon", "level", "month"]
+    groups = frame.groupby(keys, observed=True, sort=True)
+    table = pd.DataFrame(
+        {
+            "observations": groups.size(),
+            "exceptions": groups["beyond"].count(),
+            "largest_exception": groups["beyond"].max().fillna(0.0),
+            "average_exception": groups["beyond"].mean().fillna(0.0),
+            "average_margin": groups["margin"].mean(),
+        }
+    )
+    table.insert(2, "coverage", 1.0 - table["exceptions"] / table["observations"])
+    found = table.reset_index()
+    return found.astype({"model": object, "portfolio": object})
+
+
+def procyclicality(result: BacktestResult, *, bars: int = 5) -> pd.DataFrame:
+    """How far, how fast and how much each margin moved; see `procyclicality_measures`.
+
+    Parameters
+    ----------
+    result : BacktestResult
+    bars : int
+        Of the largest increase.
+
+    Returns
+    -------
+    DataFrame
+        Columns model, portfolio, horizon, level, peak_to_trough, largest_increase, bars,
+        log_change_std and average_cost.
+
+    Examples
+    --------
+    >>> from mcmargin.backtests.backtest import backtest
+    >>> from mcmargin.backtests.peers import StaticPercentage
+    >>> from mcmargin.demo import demo_prices
+    >>> found = backtest(
+    ...     demo_prices(), {"index": {"sp500": 1.0}}, {"static": StaticPercentage()},
+    ...     horizons=(1,), levels=(0.99,), window=250, start="2018-11-01", seed=7, jobs=1,
+    ... )
+    >>> procyclicality(found)["peak_to_trough"].tolist()
+    [1.0]
+    """
+    require_type("result", result, BacktestResult)
+    rows = []
+    for key, margins, _ in _margins(result):
+        measures = procyclicality_measures(margins, bars=bars)
+        rows.append(key | vars(measures))
+    return pd.DataFrame(rows)
+
+
+def responsiveness(
+    result: BacktestResult, *, bars: Sequence[int] = (1, 5, 20), least_rise: float = 0.25
+) -> pd.DataFrame:
+    """By how much margins rise after volatility has risen.
+
+    A portfolio's volatility is the root mean square of its last 20 one-bar gains, which is read off
+    what happened and not off any model. A rise is a date before which volatility rose by
+    `least_rise` or more within some bars. Over all rises the mean log change of the margin within
+    the same bars is put beside that of volatility. A responsiveness of 1 means that margin rises
+    as volatility does; 0, that it does not move.
+
+    Parameters
+    ----------
+    result : BacktestResult
+        With a horizon of one bar among its horizons.
+    bars : sequence of int
+        Within which margin and volatility are compared.
+    least_rise : float
+        Of volatility, as a share.
+
+    Returns
+    -------
+    DataFrame
+        Columns model, portfolio, horizon, level, bars, rises, volatility_rise and margin_rise
+        (mean log changes; NaN without a rise), and responsiveness, their ratio.
+
+    References
+    ----------
+    BCBS, CPMI and IOSCO (2025), Transparency and responsiveness of initial margin in centrally
+    cleared markets (d590), asks for such a measure and prescribes none. This one was chosen because
+    it compares all models with the same volatility.
+
+    Examples
+    --------
+    >>> from mcmargin.backtests.backtest import backtest
+    >>> from mcmargin.backtests.peers import EwmaNormal, StaticPercentage
+    >>> from mcmargin.demo import demo_prices
+    >>> found = backtest(
+    ...     demo_prices(), {"index": {"sp500": 1.0}},
+    ...     {"normal": EwmaNormal(), "static": StaticPercentage()},
+    ...     horizons=(1,), levels=(0.99,), window=250, start="2018-01-02", seed=7, jobs=1,
+    ... )
+    >>> responsiveness(found, bars=(5,))[["model", "rises", "responsiveness"]].round(2)
+        model  rises  responsiveness
+    0  normal     20            0.93
+    1  static     20            0.00
+    """
+    require_type("result", result, BacktestResult)
+    if 1 not in result.horizons:
+        raise DataError(
+            "backtest: responsiveness reads volatility off gains over one bar; walk with a horizon "
+            "of 1 among the horizons"
+        )
+    if not real_number("least_rise", least_rise) > 0.0:
+        raise PolicyError(f"least_rise must be above 0, not {least_rise!r}")
+    gaps = [whole_number("bars", each) for each in bars]
+    one_bar = result.realised[:, :, result.horizons.index(1)]
+    volatility = [_volatility(one_bar[:, p]) for p in range(len(result.portfolios))]
+    rows = [
+        key | {"bars": gap} | _rises(margins, volatility[portfolio], gap, least_rise)
+        for key, margins, portfolio in _margins(result)
+        for gap in gaps
+    ]
+    return pd.DataFrame(rows)
+
+
+def _margins(
+    result: BacktestResult,
+) -> Iterator[tuple[dict[str, Any], NDArray[np.float64], int]]:
+    """Margins of every model, portfolio, horizon and level, and the portfolio's place."""
+    shape = (result.models, result.portfolios, result.horizons, result.levels)
+    for m, p, h, q in product(*(range(len(each)) for each in shape)):
+        key = {
+            "model": result.models[m],
+            "portfolio": result.portfolios[p],
+            "horizon": result.horizons[h],
+            "level": result.levels[q],
+        }
+        yield key, result.margin[m, :, p, h, q], p
+
+
+def _volatility(gains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean square of the gains that were known on each date; NaN until there are enough."""
+    # The gain that begins on a date is known on the next one.
+    known = pd.Series(gains).shift(1)
+    return np.sqrt((known**2).rolling(VOLATILITY_BARS).mean()).to_numpy(np.float64)
+
+
+def _rises(
+    margins: NDArray[np.float64], volatility: NDArray[np.float64], gap: int, least: float
+) -> dict[str, Any]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        risen = np.log(volatility[gap:] / volatility[:-gap])
+        moved = np.log(margins[gap:] / margins[:-gap])
+    chosen = np.isfinite(risen) & np.isfinite(moved) & (risen >= np.log1p(least))
+    count = int(chosen.sum())
+    if count == 0:
+        none = float("nan")
+        return {
+            "rises": 0,
+            "volatility_rise": none,
+            "margin_rise": none,
+            "responsiveness": none,
+        }
+    volatility_rise, margin_rise = float(risen[chosen].mean()), float(moved[chosen].mean())
+    return {
+        "rises": count,
+        "volatility_rise": volatility_rise,
+        "margin_rise": margin_rise,
+        "responsiveness": margin_rise / volatility_rise,
+    }
