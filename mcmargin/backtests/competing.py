@@ -8,6 +8,7 @@ other object with the two methods of `Competitor` takes part as well.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,23 +119,28 @@ def forecast_of_returns(returns: NDArray[Any], question: Question) -> Forecast:
     ([[[4.0]]], [[[4.5]]])
     """
     gains = np.stack([question.exposures @ each.astype(np.float64) for each in returns], axis=1)
-    tails = [_tail(-gains, level) for level in question.levels]
+    scenarios = gains.shape[2]
+    shares = [tail_count(scenarios, level) for level in question.levels]
+    # The losses of the longest tail hold those of all others.
+    most = min(scenarios, int(max(shares)) + 1)
+    worst = -np.sort(np.partition(gains, most - 1, axis=2)[..., :most], axis=2)
+    tails = [_tail(worst, share) for share in shares]
     var, shortfall = (np.stack(each, axis=2) for each in zip(*tails, strict=True))
     return Forecast(var, shortfall, gains)
 
 
 def _tail(
-    losses: NDArray[np.float64], level: float
+    worst: NDArray[np.float64], share: Fraction
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Value at risk and expected shortfall as `mcmargin.numerics.tail` defines them."""
-    scenarios = losses.shape[-1]
-    share = tail_count(scenarios, level)
+    """Value at risk and expected shortfall as `mcmargin.numerics.tail` defines them.
+
+    The losses come in falling order, and the last one counts in part where the tail's share of the
+    scenarios is no whole number.
+    """
     whole = int(share)
     taken = whole if whole == share else whole + 1
-    worst = np.partition(losses, scenarios - taken, axis=-1)[..., scenarios - taken :]
-    var = worst.min(axis=-1)
-    # The last of them counts in part, where the share of the paths is no whole number.
-    shortfall = (worst.sum(axis=-1) - float(taken - share) * var) / float(share)
+    var = worst[..., taken - 1]
+    shortfall = (worst[..., :taken].sum(axis=-1) - float(taken - share) * var) / float(share)
     return var, shortfall
 
 
