@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from mcmargin.reports.margin_change import MarginChange
     from mcmargin.reports.margin_report import MarginReport
     from mcmargin.reports.stress_report import StressReport
-    from mcmargin.scenarios.simulation import Scenarios, simulate
+    from mcmargin.scenarios.scenarios import Scenarios
+    from mcmargin.scenarios.simulation import simulate
 
 __version__ = "0.1.0"
 
@@ -144,7 +145,8 @@ _CONTENTS = {
     "models.model": ("MarketModel",),
     "models.model_file": ("load_model",),
     "draws.plan": ("SimulationPlan",),
-    "scenarios.simulation": ("Scenarios", "simulate"),
+    "scenarios.scenarios": ("Scenarios",),
+    "scenarios.simulation": ("simulate",),
     "numerics.black": ("black76", "black76_greeks"),
     "numerics.implied": ("implied_volatility",),
     "markets.quotes": ("read_quotes",),

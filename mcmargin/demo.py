@@ -12,12 +12,12 @@ from functools import cache
 import pandas as pd
 
 from mcmargin.books.book import Book
-from mcmargin.checks import Progress
 from mcmargin.data.prices import PriceHistory
 from mcmargin.desk.margining import margin
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.simulation import simulate
 

@@ -18,7 +18,7 @@ from mcmargin.data.files import write_text
 from mcmargin.errors import McMarginError
 
 if TYPE_CHECKING:
-    from mcmargin.checks import Progress
+    from mcmargin.progress import Progress
 
 app = typer.Typer(
     cls=FileNamingGroup,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcmargin.models.model import MarketModel
     from mcmargin.policies.policy import MarginPolicy
     from mcmargin.reports.margin_report import MarginReport
-    from mcmargin.scenarios.simulation import Scenarios
+    from mcmargin.scenarios.scenarios import Scenarios
 
 Positions = Annotated[
     Path,

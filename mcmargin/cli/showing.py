@@ -8,7 +8,7 @@ from mcmargin.cli.app import app, bar
 from mcmargin.cli.printing import say, show
 
 if TYPE_CHECKING:
-    from mcmargin.checks import Progress
+    from mcmargin.progress import Progress
 
 
 @app.command()

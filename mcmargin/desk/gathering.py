@@ -28,7 +28,8 @@ from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
-from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Run, Sums
+from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Sums
+from mcmargin.margins.valuations import Valuations
 from mcmargin.markets.market import Market, market_terms
 from mcmargin.models.model import CalibrationNotes, MarketModel
 from mcmargin.policies.policy import MarginPolicy
@@ -45,7 +46,7 @@ from mcmargin.reports.account_figures import (
 )
 from mcmargin.reports.margin_report import MarginReport, Session
 from mcmargin.reports.report_checksum import require_unaltered
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
 CHARGES = ("calm", "maintenance_calm")
@@ -262,13 +263,16 @@ def _owners(
 
 
 def previous_of(
-    accounts: Sequence[Account], owners: Sequence[str], report: MarginReport | None, run: Run
+    accounts: Sequence[Account],
+    owners: Sequence[str],
+    report: MarginReport | None,
+    valuations: Valuations,
 ) -> Previous | None:
     """What the last report says of some accounts, and of owners of theirs that net."""
     if report is None:
         return None
     require_unaltered(report, "the previous report")
-    market = run.initial.market
+    market = valuations.initial.market
     own = pd.DataFrame({"name": [account.name for account in accounts]})
     own["currency"] = [account.currency for account in accounts]
     nets = {account.owner: account.currency for account in accounts}
@@ -279,12 +283,12 @@ def previous_of(
             _last_charges(netted, report.owners, "owner", market),
         ]
     )
-    last, now = utc_time(report.as_of), run.initial.scenarios.as_of
+    last, now = utc_time(report.as_of), valuations.initial.scenarios.as_of
     if last > now:
         raise DataError(
             f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
         )
-    bars = _bars_closed(run.initial.scenarios.model, last, now)
+    bars = _bars_closed(valuations.initial.scenarios.model, last, now)
     calm, maintenance_calm = (rows[name].to_numpy(float) for name in CHARGES)
     return Previous(calm, maintenance_calm, bars)
 

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mcmargin.books.book import Book, read_positions
-from mcmargin.checks import Progress
 from mcmargin.desk.margining import margin
 from mcmargin.desk.verification import ENGINE_BOUND
 from mcmargin.errors import DataError, McMarginError, ModelFileError
@@ -26,6 +25,7 @@ from mcmargin.markets.market import Market
 from mcmargin.markets.market_files import read_market
 from mcmargin.models.model import MarketModel
 from mcmargin.models.model_file import load_model
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import require_unaltered
 from mcmargin.scenarios.simulation import simulate

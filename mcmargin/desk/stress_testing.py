@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import held_of
 from mcmargin.checks import require_type
 from mcmargin.desk.gathering import library_versions
-from mcmargin.desk.margining import check_balances, check_book, check_market
 from mcmargin.errors import PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.stress_report import StressReport, StressSession
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_losses, stress_values
 from mcmargin.valuing.valuation import Valuation, default_memory_limit
 
@@ -80,9 +80,9 @@ def stress(
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    check_book(book, scenarios, market)
-    check_balances(book, scenarios, market)
-    check_market(book, scenarios, market, policy)
+    check_book(book, scenarios.model, market)
+    check_balances(book, scenarios.model, market)
+    check_market(book, scenarios.model, market, policy)
     held = held_of(book, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
     items = (*book.instruments, *held.items)

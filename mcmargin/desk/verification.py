@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import posted_values
-from mcmargin.checks import Progress, require_type
-from mcmargin.data.ranges import cited
+from mcmargin.checks import cited, require_type
 from mcmargin.desk.margining import margin
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.numerics.tail import tail_count
+from mcmargin.progress import Progress
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import is_altered

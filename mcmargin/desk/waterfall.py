@@ -29,7 +29,7 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
-from mcmargin.checks import Progress, require_type
+from mcmargin.checks import require_type
 from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.desk.common_book import common_book
@@ -41,9 +41,11 @@ from mcmargin.margins.horizons import horizons_needed
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
 from mcmargin.reports.margin_report import MarginReport, Session, session_of
-from mcmargin.scenarios.simulation import Scenarios, simulate
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.scenarios.simulation import simulate
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
 """What must be alike, so that no change is one of draws; horizons may differ."""
@@ -261,7 +263,7 @@ def _margins(
             _of_instruments(world.market, world.book),
             world.policy,
             previous=world.previous,
-            memory_limit=session.run.memory_limit,
+            memory_limit=session.valuations.memory_limit,
             threads=valuation.threads,
         )
     except (DataError, PolicyError) as error:

@@ -19,17 +19,18 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 
 from mcmargin.books.accounts import Account
+from mcmargin.books.admission import check_book
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held, Kind, balance_of, collateral_mode, kinds_of
 from mcmargin.books.units import units_of
 from mcmargin.desk.gathering import account_margin, previous_of
-from mcmargin.desk.margining import check_book, run_of
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Instrument, Perpetual
 from mcmargin.margins.equity import collateral_estimate
 from mcmargin.margins.estimates import plus, rows_of, times
 from mcmargin.margins.gains import gains_of
 from mcmargin.margins.requirement import Previous, Requirement, requirement
+from mcmargin.margins.valuations import valuations_of
 from mcmargin.numerics.arrays import device_of, to_host
 from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.health import AccountLeverage, no_account, own_equity
@@ -95,7 +96,7 @@ def _own_haircut(report: MarginReport, row: int) -> float:
 
 def _last(session: Session, row: int) -> Previous | None:
     """What the last report says of an account, which no trade changes."""
-    return previous_of([session.book.accounts[row]], (), session.previous, session.run)
+    return previous_of([session.book.accounts[row]], (), session.previous, session.valuations)
 
 
 def _required(
@@ -104,7 +105,7 @@ def _required(
     """Margin of a book of one account, under the report's policy."""
     units = units_of(session.book, session.held)
     with device_of(session.scenarios.returns):
-        return requirement(units, 1, session.run, report.policy, last, errors=errors)
+        return requirement(units, 1, session.valuations, report.policy, last, errors=errors)
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -383,12 +384,14 @@ def _after(
     dense[0] += [trades.get(name, 0.0) for name in chosen]
     held, buys, sells = (_matrix(line) for line in dense)
     small = Book((account,), items, held, buys, sells, book.known)
-    check_book(small, valuation.scenarios, valuation.market)
-    limits = {"memory_limit": session.run.memory_limit, "threads": valuation.threads}
+    check_book(small, valuation.scenarios.model, valuation.market)
+    limits = {"memory_limit": session.valuations.memory_limit, "threads": valuation.threads}
     everything = (*items, *posted.items)
     with device_of(session.scenarios.returns):
-        run = run_of(everything, session.scenarios, valuation.market, report.policy, **limits)
-    return replace(session, book=small, held=posted, run=run)
+        valuations = valuations_of(
+            everything, session.scenarios, valuation.market, report.policy, **limits
+        )
+    return replace(session, book=small, held=posted, valuations=valuations)
 
 
 def _posted(report: MarginReport, session: Session, row: int, trades: Mapping[str, float]) -> Held:

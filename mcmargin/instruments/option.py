@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
-from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, cited, growth
+from mcmargin.checks import cited
+from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, growth
 from mcmargin.errors import DataError
 from mcmargin.instruments.terms import check_terms, expiry_time, years_left
 from mcmargin.numerics.black import black76_greeks, black76_point, black76_values

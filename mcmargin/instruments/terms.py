@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmargin.checks import cited
 from mcmargin.data.bars import years_between
-from mcmargin.data.ranges import check_ranges, cited
+from mcmargin.data.ranges import check_ranges
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 

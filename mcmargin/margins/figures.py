@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Progress, parallel
 from mcmargin.margins.contributions import contributions
 from mcmargin.margins.estimates import (
     Estimate,
@@ -33,8 +32,10 @@ from mcmargin.margins.orders import MEMORY, Blocks, piece_paths, worst_fills
 from mcmargin.margins.unit_tails import Group, GroupTails, groups_of, tails_of_group
 from mcmargin.numerics.arrays import array_module
 from mcmargin.numerics.tail import Tails, estimate_tails, some_tails, tail_weights, tails_of
+from mcmargin.progress import Progress
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
+from mcmargin.workers import parallel
 
 BLOCK_BYTES = 16 * 2**20
 """Profit and loss of one block of units, where all values are kept."""

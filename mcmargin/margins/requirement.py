@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Passes, Progress
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.estimates import (
     GROUPS,
@@ -28,9 +27,10 @@ from mcmargin.margins.estimates import (
 from mcmargin.margins.figures import UnitFigures, figures_of, unit_figures, without_movements
 from mcmargin.margins.formula import margin_of, scaled_bounds
 from mcmargin.margins.unit_context import Amounts, UnitContext
+from mcmargin.margins.valuations import Valuations
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.stresses.stress_losses import StressTable, StressValues, stress_losses
-from mcmargin.valuing.valuation import Valuation
+from mcmargin.progress import Passes, Progress
+from mcmargin.stresses.stress_losses import StressTable, stress_losses
 
 MOVING = (
     *("margin", "maintenance", "base", "floor", "stress_add_on", "liquidity"),
@@ -46,29 +46,6 @@ LEAST_UNITS = 4096
 
 MOVEMENTS = 128
 """One over the share of the memory limit that each component's movements may take."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What margins are taken on.
-
-    Attributes
-    ----------
-    initial, maintenance : Valuation
-        The same where maintenance margin has no horizon of its own.
-    initial_companions, maintenance_companions : mapping of str to Valuation
-    stress : StressValues, optional
-        Where the policy charges stress scenarios.
-    memory_limit : int
-        Bytes that the valuations may take together.
-    """
-
-    initial: Valuation
-    maintenance: Valuation
-    initial_companions: Mapping[str, Valuation]
-    maintenance_companions: Mapping[str, Valuation]
-    stress: StressValues | None
-    memory_limit: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +111,7 @@ class Requirement:
 def requirement(
     units: Units,
     accounts: int,
-    run: Run,
+    valuations: Valuations,
     policy: MarginPolicy,
     previous: Previous | None = None,
     *,
@@ -149,7 +126,7 @@ def requirement(
     units : Units
     accounts : int
         Rows of accounts; owners come after them.
-    run : Run
+    valuations : Valuations
     policy : MarginPolicy
     previous : Previous, optional
     sums : Sums, optional
@@ -161,11 +138,11 @@ def requirement(
     """
     owners = np.cumsum(units.account < 0) - 1 + accounts
     row = np.where(units.account < 0, owners, units.account)
-    together = errors and (sums is not None or _moves_together(units, row, run, policy))
+    together = errors and (sums is not None or _moves_together(units, row, valuations, policy))
     size = len(row)
     if together:
-        size = max(LEAST_UNITS, run.memory_limit // (MOVEMENTS * 8 * GROUPS))
-    state = _State(policy, run, together, {}, ({}, {}))
+        size = max(LEAST_UNITS, valuations.memory_limit // (MOVEMENTS * 8 * GROUPS))
+    state = _State(policy, valuations, together, {}, ({}, {}))
     parts: list[_Part] = []
     total: dict[str, Estimate] = {}
     for chunk in _chunks(row, size):
@@ -187,8 +164,8 @@ def requirement(
     # What is asked of it later is nobody's progress.
     context = UnitContext(
         units,
-        run.initial,
-        run.initial_companions,
+        valuations.initial,
+        valuations.initial_companions,
         policy,
         policy.level,
         figures_of([part.figures for part in parts]),
@@ -202,7 +179,7 @@ class _State:
     """What all parts of a requirement share."""
 
     policy: MarginPolicy
-    run: Run
+    valuations: Valuations
     together: bool
     kinks: dict[str, int]
     lone: tuple[dict[tuple[int, bool, str], Estimate], dict[tuple[int, bool, str], Estimate]]
@@ -227,25 +204,27 @@ def _part(
     progress: Progress | None,
 ) -> _Part:
     """Columns of some rows, with all of their units."""
-    policy, run = state.policy, state.run
+    policy, valuations = state.policy, state.valuations
     passes = None
     if progress is not None:
-        passes = Passes(progress, len(units.currencies), _passes(run, policy))
+        passes = Passes(progress, len(units.currencies), _passes(valuations, policy))
     figures = unit_figures(
         units,
-        run.initial,
+        valuations.initial,
         policy.level,
         confidence=policy.confidence,
         together=state.together,
         progress=None if passes is None else passes.begin(),
     )
     stress = None
-    if run.stress is not None:
-        stress = stress_losses(units.quantities, units.currencies, run.stress, run.initial)
+    if valuations.stress is not None:
+        stress = stress_losses(
+            units.quantities, units.currencies, valuations.stress, valuations.initial
+        )
     context = UnitContext(
         units,
-        run.initial,
-        run.initial_companions,
+        valuations.initial,
+        valuations.initial_companions,
         policy,
         policy.level,
         figures,
@@ -265,7 +244,7 @@ def _part(
     if own is not None:
         lower = unit_figures(
             units,
-            run.maintenance,
+            valuations.maintenance,
             own.level,
             confidence=policy.confidence,
             shares=False,
@@ -274,8 +253,8 @@ def _part(
         )
         context = replace(
             context,
-            valuation=run.maintenance,
-            companions=run.maintenance_companions,
+            valuation=valuations.maintenance,
+            companions=valuations.maintenance_companions,
             level=own.level,
             figures=lower,
             margin="maintenance",
@@ -296,21 +275,23 @@ def _part(
     return _Part(columns, figures, stress, {name: estimates[name] for name in SUMMED})
 
 
-def _passes(run: Run, policy: MarginPolicy) -> int:
+def _passes(valuations: Valuations, policy: MarginPolicy) -> int:
     """Expected shortfalls that are taken of every unit: base, floor and stress, of each margin."""
     tested = policy.stress is not None and policy.stress.dependence_weight > 0.0
-    each = 1 + ("floor" in run.initial_companions) + tested
+    each = 1 + ("floor" in valuations.initial_companions) + tested
     return each if policy.maintenance is None else 2 * each
 
 
-def _moves_together(units: Units, row: NDArray[np.int64], run: Run, policy: MarginPolicy) -> bool:
+def _moves_together(
+    units: Units, row: NDArray[np.int64], valuations: Valuations, policy: MarginPolicy
+) -> bool:
     """Whether a row's margin is made of several figures that move with the paths."""
     tested = policy.stress is not None and policy.stress.dependence_weight > 0.0
     longer = policy.liquidity is not None and any(
-        each.daily_volume is not None for each in run.initial.market.liquidity.values()
+        each.daily_volume is not None for each in valuations.initial.market.liquidity.values()
     )
     isolated = len(np.unique(row)) < len(row)
-    floored = "floor" in run.initial_companions
+    floored = "floor" in valuations.initial_companions
     return tested or longer or isolated or floored or policy.maintenance is not None
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, get_type_hints
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.checks import require_type
+from mcmargin.audit import plain
+from mcmargin.checks import cited, plain_number, require_type
 from mcmargin.data.plausibility import Plausibility, plausibility_from
 from mcmargin.data.ranges import (
     DAILY_VOLUME,
@@ -26,10 +27,8 @@ from mcmargin.data.ranges import (
     VOLATILITY,
     VOLATILITY_OR_NONE,
     YEARLY_RATE,
-    cited,
     declared_ranges,
     growth,
-    plain_number,
     within,
 )
 from mcmargin.data.times import utc_time
@@ -37,7 +36,6 @@ from mcmargin.data.typed_fields import read_value
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.contradictions import require_plausible
 from mcmargin.markets.surface import VolatilitySurface
-from mcmargin.policies.policy_parts import plain
 
 LARGEST_LOSS = 0.999999
 """Of a depeg: something must be left to convert at."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
-from mcmargin.checks import Progress, few, real_number, require_type, whole_number
+from mcmargin.checks import few, real_number, require_type, whole_number
 from mcmargin.data.bar_patterns import calendar_of, refuse_local_times, weekdays_of
 from mcmargin.data.bars import DAY, BarCalendar
 from mcmargin.data.plausibility import Plausibility
@@ -36,6 +36,7 @@ from mcmargin.models.marginals import marginal_tables
 from mcmargin.models.model import FilterState, History, MarketModel
 from mcmargin.models.possible import require_possible
 from mcmargin.models.volatility import volatility_of
+from mcmargin.progress import Progress
 from mcmargin.workers import default_jobs, map_where_it_pays, one_blas_thread
 
 MINIMUM_RETURNS = 100

@@ -22,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mcmargin.checks import real_number, require_real_array
-from mcmargin.data.ranges import is_duration
+from mcmargin.checks import is_duration, real_number, require_real_array
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.margins.worst_losses import worst_of_all
 from mcmargin.numerics.arrays import array_module, to_host
+from mcmargin.numerics.selection import worst_of_all
 
 
 @dataclass(frozen=True, eq=False)

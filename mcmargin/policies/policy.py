@@ -21,16 +21,9 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.checks import require_type
-from mcmargin.data.ranges import (
-    CONFIDENCE,
-    PROBABILITY,
-    SHARE,
-    Range,
-    check_ranges,
-    cited,
-    plain_number,
-)
+from mcmargin.audit import plain
+from mcmargin.checks import cited, plain_number, require_type
+from mcmargin.data.ranges import CONFIDENCE, PROBABILITY, SHARE, Range, check_ranges
 from mcmargin.errors import PolicyError
 from mcmargin.policies.policy_parts import (
     PRODUCTS,
@@ -43,7 +36,6 @@ from mcmargin.policies.policy_parts import (
     Resources,
     Stress,
     check_horizons,
-    plain,
 )
 
 VERSION = 1

@@ -7,19 +7,11 @@ In: numbers and names. Out: frozen values of plain types. What a part does stand
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from mcmargin.checks import require_type, whole_number
-from mcmargin.data.ranges import (
-    CONFIDENCE,
-    NOTIONAL,
-    SHARE,
-    SIMULATED_BARS,
-    Range,
-    check_ranges,
-    cited,
-)
+from mcmargin.checks import cited, require_type, whole_number
+from mcmargin.data.ranges import CONFIDENCE, NOTIONAL, SHARE, SIMULATED_BARS, Range, check_ranges
 from mcmargin.data.times import date_text
 from mcmargin.errors import PolicyError
 
@@ -442,14 +434,3 @@ def check_horizons(part: Any) -> None:
         one_of("horizons: product class", product, PRODUCTS)
         plain[product] = whole_number(f"horizons of {product!r}", bars, most=SIMULATED_BARS)
     object.__setattr__(part, "horizons", plain)
-
-
-def plain(value: Any) -> Any:
-    """A policy's value as tuples of plain values, for a fingerprint."""
-    if isinstance(value, Mapping):
-        return tuple((name, plain(entry)) for name, entry in sorted(value.items()))
-    if isinstance(value, tuple):
-        return tuple(map(plain, value))
-    if hasattr(value, "__dataclass_fields__"):
-        return (type(value).__name__, *(plain(getattr(value, each.name)) for each in fields(value)))
-    return value

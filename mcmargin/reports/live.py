@@ -21,7 +21,7 @@ from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.health import AccountLeverage
 from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.stress_report import StressReport
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.checks import parallel
 from mcmargin.instruments.instruments import Instrument, assets_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy_parts import Stress
 from mcmargin.stresses.stress_scenarios import StressSet, stress_sets
 from mcmargin.valuing.valuation import Valuation, value_change
+from mcmargin.workers import parallel
 
 BLOCK_BYTES = 16 * 2**20
 """Losses of one block of units."""

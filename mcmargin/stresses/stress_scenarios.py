@@ -24,7 +24,7 @@ from mcmargin.errors import DataError, PolicyError
 from mcmargin.instruments.instruments import Balance, Instrument, assets_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy_parts import Stress, StressWindow
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
 from mcmargin.valuing.scenario_market import INDEX_YEARS, LEAST_SQUARED_SHOCK, bars_in
 from mcmargin.valuing.shocked_market import Moves, ShockedMarket, basis_walks

@@ -23,7 +23,7 @@ from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.models.volatility import VarianceOutlook
 from mcmargin.numerics.arrays import array_module
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 
 LEAST_SQUARED_SHOCK = 0.01
 """Floor of a squared volatility shock that an implied-volatility asset drives."""

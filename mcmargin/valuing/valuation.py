@@ -22,7 +22,7 @@ from mcmargin.errors import EngineError
 from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
 from mcmargin.markets.market import Market
 from mcmargin.numerics.arrays import array_module, device_of
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
 from mcmargin.valuing.shocked_market import ShockedMarket
 

@@ -20,7 +20,7 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Stress,
 )
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.books.units import units_of
-from mcmargin.desk.margining import run_of
 from mcmargin.margins.components import reason_of
 from mcmargin.margins.figures import unit_figures
 from mcmargin.margins.stress_add_on import dependence_tests, underlying_shortfalls
 from mcmargin.margins.unit_context import UnitContext
+from mcmargin.margins.valuations import valuations_of
 from mcmargin.models.dependence import make_dependence
 from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.policies.policy_parts import (
@@ -74,10 +74,10 @@ def book_of(rows, **options):
 def context_of(book, scenarios, market=MARKET, policy=None):
     policy = mm.MarginPolicy(stress=Stress()) if policy is None else policy
     limits = {"memory_limit": 2**30, "threads": 1}
-    run = run_of(book.instruments, scenarios, market, policy, **limits)
+    valuations = valuations_of(book.instruments, scenarios, market, policy, **limits)
     units = units_of(book)
-    figures = unit_figures(units, run.initial, policy.level)
-    return UnitContext(units, run.initial, {}, policy, policy.level, figures, None)
+    figures = unit_figures(units, valuations.initial, policy.level)
+    return UnitContext(units, valuations.initial, {}, policy, policy.level, figures, None)
 
 
 # Perfect dependence
