@@ -17,9 +17,9 @@ from scipy.special import ndtri
 from mcmargin.policies.policy_words import bars, percent, policy_in_words
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.default_fund import resources
-from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
 from mcmargin.reports.live import Live, MarginedGains
 from mcmargin.reports.margin_figures import MarginFigures
+from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
 from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
 from mcmargin.reports.page_environment import page_environment

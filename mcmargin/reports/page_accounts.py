@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.reports.health import STATES, standings
-from mcmargin.reports.margin_parts import Share, Step, parts_of, picture_of, shares_of
 from mcmargin.reports.margin_figures import MarginFigures
+from mcmargin.reports.margin_parts import Share, Step, parts_of, picture_of, shares_of
 from mcmargin.reports.shown_figures import (
     exact_place,
     place_of,

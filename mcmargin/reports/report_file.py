@@ -80,7 +80,7 @@ def report_to_json(report: MarginFigures) -> str:
 
 
 def report_from_json(kind: type[T], text: str, source: str) -> T:
-    """Read a report; see `MarginReport.from_json`."""
+    """Read a report of a class; see `MarginReport.from_json`."""
     require_type("text", text, str)
     try:
         # Some editors put a byte order mark before what they save.
@@ -90,41 +90,15 @@ def report_from_json(kind: type[T], text: str, source: str) -> T:
             raise ModelFileError(
                 f"its schema is {schema!r}; this version reads {' and '.join(ABSENT)}"
             )
-        tables = {}
-        for name, kind in ROWS.items():
-            if name not in fields:
-                raise ModelFileError(f"field {name} is missing")
-            absent, rows = ABSENT[schema].get(name, ()), fields.pop(name)
-            tables[name] = read_columns(kind, rows, ModelFileError, where=name, absent=absent)
-            for field in ADDED[name]:
-                column = tables[name][field]
-                if field not in absent and None in column:
-                    place = f"{name}[{column.index(None)}].{field}"
-                    raise ModelFileError(f"field {place} is None; a number is needed")
-        if schema != SCHEMA:
-            fields.setdefault("checksum", "")
-            fields.setdefault("limited_paths", {})
-        if isinstance(notes := fields.get("calibration"), dict):
-            # Reports of earlier versions know of none.
-            notes.setdefault("doubts", [])
-        file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
-        if schema == SCHEMA and not CHECKSUM.fullmatch(file.checksum):
-            raise ModelFileError(
-                f"field checksum is {file.checksum!r:.60}; 64 hexadecimal digits are needed"
-            )
-        for field in ("as_of", "market_as_of"):
-            try:
-                utc_time(getattr(file, field))
-            except ValueError as error:
-                raise ModelFileError(f"{field}: {error}") from None
+        tables = _tables(fields, schema)
+        head = _header(fields, schema)
         figures, positions = frames_of(tables["accounts"])
-        head = {each.name: getattr(file, each.name) for each in dataclass_fields(file)}
         report = kind(
             figures=figures,
             positions=positions,
             owners=owner_frame(tables["owners"]),
             haircuts=haircut_frame(tables["haircuts"]),
-            **head,
+            **{each.name: getattr(head, each.name) for each in dataclass_fields(head)},
         )
         report.market_without_surfaces()  # which refuses terms that make no market
     except (ValueError, RecursionError) as error:
@@ -132,6 +106,44 @@ def report_from_json(kind: type[T], text: str, source: str) -> T:
     except McMarginError as error:
         raise ModelFileError(f"{source}: not a usable margin report: {error}") from None
     return report
+
+
+def _tables(fields: dict[str, Any], schema: str) -> dict[str, Any]:
+    """Columns of each table of rows, taken out of a file's fields."""
+    tables = {}
+    for name, row in ROWS.items():
+        if name not in fields:
+            raise ModelFileError(f"field {name} is missing")
+        absent = ABSENT[schema].get(name, ())
+        columns = read_columns(row, fields.pop(name), ModelFileError, where=name, absent=absent)
+        for field in ADDED[name]:
+            column = columns[field]
+            if field not in absent and None in column:
+                place = f"{name}[{column.index(None)}].{field}"
+                raise ModelFileError(f"field {place} is None; a number is needed")
+        tables[name] = columns
+    return tables
+
+
+def _header(fields: dict[str, Any], schema: str) -> ReportFile:
+    """What a file holds beside its rows."""
+    if schema != SCHEMA:
+        fields.setdefault("checksum", "")
+        fields.setdefault("limited_paths", {})
+    if isinstance(notes := fields.get("calibration"), dict):
+        # Reports of earlier versions have no doubts.
+        notes.setdefault("doubts", [])
+    head: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
+    if schema == SCHEMA and not CHECKSUM.fullmatch(head.checksum):
+        raise ModelFileError(
+            f"field checksum is {head.checksum!r:.60}; 64 hexadecimal digits are needed"
+        )
+    for field in ("as_of", "market_as_of"):
+        try:
+            utc_time(getattr(head, field))
+        except ValueError as error:
+            raise ModelFileError(f"{field}: {error}") from None
+    return head
 
 
 def report_to_parquet(report: MarginFigures, path: str | os.PathLike[str]) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.desk.what_if import _first_permitted, _first_refused
+from mcmargin.desk.largest_order import _first_permitted, _first_refused
 from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Procyclicality, Stress
 from tests.books.test_collateral import EVEN, FIVE_WORST
