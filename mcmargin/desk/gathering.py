@@ -6,28 +6,26 @@ trail; and, for the next one, what this report says of each row.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
-from mcmargin.audit import package_version
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import Held
 from mcmargin.books.units import Units
 from mcmargin.desk.session import Session
-from mcmargin.engines import cupy_engine
+from mcmargin.engines.choice import library_versions
 from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
 from mcmargin.margins.requirement import SUMMED, Requirement, Sums
-from mcmargin.markets.market import Market, market_terms
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_terms
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.reports.account_figures import (
     BOUNDS,
@@ -274,14 +272,3 @@ def _owners(
         for name, value in (whose | amounts).items():
             table[name].append(value)
     return owner_frame(table)
-
-
-def library_versions(engine: str) -> dict[str, str]:
-    """Versions that a figure may depend on; a model files those that it was fitted with."""
-    return {
-        "mcmargin": package_version("mcmargin"),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "python": platform.python_version(),
-        **(cupy_engine.versions() if engine == "cupy" else {}),
-    }

@@ -19,6 +19,7 @@ from mcmargin.checks import require_type, whole_number
 from mcmargin.desk.gathering import gathered, sums_of
 from mcmargin.desk.live_session import LiveSession
 from mcmargin.desk.previous import previous_of
+from mcmargin.engines.choice import thread_count
 from mcmargin.errors import MemoryLimitWarning, PolicyError
 from mcmargin.margins.equity import equity_of
 from mcmargin.margins.haircuts import haircuts_of
@@ -26,12 +27,12 @@ from mcmargin.margins.requirement import requirement
 from mcmargin.margins.unit_tails import group_rows, with_orders
 from mcmargin.margins.valuations import valuations_of
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.scenarios import Scenarios
-from mcmargin.scenarios.simulation import thread_count
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 
@@ -114,7 +115,7 @@ def margin(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     policy = MarginPolicy() if policy is None else policy
     require_type("policy", policy, MarginPolicy, error=PolicyError)

@@ -16,9 +16,10 @@ from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
 from mcmargin.books.collateral import held_of
 from mcmargin.checks import require_type
-from mcmargin.desk.gathering import library_versions
+from mcmargin.engines.choice import library_versions
 from mcmargin.errors import PolicyError
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.stress_report import StressReport, StressSession
 from mcmargin.scenarios.scenarios import Scenarios
@@ -60,7 +61,7 @@ def stress(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> session = demo_report().session
     >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))
@@ -73,7 +74,7 @@ def stress(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     if policy is not None:
         require_type("policy", policy, MarginPolicy, error=PolicyError)

@@ -16,7 +16,8 @@ from mcmargin.checks import few, plain_time
 from mcmargin.data.times import utc_time
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import DataError
-from mcmargin.markets.market import Market, market_of
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows
