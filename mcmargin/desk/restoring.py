@@ -27,7 +27,7 @@ from mcmargin.models.model_file import load_model
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import require_unaltered
-from mcmargin.scenarios.simulation import simulate
+from mcmargin.scenarios.simulation import simulate_plan
 
 T = TypeVar("T")
 
@@ -200,18 +200,7 @@ class _Parts:
         report, plan = filed.report, filed.report.plan
         assert self.model is not None
         assert self.book is not None
-        scenarios = simulate(
-            self.model,
-            horizons=plan.horizons,
-            paths=plan.paths,
-            seed=plan.seed,
-            policy=report.policy,
-            engine=engine,
-            precision=plan.precision,
-            variance_cap=plan.variance_cap,
-            price_floor=plan.price_floor,
-            progress=progress,
-        )
+        scenarios = simulate_plan(self.model, plan, report.policy, engine=engine, progress=progress)
         again = margin(self.book, scenarios, self.market, report.policy, previous=self.previous)
         if again.figures["account"].tolist() != report.figures["account"].tolist():
             raise DataError(f"{filed.name}: its accounts are not those of its book")
