@@ -13,13 +13,12 @@ from mcmargin.draws.plan import SimulationPlan
 from mcmargin.numerics.tail import estimate_tails, expected_shortfall, shortfalls
 from mcmargin.policies.policy_parts import (
     Collateral,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.scenarios.scenarios import Scenarios
 from tests.helpers.books import BALANCES, book_of, positions_of
 from tests.helpers.coin_book import (

@@ -12,8 +12,9 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.desk.what_if import _first_permitted, _first_refused
-from mcmargin.markets.market import InstrumentLiquidity
-from mcmargin.policies.policy_parts import Liquidity, Procyclicality, Stress
+from mcmargin.markets.market_parts import InstrumentLiquidity
+from mcmargin.policies.policy_parts import Liquidity, Procyclicality
+from mcmargin.policies.stress_parts import Stress
 from tests.helpers.books import book_of
 from tests.helpers.coin_book import EVEN, FIVE_WORST
 from tests.helpers.coin_book import ITEMS as COIN_ITEMS

@@ -19,7 +19,8 @@ from mcmargin.models.innovations import empirical_innovations
 from mcmargin.numerics.arrays import to_host
 from mcmargin.numerics.selection import worst_losses
 from mcmargin.numerics.tail import estimate_tails
-from mcmargin.policies.policy_parts import Gap, Maintenance, Stress, StressWindow
+from mcmargin.policies.policy_parts import Maintenance
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from mcmargin.scenarios.simulation import simulate
 from tests.helpers.books import book_of, seven_accounts
 from tests.helpers.kernels import BOUND

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import Gap, Resources, Stress
+from mcmargin.policies.policy_parts import Resources
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
