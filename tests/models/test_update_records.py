@@ -167,7 +167,7 @@ def test_a_month_without_prices_is_told():
 
 
 @pytest.mark.parametrize("read_first", [False, True])
-def test_updates_branch_from_one_model(read_first, tmp_path):
+def test_update_records_branch_from_one_model(read_first, tmp_path):
     """Two futures of one model: each the whole history of its own, and the past as it was."""
     past = prices_of({"2020-01-02": 101.0, "2020-01-03": 99.0})
     base = model_of_today().update(past)
