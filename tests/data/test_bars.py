@@ -276,7 +276,7 @@ def test_a_session_of_two_days_has_no_weekend():
     expect(times[: 2 * len(minutes)], times[2 * len(minutes) :])
 
 
-def test_update_records_read_a_week_that_has_changed(monkeypatch):
+def test_updates_read_a_week_that_has_changed(monkeypatch):
     """A model of one winter learns of the summer from its first closes, and forgets no holiday."""
     week = ([0, 1, 2, 3, 4], [600 + 60 * k for k in range(7)], "America/New_York")
     times = bars_of(week, "2023-11-13", "2024-04-05")

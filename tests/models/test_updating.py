@@ -398,7 +398,7 @@ def test_the_command_refuses_and_allows_by_name(folder, monkeypatch, capsys):
 # Two at once.
 
 
-def test_update_records_at_once_take_turns(folder):
+def test_updates_at_once_take_turns(folder):
     """Processes with ever more closes, started together, in any order: the newest wins."""
     bars = range(301, 304)
     for count in bars:
