@@ -27,6 +27,7 @@ from mcmargin.data.typed_fields import without_infinity
 from mcmargin.engines.choice import library_versions
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.scenarios.scenarios import Scenarios
@@ -232,7 +233,7 @@ def stress(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     if policy is not None:
         require_type("policy", policy, MarginPolicy, error=PolicyError)
