@@ -28,7 +28,8 @@ from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
-from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Sums
+from mcmargin.margins.requirement import Requirement, Sums
+from mcmargin.margins.row_margins import SUMMED, Previous
 from mcmargin.margins.valuations import Valuations
 from mcmargin.markets.market import Market, market_terms
 from mcmargin.models.model import CalibrationNotes, MarketModel

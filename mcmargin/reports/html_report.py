@@ -15,7 +15,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from mcmargin.desk.margined_gains import MarginedGains, margined_gains
-from mcmargin.policies.policy_words import bars, percent, policy_in_words
+from mcmargin.policies.formula import policy_in_words
+from mcmargin.policies.policy_words import bars, percent
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.default_fund import resources
 from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
