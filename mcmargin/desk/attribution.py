@@ -34,13 +34,13 @@ from mcmargin.numerics.arrays import device_of
 from mcmargin.policies.formula import FORMULA
 from mcmargin.reports.margin_report import MarginReport, Session, session_of
 
-BY_POSITION: Mapping[str, Callable[[UnitContext], Any]] = {
+BY_POSITION: dict[str, Callable[[UnitContext], Any]] = {
     "liquidity": liquidity_costs,
     "stressed_funding": stressed_funding_costs,
 }
 """Steps whose charge is shared out over positions, and what each position is charged."""
 
-BY_UNDERLYING: Mapping[str, Callable[[UnitContext], Any]] = {
+BY_UNDERLYING: dict[str, Callable[[UnitContext], Any]] = {
     "concentration": concentration_charges,
     "leverage_minimum": leverage_charges,
 }
@@ -115,7 +115,7 @@ def _by_size(
     own = np.array([item.underlying for item in items], object)
     ordered = np.array(underlyings(items), object)
     parts = []
-    for name, charges in {**BY_POSITION, **BY_UNDERLYING}.items():
+    for name, charges in (BY_POSITION | BY_UNDERLYING).items():
         rows, columns, amounts = _entries(sparse.coo_array(charges(context)), context)
         # All of it, but of a minimum only what it is above the amount so far.
         charged = report.figures[name].to_numpy(float)
