@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.desk.order_shares import fills_of, order_shares
+from mcmargin.desk.session import Session
 from mcmargin.errors import DataError
 from mcmargin.margins.components import stressed_funding_costs
 from mcmargin.margins.leverage import concentration_charges, leverage_charges, underlyings
@@ -32,7 +33,7 @@ from mcmargin.margins.operations import added_by_steps
 from mcmargin.margins.unit_context import UnitContext
 from mcmargin.numerics.arrays import device_of
 from mcmargin.policies.formula import FORMULA
-from mcmargin.reports.margin_report import MarginReport, Session, session_of
+from mcmargin.reports.margin_figures import MarginFigures
 
 BY_POSITION: dict[str, Callable[[UnitContext], Any]] = {
     "liquidity": liquidity_costs,
@@ -55,11 +56,11 @@ BY = {
 }
 
 
-def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
+def attribution(session: Session, by: str | None = None) -> pd.DataFrame:
     """Rows of account, component and amount; see `MarginReport.attribution`."""
     if by is not None and by not in BY:
         raise DataError(f"attribution by {by!r} is unknown; give one of {tuple(BY)}")
-    session = session_of(report, "attribution")
+    report = session.report
     figures = report.figures.select_dtypes("number")
     columns = {name: figures[name].to_numpy(float) for name in figures}
     added = added_by_steps(columns, tick=0.0)
@@ -77,7 +78,7 @@ def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
     return frame.groupby(BY[by], sort=False)[["amount"]].sum().reset_index()
 
 
-def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
+def _shares(report: MarginFigures, session: Session) -> pd.DataFrame:
     """Each position's and balance's share of expected shortfall."""
     held = report.positions
     names = {item.name: item.underlying for item in session.book.instruments}
@@ -88,7 +89,7 @@ def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
                   held["contribution"])  # fmt: skip
 
 
-def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
+def _orders(report: MarginFigures, context: UnitContext) -> pd.DataFrame:
     """What the fills of each ordered instrument add to expected shortfall."""
     units, valuation = context.units, context.valuation
     added = context.figures.open_orders
@@ -106,7 +107,7 @@ def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
 
 
 def _by_size(
-    report: MarginReport, context: UnitContext, added: Mapping[str, Any]
+    report: MarginFigures, context: UnitContext, added: Mapping[str, Any]
 ) -> list[pd.DataFrame]:
     """What steps add, shared out over positions or underlyings by what each of them is charged."""
     accounts = report.figures["account"].to_numpy(object)
@@ -141,7 +142,7 @@ def _entries(
     return rows[chosen], columns[chosen].astype(np.int64), amounts
 
 
-def _of_accounts(report: MarginReport, added: Mapping[str, Any]) -> list[pd.DataFrame]:
+def _of_accounts(report: MarginFigures, added: Mapping[str, Any]) -> list[pd.DataFrame]:
     """What belongs to no position, in the order in which the margin is put together."""
     figures, (first, *others) = report.figures, FORMULA
     # Positions and ordered instruments have had their shares of the first step.

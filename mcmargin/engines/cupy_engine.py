@@ -8,13 +8,10 @@ and compounding over all steps. Blocks are sized from free memory and halved whe
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +29,7 @@ from mcmargin.draws.random_stream import (
     jump_bound,
     stream_key,
 )
+from mcmargin.engines.cupy_devices import free_bytes, release_memory
 from mcmargin.engines.cupy_kernels import kernel
 from mcmargin.engines.execution import Execution
 from mcmargin.engines.limited import Limited
@@ -54,106 +52,16 @@ FREE_SHARE = 0.8
 PRODUCT_ROWS = 256
 """Assets of one product, which stops at the Cholesky factor's diagonal block."""
 
-SAMPLE = 16_384
-"""Paths of the sample that bounds a selection."""
-
 LARGEST_OFFSET = 2**31 - 1
 """Draws of one asset in a block: kernels/evolve.cu counts them in 32 bits."""
 
 LARGEST_STEPS = 65_535
 """Steps that are drawn together: the steps of normals are a grid's second dimension."""
 
-INSTALL = "install mcmargin with its extra cuda13 or cuda12 (README)"
-
 THREADS = 256
 NULL = np.uintp(0)
 EGARCH, TABLED = 1, 2
 """Bits of an asset's kind, as kernels/evolve.cu reads them."""
-
-
-def missing() -> str | None:
-    """Why this engine cannot run here, or None where it can."""
-    if importlib.util.find_spec("cupy") is None:
-        return f"cupy is not installed; {INSTALL}"
-    try:
-        import cupy
-
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            return f"cupy finds no usable CUDA device ({error})"
-        if not count:
-            return "cupy finds no CUDA device"
-        from cupy import cublas  # noqa: F401  # loaded on a device alone
-    except (ImportError, OSError) as error:
-        # cupy's own message is a page; what it was raised from names the library.
-        return f"cupy cannot be loaded ({_first_line(error.__cause__ or error)}); {INSTALL}"
-    return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip(" =") for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
-
-
-def device_names() -> list[str]:
-    """Names of this machine's GPUs; none where the engine cannot run."""
-    if missing() is not None:
-        return []
-    import cupy
-
-    runtime = cupy.cuda.runtime
-    properties = (runtime.getDeviceProperties(at) for at in range(runtime.getDeviceCount()))
-    return [str(each["name"], "utf-8") for each in properties]
-
-
-def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
-    """Places of GPUs, each once and each one that this machine has.
-
-    Raises
-    ------
-    EngineError
-        For anything else.
-    """
-    import cupy
-
-    count = cupy.cuda.runtime.getDeviceCount()
-    if isinstance(devices, str) or not isinstance(devices, Sequence) or not devices:
-        raise EngineError(
-            f"devices must be several places of GPUs, such as (0, 1), not {devices!r}"
-        )
-    for each in devices:
-        if isinstance(each, bool) or not isinstance(each, Integral) or not 0 <= each < count:
-            raise EngineError(f"device {each!r} is not here; this machine has 0 to {count - 1}")
-    if len(set(devices)) < len(devices):
-        raise EngineError(f"devices {tuple(devices)} repeat; give each once")
-    return tuple(int(each) for each in devices)
-
-
-def free_bytes() -> int:
-    """Memory of the current device that is free, the pool's limit included."""
-    import cupy
-
-    pool = cupy.get_default_memory_pool()
-    free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
-    if pool.get_limit():
-        free = min(free, pool.get_limit() - pool.used_bytes())
-    return int(free)
-
-
-def release_memory() -> None:
-    """Give back what the pool keeps for later and nothing uses."""
-    import cupy
-
-    cupy.get_default_memory_pool().free_all_blocks()
-
-
-def versions() -> dict[str, str]:
-    """Of cupy, and of the CUDA runtime that it runs on, where the engine can run."""
-    import cupy
-
-    number = cupy.cuda.runtime.runtimeGetVersion()
-    return {"cupy": cupy.__version__, "cuda": f"{number // 1000}.{number % 1000 // 10}"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -628,36 +536,3 @@ def _launch(
     file: str, name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]
 ) -> None:
     kernel(file, name)(grid, (threads,), arguments)
-
-
-def kth_worst(losses: Array, count: int) -> Array:
-    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
-    return worst_losses(losses, count)[:, 0]
-
-
-def worst_losses(losses: Array, count: int) -> Array:
-    """Each account's `count` largest losses, the least of them first; float64 [accounts, count].
-
-    A selection, not a full sort: a regular sample of the paths gives a bound that leaves a few
-    more losses above it than are asked for, and these alone are sorted.
-    """
-    import cupy
-
-    accounts, paths = losses.shape
-    if paths <= 4 * SAMPLE:
-        return cupy.sort(losses, axis=1)[:, paths - count :]
-    sample = cupy.sort(cupy.ascontiguousarray(losses[:, :: paths // SAMPLE]), axis=1)
-    taken = sample.shape[1]
-    # Six standard errors of the sample's rank: a bound that is still too high is rare.
-    expected = taken * count / paths
-    rank = min(taken, int(expected + 6 * expected**0.5 + 10))
-    chosen = losses >= sample[:, taken - rank, None]
-    counts = chosen.sum(axis=1)
-    if int(counts.min()) < count:
-        return cupy.sort(losses, axis=1)[:, paths - count :]
-    width = int(counts.max())
-    rows, columns = cupy.nonzero(chosen)
-    first = cupy.cumsum(counts) - counts
-    above = cupy.full((accounts, width), -np.inf)
-    above[rows, cupy.arange(len(rows)) - first[rows]] = losses[rows, columns]
-    return cupy.sort(above, axis=1)[:, width - count :]

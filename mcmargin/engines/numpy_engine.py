@@ -472,14 +472,3 @@ def named_jumps(
         for step in steps
     ]
     return np.array(rows).reshape(len(steps), -1)
-
-
-def kth_worst(losses: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
-    return np.asarray(worst_losses(losses, count)[:, 0])
-
-
-def worst_losses(losses: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Each account's `count` largest losses, the least of them first; float64 [accounts, count]."""
-    at = losses.shape[1] - count
-    return np.asarray(np.partition(losses, at, axis=1)[:, at:])

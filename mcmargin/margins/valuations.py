@@ -14,7 +14,7 @@ from mcmargin.errors import PolicyError
 from mcmargin.instruments.instruments import Instrument
 from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_values
 from mcmargin.valuing.valuation import Valuation
 

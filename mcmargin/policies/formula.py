@@ -6,7 +6,7 @@ the table, so that the order of the steps stands nowhere else:
 mcmargin.margins.operations     applies the steps, for initial and for maintenance margin
 mcmargin.margins.components     computes what goes in, where the policy switches it on
 mcmargin.desk.attribution       shares a margin out over what it is made of
-mcmargin.desk.what_if           searches the largest order: not every step is convex in its size
+mcmargin.desk.largest_order     searches the largest order: not every step is convex in its size
 mcmargin.reports.margin_parts   shows the parts of a margin as a picture
 `policy_in_words`               says what a policy does, for `mcmargin policy check` and pages
 """

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mcmargin.policies.part_checks import PRODUCTS
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.policies.policy_parts import PRODUCTS, Leverage
+from mcmargin.policies.policy_parts import Leverage
 
 Sentences: TypeAlias = Callable[[MarginPolicy], tuple[str, ...]]
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.draws.random_stream import TILE_PATHS
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_devices
 from mcmargin.errors import EngineError
 from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
 from mcmargin.markets.market import Market
 from mcmargin.numerics.arrays import array_module, device_of
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
 from mcmargin.valuing.shocked_market import ShockedMarket
 
@@ -255,7 +255,7 @@ def within_memory(
     with device_of(scenarios.returns):
         limit = memory_limit
         if limit is None and device:
-            limit = max(1, cupy_engine.free_bytes() // SHARE_OF_MEMORY)
+            limit = max(1, cupy_devices.free_bytes() // SHARE_OF_MEMORY)
         limit = default_memory_limit() if limit is None else limit
         while True:
             try:
@@ -270,7 +270,7 @@ def within_memory(
             # Once the failed attempt's arrays are gone.
             limit //= 2
             if device:
-                cupy_engine.release_memory()
+                cupy_devices.release_memory()
 
 
 def default_memory_limit() -> int:

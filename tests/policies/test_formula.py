@@ -16,15 +16,14 @@ from mcmargin.policies import policy
 from mcmargin.policies.formula import FORMULA, Operation, Step, policy_in_words
 from mcmargin.policies.policy_parts import (
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
 from mcmargin.policies.policy_words import LIQUIDITY
+from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.margin_parts import parts_of
 from tests.helpers.models import make_model, with_history
@@ -118,8 +117,8 @@ def test_a_step_more_in_the_table_is_seen_by_all(report, monkeypatch):
     assert after["total"] == pytest.approx(before["total"] + before["liquidity"])
     lines = {line.name: line.formula for line in policy_in_words(FULL)}
     assert lines["total"] == ("calm + liquidity + concentration + funding + liquidity again")
-    parts = {part.name: part.amount for part in parts_of(after.to_dict(), FULL)}
-    assert sum(parts.values()) == pytest.approx(after["margin"])
+    parts = parts_of(after.to_dict(), FULL)
+    assert sum(part.amount for part in parts) == pytest.approx(after["margin"])
     own = found.attribution().query("account == 'y'").set_index("component")["amount"]
     assert own["again"] == pytest.approx(after["liquidity"])
     assert own.sum() == pytest.approx(after["unrounded"])
