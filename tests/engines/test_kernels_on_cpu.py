@@ -25,7 +25,7 @@ from mcmargin.draws.random_stream import (
     stream_key,
 )
 from mcmargin.engines.cupy_kernels import kernel, kernel_folder
-from mcmargin.engines.numpy_engine import _mixing
+from mcmargin.engines.numpy_steps import mixing_variables
 from mcmargin.models.marginals import (
     MIXING_EDGE,
     TABLE_INTERVALS,
@@ -163,7 +163,7 @@ def test_mixing(cupy, dtype, nu):
         tiles,
     )
     u = WordSource(KEY).uniforms(tiles=tiles, steps=steps, purpose=MIXING).swapaxes(0, 1)
-    peer = _mixing(SimpleNamespace(mixing=table, nu=nu, dtype=dtype), u)
+    peer = mixing_variables(table, nu, u).astype(dtype)
     np.testing.assert_allclose(drawn, peer, rtol=1.2e-7 if dtype is np.float32 else 1e-13)
     np.testing.assert_allclose(drawn, np.sqrt(nu / stats.chi2.ppf(u, nu)), rtol=1e-5)
 
