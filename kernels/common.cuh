@@ -3,7 +3,8 @@
 // The generator is Philox4x64-10 of Salmon et al. (2011). The counter's four words are
 // [tile * 2^32 + slot * width + j, step, purpose, lane], where j counts from 1;
 // mcmargin/draws/random_stream.py has the table of purposes and widths. The sources include no
-// header and use neither shared memory nor barriers, so that a processor can run them as plain loops.
+// header, and they use neither shared memory nor barriers, so that a processor can run them as
+// plain loops.
 
 typedef unsigned long long u64;
 typedef long long i64;

@@ -58,8 +58,9 @@ __device__ inline T next_variance_of(T h, T z, T eps, bool egarch, const Asset<T
 
 // SOURCE 0: z is made of shocks [assets, steps, paths], the product with the dependence factor. If
 // own [assets, steps, paths] is given, diagonal * own is added; if mixing [steps, paths] is given,
-// the sum is multiplied by it; then it goes through the asset's table, or is multiplied by its scale.
-// SOURCE 1: z is read from shocks [assets, dates_count] at the date that dates [steps, paths] gives.
+// the sum is multiplied by it; then it goes through the asset's table, or is multiplied by its
+// scale. SOURCE 1: z is read from shocks [assets, dates_count], at the date that dates
+// [steps, paths] gives.
 //
 // returns and next_variance are [horizons, assets, all_paths]; the block begins at first_path.
 // horizon_of_step says which horizon ends with a step, or -1. first is 0 if earlier steps of the

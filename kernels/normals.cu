@@ -1,7 +1,7 @@
 // Standard normals of all slots, steps and tiles of a block, made of words by Box-Muller.
 //
-// Out: [slots, steps, tiles * 2048]. Grid: x tiles, y steps, z slots. Each of 256 threads makes four
-// pairs of normals: the cosines go to four paths, and the sines to the four paths 1,024 further on.
+// Out: [slots, steps, tiles * 2048]. Grid: x tiles, y steps, z slots. Each of 256 threads makes
+// four pairs of normals: the cosines go to four paths, the sines to the four paths 1,024 further on.
 // Accuracy: logf is the full function of the CUDA library (1 unit in the last place), the square
 // root is rounded correctly, and no fast intrinsic is used. The sine and cosine of the angle 2 pi v
 // are taken as sincospi(2 v), which needs no reduction of its range. The numpy engine rounds the

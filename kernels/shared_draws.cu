@@ -1,7 +1,7 @@
 // Draws that take one word for each path and step: mixing variables, historical dates, and jumps.
 //
-// Out: [steps, tiles * 2048]. A thread block makes one step of one tile; each of its 512 threads makes
-// four paths.
+// Out: [steps, tiles * 2048]. A thread block makes one step of one tile; each of its 512 threads
+// makes four paths.
 
 // The step and tile of a thread block, and where its thread writes first.
 struct Row {
