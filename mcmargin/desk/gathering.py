@@ -54,7 +54,6 @@ _OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
 
 def report_of(
     session: Session,
-    units: Units,
     required: Requirement,
     policy: MarginPolicy,
     equity: Equity,
@@ -76,7 +75,7 @@ def report_of(
             }
         ),
         positions=_positions(session, required.figures.contributions),
-        owners=_owners(book, units, required, market, equity.equity),
+        owners=_owners(book, session.resolved.units, required, market, equity.equity),
         haircuts=haircut_frame(
             {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
         ),
@@ -126,7 +125,7 @@ def _notes(valuation: Valuation) -> CalibrationNotes:
 def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
     """One row a position, and a balance that moves with them, account by account."""
     book, valuation = session.book, session.valuation
-    whole = session.held.beside(book.quantities)
+    whole = session.resolved.quantities
     counts, each = np.diff(whole.indptr), whole.indices
     moving, values = _shown(valuation)
     rates = np.array([valuation.market.worth(account.currency) for account in book.accounts])
@@ -167,7 +166,7 @@ def account_margin(
     for figure in INTERVALS:
         row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
     # No frame: a what-if is asked for many times a second.
-    whole, (moving, values) = session.held.beside(book.quantities), _shown(valuation)
+    whole, (moving, values) = session.resolved.quantities, _shown(valuation)
     each = whole.indices
     held = tuple(
         Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)

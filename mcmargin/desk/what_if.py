@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from mcmargin.books.accounts import Account
 from mcmargin.books.admission import check_book
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held, Kind, balance_of, collateral_mode, kinds_of
-from mcmargin.books.units import units_of
+from mcmargin.books.collateral import BalanceKind
 from mcmargin.desk.gathering import account_margin, previous_of
 from mcmargin.errors import DataError
-from mcmargin.instruments.instruments import Instrument, Perpetual
+from mcmargin.instruments.instruments import Perpetual
 from mcmargin.margins.equity import collateral_estimate
 from mcmargin.margins.estimates import plus, rows_of, times
 from mcmargin.margins.gains import gains_of
@@ -77,11 +74,11 @@ def what_if(report: MarginReport, account: str, trades: Mapping[str, float]) -> 
 
 def _collateral_error(session: Session, row: int, paid: float) -> float:
     """Standard error of an account's collateral once it has paid so much of its own coin."""
-    book, market = session.book, session.valuation.market
-    code = book.accounts[row].currency
-    coin = Kind(code, code, debit=False)
-    posted = rows_of(collateral_estimate(book, market, session.haircuts), [row])
-    share = rows_of(session.haircuts, [kinds_of(book)[0].index(coin)])
+    resolved = session.resolved
+    code = resolved.book.accounts[row].currency
+    coin = BalanceKind(code, code, debit=False)
+    posted = rows_of(collateral_estimate(resolved, session.haircuts), [row])
+    share = rows_of(session.haircuts, [resolved.posted.kinds.index(coin)])
     return float(plus(posted, times(paid, share)).error[0])
 
 
@@ -103,9 +100,10 @@ def _required(
     report: MarginReport, session: Session, last: Previous | None, *, errors: bool = True
 ) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
-    units = units_of(session.book, session.held)
     with device_of(session.scenarios.returns):
-        return requirement(units, 1, session.valuations, report.policy, last, errors=errors)
+        return requirement(
+            session.resolved.units, 1, session.valuations, report.policy, last, errors=errors
+        )
 
 
 def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
@@ -113,9 +111,9 @@ def profit_and_loss(report: MarginReport, account: str) -> NDArray[np.float64]:
     session = session_of(report, "profit_and_loss")
     row = _row(report, session.book, account)
     codes = (session.book.accounts[row].currency,)
-    held = session.held.of(row).beside(session.book.quantities[[row]])
+    quantities = session.resolved.quantities[[row]]
     with device_of(session.scenarios.returns):
-        gains = to_host(gains_of(held, codes, session.valuation))
+        gains = to_host(gains_of(quantities, codes, session.valuation))
     return np.asarray(gains[0])
 
 
@@ -357,61 +355,21 @@ def _after(
     report: MarginReport, session: Session, row: int, trades: Mapping[str, float]
 ) -> Session:
     """One account's book after trades, and how to value its instruments."""
-    book, valuation = session.book, session.valuation
-    unknown = [name for name in trades if name not in book.known]
+    resolved, valuation = session.resolved, session.valuation
+    unknown = [name for name in trades if name not in resolved.book.known]
     if unknown:
         raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
-    account: Account = replace(book.accounts[row], netting="gross")
-    posted = _posted(report, session, row, trades)
-    names = [item.name for item in book.instruments]
-    if posted.items == session.held.items and all(name in names for name in trades):
-        bought = np.zeros(len(names))
-        for name, size in trades.items():
-            bought[names.index(name)] += size
-        held = _matrix(book.quantities[[row]].toarray()[0] + bought)
-        orders = book.buys[[row]], book.sells[[row]]
-        after = Book((account,), book.instruments, held, *orders, book.known)
-        return replace(session, book=after, held=posted)
+    after = resolved.after_trades(row, trades)
+    if after.instruments is resolved.instruments:
+        return replace(session, resolved=after)
     # An instrument, or a coin, that nobody holds: value it, and what this account touches.
-    touched = abs(book.quantities[[row]]) + abs(book.buys[[row]]) + abs(book.sells[[row]])
-    chosen = sorted({*trades, *(names[column] for column in touched.indices)})
-    items: tuple[Instrument, ...] = tuple(book.known[name] for name in chosen)
-    columns = [names.index(name) if name in names else -1 for name in chosen]
-    dense = [
-        np.array([0.0 if c < 0 else matrix[row, c] for c in columns])
-        for matrix in (book.quantities, book.buys, book.sells)
-    ]
-    dense[0] += [trades.get(name, 0.0) for name in chosen]
-    held, buys, sells = (_matrix(line) for line in dense)
-    small = Book((account,), items, held, buys, sells, book.known)
-    check_book(small, valuation.scenarios.model, valuation.market)
+    check_book(after.book, valuation.scenarios.model, valuation.market)
     limits = {"memory_limit": session.valuations.memory_limit, "threads": valuation.threads}
-    everything = (*items, *posted.items)
     with device_of(session.scenarios.returns):
         valuations = valuations_of(
-            everything, session.scenarios, valuation.market, report.policy, **limits
+            after.instruments, session.scenarios, valuation.market, report.policy, **limits
         )
-    return replace(session, book=small, held=posted, valuations=valuations)
-
-
-def _posted(report: MarginReport, session: Session, row: int, trades: Mapping[str, float]) -> Held:
-    """Collateral of an account after trades: a coin that it pays in moves, and is paid away."""
-    market, posted = session.valuation.market, session.held.of(row)
-    code = session.book.accounts[row].currency
-    given = session.book.balances is not None
-    if code not in market.coins or not given or collateral_mode(report.policy) != "joint":
-        return posted
-    return posted.plus(balance_of(code, market), -_cost(session, row, trades))
-
-
-def _cost(session: Session, row: int, trades: Mapping[str, float]) -> float:
-    """Today's value of what is bought, in the account's currency."""
-    market, known = session.valuation.market, session.book.known
-    worth = sum(
-        size * known[name].value(market) * market.worth(known[name].currency)
-        for name, size in trades.items()
-    )
-    return worth / market.worth(session.book.accounts[row].currency)
+    return replace(session, resolved=after, valuations=valuations)
 
 
 def _asker(
@@ -423,13 +381,6 @@ def _asker(
     def ask(trades: Mapping[str, float]) -> float:
         after = _after(report, session, row, trades)
         needed = float(_required(report, after, last, errors=False).columns["margin"][0])
-        return needed - haircut * _cost(session, row, trades) if haircut else needed
+        return needed - haircut * session.resolved.cost(row, trades) if haircut else needed
 
     return ask
-
-
-def _matrix(line: Any) -> sparse.csr_array:
-    matrix = sparse.csr_array(np.asarray(line, float)[None])
-    matrix.eliminate_zeros()
-    matrix.sort_indices()
-    return matrix

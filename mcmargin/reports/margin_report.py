@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held
+from mcmargin.books.resolved import ResolvedBook
 from mcmargin.checks import few, plain_time
 from mcmargin.data.files import write_text
 from mcmargin.data.times import utc_time
@@ -50,13 +50,17 @@ class Session:
     `haircuts` are those of the book's kinds of balances, a row each; none but in haircut mode.
     """
 
-    book: Book
-    held: Held
+    resolved: ResolvedBook
     scenarios: Scenarios
     valuations: Valuations
     context: UnitContext
     previous: MarginReport | None
     haircuts: Estimate
+
+    @property
+    def book(self) -> Book:
+        """The book as it was given."""
+        return self.resolved.book
 
     @property
     def valuation(self) -> Valuation:

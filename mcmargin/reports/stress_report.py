@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held, held_of
+from mcmargin.books.resolved import ResolvedBook, resolve
 from mcmargin.checks import require_type
 from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
@@ -49,8 +48,7 @@ SHOWN_ACCOUNTS = 50
 class StressSession:
     """What a report was made of, kept for the scenarios that it does not list."""
 
-    book: Book
-    held: Held
+    resolved: ResolvedBook
     valuation: Valuation
     values: StressValues
 
@@ -118,9 +116,9 @@ class StressReport:
         if len(rows) == 0:
             raise DataError(f"the stress report has no account {account!r}")
         row, session = int(rows[0]), self.session
-        held = session.held.of(row).beside(session.book.quantities[[row]])
-        code = session.book.accounts[row].currency
-        losses = all_losses(held, [code], session.values, session.valuation)[0]
+        quantities = session.resolved.quantities[[row]]
+        code = session.resolved.book.accounts[row].currency
+        losses = all_losses(quantities, [code], session.values, session.valuation)[0]
         names = [(own.name, each) for own in session.values.sets for each in own.scenarios]
         return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
 
@@ -239,19 +237,16 @@ def stress(
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    check_book(book, scenarios.model, market)
-    check_balances(book, scenarios.model, market)
-    check_market(book, scenarios.model, market, policy)
-    held = held_of(book, market, policy)
+    resolved = resolve(book, scenarios.model, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    items = (*book.instruments, *held.items)
-    valuation = Valuation(items, scenarios, market, horizons, default_memory_limit(), threads=1)
+    valuation = Valuation(
+        resolved.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
+    )
     values = stress_values(part, valuation)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    quantities = held.beside(book.quantities)
-    table = stress_losses(quantities, currencies, values, valuation)
+    table = stress_losses(resolved.quantities, currencies, values, valuation)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -262,7 +257,7 @@ def stress(
                 "loss": table.worst,
             }
         ),
-        owners=_owners(book, quantities, values, valuation),
+        owners=_owners(book, resolved.quantities, values, valuation),
         table=table,
         policy=policy,
         as_of=str(scenarios.as_of),
@@ -274,7 +269,7 @@ def stress(
             "policy": policy.fingerprint(),
         },
         versions=library_versions(scenarios.engine),
-        session=StressSession(book, held, valuation, values),
+        session=StressSession(resolved, valuation, values),
     )
 
 

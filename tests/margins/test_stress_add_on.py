@@ -75,7 +75,7 @@ def context_of(book, scenarios, market=MARKET, policy=None):
     policy = mm.MarginPolicy(stress=Stress()) if policy is None else policy
     limits = {"memory_limit": 2**30, "threads": 1}
     valuations = valuations_of(book.instruments, scenarios, market, policy, **limits)
-    units = units_of(book)
+    units = units_of(book.accounts, book.quantities, book.buys, book.sells)
     figures = unit_figures(units, valuations.initial, policy.level)
     return UnitContext(units, valuations.initial, {}, policy, policy.level, figures, None)
 
