@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from mcmargin.instruments.instrument_files import read_instruments
     from mcmargin.instruments.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margins.procyclicality import ProcyclicalityMeasures, procyclicality_measures
-    from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
+    from mcmargin.markets.market import Market
     from mcmargin.markets.market_files import read_market
+    from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
     from mcmargin.markets.quotes import read_quotes
     from mcmargin.markets.surface import VolatilitySurface
     from mcmargin.models.calibration import calibrate
@@ -48,17 +49,14 @@ if TYPE_CHECKING:
     from mcmargin.policies.policy_parts import (
         Collateral,
         Concentration,
-        Gap,
-        GridTerms,
         Leverage,
         LeverageTier,
         Liquidity,
         Maintenance,
         Procyclicality,
         Resources,
-        Stress,
-        StressWindow,
     )
+    from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
     from mcmargin.reports.default_fund import ResourcesToRisk, resources
     from mcmargin.reports.health import AccountLeverage, AccountStatus
     from mcmargin.reports.margin_change import MarginChange
@@ -150,7 +148,8 @@ _CONTENTS = {
     "numerics.implied": ("implied_volatility",),
     "markets.quotes": ("read_quotes",),
     "markets.surface": ("VolatilitySurface",),
-    "markets.market": ("Depeg", "InstrumentLiquidity", "Market"),
+    "markets.market": ("Market",),
+    "markets.market_parts": ("Depeg", "InstrumentLiquidity"),
     "markets.market_files": ("read_market",),
     "instruments.instruments": ("Future", "Option", "Perpetual", "Spot"),
     "instruments.instrument_files": ("read_instruments",),
@@ -162,17 +161,14 @@ _CONTENTS = {
     "policies.policy_parts": (
         "Collateral",
         "Concentration",
-        "Gap",
-        "GridTerms",
         "Leverage",
         "LeverageTier",
         "Liquidity",
         "Maintenance",
         "Procyclicality",
         "Resources",
-        "Stress",
-        "StressWindow",
     ),
+    "policies.stress_parts": ("Gap", "GridTerms", "Stress", "StressWindow"),
     "desk.margining": ("margin",),
     "reports.health": ("AccountLeverage", "AccountStatus"),
     "reports.margin_report": ("MarginReport",),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcmargin.cli.file_names import FileNamingGroup
+from mcmargin.cli.options import Format
 from mcmargin.cli.printing import emit, say, show
 from mcmargin.data.files import write_text
 from mcmargin.errors import McMarginError
@@ -40,29 +40,6 @@ app = typer.Typer(
 
 'mcmargin demo' shows it on real prices; 'mcmargin margin --help' explains a step.""",
 )
-
-Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Model file that 'calibrate' or 'update' wrote.")
-]
-Paths = Annotated[int, typer.Option(metavar="COUNT", help="Simulated paths.")]
-Seed = Annotated[
-    int,
-    typer.Option(
-        metavar="NUMBER", help="Seed of the random stream; one seed gives the same figures again."
-    ),
-]
-Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy.")]
-Precision = Annotated[
-    str, typer.Option(metavar="NAME", help="single (float32) or double (float64).")
-]
-
-
-class Format(StrEnum):
-    """How a result is printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
 
 
 def deliver(text: str, shape: Format, output: Path | None) -> None:
@@ -102,11 +79,23 @@ def bar(step: str) -> Iterator[Progress | None]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
+@contextmanager
+def bars() -> Iterator[Callable[[str], Progress | None]]:
+    """Give a function that shows the progress bar of a step in place of the bar before it."""
+    with ExitStack() as shown:
+
+        def begin(step: str) -> Progress | None:
+            shown.close()
+            return shown.enter_context(bar(step))
+
+        yield begin
+
+
 def _version(asked: bool) -> None:
     if asked:
-        from mcmargin import __version__
+        from mcmargin.audit import package_version
 
-        show(f"mcmargin {__version__}")
+        show(f"mcmargin {package_version('mcmargin')}")
         raise typer.Exit
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import Model, app, bar
+from mcmargin.cli.app import app, bar
+from mcmargin.cli.options import Model
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 from mcmargin.data.locks import locked, require_unchanged, stamp_of
@@ -137,9 +138,11 @@ def calibrate(
 
     Example: mcmargin calibrate prices.csv -o model.npz
     """
-    from mcmargin import calibrate, load_model, read_prices
     from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_of
+    from mcmargin.data.prices import read_prices
+    from mcmargin.models.calibration import calibrate
+    from mcmargin.models.model_file import load_model
 
     check_destination(output, inputs=(prices,))
     history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps, price=price)
@@ -189,9 +192,10 @@ def update(
 
     Example: mcmargin update model.npz newer.csv -o model.npz
     """
-    from mcmargin import load_model, read_prices
     from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_from, plausibility_of
+    from mcmargin.data.prices import read_prices
+    from mcmargin.models.model_file import load_model
 
     check_destination(output, inputs=(prices,))
     given = plausibility_of(allow or []).widened()

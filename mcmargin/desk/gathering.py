@@ -27,7 +27,8 @@ from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
 from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Sums
 from mcmargin.margins.valuations import Valuations
-from mcmargin.markets.market import Market, market_terms
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_terms
 from mcmargin.models.model import CalibrationNotes, MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (

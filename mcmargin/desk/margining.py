@@ -24,6 +24,7 @@ from mcmargin.margins.requirement import requirement
 from mcmargin.margins.unit_tails import group_rows, with_orders
 from mcmargin.margins.valuations import valuations_of
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
@@ -111,7 +112,7 @@ def margin(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     policy = MarginPolicy() if policy is None else policy
     require_type("policy", policy, MarginPolicy, error=PolicyError)

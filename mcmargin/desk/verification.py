@@ -26,7 +26,7 @@ from mcmargin.progress import Progress
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import is_altered
-from mcmargin.scenarios.simulation import simulate
+from mcmargin.scenarios.simulation import simulate_plan
 
 ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
 """Largest difference between engines, as a share of gross exposure."""
@@ -94,6 +94,7 @@ def verify(
     Examples
     --------
     >>> from mcmargin.demo import demo_book, demo_model
+    >>> from mcmargin.scenarios.simulation import simulate
     >>> model, book = demo_model(), demo_book()
     >>> made = margin(book, simulate(model, horizon=2, paths=10_000, seed=7))
     >>> filed = MarginReport.from_json(made.to_json())
@@ -134,18 +135,8 @@ def verify(
         reasons.append(f"the report took {asked} as the previous report, and {given} is given")
     altered = ("checksum differs: the report was altered after it was written",)
     try:
-        scenarios = simulate(
-            model,
-            horizons=plan.horizons,
-            paths=plan.paths,
-            seed=plan.seed,
-            policy=report.policy,
-            engine=engine,
-            precision=plan.precision,
-            variance_cap=plan.variance_cap,
-            price_floor=plan.price_floor,
-            threads=threads,
-            progress=progress,
+        scenarios = simulate_plan(
+            model, plan, report.policy, engine=engine, threads=threads, progress=progress
         )
         again = margin(book, scenarios, market, report.policy, previous=previous)
     except (DataError, PolicyError) as error:

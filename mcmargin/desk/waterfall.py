@@ -45,7 +45,7 @@ from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
 from mcmargin.reports.margin_report import MarginReport, Session, session_of
 from mcmargin.scenarios.scenarios import Scenarios
-from mcmargin.scenarios.simulation import simulate
+from mcmargin.scenarios.simulation import simulate_plan
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
 """What must be alike, so that no change is one of draws; horizons may differ."""
@@ -100,6 +100,7 @@ def attribute(
     --------
     >>> from mcmargin.data.prices import PriceHistory
     >>> from mcmargin.demo import demo_model, demo_report
+    >>> from mcmargin.scenarios.simulation import simulate
     >>> yesterday, model = demo_report(), demo_model()
     >>> closes = pd.DataFrame([[2500.0, 6650.0, 46.0]], ["2018-12-31"], columns=model.assets)
     >>> moved = model.update(PriceHistory.from_frame(closes))
@@ -294,16 +295,12 @@ def _scenarios(world: _World, sources: Sequence[tuple[MarginReport, Session]]) -
         if same and alike and needed <= {*plan.horizons}:
             return own
     plan = sources[-1][0].plan
-    return simulate(
+    horizons = tuple(sorted(needed.union(*(report.plan.horizons for report, _ in sources))))
+    return simulate_plan(
         world.model,
-        horizons=tuple(sorted(needed.union(*(report.plan.horizons for report, _ in sources)))),
-        paths=plan.paths,
-        seed=plan.seed,
-        policy=policy,
+        replace(plan, horizons=horizons),
+        policy,
         engine=sources[-1][1].scenarios.engine,
-        precision=plan.precision,
-        variance_cap=plan.variance_cap,
-        price_floor=plan.price_floor,
         threads=sources[-1][1].valuation.threads,
     )
 

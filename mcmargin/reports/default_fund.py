@@ -120,7 +120,8 @@ def resources(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Resources, Stress
+    >>> from mcmargin.policies.policy_parts import Resources
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
     >>> from mcmargin.reports.stress_report import stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> policy = MarginPolicy(stress=gaps, resources=Resources(cover=2))

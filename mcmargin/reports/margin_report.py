@@ -28,7 +28,8 @@ from mcmargin.errors import DataError
 from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.unit_context import UnitContext
 from mcmargin.margins.valuations import Valuations
-from mcmargin.markets.market import Market, market_of
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_of
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows

@@ -26,6 +26,7 @@ from mcmargin.data.typed_fields import without_infinity
 from mcmargin.engines.choice import library_versions
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.scenarios.scenarios import Scenarios
@@ -217,7 +218,7 @@ def stress(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Stress
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> session = demo_report().session
     >>> found = stress(session.book, session.scenarios, policy=MarginPolicy(stress=gaps))
@@ -230,7 +231,7 @@ def stress(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     if policy is not None:
         require_type("policy", policy, MarginPolicy, error=PolicyError)

@@ -20,13 +20,13 @@ from functools import partial
 
 import numpy as np
 
-from mcmargin.errors import DataError, PolicyError
+from mcmargin.errors import PolicyError
 from mcmargin.instruments.instruments import Balance, Instrument, assets_of
 from mcmargin.markets.market import Market
-from mcmargin.policies.policy_parts import Stress, StressWindow
+from mcmargin.policies.stress_parts import Stress, StressWindow
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
-from mcmargin.valuing.scenario_market import INDEX_YEARS, LEAST_SQUARED_SHOCK, bars_in
+from mcmargin.valuing.outlooks import Outlooks, outlooks_of, volatility_ratio
 from mcmargin.valuing.shocked_market import Moves, ShockedMarket, basis_walks
 
 ALL_OTHERS = "*"
@@ -136,7 +136,9 @@ def _window(
     after = model.volatility.next_variance(variance, returns)
     prices = dict(zip(model.assets, np.ascontiguousarray(returns.T), strict=True))
     ratios = {
-        name: partial(_ratio_after_a_bar, scenarios, after[:, at], prices, market, name)
+        name: partial(
+            _ratio_after_a_bar, outlooks_of(scenarios), market, prices, after[:, at], name
+        )
         for at, name in enumerate(model.assets)
     }
     dates = tuple(str(time)[:19].removesuffix("T00:00:00") for time in history.times[chosen])
@@ -154,29 +156,27 @@ def _window(
 
 
 def _ratio_after_a_bar(
-    scenarios: Scenarios,
-    variance: Moves,
-    prices: Mapping[str, Moves],
+    outlooks: Outlooks,
     market: Market,
+    prices: Mapping[str, Moves],
+    variance: Moves,
     underlying: str,
     years: float,
 ) -> Moves:
-    """As `ScenarioMarket.volatility_ratio` after one bar; 1 where the volatility is constant."""
-    bars = bars_in(scenarios, years)
-    reach = 2 + int(bars_in(scenarios, max(years, INDEX_YEARS)))
-    outlook = scenarios.outlook(underlying, reach)
-    driver = market.volatility_asset.get(underlying)
-    if driver is not None:
-        if driver not in prices:
-            raise DataError(
-                f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
-            )
-        fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
-        squared = 1.0 + fading * ((1.0 + prices[driver]) ** 2 - 1.0)
-        return np.asarray(np.sqrt(np.maximum(squared, LEAST_SQUARED_SHOCK)))
-    if outlook.kind == "constant":
-        return np.ones(len(variance))
-    return np.asarray(np.sqrt(outlook.average(variance, bars) / outlook.average_today(1, bars)))
+    """Implied volatility over today's after one bar; 1 where the model's variance is constant."""
+    return np.asarray(
+        volatility_ratio(
+            outlooks,
+            market,
+            underlying,
+            years,
+            1,
+            # No mean to divide by: these moves happened.
+            driver_squares=lambda driver: (1.0 + prices[driver]) ** 2,
+            place=lambda outlook: outlook.place(variance),
+            constant_ratio=lambda: np.ones(len(variance)),
+        )
+    )
 
 
 def _grids(

@@ -116,7 +116,7 @@ class ShockedMarket:
 
     def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
         """Today's implied volatility at strike / forward: an array of its shape, or a number."""
-        level = self.market.level_of(underlying)
+        level = self.market.volatility_of(underlying)
         if not isinstance(level, VolatilitySurface):
             return level
         # So few scenarios are worth no table: the surface itself.

@@ -8,7 +8,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.bars import BarCalendar
-from mcmargin.markets.market import market_of, market_terms
+from mcmargin.markets.market_terms import market_of, market_terms
 from tests.helpers.models import make_model
 
 NOW = np.datetime64("2021-01-04")
@@ -41,7 +41,7 @@ def test_percentages_are_refused_and_taken_by_name(given, limit, told):
 @pytest.mark.parametrize("level", [0.05, 0.8, 2.5, 5.0])
 def test_volatilities_of_real_markets_are_taken(level):
     """VIX at its lowest and its highest close (9.14 and 82.69), meme stocks at 250 %."""
-    assert market_with(volatility={"btc": level}).level_of("btc") == level
+    assert market_with(volatility={"btc": level}).volatility_of("btc") == level
 
 
 def test_a_surface_in_percent_is_refused():

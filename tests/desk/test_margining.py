@@ -8,7 +8,9 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.margins import figures
-from mcmargin.policies.policy_parts import Gap, Maintenance, Procyclicality, Stress
+from mcmargin.markets.model_prices import market_of_model
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model, with_history
 
 ROWS = [("x", "a0", 3.0), ("x", "a1", -2.0), ("y", "a2", 5.5), ("x", "a2", 0.25), ("z", "a1", -1.0)]
@@ -121,7 +123,9 @@ def test_policies_that_the_scenarios_cannot_serve(scenarios):
         mm.margin(book, scenarios, policy=mm.MarginPolicy(horizon=5))
     with pytest.raises(mm.PolicyError, match="at least 100000"):
         mm.margin(book, scenarios, policy=mm.MarginPolicy(level=0.99999))
-    late = mm.Market(as_of=np.datetime64("2020-03-01", "ns"), spot=scenarios.market().spot)
+    late = mm.Market(
+        as_of=np.datetime64("2020-03-01", "ns"), spot=market_of_model(scenarios.model).spot
+    )
     with pytest.raises(mm.DataError, match=r"60\.0 days older"):
         mm.margin(book, scenarios, late, mm.MarginPolicy(max_age_days=5))
     for wrong in ({"level": 0.5}, {"level": 1.0}, {"confidence": 0.0}, {"horizon": 0}):

@@ -9,7 +9,7 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import Gap, GridTerms, Stress, StressWindow
+from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")

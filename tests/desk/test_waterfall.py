@@ -13,13 +13,8 @@ from mcmargin.desk import waterfall
 from mcmargin.desk.waterfall import PARTS
 from mcmargin.models.dependence import make_dependence
 from mcmargin.models.model import History
-from mcmargin.policies.policy_parts import (
-    Collateral,
-    Gap,
-    Maintenance,
-    Procyclicality,
-    Stress,
-)
+from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model
 
 DAY = np.timedelta64(1, "D")

@@ -20,11 +20,13 @@ from mcmargin.models.innovations import empirical_innovations
 from mcmargin.numerics.arrays import to_host
 from mcmargin.numerics.selection import worst_losses
 from mcmargin.numerics.tail import estimate_tails
-from mcmargin.policies.policy_parts import Gap, Maintenance, Stress, StressWindow
+from mcmargin.policies.policy_parts import Maintenance
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from mcmargin.scenarios.simulation import simulate
+from tests.helpers.books import seven_accounts
+from tests.helpers.kernels import BOUND
 from tests.helpers.models import MARGINALS, RECURSIONS, make_model, with_history
 
-BOUND = {"single": 2e-5, "double": 1e-11}
 KINDS = tuple(RECURSIONS)
 DATA = Path(__file__).parents[1] / "saved"
 
@@ -114,20 +116,10 @@ def test_saved_models_of_real_prices(cupy, name):
     check(model, horizon=None, horizons=(1, 2, 10), paths=20_000)
 
 
-def book_of(model):
-    rng = np.random.default_rng(59)
-    rows = [
-        (f"account {a}", asset, quantity)
-        for a in range(7)
-        for asset, quantity in zip(model.assets, rng.normal(0, 100, 5), strict=False)
-    ]
-    return mm.Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
-
-
 def test_margins_are_the_same(cupy):
     model = make_model(KINDS, "t", "t")
     ours, peer = both(model, paths=100_000)
-    book = book_of(model)
+    book = seven_accounts(model.assets)
     reports = [mm.margin(book, scenarios) for scenarios in (ours, peer)]
     assert [report.engine for report in reports] == ["cupy", "numpy"]
     for a, b in zip(*(report.accounts for report in reports), strict=True):

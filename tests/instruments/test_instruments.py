@@ -9,7 +9,6 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.scenarios import simulation
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.models import make_model
 
@@ -293,18 +292,6 @@ def test_a_driver_or_an_underlying_that_the_model_lacks(scenarios, bar):
     other = mm.Market(AS_OF, SPOT | {"gold": 1.0}, volatility={"gold": 0.2})
     with pytest.raises(mm.DataError, match="the model has no asset 'gold'"):
         paths_of(scenarios, bar, other).volatility_ratio("gold", 0.1)
-
-
-def test_draws_that_are_not_kept_are_drawn_again_alike(monkeypatch):
-    model = make_model(("garch",))
-    first, again = (mm.simulate(model, horizon=2, paths=3000, seed=11) for _ in range(2))
-    tiles = first.plan.tiles
-    kept = first.named_normals("P", tiles)
-    assert first.named_normals("P", tiles) is kept
-    monkeypatch.setattr(simulation, "NAMED_BYTES", kept.nbytes - 1)
-    drawn = again.named_normals("P", tiles)
-    assert again.named_normals("P", tiles) is not drawn
-    np.testing.assert_array_equal(again.named_normals("P", tiles), kept)
 
 
 def test_netting_and_account_is_the_sum_of_its_positions(scenarios):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.margins.leverage import initial_fraction
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Concentration, Leverage, LeverageTier, Liquidity
 from tests.helpers.models import make_model
 

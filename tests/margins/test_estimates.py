@@ -24,18 +24,17 @@ from mcmargin.margins import requirement
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.estimates import Estimate, fixed, larger, movements, tail_estimate
 from mcmargin.margins.formula import calmed, margin_of, rounded_up
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import (
     Collateral,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model, with_history
 
 SEEDS, PATHS = 200, 1000

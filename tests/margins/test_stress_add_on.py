@@ -17,13 +17,8 @@ from mcmargin.margins.unit_context import UnitContext
 from mcmargin.margins.valuations import valuations_of
 from mcmargin.models.dependence import make_dependence
 from mcmargin.numerics.tail import expected_shortfall
-from mcmargin.policies.policy_parts import (
-    Gap,
-    Maintenance,
-    Procyclicality,
-    Stress,
-    StressWindow,
-)
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")

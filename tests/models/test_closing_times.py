@@ -65,7 +65,7 @@ def test_an_expiry_settles_at_the_close_of_its_date(weekdays, paths, as_of, expi
 
 def test_what_settles_is_the_same_under_stress(weekdays, paths):
     """A lived date ends at the next close; an option of that date is worth its pay-off then."""
-    from mcmargin.policies.policy_parts import Stress, StressWindow
+    from mcmargin.policies.stress_parts import Stress, StressWindow
     from mcmargin.stresses.stress_scenarios import stress_sets
 
     strike = float(weekdays.committed.prices[0])

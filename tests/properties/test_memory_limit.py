@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.errors import MemoryLimitWarning
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Maintenance, Procyclicality
 from mcmargin.valuing import valuation
 from tests.helpers.models import make_model, with_history
@@ -95,13 +95,13 @@ def test_walks_are_kept_at_horizons_alone_and_come_again_alike(model):
     scenarios = drawn(model)
     market, tiles = mm.Market(AS_OF, {"a0": 100.0}), scenarios.plan.tiles
     block = valuation.PathBlock(scenarios, market, tiles, most=0)
-    steps = scenarios.named_normals("P", tiles) * np.sqrt(block.bar_years)[:, None]
+    steps = scenarios.named.normals("P", tiles) * np.sqrt(block.bar_years)[:, None]
     walk = np.add.accumulate(steps, axis=0)
     for bar in (BARS, 3, 5):
         np.testing.assert_array_equal(block.walk("P", bar), walk[bar - 1])
     block.forget("P")
     np.testing.assert_array_equal(block.walk("P", 5), walk[4])
-    jumped = scenarios.named_jumps("P", tiles, 0.1).cumsum(axis=0) > 0
+    jumped = scenarios.named.jumps("P", tiles, 0.1).cumsum(axis=0) > 0
     for bar in (1, BARS):
         np.testing.assert_array_equal(block.jumped("P", 0.1, bar), jumped[bar - 1])
 
@@ -289,21 +289,3 @@ def test_values_are_made_once_for_all_accounts_however_many(model, monkeypatch):
             mm.margin(book, drawn(model), mm.Market(AS_OF, {"a0": 100.0}), memory_limit=2 * MB)
         times[accounts] = max(paths.values()) / PATHS
     assert times == {10: 2.0, 400: 2.0}
-
-
-def test_draws_of_many_names_are_kept_in_proportion(model):
-    """What is kept is counted as it grows: adding up all of it for every draw took its square."""
-    scenarios = mm.simulate(model, horizon=1, paths=2048, seed=1, engine="numpy")
-    for at in range(5):
-        scenarios.named_normals(f"P{at}", scenarios.plan.tiles)
-    drawn_once = scenarios.named_normals("P0", scenarios.plan.tiles)
-    assert scenarios.named_normals("P0", scenarios.plan.tiles) is drawn_once
-    assert scenarios._named_bytes.total == sum(each.nbytes for each in scenarios._named.values())
-    free = mm.simulate(model, horizon=1, paths=2048, seed=1, engine="numpy")
-    for at in range(5):
-        free.named_normals(f"P{at}", free.plan.tiles, most=3 * drawn_once.nbytes)
-    assert len(free._named) == 3
-    np.testing.assert_array_equal(
-        free.named_normals("P4", free.plan.tiles, most=0),
-        scenarios.named_normals("P4", scenarios.plan.tiles),
-    )

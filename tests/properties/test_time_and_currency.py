@@ -10,7 +10,8 @@ import pytest
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
 from mcmargin.data.bars import BarCalendar
-from mcmargin.policies.policy_parts import Gap, Leverage, LeverageTier, Stress
+from mcmargin.policies.policy_parts import Leverage, LeverageTier
+from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.models import make_model
 

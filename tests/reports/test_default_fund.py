@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import Gap, Resources, Stress
+from mcmargin.policies.policy_parts import Resources
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

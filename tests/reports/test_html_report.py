@@ -20,15 +20,14 @@ import mcmargin as mm
 from mcmargin.desk.margined_gains import margined_gains
 from mcmargin.policies.policy_parts import (
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
     Resources,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.reports import html_report
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_parts import parts_of

@@ -17,14 +17,13 @@ import mcmargin.desk.verification as verification
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model, with_history
 
 POLICY = mm.MarginPolicy(

@@ -8,7 +8,7 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import GRIDS, GridTerms, Stress
+from mcmargin.policies.stress_parts import GRIDS, GridTerms, Stress
 from mcmargin.stresses.stress_grids import GridPoint, stress_grid
 from tests.helpers.models import make_model
 
