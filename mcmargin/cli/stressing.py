@@ -67,11 +67,12 @@ def stress(
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
     from mcmargin.desk.restoring import read_report
+    from mcmargin.desk.stress_testing import stress
     from mcmargin.models.model_file import load_model
     from mcmargin.names import to_csv_text
     from mcmargin.policies.policy import MarginPolicy
     from mcmargin.reports.default_fund import resources
-    from mcmargin.reports.stress_report import stress, stress_to_json
+    from mcmargin.reports.stress_report import stress_to_json
     from mcmargin.scenarios.simulation import simulate
 
     files = book.with_positions(positions)

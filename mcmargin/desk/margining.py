@@ -15,7 +15,9 @@ from mcmargin.books.book import Book
 from mcmargin.books.resolved import ResolvedBook, resolve
 from mcmargin.books.units import Units
 from mcmargin.checks import require_type, whole_number
-from mcmargin.desk.gathering import previous_of, report_of, sums_of
+from mcmargin.desk.gathering import gathered, sums_of
+from mcmargin.desk.live_session import LiveSession
+from mcmargin.desk.previous import previous_of
 from mcmargin.engines.choice import thread_count
 from mcmargin.errors import MemoryLimitWarning, PolicyError
 from mcmargin.margins.equity import equity_of
@@ -28,7 +30,7 @@ from mcmargin.markets.model_prices import market_of_model
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
-from mcmargin.reports.margin_report import MarginReport, Session
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation, within_memory
 
@@ -145,7 +147,7 @@ def _margin(
     valuations = valuations_of(resolved.instruments, scenarios, market, policy, **limits)
     haircuts, shares = haircuts_of(resolved, valuations.initial, policy)
     equity = equity_of(resolved, valuations.initial, shares)
-    before = previous_of(accounts, units.owner, previous, valuations)
+    before = previous_of(accounts, units.owner, previous, scenarios, market)
     sums = sums_of(resolved.book, units.owner, market)
     _tell_cost(units, valuations.initial, policy)
     required = requirement(
@@ -153,8 +155,10 @@ def _margin(
     )
     # Without its own session: reports that follow one another would keep all of their scenarios.
     last = None if previous is None else replace(previous, session=None)
-    session = Session(resolved, scenarios, valuations, required.context, last, shares)
-    return report_of(session, required, policy, equity, haircuts)
+    found = gathered(resolved, required, last, equity, haircuts)
+    context = required.context
+    session = LiveSession(found, resolved, scenarios, valuations, context, last, shares)
+    return MarginReport(**vars(found), session=session)
 
 
 def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None:

@@ -319,7 +319,7 @@ def test_a_what_if_is_the_margin_of_the_book_after_it(report, scenarios, account
     after = after.groupby(["account", "instrument"], as_index=False).sum()
     accounts = [each for each in before.accounts if each.name == account]
     book = mm.Book.from_frame(after, instruments=ITEMS, accounts=accounts)
-    market = report.session.valuation.market
+    market = report.session.market
     expected = mm.margin(book, scenarios, market).accounts[0]
     found = report.what_if(account, trades)
     assert found.margin == pytest.approx(expected.margin, rel=1e-12)

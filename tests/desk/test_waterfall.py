@@ -12,7 +12,7 @@ import mcmargin as mm
 from mcmargin.desk import waterfall
 from mcmargin.desk.waterfall import PARTS
 from mcmargin.models.dependence import make_dependence
-from mcmargin.models.model import History
+from mcmargin.models.history import History
 from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
 from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.models import make_model

@@ -261,15 +261,15 @@ def test_charts_are_of_what_was_margined(report):
     """An isolated account's positions each, and the fills of open orders that cost most."""
     assert [name for name in report.figures["account"] if name == "alone"]
     for account in report.accounts:
-        units = margined_gains(report, report.session, account.account)
+        units = margined_gains(report.session, account.account)
         assert len(units) == (2 if account.account == "alone" else 1)
         shortfall = sum(unit.expected_shortfall for unit in units)
         expected = account.expected_shortfall + account.open_orders
         assert shortfall == pytest.approx(expected, rel=1e-9)
         assert sum(unit.gains for unit in units).shape == (4000,)
-    apart = margined_gains(report, report.session, "alone")
+    apart = margined_gains(report.session, "alone")
     assert sorted(unit.instrument for unit in apart) == ["A", "B"]
-    (euro,) = margined_gains(report, report.session, "euro")
+    (euro,) = margined_gains(report.session, "euro")
     assert euro.fills == (("P", 40.0),)
     # The same as a book that holds what was ordered.
     frame = pd.DataFrame(
@@ -277,14 +277,14 @@ def test_charts_are_of_what_was_margined(report):
     )
     book = mm.Book.from_frame(frame, instruments=ITEMS, accounts=ACCOUNTS[-1:])
     session = report.session
-    filled = mm.margin(book, session.scenarios, session.valuation.market, report.policy)
+    filled = mm.margin(book, session.scenarios, session.market, report.policy)
     assert euro.expected_shortfall == pytest.approx(filled.account("euro").expected_shortfall)
     assert euro.gains == pytest.approx(filled.profit_and_loss("euro"))
 
 
 def test_stressed_losses_and_the_fund_stand_beside_margins(report, text):
     session = report.session
-    found = mm.stress(session.book, session.scenarios, session.valuation.market, report.policy)
+    found = mm.stress(session.book, session.scenarios, session.market, report.policy)
     losses = found.accounts.set_index("account")
     (_, *rows) = Page(text).rows["stress"]
     beyond = []

@@ -41,7 +41,8 @@ def test_models(scenarios):
         "0 bars of history>"
     )
     assert repr(model) == shown.format("")
-    assert repr(replace(model, state=replace(model.state))) == shown.format(", provisional")
+    moved = replace(model.state, prices=1.01 * model.state.prices)
+    assert repr(replace(model, state=moved)) == shown.format(", provisional")
 
 
 def test_scenarios(scenarios):
