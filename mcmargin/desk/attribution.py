@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.desk.order_shares import fills_of, order_shares
+from mcmargin.desk.session import Session
 from mcmargin.errors import DataError
 from mcmargin.margins.components import stressed_funding_costs
 from mcmargin.margins.leverage import concentration_charges, leverage_charges, underlyings
 from mcmargin.margins.liquidity import liquidity_costs
 from mcmargin.margins.unit_context import UnitContext
 from mcmargin.numerics.arrays import device_of
-from mcmargin.reports.margin_report import MarginReport, Session, session_of
+from mcmargin.reports.margin_figures import MarginFigures
 
 COLUMNS = ["account", "component", "kind", "instrument", "underlying", "amount"]
 
@@ -43,11 +44,11 @@ BY = {
 }
 
 
-def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
+def attribution(session: Session, by: str | None = None) -> pd.DataFrame:
     """Rows of account, component and amount; see `MarginReport.attribution`."""
     if by is not None and by not in BY:
         raise DataError(f"attribution by {by!r} is unknown; give one of {tuple(BY)}")
-    session = session_of(report, "attribution")
+    report = session.report
     parts = [
         _shares(report, session),
         _orders(report, session.context),
@@ -62,7 +63,7 @@ def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
     return frame.groupby(BY[by], sort=False)[["amount"]].sum().reset_index()
 
 
-def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
+def _shares(report: MarginFigures, session: Session) -> pd.DataFrame:
     """Each position's and balance's share of expected shortfall."""
     held = report.positions
     names = {item.name: item.underlying for item in session.book.instruments}
@@ -73,7 +74,7 @@ def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
                   held["contribution"])  # fmt: skip
 
 
-def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
+def _orders(report: MarginFigures, context: UnitContext) -> pd.DataFrame:
     """What the fills of each ordered instrument add to expected shortfall."""
     units, valuation = context.units, context.valuation
     added = context.figures.open_orders
@@ -90,7 +91,7 @@ def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _by_size(report: MarginReport, context: UnitContext) -> list[pd.DataFrame]:
+def _by_size(report: MarginFigures, context: UnitContext) -> list[pd.DataFrame]:
     """What is charged by position and by underlying."""
     accounts = report.figures["account"].to_numpy(object)
     items = context.valuation.instruments
@@ -133,7 +134,7 @@ def _entries(
     return rows[chosen], columns[chosen].astype(np.int64), amounts
 
 
-def _excess(report: MarginReport, name: str, over: str) -> NDArray[np.float64]:
+def _excess(report: MarginFigures, name: str, over: str) -> NDArray[np.float64]:
     """What one column is above another, or 0."""
     figures = report.figures
     return np.asarray(np.maximum(figures[name].to_numpy(float) - figures[over].to_numpy(float), 0))

@@ -16,17 +16,22 @@ margin is max(its own, maintenance): a shorter horizon can cost more.
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.audit import plain
 from mcmargin.checks import cited, plain_number, require_type
+from mcmargin.data.files import write_text
+from mcmargin.data.limits import LARGEST_TOML, read_bytes, require_shallow
 from mcmargin.data.ranges import CONFIDENCE, PROBABILITY, SHARE, Range, check_ranges
-from mcmargin.errors import PolicyError
+from mcmargin.data.typed_fields import read_dataclass
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.policies.part_checks import PRODUCTS, check_horizons
 from mcmargin.policies.policy_parts import (
-    PRODUCTS,
     Collateral,
     Concentration,
     Leverage,
@@ -34,9 +39,8 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Procyclicality,
     Resources,
-    Stress,
-    check_horizons,
 )
+from mcmargin.policies.stress_parts import Stress
 
 VERSION = 1
 """Of the form of policy files."""
@@ -171,12 +175,30 @@ class MarginPolicy:
         ...     MarginPolicy.from_toml(path).procyclicality.buffer
         0.25
         """
-        from mcmargin.policies.policy_file import policy_from_toml
-
-        return policy_from_toml(path)
+        given = _toml_of(path)
+        version = given.pop("version", None)
+        if version != VERSION:
+            found = (
+                "no version is given" if version is None else f"version {version!r:.60} is unknown"
+            )
+            raise PolicyError(f"{path}: {found}; the first line must be: version = {VERSION}")
+        try:
+            policy: MarginPolicy = read_dataclass(cls, given, PolicyError, defaults=True)
+        except PolicyError as error:
+            raise PolicyError(f"{path}: {error}") from None
+        return policy
 
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
-        """TOML of the policy, without what is at its default; written whole where asked.
+        """TOML of the policy, without the fields that stand at their default.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the text to, too.
+
+        Returns
+        -------
+        str
 
         Examples
         --------
@@ -187,9 +209,42 @@ class MarginPolicy:
         [horizons]
         option = 5
         """
-        from mcmargin.policies.policy_file import policy_to_toml
+        import tomli_w
 
-        return policy_to_toml(self, path)
+        text = tomli_w.dumps({"version": VERSION} | _given(self))
+        if path is not None:
+            write_text(Path(path), text)
+        return text
 
 
-__all__ = ["PRODUCTS", "VERSION", "MarginPolicy"]
+def _toml_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file of a policy's size."""
+    try:
+        given = tomllib.loads(read_bytes(path, most=LARGEST_TOML).decode("utf-8-sig"))
+        require_shallow(path, given)
+    except DataError as error:
+        raise PolicyError(str(error)) from None
+    except RecursionError:
+        raise PolicyError(f"{path}: not a TOML file (nested too deep)") from None
+    except ValueError as error:
+        raise PolicyError(f"{path}: not a TOML file ({error})") from None
+    return given
+
+
+def _given(part: Any) -> dict[str, Any]:
+    """Fields of a part that are not at their defaults, as values that TOML has."""
+    entries = {}
+    for each in fields(part):
+        value = getattr(part, each.name)
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if value is not None and value != default:
+            entries[each.name] = _toml_value(value)
+    return entries
+
+
+def _toml_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _toml_value(entry) for name, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_toml_value(entry) for entry in value]
+    return _given(value) if hasattr(value, "__dataclass_fields__") else value

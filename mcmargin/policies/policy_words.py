@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mcmargin.policies.part_checks import PRODUCTS
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.policies.policy_parts import (
-    PRODUCTS,
-    Collateral,
-    Leverage,
-    Procyclicality,
-    Resources,
-    Stress,
-)
+from mcmargin.policies.policy_parts import Collateral, Leverage, Procyclicality, Resources
+from mcmargin.policies.stress_parts import Stress
 
 
 @dataclass(frozen=True)

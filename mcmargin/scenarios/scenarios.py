@@ -1,4 +1,10 @@
-"""Scenarios: simulated market moves, and what has been drawn for them."""
+"""Scenarios: simulated market moves of all assets on the same paths.
+
+In: arrays that an engine drew, with the model and the plan that they were drawn from. Out: a
+frozen value that later stages read. It knows the returns, the variances and the times of the
+simulated bars; prices, currencies and volatilities on the paths are made of it in
+`mcmargin.valuing`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,38 +23,43 @@ from mcmargin.data.bars import Closes
 from mcmargin.data.files import write_atomically
 from mcmargin.data.times import utc_time
 from mcmargin.draws.plan import SimulationPlan
-from mcmargin.draws.random_stream import lane_of
-from mcmargin.engines.choice import engine_named
 from mcmargin.errors import PolicyError
-from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
-from mcmargin.models.volatility import VarianceOutlook, variance_outlook
 from mcmargin.numerics.arrays import array_module, to_host
-
-NAMED_BYTES = 2**28
-"""Draws of named things that scenarios keep."""
+from mcmargin.scenarios.kept import Kept
+from mcmargin.scenarios.named_draws import NamedDraws
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scenarios:
     """Simulated market moves.
 
+    They can be pickled where they lie in numpy arrays; what is kept to save time is then left out
+    and made again.
+
     Attributes
     ----------
     model : MarketModel
+        The model that they were drawn from.
     plan : SimulationPlan
     returns : ndarray of shape (horizons, assets, paths), float32 or float64
-        Simple returns from now to each horizon, as fractions; on the device where the cupy
-        engine made them.
+        Simple returns from now to each horizon, as fractions. The cupy engine leaves them on the
+        device.
     next_variance : ndarray of shape (horizons, assets, paths)
         Variance of the bar after each horizon.
     engine : str
+        `numpy` or `cupy`.
     floored_paths, capped_paths : int
-        Paths on which some price was floored, or some variance capped.
+        Paths on which the price of an asset was floored, or its variance was capped.
     companions : mapping of str to Scenarios
-        The same paths at the volatility of other times, where a policy needs them.
+        The same paths at the volatility of other times; see `mcmargin.scenarios.companions`.
     limited : mapping of str to mapping of str to int
-        Under `floored` and `capped`, how many paths of each asset were; none but those with some.
+        Under `floored` and `capped`, the number of such paths of each asset. An asset without any
+        is left out.
+    named : NamedDraws
+        Draws on the same paths for what is no asset of the model, such as the basis of a future.
+    kept : Kept
+        What other stages have made of these scenarios.
     """
 
     model: MarketModel
@@ -62,6 +71,12 @@ class Scenarios:
     capped_paths: int
     companions: Mapping[str, Scenarios] = field(default_factory=dict)
     limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    named: NamedDraws = field(init=False)
+    kept: Kept = field(init=False, default_factory=Kept)
+
+    def __post_init__(self) -> None:
+        draws = NamedDraws(self.plan, array_module(self.returns).__name__)
+        object.__setattr__(self, "named", draws)
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -87,98 +102,19 @@ class Scenarios:
         Parameters
         ----------
         time : numpy.datetime64
-            Of the market, or any other type that is a time. The first simulated bar is the one
-            that closes next after it, and after the model's last close. Within a bar, as after a
-            tick, a whole bar's variance is thus charged for what is left of it.
+            Of the market; a value of any other type that is a time will do. The first simulated
+            bar is the one that closes next after it, and after the model's last close. Within a
+            bar, as after a tick, the variance of a whole bar is thus charged for what is left of
+            it.
         """
         return self.closes(time).times
 
     def closes(self, time: np.datetime64) -> Closes:
         """Closes of the simulated bars, with what settles at each; see `closes_after`."""
         moment = utc_time(time)
-        if moment not in self._closes:
-            self._closes[moment] = self.model.closes(self.plan.horizons[-1], moment)
-        return self._closes[moment]
-
-    @cached_property
-    def _closes(self) -> dict[np.datetime64, Closes]:
-        return {}
-
-    def mean_square(self, asset: str, horizon: int) -> float:
-        """Mean of (1 + return)**2 of an asset over all paths."""
-        key = (asset, horizon)
-        if key not in self._mean_squares:
-            moves = self.returns[self.horizon_index(horizon), self.assets.index(asset)]
-            self._mean_squares[key] = float(((1.0 + moves.astype(np.float64)) ** 2).mean())
-        return self._mean_squares[key]
-
-    @cached_property
-    def _mean_squares(self) -> dict[tuple[str, int], float]:
-        return {}
-
-    def outlook(self, asset: str, bars: int) -> VarianceOutlook:
-        """What the model expects of an asset's variance, as far as `bars` bars at least."""
-        reach = 1 << max(6, (bars - 1).bit_length())
-        held, known = self._outlooks.get(asset, (0, None))
-        if known is not None and held >= reach:
-            return known
-        # A longer reach serves every shorter one alike, and takes its place.
-        at, model = self.assets.index(asset), self.model
-        drawn = model.dependence.residuals
-        found = variance_outlook(
-            model.volatility,
-            at,
-            model.innovations[at],
-            float(model.state.variance[at]),
-            bars=reach,
-            cap=self.plan.variance_cap,
-            dates=drawn[:, at] if len(drawn) else None,
+        return self.kept.once(
+            ("closes", moment), lambda: self.model.closes(self.plan.horizons[-1], moment)
         )
-        self._outlooks[asset] = reach, found
-        return found
-
-    @cached_property
-    def _outlooks(self) -> dict[str, tuple[int, VarianceOutlook]]:
-        return {}
-
-    def named_normals(self, name: str, tiles: range, most: int | None = None) -> Any:
-        """Standard normals of a named thing, each bar; float64 [longest horizon, paths of tiles].
-
-        Drawn where the scenarios lie, and kept up to `NAMED_BYTES`, or `most` where that is less,
-        so that a market that moves is valued again without new draws.
-        """
-        key = (name, tiles.start, tiles.stop)
-        if key not in self._named:
-            engine, steps = self._engine, range(self.plan.horizons[-1])
-            drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
-            drawn = drawn[:, : self.plan.paths_in(tiles)]
-            room = NAMED_BYTES if most is None else min(most, NAMED_BYTES)
-            if self._named_bytes.total + drawn.nbytes > room:
-                return drawn
-            self._named_bytes.total += drawn.nbytes
-            self._named[key] = drawn
-        return self._named[key]
-
-    def named_jumps(self, name: str, tiles: range, probability: float) -> Any:
-        """Whether a named thing jumps in each bar; bool [longest horizon, paths of tiles]."""
-        steps = range(self.plan.horizons[-1])
-        jumps = self._engine.named_jumps(self.plan.seed, lane_of(name), tiles, steps, probability)
-        return jumps[:, : self.plan.paths_in(tiles)]
-
-    @property
-    def _engine(self) -> ModuleType:
-        return engine_named(array_module(self.returns).__name__)
-
-    @cached_property
-    def _named_bytes(self) -> SimpleNamespace:
-        """`total` of the draws that are kept. Threads that add at once may lose one's count, which
-        lets the scenarios keep a draw more.
-        """
-        return SimpleNamespace(total=0)
-
-    @cached_property
-    def _named(self) -> dict[tuple[str, int, int], Any]:
-        return {}
 
     def horizon_index(self, horizon: int) -> int:
         """Position of a horizon in `returns`.
@@ -186,7 +122,7 @@ class Scenarios:
         Raises
         ------
         PolicyError
-            Naming the horizons there are.
+            If the horizon was not simulated; the error names those that were.
         """
         if horizon not in self.plan.horizons:
             raise PolicyError(
@@ -203,28 +139,25 @@ class Scenarios:
     def stressed(self, weight: float) -> Scenarios:
         """Scenarios whose last paths, a share of all, are those of the companion `stressed`.
 
-        Each path is drawn alike in both, so that a share of the observations is stressed. They are
-        kept, so that a market that moves is valued again on the same.
+        A path has the same draws in both. The result is kept, so that a market that moves is
+        valued again on the same scenarios.
+
+        Parameters
+        ----------
+        weight : float
+            The share, from 0 to 1.
         """
-        if weight not in self._mixtures:
-            other, calm = self.companions["stressed"], round((1.0 - weight) * self.plan.paths)
-            returns, next_variance = self.returns.copy(), self.next_variance.copy()
-            returns[:, :, calm:] = other.returns[:, :, calm:]
-            next_variance[:, :, calm:] = other.next_variance[:, :, calm:]
-            self._mixtures[weight] = replace(self, returns=returns, next_variance=next_variance)
-        return self._mixtures[weight]
+        return self.kept.once(("stressed", weight), lambda: self._mixed(weight))
 
-    @cached_property
-    def _mixtures(self) -> dict[float, Scenarios]:
-        return {}
-
-    def market(self) -> Market:
-        """The model's own latest prices, as a market."""
-        prices = self.model.state.prices.tolist()
-        return Market(as_of=self.as_of, spot=dict(zip(self.assets, prices, strict=True)))
+    def _mixed(self, weight: float) -> Scenarios:
+        other, calm = self.companions["stressed"], round((1.0 - weight) * self.plan.paths)
+        returns, next_variance = self.returns.copy(), self.next_variance.copy()
+        returns[:, :, calm:] = other.returns[:, :, calm:]
+        next_variance[:, :, calm:] = other.next_variance[:, :, calm:]
+        return replace(self, returns=returns, next_variance=next_variance)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write returns, next variances, assets, horizons and seed as npz, whole or not at all."""
+        """Write the arrays, and what they were drawn from, as npz; whole or not at all."""
         buffer = io.BytesIO()
         np.savez(
             buffer,

@@ -7,7 +7,6 @@ the same plan and model give the same scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from mcmargin.checks import require_type, whole_number
@@ -45,25 +44,28 @@ def simulate(
     ----------
     model : MarketModel
     horizon : int, optional
-        Bars; 1 where neither it nor `horizons` is given.
+        Bars; 1 if neither this nor `horizons` is given.
     horizons : tuple of int, optional
-        Several horizons of the same paths, increasing.
+        Several horizons of the same paths, in increasing order.
     paths, seed : int
     policy : MarginPolicy, optional
-        Whose floor or stressed period is simulated too, on the same draws.
+        If it has a floor or a stressed period, these are simulated too, on the same draws.
     engine : str
-        `auto`, `numpy` or `cupy`; `MCMARGIN_ENGINE` stands in for `auto`.
+        `auto`, `numpy` or `cupy`. The environment variable `MCMARGIN_ENGINE` replaces `auto`.
     precision, variance_cap, price_floor
         See `SimulationPlan`.
     threads : int, optional
-        `MCMARGIN_THREADS`, or one a core. Changes no figure.
+        Threads of the processor; by default `MCMARGIN_THREADS`, or one for each core. Their
+        number changes no figure.
     devices : tuple of int, optional
-        GPUs to spread the paths over, for the cupy engine; `MCMARGIN_DEVICES`, or the current one.
-        Results lie on the first, in the order of cupy's current stream.
+        GPUs over which the cupy engine spreads the paths; by default `MCMARGIN_DEVICES`, or the
+        current one. The results lie on the first, in the order of cupy's current stream.
     block_tiles : int, optional
-        Tiles of 2,048 paths worked on at a time. Changes no figure beyond the engine's bound.
+        Tiles of 2,048 paths that are worked on at a time. Their number changes no figure by more
+        than the bound between engines.
     progress : callable, optional
-        Called with groups of tiles done and in all, from the threads that did them.
+        Called with the number of groups of tiles that are done, and of all, by the threads that
+        do them.
 
     Returns
     -------
@@ -72,9 +74,10 @@ def simulate(
     Raises
     ------
     PolicyError
-        For a plan out of range.
+        If the plan is out of range, or the model's history lacks a period that the policy asks
+        for.
     EngineError
-        For an engine or a device that is unknown or not here, and for devices where it is numpy.
+        If the engine or a device is unknown or not here, or devices are given to numpy.
 
     Examples
     --------
@@ -88,13 +91,40 @@ def simulate(
         require_type("policy", policy, MarginPolicy, error=PolicyError)
     if horizon is not None and horizons is not None:
         raise PolicyError("give horizon or horizons, not both")
-    if horizons is not None and not isinstance(horizons, Iterable):
-        raise PolicyError(
-            f"horizons must be several whole numbers of bars, such as (1, 2), not {horizons!r}; "
-            "give one as horizon="
-        )
     wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
     plan = SimulationPlan(seed, paths, wanted, precision, variance_cap, price_floor)
+    return simulate_plan(
+        model,
+        plan,
+        policy,
+        engine=engine,
+        threads=threads,
+        devices=devices,
+        block_tiles=block_tiles,
+        progress=progress,
+    )
+
+
+def simulate_plan(
+    model: MarketModel,
+    plan: SimulationPlan,
+    policy: MarginPolicy | None = None,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    devices: tuple[int, ...] | None = None,
+    block_tiles: int | None = None,
+    progress: Progress | None = None,
+) -> Scenarios:
+    """Simulate a plan that is known, such as that of a report; see `simulate` for the parameters.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_model
+    >>> plan = SimulationPlan(seed=7, paths=10_000, horizons=(1, 5), precision="double")
+    >>> simulate_plan(demo_model(), plan).returns.dtype
+    dtype('float64')
+    """
     if block_tiles is not None:
         block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
@@ -105,16 +135,26 @@ def simulate(
     if chosen == "cupy":
         devices = device_ids(devices)
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
-    simulate_paths = engine_named(chosen).simulate_paths
+    others = {} if policy is None else companions_of(model, policy)
+    scenarios = _drawn(model, plan, chosen, execution)
+    companions = {
+        name: _drawn(each.model, plan, chosen, execution) for name, each in others.items()
+    }
+    return replace(scenarios, companions=companions)
 
-    def run(start: MarketModel) -> Scenarios:
-        returns, next_variance, limited = simulate_paths(start, plan, execution)
-        counts = limited.floored, limited.capped
-        by_name = limited.by_name(start.assets)
-        return Scenarios(start, plan, returns, next_variance, chosen, *counts, limited=by_name)
 
-    scenarios = run(model)
-    if policy is None:
-        return scenarios
-    others = {name: run(each.model) for name, each in companions_of(model, policy).items()}
-    return replace(scenarios, companions=others)
+def _drawn(
+    model: MarketModel, plan: SimulationPlan, engine: str, execution: Execution
+) -> Scenarios:
+    """Scenarios of one model."""
+    returns, next_variance, limited = engine_named(engine).simulate_paths(model, plan, execution)
+    return Scenarios(
+        model,
+        plan,
+        returns,
+        next_variance,
+        engine,
+        limited.floored,
+        limited.capped,
+        limited=limited.by_name(model.assets),
+    )

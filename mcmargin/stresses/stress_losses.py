@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mcmargin.instruments.instruments import Instrument, assets_of
 from mcmargin.markets.market import Market
-from mcmargin.policies.policy_parts import Stress
+from mcmargin.policies.stress_parts import Stress
 from mcmargin.stresses.stress_scenarios import StressSet, stress_sets
 from mcmargin.valuing.valuation import Valuation, value_change
 from mcmargin.workers import parallel

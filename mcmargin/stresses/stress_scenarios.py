@@ -14,20 +14,22 @@ underlying, those contracts on it that have prices of their own, and its implied
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from mcmargin.errors import DataError, PolicyError
-from mcmargin.instruments.instruments import Balance, Instrument, assets_of
+from mcmargin.data.bars import years_between
+from mcmargin.errors import PolicyError
+from mcmargin.instruments.instruments import Balance, Future, Instrument, assets_of
 from mcmargin.markets.market import Market
-from mcmargin.policies.policy_parts import Stress, StressWindow
+from mcmargin.policies.stress_parts import Stress, StressWindow
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
-from mcmargin.valuing.scenario_market import INDEX_YEARS, LEAST_SQUARED_SHOCK, bars_in
-from mcmargin.valuing.shocked_market import Moves, ShockedMarket, basis_walks
+from mcmargin.valuing.outlooks import Outlooks, outlooks_of, volatility_ratio
+from mcmargin.valuing.shocked_market import Moves, ShockedMarket
 
 ALL_OTHERS = "*"
 """Stands in a policy for the underlyings that it does not name."""
@@ -136,7 +138,9 @@ def _window(
     after = model.volatility.next_variance(variance, returns)
     prices = dict(zip(model.assets, np.ascontiguousarray(returns.T), strict=True))
     ratios = {
-        name: partial(_ratio_after_a_bar, scenarios, after[:, at], prices, market, name)
+        name: partial(
+            _ratio_after_a_bar, outlooks_of(scenarios), market, prices, after[:, at], name
+        )
         for at, name in enumerate(model.assets)
     }
     dates = tuple(str(time)[:19].removesuffix("T00:00:00") for time in history.times[chosen])
@@ -154,29 +158,27 @@ def _window(
 
 
 def _ratio_after_a_bar(
-    scenarios: Scenarios,
-    variance: Moves,
-    prices: Mapping[str, Moves],
+    outlooks: Outlooks,
     market: Market,
+    prices: Mapping[str, Moves],
+    variance: Moves,
     underlying: str,
     years: float,
 ) -> Moves:
-    """As `ScenarioMarket.volatility_ratio` after one bar; 1 where the volatility is constant."""
-    bars = bars_in(scenarios, years)
-    reach = 2 + int(bars_in(scenarios, max(years, INDEX_YEARS)))
-    outlook = scenarios.outlook(underlying, reach)
-    driver = market.volatility_asset.get(underlying)
-    if driver is not None:
-        if driver not in prices:
-            raise DataError(
-                f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
-            )
-        fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
-        squared = 1.0 + fading * ((1.0 + prices[driver]) ** 2 - 1.0)
-        return np.asarray(np.sqrt(np.maximum(squared, LEAST_SQUARED_SHOCK)))
-    if outlook.kind == "constant":
-        return np.ones(len(variance))
-    return np.asarray(np.sqrt(outlook.average(variance, bars) / outlook.average_today(1, bars)))
+    """Implied volatility over today's after one bar; 1 where the model's variance is constant."""
+    return np.asarray(
+        volatility_ratio(
+            outlooks,
+            market,
+            underlying,
+            years,
+            1,
+            # No mean to divide by: these moves happened.
+            driver_squares=lambda driver: (1.0 + prices[driver]) ** 2,
+            place=lambda outlook: outlook.place(variance),
+            constant_ratio=lambda: np.ones(len(variance)),
+        )
+    )
 
 
 def _grids(
@@ -244,6 +246,49 @@ def _grid_set(
         weights=columns[next(iter(grids))]["weight"],
         least=least,
     )
+
+
+def basis_walks(
+    instruments: Iterable[Instrument],
+    moves: Mapping[str, Moves],
+    start: np.datetime64,
+    time: np.datetime64,
+) -> dict[str, Moves]:
+    """Walks under which each contract's price over its spot price is exp(m T) times today's.
+
+    Parameters
+    ----------
+    instruments : iterable of Instrument
+        Of the perpetuals and futures among them, and the futures that options are on; one that
+        declares no basis volatility has no basis to move.
+    moves : mapping of str to ndarray of shape (scenarios,), float64
+        m by underlying, a year of the time T to expiry, which is 0 for perpetuals.
+    start, time : numpy.datetime64
+        Of the market, and of the scenarios.
+
+    Examples
+    --------
+    >>> future = Future("F", "btc", "2022-01-01", basis_volatility=0.05)
+    >>> now = np.datetime64("2021-01-01")
+    >>> basis_walks([future], {"btc": np.array([0.1])}, now, now)["F"].tolist()
+    [2.0]
+    """
+    passed, walks = years_between(start, time), {}
+    for item in instruments:
+        contract = getattr(item, "future", None) or item
+        volatility = getattr(contract, "basis_volatility", 0.0)
+        if not volatility or contract.underlying not in moves:
+            continue
+        left = 0.0
+        if isinstance(contract, Future):
+            left = max(0.0, years_between(time, contract.expiry))
+            # A future's basis fades towards its expiry; one that has settled has none.
+            volatility *= math.sqrt(left / (left + passed)) if left else 0.0
+        if volatility:
+            # Half the variance is what keeps a simulated basis at a mean of 1.
+            wanted = moves[contract.underlying] * left + 0.5 * passed * volatility**2
+            walks[contract.name] = wanted / volatility
+    return walks
 
 
 def _scaled(moves: Moves, grid: StressGrid, years: float) -> Moves:

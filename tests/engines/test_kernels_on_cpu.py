@@ -24,7 +24,6 @@ from mcmargin.draws.random_stream import (
     NORMAL_SINGLE,
     TILE_PATHS,
     WordSource,
-    stream_key,
 )
 from mcmargin.engines import cupy_steps
 from mcmargin.engines.cupy_kernels import (
@@ -44,26 +43,12 @@ from mcmargin.models.marginals import (
     TAIL_SPACING,
     mixing_table,
 )
+from tests.helpers.kernels import KEY, WORDS, philox_words
 from tests.helpers.models import RECURSIONS
 
-KEY = stream_key(20_240_607)
 C_TYPES = {np.float32: "float", np.float64: "double"}
 RETURN_BOUND = {np.float32: 2e-5, np.float64: 1e-11}
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", "double"])
-
-WORDS = """
-__global__ void words(u64* out, u64 low, u64 step, u64 purpose, u64 lane, u64 key0, u64 key1) {
-    const u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x;
-    const Words four = philox(low + at + 1, step, purpose, lane, key0, key1);
-    for (int i = 0; i < 4; ++i) out[4 * at + i] = four.w[i];
-}
-"""
-
-
-def philox_words(count, tile, step, purpose, lane=0, first=0):
-    """numpy's own generator at an address of the stream."""
-    counter = np.array([(tile << 32) + first, step, purpose, lane], np.uint64)
-    return np.random.Philox(key=KEY, counter=counter).random_raw(count)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,8 @@ from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folde
 from mcmargin.engines.cupy_steps import normals
 from mcmargin.engines.execution import Execution
 from mcmargin.scenarios.simulation import simulate
-from tests.engines.test_cupy_kernels import REGISTERS
-from tests.engines.test_engine_parity import BOUND, book_of
-from tests.engines.test_kernels_on_cpu import KEY, WORDS, philox_words
+from tests.helpers.books import seven_accounts
+from tests.helpers.kernels import BOUND, KEY, REGISTERS, WORDS, philox_words
 from tests.helpers.models import RECURSIONS, make_model
 
 REAL = os.environ.get("MCMARGIN_TEST_GPU") == "1"
@@ -238,7 +237,7 @@ def test_a_large_run(cupy, pool, record_property):
     assert worst < BOUND["single"]
     ours = scenarios.next_variance[:, :, here].get()
     assert np.abs(ours / variance - 1).max() < 4 * BOUND["single"]
-    book, policy = book_of(model), mm.MarginPolicy(level=0.99)
+    book, policy = seven_accounts(model.assets), mm.MarginPolicy(level=0.99)
     report = mm.margin(book, scenarios, policy=policy)
     host = mm.margin(book, scenarios.to_host(), policy=policy)
     apart = [
