@@ -1,4 +1,4 @@
-"""Commands on policies: what one does, and one to start from."""
+"""Commands on policies: `policy check` explains one, and `policy init` writes one."""
 
 from __future__ import annotations
 
