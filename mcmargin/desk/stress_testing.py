@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import held_of
+from mcmargin.books.resolved import resolve
 from mcmargin.checks import require_type
 from mcmargin.engines.choice import library_versions
 from mcmargin.errors import PolicyError
@@ -81,18 +80,16 @@ def stress(
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    check_book(book, scenarios.model, market)
-    check_balances(book, scenarios.model, market)
-    check_market(book, scenarios.model, market, policy)
-    held = held_of(book, market, policy)
+    resolved = resolve(book, scenarios.model, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    items = (*book.instruments, *held.items)
-    valuation = Valuation(items, scenarios, market, horizons, default_memory_limit(), threads=1)
+    valuation = Valuation(
+        resolved.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
+    )
     values = stress_values(part, valuation)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    quantities = held.beside(book.quantities)
+    quantities = resolved.quantities
     table = stress_losses(quantities, currencies, values, threads=valuation.threads)
     return StressReport(
         accounts=pd.DataFrame(
