@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcmargin.data.plausibility import Plausibility
     from mcmargin.data.prices import PriceHistory, read_prices
     from mcmargin.desk.margining import margin
+    from mcmargin.desk.stress_testing import stress
     from mcmargin.desk.verification import Verification, verify
     from mcmargin.desk.waterfall import attribute
     from mcmargin.draws.plan import SimulationPlan
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from mcmargin.reports.health import AccountLeverage, AccountStatus
     from mcmargin.reports.margin_change import MarginChange
     from mcmargin.reports.margin_report import MarginReport
-    from mcmargin.reports.stress_report import StressReport, stress
+    from mcmargin.reports.stress_report import StressReport
     from mcmargin.scenarios.scenarios import Scenarios
     from mcmargin.scenarios.simulation import simulate
 
@@ -172,7 +173,8 @@ _CONTENTS = {
     "desk.margining": ("margin",),
     "reports.health": ("AccountLeverage", "AccountStatus"),
     "reports.margin_report": ("MarginReport",),
-    "reports.stress_report": ("StressReport", "stress"),
+    "reports.stress_report": ("StressReport",),
+    "desk.stress_testing": ("stress",),
     "reports.default_fund": ("ResourcesToRisk", "resources"),
     "margins.procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
     "numerics.tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),

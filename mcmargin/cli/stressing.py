@@ -1,4 +1,4 @@
-"""The command that lives through a policy's stress scenarios."""
+"""The command `stress`, which computes losses in a policy's stress scenarios."""
 
 from __future__ import annotations
 
@@ -67,11 +67,12 @@ def stress(
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
     from mcmargin.desk.restoring import read_report
+    from mcmargin.desk.stress_testing import stress
     from mcmargin.models.model_file import load_model
     from mcmargin.names import to_csv_text
     from mcmargin.policies.policy import MarginPolicy
     from mcmargin.reports.default_fund import resources
-    from mcmargin.reports.stress_report import stress, stress_to_json
+    from mcmargin.reports.stress_report import stress_to_json
     from mcmargin.scenarios.simulation import simulate
 
     files = book.with_positions(positions)
@@ -99,7 +100,7 @@ def stress(
 
 
 def _fund(fund: ResourcesToRisk) -> dict[str, Any]:
-    """A default fund as JSON; a ratio to no loss at all is null."""
+    """The fields of a default fund for JSON; the ratio is null if there is no loss at all."""
     names = ("cover", "fund", "margin", "loss", "target_ratio", "met", "surplus", "currency")
     return {name: getattr(fund, name) for name in names} | {
         "ratio": None if math.isinf(fund.ratio) else fund.ratio,

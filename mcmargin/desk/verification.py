@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import posted_values
 from mcmargin.checks import cited, require_type
 from mcmargin.desk.margining import margin
+from mcmargin.desk.session import session_of
 from mcmargin.engines.choice import thread_count
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
@@ -339,11 +339,11 @@ def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginR
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:
     """Gross exposure of each account, and the value of its collateral, moving or not."""
-    assert report.session is not None
+    session = session_of(report, "verify")
     moving = report.positions[report.positions["kind"] == "collateral"]
     held = moving["exposure"].abs().groupby(moving["account"]).sum()
     own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
-    posted = posted_values(report.session.book, report.session.valuation.market)
+    posted = session.resolved.posted.gross_values(len(own), session.market)
     return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
 
 

@@ -33,9 +33,10 @@ from mcmargin.checks import require_type
 from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.desk.common_book import common_book
-from mcmargin.desk.gathering import CHARGES
 from mcmargin.desk.margining import margin
+from mcmargin.desk.previous import CHARGES
 from mcmargin.desk.restoring import Filed, Sources, read_report, restored, several
+from mcmargin.desk.session import Session, session_of
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.horizons import horizons_needed
 from mcmargin.markets.market import Market
@@ -43,7 +44,7 @@ from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
-from mcmargin.reports.margin_report import MarginReport, Session, session_of
+from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.scenarios.simulation import simulate_plan
 

@@ -32,8 +32,10 @@ from mcmargin.models.fitting import (
     start_values,
 )
 from mcmargin.models.halts import halted_bars, stretched
+from mcmargin.models.history import History
 from mcmargin.models.marginals import marginal_tables
-from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.model import MarketModel
+from mcmargin.models.model_values import FilterState
 from mcmargin.models.possible import require_possible
 from mcmargin.models.volatility import volatility_of
 from mcmargin.progress import Progress

@@ -33,6 +33,7 @@ from mcmargin.models.marginals import (
     mixing_table,
     table_nodes,
 )
+from mcmargin.models.model_values import STATE_FIELDS, VOLATILITY_FIELDS
 from mcmargin.models.volatility import VARIANCE_FLOOR
 
 VARIANCE = Range(1e-30, 1e12)
@@ -309,8 +310,6 @@ def _shapes(words: Meta, arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[
     return shapes
 
 
-STATE_FIELDS = ("prices", "variance", "residuals")
-VOLATILITY_FIELDS = ("omega", "alpha", "gamma", "beta", "sample_variance")
 MAY_BE_INFINITE = ("dependence.nu", "dependence.half_life")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.markets.market_parts import InstrumentLiquidity
-from mcmargin.models.model import History
+from mcmargin.models.history import History
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,

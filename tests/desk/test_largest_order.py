@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.desk.what_if import _first_permitted, _first_refused
+from mcmargin.desk.largest_order import _first_permitted, _first_refused
 from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Procyclicality
 from mcmargin.policies.stress_parts import Stress
