@@ -201,7 +201,8 @@ def _volatility(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     """Root mean square of the gains that were known on each date; NaN until there are enough."""
     # The gain that begins on a date is known on the next one.
     known = pd.Series(gains).shift(1)
-    return np.sqrt((known**2).rolling(VOLATILITY_BARS).mean()).to_numpy(np.float64)
+    squares = (known**2).rolling(VOLATILITY_BARS).mean().to_numpy(np.float64)
+    return np.asarray(np.sqrt(squares))
 
 
 def _rises(

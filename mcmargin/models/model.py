@@ -20,6 +20,7 @@ from mcmargin.data.prices import PriceHistory
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 from mcmargin.models.archive import check_key, write_archive
+from mcmargin.models.diagnostics import Diagnostics, diagnostics_of
 from mcmargin.models.doubts import Doubt, doubts_of, past_halts
 from mcmargin.models.model_values import ModelValues
 from mcmargin.models.possible import require_finite
@@ -217,6 +218,20 @@ class MarketModel(ModelValues):
                 )
         lines += [f"To be looked at: {each.text}" for each in (*self.doubts, *past_halts(self))]
         return "\n".join(shown(line) for line in lines if line)
+
+    def diagnostics(self, *, lags: int = 10) -> Diagnostics:
+        """Tests and charts of the fit's residuals; see `mcmargin.models.diagnostics`.
+
+        Examples
+        --------
+        >>> from mcmargin.demo import demo_model
+        >>> demo_model().diagnostics().frame[["asset", "ljung_box_squares"]].round(2)
+            asset  ljung_box_squares
+        0   sp500               0.25
+        1  nasdaq               0.34
+        2     wti               0.23
+        """
+        return diagnostics_of(self, lags=lags)
 
     def save(self, path: str | os.PathLike[str], *, key: bytes | None = None) -> None:
         """Write the model: to a temporary name in the same folder, synced, then renamed.
