@@ -219,7 +219,7 @@ def _part(
     stress = None
     if valuations.stress is not None:
         stress = stress_losses(
-            units.quantities, units.currencies, valuations.stress, valuations.initial
+            units.quantities, units.currencies, valuations.stress, valuations.initial.threads
         )
     context = UnitContext(
         units,

@@ -24,7 +24,6 @@ from mcmargin.errors import DataError
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.stresses.stress_losses import StressTable, StressValues, all_losses
-from mcmargin.valuing.valuation import Valuation
 
 SCHEMA = "mcmargin.stress/1"
 
@@ -38,7 +37,6 @@ class StressSession:
 
     book: Book
     held: Held
-    valuation: Valuation
     values: StressValues
 
 
@@ -107,7 +105,7 @@ class StressReport:
         row, session = int(rows[0]), self.session
         held = session.held.of(row).beside(session.book.quantities[[row]])
         code = session.book.accounts[row].currency
-        losses = all_losses(held, [code], session.values, session.valuation)[0]
+        losses = all_losses(held, [code], session.values)[0]
         names = [(own.name, each) for own in session.values.sets for each in own.scenarios]
         return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
 
