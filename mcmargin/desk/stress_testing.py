@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import held_of
+from mcmargin.books.resolved import resolve
 from mcmargin.checks import require_type
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.engines.choice import library_versions
@@ -112,17 +111,13 @@ def stress_of_model(
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    check_book(book, model, market)
-    check_balances(book, model, market)
-    check_market(book, model, market, policy)
-    held = held_of(book, market, policy)
-    items = (*book.instruments, *held.items)
-    values = stress_values(part, items, market, Outlooks(model, variance_cap), price_floor)
+    resolved = resolve(book, model, market, policy)
+    outlooks = Outlooks(model, variance_cap)
+    values = stress_values(part, resolved.instruments, market, outlooks, price_floor)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    quantities = held.beside(book.quantities)
-    table = stress_losses(quantities, currencies, values)
+    table = stress_losses(resolved.quantities, currencies, values)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -133,7 +128,7 @@ def stress_of_model(
                 "loss": table.worst,
             }
         ),
-        owners=_owners(book, quantities, values),
+        owners=_owners(book, resolved.quantities, values),
         table=table,
         policy=policy,
         as_of=str(model.as_of),
@@ -145,7 +140,7 @@ def stress_of_model(
             "policy": policy.fingerprint(),
         },
         versions=library_versions(engine),
-        session=StressSession(book, held, values),
+        session=StressSession(resolved, values),
     )
 
 

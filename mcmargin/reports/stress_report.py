@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held
+from mcmargin.books.resolved import ResolvedBook
 from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
@@ -35,8 +34,7 @@ SHOWN_ACCOUNTS = 50
 class StressSession:
     """What a report was made of, kept for the scenarios that it does not list."""
 
-    book: Book
-    held: Held
+    resolved: ResolvedBook
     values: StressValues
 
 
@@ -103,9 +101,9 @@ class StressReport:
         if len(rows) == 0:
             raise DataError(f"the stress report has no account {account!r}")
         row, session = int(rows[0]), self.session
-        held = session.held.of(row).beside(session.book.quantities[[row]])
-        code = session.book.accounts[row].currency
-        losses = all_losses(held, [code], session.values)[0]
+        quantities = session.resolved.quantities[[row]]
+        code = session.resolved.book.accounts[row].currency
+        losses = all_losses(quantities, [code], session.values)[0]
         names = [(own.name, each) for own in session.values.sets for each in own.scenarios]
         return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
 
