@@ -22,7 +22,7 @@ from mcmargin.markets.market import Market
 from mcmargin.markets.model_prices import market_of_model
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.stress_report import StressReport, StressSession
+from mcmargin.reports.stress_report import StressReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_losses, stress_values
 from mcmargin.valuing.outlooks import Outlooks
@@ -117,7 +117,8 @@ def stress_of_model(
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    table = stress_losses(resolved.quantities, currencies, values)
+    quantities = resolved.quantities
+    table = stress_losses(quantities, currencies, values)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -128,8 +129,10 @@ def stress_of_model(
                 "loss": table.worst,
             }
         ),
-        owners=_owners(book, resolved.quantities, values),
+        owners=_owners(book, quantities, values),
         table=table,
+        values=values,
+        quantities=quantities,
         policy=policy,
         as_of=str(model.as_of),
         market_as_of=str(market.as_of),
@@ -140,7 +143,6 @@ def stress_of_model(
             "policy": policy.fingerprint(),
         },
         versions=library_versions(engine),
-        session=StressSession(resolved, values),
     )
 
 

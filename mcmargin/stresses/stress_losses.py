@@ -7,9 +7,8 @@ all arrays are numpy's, wherever simulated paths lie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from mcmargin.markets.market import Market
 from mcmargin.policies.stress_parts import Stress
 from mcmargin.stresses.stress_scenarios import StressSet, stress_sets
 from mcmargin.valuing.outlooks import Outlooks
+from mcmargin.valuing.shocked_market import Moves
 from mcmargin.valuing.unit_values import converted, units_of, value_change
 from mcmargin.workers import parallel
 
@@ -29,36 +29,62 @@ BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
+class ValuedSet:
+    """A `StressSet` in which instruments have been valued, without the market in its scenarios.
+
+    Attributes
+    ----------
+    name : str
+    scenarios : tuple of str
+    weights : ndarray of shape (scenarios,), float64
+        Share of the loss that counts.
+    listed : int
+        Number of the worst scenarios that are listed.
+    currencies : mapping of str to ndarray of shape (scenarios,), float64
+        Value in the market's currency of each currency that the scenarios move, coins left out.
+    """
+
+    name: str
+    scenarios: tuple[str, ...]
+    weights: Moves
+    listed: int
+    currencies: Mapping[str, Moves]
+
+    @classmethod
+    def of(cls, own: StressSet, market: Market) -> ValuedSet:
+        """Keep of a set what losses need."""
+        # As on simulated paths, a gain is converted into a coin at today's price.
+        codes = {*market.fx, *market.quoted.values()} & own.shocked.moved - {*market.coins}
+        currencies = {code: own.shocked.currency(code) for code in sorted(codes)}
+        return cls(own.name, own.scenarios, own.weights, own.listed, currencies)
+
+
+@dataclass(frozen=True, eq=False)
 class StressValues:
     """Gains of one unit of each instrument in every scenario.
 
     Attributes
     ----------
-    sets : tuple of StressSet
+    sets : tuple of ValuedSet
     changes : ndarray of shape (instruments, scenarios), float64
         Gains in the market's currency, set after set; a gain is positive.
-    instruments : tuple of Instrument
+    today : ndarray of shape (instruments,), float64
+        Value today of one unit of each instrument, in the market's currency.
     market : Market
         Of today.
     """
 
-    sets: tuple[StressSet, ...]
+    sets: tuple[ValuedSet, ...]
     changes: NDArray[np.float64]
-    instruments: tuple[Instrument, ...]
+    today: NDArray[np.float64]
     market: Market
 
     @property
     def places(self) -> list[slice]:
         """The columns of each set's scenarios."""
-        ends = np.cumsum([each.shocked.count for each in self.sets]).tolist()
-        return [
-            slice(end - own.shocked.count, end) for end, own in zip(ends, self.sets, strict=True)
-        ]
-
-    @cached_property
-    def start(self) -> NDArray[np.float64]:
-        """What one unit of each instrument is worth today; float64 [instruments]."""
-        return units_of(self.instruments, self.market).value
+        counts = [len(each.scenarios) for each in self.sets]
+        ends = np.cumsum(counts).tolist()
+        return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +93,7 @@ class StressTable:
 
     Attributes
     ----------
-    sets : tuple of StressSet
+    sets : tuple of ValuedSet
         The set of each column.
     losses : ndarray of shape (units, columns), float64
         Weighted losses, in each unit's currency; a gain is negative.
@@ -75,7 +101,7 @@ class StressTable:
         Position of the scenario within its set.
     """
 
-    sets: tuple[StressSet, ...]
+    sets: tuple[ValuedSet, ...]
     losses: NDArray[np.float64]
     members: NDArray[np.int64]
 
@@ -112,8 +138,9 @@ def stress_values(
     Parameters and errors are those of `mcmargin.stresses.stress_scenarios.stress_sets`.
     """
     sets = stress_sets(part, instruments, market, outlooks, price_floor)
-    changes = np.zeros((len(instruments), sum(each.shocked.count for each in sets)))
-    values = StressValues(sets, changes, tuple(instruments), market)
+    changes = np.zeros((len(instruments), sum(len(each.scenarios) for each in sets)))
+    valued = tuple(ValuedSet.of(each, market) for each in sets)
+    values = StressValues(valued, changes, units_of(instruments, market).value, market)
     names = [_names_of(item, market) for item in instruments]
     for own, place in zip(sets, values.places, strict=True):
         for row, item in enumerate(instruments):
@@ -131,7 +158,7 @@ def _names_of(item: Instrument, market: Market) -> frozenset[str]:
 
 
 def stress_losses(
-    quantities: Any, currencies: Sequence[str], values: StressValues, threads: int = 1
+    quantities: Any, currencies: Sequence[str], values: StressValues, *, threads: int = 1
 ) -> StressTable:
     """Worst losses of units in each set.
 
@@ -185,14 +212,13 @@ def all_losses(
             continue
         held = np.array([each == code for each in currencies])
         rate = market.worth(code)
-        start = (quantities[held] @ values.start)[:, None]
+        start = (quantities[held] @ values.today)[:, None]
         for own, place in zip(values.sets, values.places, strict=True):
-            part = gains[held, place]
-            # As on simulated paths, a gain is converted into a coin at today's price.
-            if code in market.coins or code not in own.shocked.moved:
+            part, then = gains[held, place], own.currencies.get(code)
+            if then is None:
                 gains[held, place] = part / rate
             else:
-                gains[held, place] = converted(part, start, own.shocked.currency(code), rate)
+                gains[held, place] = converted(part, start, then, rate)
     if values.sets:
         gains *= -np.concatenate([own.weights for own in values.sets])
     return gains
