@@ -6,11 +6,11 @@ the accounts, the instrument or asset, and what is missing.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import balance_of, is_own_cash, kinds_of
+from mcmargin.books.collateral import PostedBalances, balance_of
 from mcmargin.books.market_check import require_market_of_model, require_plausible_terms
 from mcmargin.checks import few
 from mcmargin.errors import DataError
@@ -59,28 +59,28 @@ def check_market(book: Book, model: MarketModel, market: Market, policy: MarginP
             )
 
 
-def check_balances(book: Book, model: MarketModel, market: Market) -> None:
-    """Refuse balances that the model or the market cannot value, and debits that are no cash.
+def check_balances(
+    posted: PostedBalances, accounts: Sequence[Account], model: MarketModel, market: Market
+) -> None:
+    """Refuse balances that the model or the market cannot value, and debits that are not cash.
 
     Raises
     ------
     DataError
         Naming accounts, the asset, and what is missing.
     """
-    kinds, kind = kinds_of(book)
-    for at, each in enumerate(kinds):
-        assert book.balances is not None
-        rows = np.searchsorted(book.balances.indptr, np.flatnonzero(kind == at), side="right") - 1
-        holders, what = [book.accounts[row] for row in rows], f"balance {each.asset!r}"
-        if each.debit and each.asset not in (market.currency, *market.fx, each.currency):
+    for at, kind in enumerate(posted.kinds):
+        holders = [accounts[row] for row in posted.account[posted.kind == at]]
+        what = f"balance {kind.asset!r}"
+        if kind.debit and kind.asset not in (market.currency, *market.fx, kind.currency):
             raise DataError(
                 f"{_named(holders)}, {what}: a debit must be in cash; enter a borrowed asset as a "
                 "short position"
             )
-        if not is_own_cash(each, market):
-            _check_held(balance_of(each.asset, market), what, holders, model, market)
-        elif each.asset not in (market.currency, *market.fx):
-            way = "name it in coins" if each.asset in market.spot else "give it in fx"
+        if not kind.is_own_cash(market):
+            _check_held(balance_of(kind.asset, market), what, holders, model, market)
+        elif kind.asset not in (market.currency, *market.fx):
+            way = "name it in coins" if kind.asset in market.spot else "give it in fx"
             raise DataError(f"{_named(holders)}, {what}: the market has no rate of it; {way}")
 
 

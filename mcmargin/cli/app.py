@@ -1,4 +1,7 @@
-"""The application that commands are added to: options in common, progress, messages, statuses."""
+"""The application that commands are added to, with their progress bars, results and exit statuses.
+
+In: a command line. Out: the exit status. `run` turns every error into one line on stderr.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ app = typer.Typer(
 
 
 def deliver(text: str, shape: Format, output: Path | None) -> None:
-    """Write a result to a file, or print it: a table for people, else for machines."""
+    """Write a result to a file, or print it: a table for people, other formats for machines."""
     if output is not None:
         write_text(output, text)
     elif shape is Format.table:
@@ -53,7 +56,7 @@ def deliver(text: str, shape: Format, output: Path | None) -> None:
 
 
 def format_of(asked: Format | None, output: Path | None) -> Format:
-    """Format that was asked for, or else the one that a file's name ends in; a table without.
+    """The format that was asked for, or the ending of the output's name, or else a table.
 
     Examples
     --------
@@ -66,7 +69,7 @@ def format_of(asked: Format | None, output: Path | None) -> Format:
 
 @contextmanager
 def bar(step: str) -> Iterator[Progress | None]:
-    """Show a progress bar on stderr where a person watches, and none elsewhere."""
+    """Show a progress bar if stderr is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -112,11 +115,11 @@ def start(
 
 
 def run() -> int:
-    """Status of what the command line says; errors become one line on stderr."""
+    """Do what the command line says; return the exit status."""
     try:
         status = _status_of_command()
         if sys.stdout is not None:
-            # Here, since the interpreter would tell of a full disk or a reader gone in its own way.
+            # At exit the interpreter would report a full disk or a closed pipe in its own words.
             sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()
@@ -146,7 +149,7 @@ def _status_of_command() -> int:
 
 
 def _say_where() -> None:
-    """Print the traceback of the error at hand, where MCMARGIN_DEBUG asks for it."""
+    """Print the traceback of the current error if MCMARGIN_DEBUG is set."""
     if os.environ.get("MCMARGIN_DEBUG"):
         import traceback
 
@@ -154,7 +157,7 @@ def _say_where() -> None:
 
 
 def _discard_output() -> None:
-    """Let what waits in stdout go nowhere, where it cannot go where it should."""
+    """Discard the text that waits in stdout and cannot be written."""
     with suppress(OSError, AttributeError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, AttributeError, ValueError), open(os.devnull, "w") as nowhere:

@@ -1,4 +1,4 @@
-"""Commands that make and move models."""
+"""Commands that fit a model and update it: `calibrate` and `update`."""
 
 from __future__ import annotations
 
@@ -202,10 +202,10 @@ def update(
     with locked(output):
         stamp = stamp_of(output)
         before = load_model(model)
-        # The newer file of one asset's candles may have another name than the first.
+        # The asset has the name of the first file of candles; the newer file may have another.
         asset = before.assets[0] if price is not None and len(before.assets) == 1 else None
         history = read_prices(prices, price=price, asset=asset)
-        # The model's own limits, but for those that are widened here.
+        # The model keeps its own limits, except those that are widened here.
         limits = plausibility_from(before.plausibility.widened() | given, where="--allow")
         moved = before.update(history, provisional=provisional, plausibility=limits)
         in_place = output.exists() and model.samefile(output)

@@ -1,4 +1,4 @@
-"""The command that says why margins changed between two saved reports."""
+"""The command `why`, which says why margins changed between two saved reports."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from mcmargin.books.files_of_book import BookFiles
 
 PAGES = {".html": "to_html", ".png": "to_png"}
-"""Endings of outputs that are drawn, and what draws them."""
+"""Endings of pages and pictures, and the method of the result that writes each."""
 
 
 def _several(name: str, what: str) -> Any:
-    """An option that is given once for both reports, or once for each."""
+    """An option that is given once for both reports, or once for each report."""
     return typer.Option(
         name,
         metavar="FILE",
@@ -123,7 +123,7 @@ def why(
 
 
 def _books(positions: list[Path] | None, *others: list[Path] | None) -> list[BookFiles]:
-    """Files of the books that are given, one for each report or one for both."""
+    """Files of the books that are given: one book for each report, or one for both."""
     from mcmargin.books.files_of_book import BookFiles
 
     if not positions:

@@ -1,4 +1,4 @@
-"""Commands that simulate, margin and verify."""
+"""Commands that make figures and check them: `margin`, `simulate` and `verify`."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def margin(
 
 
 def _written(output: Path) -> tuple[Path, ...]:
-    """Files that an output stands for."""
+    """The files that are written for one output."""
     from mcmargin.data.tables import is_parquet
     from mcmargin.reports.report_file import parquet_files
 

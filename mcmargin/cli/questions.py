@@ -1,4 +1,4 @@
-"""Commands that answer before a trade: what-ifs, the largest order, greeks, health."""
+"""Commands that answer questions about a book: `what-if`, `max-order`, `status` and `greeks`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
 NAMED = 20
-"""Accounts that `status --fail-on` names of each state."""
+"""How many accounts of each state `status --fail-on` names."""
 
 
 @app.command()
@@ -241,7 +241,7 @@ def greeks(
 
 
 def _told(standing: pd.DataFrame, fail_on: FailOn) -> bool:
-    """Say on stderr who is in the states that are asked for; whether anybody is."""
+    """Say on stderr which accounts and owners are in the states of `fail_on`; return if any is."""
     from mcmargin.reports.health import STATES
 
     asked = STATES[1:] if fail_on is FailOn.call else STATES[2:]
@@ -255,7 +255,7 @@ def _told(standing: pd.DataFrame, fail_on: FailOn) -> bool:
 
 
 def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
-    """Figures that are single numbers, before and after, each with its error where it has one."""
+    """Figures that are single numbers, before and after a trade, with their errors if known."""
     import pandas as pd
 
     numbers = [each.name for each in fields(before) if each.type == "float"]
@@ -285,7 +285,7 @@ def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
 
 
 def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """JSON has neither NaN nor infinity."""
+    """Replace NaN and infinity by None, because JSON has neither."""
     return {
         name: None if isinstance(cell, float) and not math.isfinite(cell) else cell
         for name, cell in row.items()

@@ -1,4 +1,4 @@
-"""Commands that show: what is installed here, and the main job on real prices."""
+"""Commands that show what is installed (`info`) and the main job on real prices (`demo`)."""
 
 from __future__ import annotations
 

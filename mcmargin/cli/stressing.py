@@ -1,4 +1,4 @@
-"""The command that lives through a policy's stress scenarios."""
+"""The command `stress`, which computes losses in a policy's stress scenarios."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def stress(
 
 
 def _fund(fund: ResourcesToRisk) -> dict[str, Any]:
-    """A default fund as JSON; a ratio to no loss at all is null."""
+    """The fields of a default fund for JSON; the ratio is null if there is no loss at all."""
     names = ("cover", "fund", "margin", "loss", "target_ratio", "met", "surplus", "currency")
     return {name: getattr(fund, name) for name in names} | {
         "ratio": None if math.isinf(fund.ratio) else fund.ratio,

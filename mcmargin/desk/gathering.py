@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held
+from mcmargin.books.resolved import ResolvedBook
 from mcmargin.books.units import Units
 from mcmargin.desk.session import Session
 from mcmargin.engines.choice import library_versions
@@ -23,7 +23,8 @@ from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
-from mcmargin.margins.requirement import SUMMED, Requirement, Sums
+from mcmargin.margins.requirement import Requirement, Sums
+from mcmargin.margins.row_margins import SUMMED
 from mcmargin.markets.market import Market
 from mcmargin.markets.market_terms import market_terms
 from mcmargin.models.model import CalibrationNotes
@@ -46,8 +47,7 @@ _OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
 
 
 def gathered(
-    book: Book,
-    held: Held,
+    resolved: ResolvedBook,
     required: Requirement,
     previous: MarginFigures | None,
     equity: Equity,
@@ -57,9 +57,7 @@ def gathered(
 
     Parameters
     ----------
-    book : Book
-    held : Held
-        The balances that move with the positions.
+    resolved : ResolvedBook
     required : Requirement
         A row for each account of the book, and then for each owner that nets.
     previous : MarginFigures, optional
@@ -67,7 +65,7 @@ def gathered(
         Of the accounts.
     haircuts : sequence of Haircut
     """
-    context = required.context
+    book, context = resolved.book, required.context
     units, valuation, policy = context.units, context.valuation, context.policy
     scenarios, market = valuation.scenarios, valuation.market
     names = np.array([account.name for account in book.accounts], object)
@@ -82,7 +80,7 @@ def gathered(
                 **{name: required.columns[name][: len(names)] for name in BOUNDS},
             }
         ),
-        positions=_positions(book, held, valuation, required.figures.contributions),
+        positions=_positions(resolved, valuation, required.figures.contributions),
         owners=_owners(book, units, required, market, equity.equity),
         haircuts=haircut_frame(
             {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
@@ -130,22 +128,22 @@ def _notes(valuation: Valuation) -> CalibrationNotes:
 
 
 def _positions(
-    book: Book, held: Held, valuation: Valuation, contributions: NDArray[np.float64]
+    resolved: ResolvedBook, valuation: Valuation, contributions: NDArray[np.float64]
 ) -> pd.DataFrame:
     """One row a position, and one a balance that moves with them, account by account."""
-    whole = held.beside(book.quantities)
-    counts, each = np.diff(whole.indptr), whole.indices
+    accounts, quantities = resolved.book.accounts, resolved.quantities
+    counts, each = np.diff(quantities.indptr), quantities.indices
     moving, values = _shown(valuation)
-    rates = np.array([valuation.market.worth(account.currency) for account in book.accounts])
-    names = np.array([account.name for account in book.accounts], object)
+    rates = np.array([valuation.market.worth(account.currency) for account in accounts])
+    names = np.array([account.name for account in accounts], object)
     return pd.DataFrame(
         {
             "account": np.repeat(names, counts),
             "instrument": np.array([i.name for i in valuation.instruments], object)[each],
             "kind": np.array(KINDS, object)[moving[each]],
-            "quantity": whole.data,
-            "exposure": whole.data * values[each] / np.repeat(rates, counts),
-            "contribution": contributions[: whole.nnz],
+            "quantity": quantities.data,
+            "exposure": quantities.data * values[each] / np.repeat(rates, counts),
+            "contribution": contributions[: quantities.nnz],
         }
     )
 
@@ -182,19 +180,21 @@ def account_margin(
     for figure in INTERVALS:
         row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
     # No frame: a what-if is asked for many times a second.
-    whole, (moving, values) = after.held.beside(book.quantities), _shown(valuation)
-    each = whole.indices
-    held = tuple(
+    quantities, (moving, values) = after.resolved.quantities, _shown(valuation)
+    each = quantities.indices
+    contributions = tuple(
         Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)
         for column, *numbers in zip(
             each.tolist(),
-            whole.data.tolist(),
-            (whole.data * values[each] / rate).tolist(),
+            quantities.data.tolist(),
+            (quantities.data * values[each] / rate).tolist(),
             required.figures.contributions.tolist(),
             strict=True,
         )
     )
-    return AccountMargin(account.name, account.owner, account.currency, **row, contributions=held)
+    return AccountMargin(
+        account.name, account.owner, account.currency, **row, contributions=contributions
+    )
 
 
 def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

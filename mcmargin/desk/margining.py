@@ -11,10 +11,9 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
-from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import held_of
-from mcmargin.books.units import Units, units_of
+from mcmargin.books.resolved import ResolvedBook, resolve
+from mcmargin.books.units import Units
 from mcmargin.checks import require_type, whole_number
 from mcmargin.desk.gathering import gathered, sums_of
 from mcmargin.desk.live_session import LiveSession
@@ -124,22 +123,19 @@ def margin(
     if memory_limit is not None:
         memory_limit = whole_number("memory_limit", memory_limit)
     tail_count(scenarios.plan.paths, policy.level)
-    check_book(book, scenarios.model, market)
-    check_balances(book, scenarios.model, market)
-    check_market(book, scenarios.model, market, policy)
+    resolved = resolve(book, scenarios.model, market, policy)
     count = thread_count(threads)
 
     def work(limit: int) -> MarginReport:
         limits = {"memory_limit": limit, "threads": count}
-        return _margin(book, scenarios, market, policy, previous, limits=limits, progress=progress)
+        return _margin(resolved, scenarios, policy, previous, limits=limits, progress=progress)
 
     return within_memory(work, scenarios, memory_limit, f"margins of {len(book.accounts)} accounts")
 
 
 def _margin(
-    book: Book,
+    resolved: ResolvedBook,
     scenarios: Scenarios,
-    market: Market,
     policy: MarginPolicy,
     previous: MarginReport | None,
     *,
@@ -147,24 +143,21 @@ def _margin(
     progress: Progress | None,
 ) -> MarginReport:
     """Margins within limits of memory and threads."""
-    held = held_of(book, market, policy)
-    valuations = valuations_of(
-        (*book.instruments, *held.items), scenarios, market, policy, **limits
-    )
-    haircuts, shares = haircuts_of(book, valuations.initial, policy)
-    equity = equity_of(book, valuations.initial, shares)
-    units = units_of(book, held)
-    before = previous_of(book.accounts, units.owner, previous, scenarios, market)
-    sums = sums_of(book, units.owner, market)
+    market, units, accounts = resolved.market, resolved.units, resolved.book.accounts
+    valuations = valuations_of(resolved.instruments, scenarios, market, policy, **limits)
+    haircuts, shares = haircuts_of(resolved, valuations.initial, policy)
+    equity = equity_of(resolved, valuations.initial, shares)
+    before = previous_of(accounts, units.owner, previous, scenarios, market)
+    sums = sums_of(resolved.book, units.owner, market)
     _tell_cost(units, valuations.initial, policy)
     required = requirement(
-        units, len(book.accounts), valuations, policy, before, sums=sums, progress=progress
+        units, len(accounts), valuations, policy, before, sums=sums, progress=progress
     )
     # Without its own session: reports that follow one another would keep all of their scenarios.
     last = None if previous is None else replace(previous, session=None)
-    found = gathered(book, held, required, last, equity, haircuts)
+    found = gathered(resolved, required, last, equity, haircuts)
     context = required.context
-    session = LiveSession(found, book, held, scenarios, valuations, context, last, shares)
+    session = LiveSession(found, resolved, scenarios, valuations, context, last, shares)
     return MarginReport(**vars(found), session=session)
 
 

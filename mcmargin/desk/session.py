@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held
+from mcmargin.books.resolved import ResolvedBook
 from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.unit_context import UnitContext
 from mcmargin.margins.valuations import Valuations
@@ -29,9 +29,8 @@ class Session:
     ----------
     report : MarginFigures
         What was found.
-    book : Book
-    held : Held
-        The balances that move with the positions.
+    resolved : ResolvedBook
+        The book, checked, with what all stages use of it.
     scenarios : Scenarios
         As `simulate` gave them. Where a policy has a stressed weight, `valuations` are on a
         mixture that is made from them; whoever makes new valuations starts from these.
@@ -45,13 +44,17 @@ class Session:
     """
 
     report: MarginFigures
-    book: Book
-    held: Held
+    resolved: ResolvedBook
     scenarios: Scenarios
     valuations: Valuations
     context: UnitContext
     previous: MarginReport | None
     haircuts: Estimate
+
+    @property
+    def book(self) -> Book:
+        """The book as it was given."""
+        return self.resolved.book
 
     @property
     def valuation(self) -> Valuation:

@@ -12,16 +12,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from mcmargin.books.admission import check_balances, check_book, check_market
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import held_of
+from mcmargin.books.resolved import resolve
 from mcmargin.checks import require_type
 from mcmargin.engines.choice import library_versions
 from mcmargin.errors import PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.model_prices import market_of_model
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.stress_report import StressReport, StressSession
+from mcmargin.reports.stress_report import StressReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_losses, stress_values
 from mcmargin.valuing.valuation import Valuation, default_memory_limit
@@ -81,19 +80,17 @@ def stress(
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    check_book(book, scenarios.model, market)
-    check_balances(book, scenarios.model, market)
-    check_market(book, scenarios.model, market, policy)
-    held = held_of(book, market, policy)
+    resolved = resolve(book, scenarios.model, market, policy)
     horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    items = (*book.instruments, *held.items)
-    valuation = Valuation(items, scenarios, market, horizons, default_memory_limit(), threads=1)
+    valuation = Valuation(
+        resolved.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
+    )
     values = stress_values(part, valuation)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    quantities = held.beside(book.quantities)
-    table = stress_losses(quantities, currencies, values, valuation)
+    quantities = resolved.quantities
+    table = stress_losses(quantities, currencies, values, threads=valuation.threads)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -104,8 +101,10 @@ def stress(
                 "loss": table.worst,
             }
         ),
-        owners=_owners(book, quantities, values, valuation),
+        owners=_owners(book, quantities, values),
         table=table,
+        values=values,
+        quantities=quantities,
         policy=policy,
         as_of=str(scenarios.as_of),
         market_as_of=str(market.as_of),
@@ -116,15 +115,12 @@ def stress(
             "policy": policy.fingerprint(),
         },
         versions=library_versions(scenarios.engine),
-        session=StressSession(book, held, valuation, values),
     )
 
 
-def _owners(
-    book: Book, quantities: sparse.csr_array, values: StressValues, valuation: Valuation
-) -> pd.DataFrame:
+def _owners(book: Book, quantities: sparse.csr_array, values: StressValues) -> pd.DataFrame:
     """One row an owner, in its accounts' currency or, where they have several, the market's."""
-    market = valuation.market
+    market = values.market
     names = sorted({account.owner for account in book.accounts})
     places = {name: at for at, name in enumerate(names)}
     rows = [places[account.owner] for account in book.accounts]
@@ -134,7 +130,7 @@ def _owners(
     currencies = [own.pop() if len(own) == 1 else market.currency for own in codes]
     shape = len(names), len(rows)
     ones: Any = sparse.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape)
-    table = stress_losses((ones @ quantities).tocsr(), currencies, values, valuation)
+    table = stress_losses((ones @ quantities).tocsr(), currencies, values, threads=1)
     return pd.DataFrame(
         {
             "owner": names,

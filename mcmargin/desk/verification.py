@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import posted_values
 from mcmargin.checks import cited, require_type
 from mcmargin.desk.margining import margin
 from mcmargin.desk.session import session_of
@@ -344,7 +343,7 @@ def _scale(report: MarginReport) -> NDArray[np.float64]:
     moving = report.positions[report.positions["kind"] == "collateral"]
     held = moving["exposure"].abs().groupby(moving["account"]).sum()
     own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
-    posted = posted_values(session.book, session.market)
+    posted = session.resolved.posted.gross_values(len(own), session.market)
     return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
 
 

@@ -7,20 +7,15 @@ Nothing is simulated again, and instruments that the book holds are not valued a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from mcmargin.books.accounts import Account
 from mcmargin.books.admission import check_book
-from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held, Kind, balance_of, collateral_mode, kinds_of
-from mcmargin.books.units import units_of
+from mcmargin.books.collateral import BalanceKind
 from mcmargin.desk.gathering import account_margin
 from mcmargin.desk.previous import previous_of
 from mcmargin.desk.session import Session
@@ -28,7 +23,8 @@ from mcmargin.errors import DataError
 from mcmargin.margins.equity import collateral_estimate
 from mcmargin.margins.estimates import plus, rows_of, times
 from mcmargin.margins.gains import gains_of
-from mcmargin.margins.requirement import Previous, Requirement, requirement
+from mcmargin.margins.requirement import Requirement, requirement
+from mcmargin.margins.row_margins import Previous
 from mcmargin.margins.valuations import valuations_of
 from mcmargin.numerics.arrays import device_of, to_host
 from mcmargin.reports.account_figures import AccountMargin
@@ -58,9 +54,9 @@ def profit_and_loss(session: Session, account: str) -> NDArray[np.float64]:
     """Gains of an account on every path; see `MarginReport.profit_and_loss`."""
     row = session.row(account)
     codes = (session.book.accounts[row].currency,)
-    held = session.held.of(row).beside(session.book.quantities[[row]])
+    quantities = session.resolved.quantities[[row]]
     with device_of(session.scenarios.returns):
-        gains = to_host(gains_of(held, codes, session.valuation))
+        gains = to_host(gains_of(quantities, codes, session.valuation))
     return np.asarray(gains[0])
 
 
@@ -83,7 +79,7 @@ def margin_after(
     def margin(trades: Mapping[str, float]) -> float:
         required = _required(_after(session, row, trades), last, errors=False)
         needed = float(required.columns["margin"][0])
-        return needed - haircut * _cost(session, row, trades) if haircut else needed
+        return needed - haircut * session.resolved.cost(row, trades) if haircut else needed
 
     return margin
 
@@ -105,9 +101,9 @@ def is_finite(value: object) -> bool:
 def _collateral_error(session: Session, row: int, paid: float) -> float:
     """Standard error of an account's collateral after it has paid an amount of its own coin."""
     code = session.book.accounts[row].currency
-    coin = Kind(code, code, debit=False)
-    posted = collateral_estimate(session.book, session.market, session.haircuts)
-    share = rows_of(session.haircuts, [kinds_of(session.book)[0].index(coin)])
+    coin = BalanceKind(code, code, debit=False)
+    posted = collateral_estimate(session.resolved, session.haircuts)
+    share = rows_of(session.haircuts, [session.resolved.posted.kinds.index(coin)])
     return float(plus(rows_of(posted, [row]), times(paid, share)).error[0])
 
 
@@ -119,76 +115,28 @@ def _last(session: Session, row: int) -> Previous | None:
 
 def _required(after: Session, last: Previous | None, *, errors: bool = True) -> Requirement:
     """Margin of a book of one account, under the report's policy."""
-    units, policy = units_of(after.book, after.held), after.report.policy
+    units, policy = after.resolved.units, after.report.policy
     with device_of(after.scenarios.returns):
         return requirement(units, 1, after.valuations, policy, last, errors=errors)
 
 
 def _after(session: Session, row: int, trades: Mapping[str, float]) -> Session:
     """The session with one account's book after trades in place of the whole book."""
-    book = session.book
-    unknown = [name for name in trades if name not in book.known]
+    unknown = [name for name in trades if name not in session.book.known]
     if unknown:
         raise DataError(f"instrument {unknown[0]!r} is unknown; give it to the book")
-    posted = _posted(session, row, trades)
-    names = [item.name for item in book.instruments]
-    if posted.items == session.held.items and all(name in names for name in trades):
-        return replace(session, book=_traded(book, row, trades, names), held=posted)
+    after = session.resolved.after_trades(row, trades)
+    if after.instruments is session.resolved.instruments:
+        return replace(session, resolved=after)
     # No account held this instrument, or this coin: it is valued now, with what this account has.
-    touched = abs(book.quantities[[row]]) + abs(book.buys[[row]]) + abs(book.sells[[row]])
-    chosen = sorted({*trades, *(names[column] for column in touched.indices)})
-    small = _traded(book, row, trades, chosen)
-    check_book(small, session.scenarios.model, session.market)
+    check_book(after.book, session.scenarios.model, session.market)
     with device_of(session.scenarios.returns):
         valuations = valuations_of(
-            (*small.instruments, *posted.items),
+            after.instruments,
             session.scenarios,
             session.market,
             session.report.policy,
             memory_limit=session.valuations.memory_limit,
             threads=session.valuation.threads,
         )
-    return replace(session, book=small, held=posted, valuations=valuations)
-
-
-def _traded(book: Book, row: int, trades: Mapping[str, float], names: Sequence[str]) -> Book:
-    """One account's positions after trades, and its orders, in the instruments of some names."""
-    account: Account = replace(book.accounts[row], netting="gross")
-    places = {item.name: column for column, item in enumerate(book.instruments)}
-    columns = np.array([places.get(name, -1) for name in names], np.int64)
-
-    def line(matrix: sparse.csr_array) -> NDArray[np.float64]:
-        whole = matrix[[row]].toarray()[0]
-        return np.where(columns < 0, 0.0, whole[columns]) if len(whole) else np.zeros(len(names))
-
-    held = line(book.quantities) + [trades.get(name, 0.0) for name in names]
-    items = tuple(book.known[name] for name in names)
-    orders = _matrix(line(book.buys)), _matrix(line(book.sells))
-    return Book((account,), items, _matrix(held), *orders, book.known)
-
-
-def _posted(session: Session, row: int, trades: Mapping[str, float]) -> Held:
-    """Collateral of an account after trades: a coin that it pays in moves, and is paid away."""
-    market, posted = session.market, session.held.of(row)
-    code = session.book.accounts[row].currency
-    given = session.book.balances is not None
-    if code not in market.coins or not given or collateral_mode(session.report.policy) != "joint":
-        return posted
-    return posted.plus(balance_of(code, market), -_cost(session, row, trades))
-
-
-def _cost(session: Session, row: int, trades: Mapping[str, float]) -> float:
-    """Today's value of what is bought, in the account's currency."""
-    market, known = session.market, session.book.known
-    worth = sum(
-        size * known[name].value(market) * market.worth(known[name].currency)
-        for name, size in trades.items()
-    )
-    return worth / market.worth(session.book.accounts[row].currency)
-
-
-def _matrix(line: Any) -> sparse.csr_array:
-    matrix = sparse.csr_array(np.asarray(line, float)[None])
-    matrix.eliminate_zeros()
-    matrix.sort_indices()
-    return matrix
+    return replace(session, resolved=after, valuations=valuations)

@@ -14,20 +14,22 @@ underlying, those contracts on it that have prices of their own, and its implied
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from mcmargin.data.bars import years_between
 from mcmargin.errors import PolicyError
-from mcmargin.instruments.instruments import Balance, Instrument, assets_of
+from mcmargin.instruments.instruments import Balance, Future, Instrument, assets_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.stress_parts import Stress, StressWindow
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
 from mcmargin.valuing.outlooks import Outlooks, outlooks_of, volatility_ratio
-from mcmargin.valuing.shocked_market import Moves, ShockedMarket, basis_walks
+from mcmargin.valuing.shocked_market import Moves, ShockedMarket
 
 ALL_OTHERS = "*"
 """Stands in a policy for the underlyings that it does not name."""
@@ -244,6 +246,49 @@ def _grid_set(
         weights=columns[next(iter(grids))]["weight"],
         least=least,
     )
+
+
+def basis_walks(
+    instruments: Iterable[Instrument],
+    moves: Mapping[str, Moves],
+    start: np.datetime64,
+    time: np.datetime64,
+) -> dict[str, Moves]:
+    """Walks under which each contract's price over its spot price is exp(m T) times today's.
+
+    Parameters
+    ----------
+    instruments : iterable of Instrument
+        Of the perpetuals and futures among them, and the futures that options are on; one that
+        declares no basis volatility has no basis to move.
+    moves : mapping of str to ndarray of shape (scenarios,), float64
+        m by underlying, a year of the time T to expiry, which is 0 for perpetuals.
+    start, time : numpy.datetime64
+        Of the market, and of the scenarios.
+
+    Examples
+    --------
+    >>> future = Future("F", "btc", "2022-01-01", basis_volatility=0.05)
+    >>> now = np.datetime64("2021-01-01")
+    >>> basis_walks([future], {"btc": np.array([0.1])}, now, now)["F"].tolist()
+    [2.0]
+    """
+    passed, walks = years_between(start, time), {}
+    for item in instruments:
+        contract = getattr(item, "future", None) or item
+        volatility = getattr(contract, "basis_volatility", 0.0)
+        if not volatility or contract.underlying not in moves:
+            continue
+        left = 0.0
+        if isinstance(contract, Future):
+            left = max(0.0, years_between(time, contract.expiry))
+            # A future's basis fades towards its expiry; one that has settled has none.
+            volatility *= math.sqrt(left / (left + passed)) if left else 0.0
+        if volatility:
+            # Half the variance is what keeps a simulated basis at a mean of 1.
+            wanted = moves[contract.underlying] * left + 0.5 * passed * volatility**2
+            walks[contract.name] = wanted / volatility
+    return walks
 
 
 def _scaled(moves: Moves, grid: StressGrid, years: float) -> Moves:

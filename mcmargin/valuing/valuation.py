@@ -20,11 +20,11 @@ from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.engines import cupy_devices
 from mcmargin.errors import EngineError
 from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
+from mcmargin.instruments.paths import Paths
 from mcmargin.markets.market import Market
 from mcmargin.numerics.arrays import array_module, device_of
 from mcmargin.scenarios.scenarios import Scenarios
-from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
-from mcmargin.valuing.shocked_market import ShockedMarket
+from mcmargin.valuing.scenario_market import PathBlock
 
 SHARE_OF_MEMORY = 4
 """One over the share of the memory that valuations may take by default."""
@@ -221,7 +221,7 @@ class Valuation:
         return out
 
 
-def value_change(item: Instrument, paths: ScenarioMarket | ShockedMarket) -> Any:
+def value_change(item: Instrument, paths: Paths) -> Any:
     """Value change of one unit in every scenario, in the market's currency; float64 [scenarios]."""
     gain, market = item.gain(paths), paths.market
     if item.currency == market.currency:

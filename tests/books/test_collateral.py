@@ -496,7 +496,7 @@ def test_unrealised_gains_of_futures_and_of_contracts_in_other_currencies(scenar
     account = one(mm.margin(book, scenarios, market_of()))
     assert account.unrealised == pytest.approx(-2 * (price - 60) + 37.5)
     assert account.equity is None
-    again = mm.Book.from_frame(book.to_frame(), instruments=items)
+    again = book_of(book.to_frame(), items)
     assert again.fingerprint() == book.fingerprint()
     assert again.fingerprint() != book_of([("x", "FUT", -2), ("x", "E", 1)], items).fingerprint()
 
@@ -597,9 +597,9 @@ def test_a_level_of_haircuts_beyond_the_paths():
 def test_bad_entry_prices(price, message):
     rows = positions_of([("x", "PERP", 1, price)])
     with pytest.raises(mm.DataError, match=message):
-        mm.Book.from_frame(rows, instruments=ITEMS)
+        book_of(rows, ITEMS)
     with pytest.raises(mm.DataError, match=r"orders: columns .* exactly account"):
-        mm.Book.from_frame(rows.iloc[:, :3], instruments=ITEMS, orders=rows)
+        book_of(rows.iloc[:, :3], ITEMS, orders=rows)
 
 
 def test_files_of_balances_and_entry_prices(tmp_path):
@@ -610,9 +610,7 @@ def test_files_of_balances_and_entry_prices(tmp_path):
     paths = [tmp_path / "p.csv", tmp_path / "b.csv"]
     for path in paths:
         pd.read_csv(path).to_parquet(path.with_suffix(".parquet"))
-    expected = mm.Book.from_frame(
-        pd.read_csv(paths[0]), instruments=ITEMS, balances=pd.read_csv(paths[1])
-    )
+    expected = book_of(pd.read_csv(paths[0]), ITEMS, pd.read_csv(paths[1]))
     for end in (".csv", ".parquet"):
         positions, balances = (path.with_suffix(end) for path in paths)
         book = mm.read_positions(positions, instruments=ITEMS, balances=balances)

@@ -9,6 +9,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.data.bars import BarCalendar
 from mcmargin.markets.market_terms import market_of, market_terms
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 NOW = np.datetime64("2021-01-04")
@@ -113,8 +114,7 @@ def margined(limits=None, *, policy=None, model=MODEL, items=None, days=0.0, **g
     parts = {"as_of": stamp, "spot": dict.fromkeys(model.assets, 100.0)} | given
     market = mm.Market(**parts, plausibility=mm.Plausibility(**(limits or {})))
     name = model.assets[0] if items is None else items[0].name
-    frame = pd.DataFrame({"account": ["x"], "instrument": [name], "quantity": [1.0]})
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of([("x", name, 1.0)], items)
     scenarios = mm.simulate(model, horizon=1, paths=1000, seed=7)
     return mm.margin(book, scenarios, market, policy)
 
@@ -216,9 +216,7 @@ def test_terms_of_instruments_are_plausible(item, told):
 
 def test_stress_looks_at_the_market_as_margins_do():
     market = mm.Market(as_of=MODEL.as_of, spot={"a0": 1.0, "a1": 100.0, "a2": 100.0})
-    book = mm.Book.from_frame(
-        pd.DataFrame({"account": ["x"], "instrument": ["a0"], "quantity": [1.0]})
-    )
+    book = book_of([("x", "a0", 1.0)])
     policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.3),)))
     scenarios = mm.simulate(MODEL, horizon=1, paths=1000, seed=7)
     with pytest.raises(mm.DataError, match="misplaced digit"):

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
@@ -11,15 +10,10 @@ from mcmargin.margins import figures
 from mcmargin.markets.model_prices import market_of_model
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality
 from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 ROWS = [("x", "a0", 3.0), ("x", "a1", -2.0), ("y", "a2", 5.5), ("x", "a2", 0.25), ("z", "a1", -1.0)]
-
-
-def book_of(rows, **options):
-    return mm.Book.from_frame(
-        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]), **options
-    )
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +182,13 @@ def test_progress_counts_every_pass(monkeypatch, policy, passes, threads):
     scenarios = mm.simulate(model, horizons=(1, 2), paths=1000, seed=1, policy=policy)
     rows = [(f"x{at}", "a0", 1.0) for at in range(40)]
     rows += [(f"x{at}", name, 2.0) for at in range(20) for name in ("a1", "P")]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
     accounts = [
         mm.Account("x0", owner="o", netting="net"),
         mm.Account("x1", owner="o", netting="net"),
     ]
     accounts += [mm.Account(f"x{at}") for at in range(2, 40)]
     items = [mm.Spot("a0", "a0"), mm.Spot("a1", "a1"), mm.Perpetual("P", "a1")]
-    book = mm.Book.from_frame(frame, instruments=items, accounts=accounts)
+    book = book_of(rows, items, accounts=accounts)
     seen = []
     report = mm.margin(
         book, scenarios, policy=policy, threads=threads, progress=lambda *told: seen.append(told)

@@ -10,6 +10,7 @@ import QuantLib as ql
 
 import mcmargin as mm
 from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -46,13 +47,8 @@ def scenarios():
     return mm.simulate(model, horizon=1, paths=1000, seed=1, variance_cap=np.inf)
 
 
-def book_of(rows, items=ITEMS, **options):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    return mm.Book.from_frame(frame, instruments=items, **options)
-
-
 def stressed(rows, scenarios, market=MARKET, accounts=None, **terms):
-    book = book_of(rows, accounts=accounts)
+    book = book_of(rows, ITEMS, accounts=accounts)
     return mm.stress(book, scenarios, market, mm.MarginPolicy(stress=Stress(**terms)))
 
 
@@ -158,7 +154,7 @@ def test_a_filtered_move_is_floored_as_simulated_ones_are(scenarios):
     source = mm.simulate(model, horizon=1, paths=1000, seed=1)
     own = StressWindow("crash", "2020-01-01", "2020-01-01")
     policy = mm.MarginPolicy(stress=Stress(windows=(own,)))
-    report = mm.stress(book_of([("x", "S", 1.0)]), source, None, policy)
+    report = mm.stress(book_of([("x", "S", 1.0)], ITEMS), source, None, policy)
     assert report.accounts["loss"][0] == pytest.approx(100.0 * (1 - 1e-4), rel=1e-12)
 
 
@@ -303,7 +299,7 @@ def test_what_a_report_does_not_have(scenarios):
     ],
 )
 def test_scenarios_that_cannot_be(scenarios, terms, message):
-    book = book_of([("x", "S", 1.0)])
+    book = book_of([("x", "S", 1.0)], ITEMS)
     policy = mm.MarginPolicy(stress=Stress(scenario_weight=0.5, **terms))
     with pytest.raises(mm.PolicyError, match=message):
         mm.stress(book, scenarios, MARKET, policy)
@@ -321,7 +317,7 @@ def test_a_model_without_a_history_has_no_window(scenarios):
 def test_a_policy_without_stress(scenarios):
     for policy in (None, mm.MarginPolicy()):
         with pytest.raises(mm.PolicyError, match="declares no stress"):
-            mm.stress(book_of([("x", "S", 1.0)]), scenarios, MARKET, policy)
+            mm.stress(book_of([("x", "S", 1.0)], ITEMS), scenarios, MARKET, policy)
 
 
 def test_a_book_that_the_market_cannot_value(scenarios):

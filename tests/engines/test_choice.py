@@ -5,13 +5,13 @@ import re
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
 from mcmargin.engines import cupy_devices
 from mcmargin.engines.choice import choose_engine
 from mcmargin.scenarios.simulation import simulate
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 SETTINGS = {"horizon": 3, "paths": 9000, "seed": 7, "engine": "cupy"}
@@ -70,8 +70,7 @@ def test_devices_are_named(machine):
 
 def test_reports_name_cupy_and_cuda_where_they_ran(machine):
     """The double calls itself cupy 14.2.0 on CUDA 13.2."""
-    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
-    book = mm.Book.from_frame(frame)
+    book = book_of([("a", "a0", 1.0)])
     given = {}
     for engine in ("cupy", "numpy"):
         scenarios = simulate(make_model(), **SETTINGS | {"engine": engine})

@@ -7,6 +7,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.engines import cupy_engine
 from mcmargin.scenarios.simulation import simulate
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 SETTINGS = {"horizon": 3, "paths": 9000, "seed": 7, "engine": "cupy"}
@@ -156,9 +157,8 @@ def test_progress_counts_tiles(model, machine):
 
 def test_margins_are_taken_where_their_scenarios_lie(model, machine):
     """The second of two devices, from a thread whose current one is the first."""
-    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
     items = [mm.Spot(name, name) for name in ("a0", "a1")]
-    book, trade = mm.Book.from_frame(frame, instruments=items), {"a1": 2.0}
+    book, trade = book_of([("a", "a0", 1.0)], items), {"a1": 2.0}
     policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.2),)))
     expected = mm.margin(book, simulate(model, **SETTINGS), policy=policy)
     scenarios = simulate(model, devices=[np.int64(1)], **SETTINGS)
@@ -184,8 +184,7 @@ def test_margins_take_the_memory_that_their_device_has(machine, cupy):
                             engine="cupy")  # fmt: skip
     items = [mm.Spot(f"i{at}", f"a{at % 3}") for at in range(60)]
     rows = [(f"account {at % 5}", item.name, 1.0) for at, item in enumerate(items)]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of(rows, items)
     # Without its session, which keeps all values on the device.
     expected = mm.MarginReport.from_json(mm.margin(book, scenarios).to_json())
     pool = cupy.get_default_memory_pool()

@@ -8,7 +8,6 @@ loss to 2e-5 of gross exposure.
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
@@ -23,7 +22,7 @@ from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import Maintenance
 from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from mcmargin.scenarios.simulation import simulate
-from tests.helpers.books import seven_accounts
+from tests.helpers.books import book_of, seven_accounts
 from tests.helpers.kernels import BOUND
 from tests.helpers.models import MARGINALS, RECURSIONS, make_model, with_history
 
@@ -223,14 +222,13 @@ def test_derivative_margins_are_the_same(cupy):
     rows = [(a, item.name, float(q)) for a in "xyz" for item, q in
             zip(items, rng.normal(0, 10, len(items)), strict=True)]  # fmt: skip
     orders = [("x", "S", 5.0), ("x", "C", -7.0), ("y", "P", 3.0)]
-    columns = ["account", "instrument", "quantity"]
     balances = [("x", "USDT", 100.0), ("y", "a0", 3.0), ("z", "a0", 2.0), ("z", "USD", -9.0)]
-    book = mm.Book.from_frame(
-        pd.DataFrame(rows, columns=columns),
-        instruments=items,
+    book = book_of(
+        rows,
+        items,
+        balances,
+        orders=orders,
         accounts=[mm.Account("x", "EUR"), mm.Account("y", mode="isolated"), mm.Account("z", "a0")],
-        orders=pd.DataFrame(orders, columns=columns),
-        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
     )
     market = mm.Market(
         as_of=model.as_of,
@@ -270,8 +268,7 @@ def test_stressed_margins_are_the_same(cupy):
         mm.Option("C", "a0", "call", 105.0, "2020-02-01"),
     ]
     rows = [(a, item.name, rng.normal(0, 10)) for a in "xyz" for item in items]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of(rows, items)
     market = mm.Market(model.as_of, dict.fromkeys(model.assets, 100.0), {"a0": 0.5})
     policy = mm.MarginPolicy(
         stress=Stress(

@@ -10,6 +10,7 @@ import QuantLib as ql
 
 import mcmargin as mm
 from mcmargin.valuing.scenario_market import PathBlock
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")  # a Wednesday; every model here trades all week
@@ -38,8 +39,7 @@ def returns(scenarios, horizon, asset=0):
 
 
 def margin_of(rows, scenarios, instruments, market=MARKET, accounts=None, **policy):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=instruments, accounts=accounts)
+    book = book_of(rows, instruments, accounts=accounts)
     return mm.margin(book, scenarios, market, mm.MarginPolicy(**policy))
 
 

@@ -15,6 +15,7 @@ from mcmargin.data import locks
 from mcmargin.data.bars import BarCalendar
 from mcmargin.demo import demo_prices
 from mcmargin.models.history import History
+from tests.helpers.books import book_of
 from tests.helpers.commands import called
 from tests.helpers.models import make_model, with_history
 
@@ -125,9 +126,7 @@ def test_splits_and_misplaced_digits_are_told_and_not_refused(factor, told):
         assert start in text
         assert "to 2021-09-18" in text
     assert model.doubts == ()
-    book = mm.Book.from_frame(
-        pd.DataFrame({"account": ["x"], "instrument": ["btc"], "quantity": [1.0]})
-    )
+    book = book_of([("x", "btc", 1.0)])
     for each in (moved, fresh):
         report = mm.margin(book, mm.simulate(each, horizon=1, paths=1000, seed=7))
         (doubt,) = report.calibration.doubts

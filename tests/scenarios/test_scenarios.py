@@ -10,6 +10,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Procyclicality
 from mcmargin.valuing.outlooks import outlooks_of
+from tests.helpers.books import book_of
 
 POLICY = mm.MarginPolicy(
     procyclicality=Procyclicality(
@@ -64,7 +65,7 @@ def test_a_pickle_is_the_same_scenarios(scenarios, again):
 
 
 def test_margins_on_a_pickle_are_the_same(scenarios):
-    book = mm.Book.from_frame(
+    book = book_of(
         pd.DataFrame({"account": ["x", "y"], "instrument": ["a", "a"], "quantity": [1.0, -2.0]})
     )
     one = mm.margin(book, scenarios, policy=POLICY)
