@@ -153,7 +153,7 @@ def _initial_context(shared: Shared, units: Units, passes: Passes | None) -> Uni
     stress = None
     if valuations.stress is not None:
         codes, initial = units.currencies, valuations.initial
-        stress = stress_losses(units.quantities, codes, valuations.stress, initial)
+        stress = stress_losses(units.quantities, codes, valuations.stress, threads=initial.threads)
     return UnitContext(
         units,
         valuations.initial,
