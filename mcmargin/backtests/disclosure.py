@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.backtests.backtest_result import BacktestResult
+from mcmargin.backtests.backtest_values import BacktestValues
 from mcmargin.checks import real_number, require_type, whole_number
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.procyclicality import procyclicality_measures
@@ -23,7 +23,7 @@ VOLATILITY_BARS = 20
 """Last bars whose profit and loss a portfolio's volatility is taken from."""
 
 
-def monthly_coverage(result: BacktestResult) -> pd.DataFrame:
+def monthly_coverage(result: BacktestValues) -> pd.DataFrame:
     """Coverage by calendar month: what ISO 20022 auth.066 and disclosure 6.5 ask for.
 
     A date belongs to the month in which it was forecast from. Every date counts, also where
@@ -58,7 +58,7 @@ def monthly_coverage(result: BacktestResult) -> pd.DataFrame:
     0 2018-11-01            20           0
     1 2018-12-01            16           1
     """
-    require_type("result", result, BacktestResult)
+    require_type("result", result, BacktestValues)
     frame = result.frame.dropna(subset=["profit_and_loss"])
     beyond = -frame["profit_and_loss"] - frame["margin"]
     frame = frame.assign(
@@ -81,7 +81,7 @@ def monthly_coverage(result: BacktestResult) -> pd.DataFrame:
     return found.astype({"model": object, "portfolio": object})
 
 
-def procyclicality(result: BacktestResult, *, bars: int = 5) -> pd.DataFrame:
+def procyclicality(result: BacktestValues, *, bars: int = 5) -> pd.DataFrame:
     """How far, how fast and how much each margin moved; see `procyclicality_measures`.
 
     Parameters
@@ -108,7 +108,7 @@ def procyclicality(result: BacktestResult, *, bars: int = 5) -> pd.DataFrame:
     >>> procyclicality(found)["peak_to_trough"].tolist()
     [1.0]
     """
-    require_type("result", result, BacktestResult)
+    require_type("result", result, BacktestValues)
     rows = []
     for key, margins, _ in _margins(result):
         measures = procyclicality_measures(margins, bars=bars)
@@ -117,7 +117,7 @@ def procyclicality(result: BacktestResult, *, bars: int = 5) -> pd.DataFrame:
 
 
 def responsiveness(
-    result: BacktestResult, *, bars: Sequence[int] = (1, 5, 20), least_rise: float = 0.25
+    result: BacktestValues, *, bars: Sequence[int] = (1, 5, 20), least_rise: float = 0.25
 ) -> pd.DataFrame:
     """By how much margins rise after volatility has risen.
 
@@ -163,7 +163,7 @@ def responsiveness(
     0  normal     20            0.93
     1  static     20            0.00
     """
-    require_type("result", result, BacktestResult)
+    require_type("result", result, BacktestValues)
     if 1 not in result.horizons:
         raise DataError(
             "backtest: responsiveness reads volatility off gains over one bar; walk with a horizon "
@@ -183,7 +183,7 @@ def responsiveness(
 
 
 def _margins(
-    result: BacktestResult,
+    result: BacktestValues,
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.float64], int]]:
     """Margins of every model, portfolio, horizon and level, and the portfolio's place."""
     shape = (result.models, result.portfolios, result.horizons, result.levels)

@@ -222,10 +222,10 @@ def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
         _numbered(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _inline(key, buffer.getvalue())
+    return inline_svg(key, buffer.getvalue())
 
 
-def _inline(key: str, text: str) -> str:
+def inline_svg(key: str, text: str) -> str:
     """An SVG file as an element of a page that scales and shares no name with others."""
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     head, _, rest = text.partition(">")

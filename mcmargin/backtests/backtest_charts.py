@@ -1,0 +1,99 @@
+"""Charts of a backtest, as SVG that stands in a page.
+
+In: dates, margins, losses and scores. Out: SVG text, the same for the same figures. matplotlib is
+imported on first use.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.names import shown
+from mcmargin.reports.report_charts import CHARGE, MUTED, STYLE, TAIL, TOTAL, inline_svg, short
+
+WIDE = 8.0
+"""Inches of a chart over the whole page; on a phone it is all of the screen."""
+
+COLORS = (CHARGE, TAIL, "#2f9e73", "#8a5a00", "#6b4fa0", "#22313f", "#b0427b", "#5a8f29")
+DASHES = ("-", "--", "-.", ":")
+
+
+def timeline_chart(
+    key: str,
+    dates: NDArray[np.datetime64],
+    margins: NDArray[np.float64],
+    losses: NDArray[np.float64],
+) -> str:
+    """Margin against realised loss through time, with the losses beyond it marked.
+
+    Parameters
+    ----------
+    key : str
+        Name of the chart within its page.
+    dates : ndarray of shape (n,), datetime64
+    margins, losses : ndarray of shape (n,), float64
+        A gain is a negative loss, and NaN one that is not known.
+    """
+
+    def draw(ax: Any) -> None:
+        beyond = losses > margins
+        ax.vlines(dates, 0.0, losses, color=MUTED, lw=0.6)
+        ax.plot(dates, margins, color=CHARGE, lw=1.2)
+        ax.scatter(dates[beyond], losses[beyond], s=16, color=TAIL, zorder=3)
+        ax.axhline(0.0, color=TOTAL, lw=0.6)
+        ax.margins(x=0.01)
+
+    return _drawn(key, 2.0, draw)
+
+
+def murphy_chart(
+    key: str, thresholds: NDArray[np.float64], curves: Mapping[str, NDArray[np.float64]]
+) -> str:
+    """Mean elementary scores of several models over thresholds: the lower curve is better.
+
+    Parameters
+    ----------
+    key : str
+        Name of the chart within its page.
+    thresholds : ndarray of shape (n,), float64
+    curves : mapping of str to ndarray of shape (n,), float64
+    """
+
+    def draw(ax: Any) -> None:
+        for at, (name, curve) in enumerate(curves.items()):
+            ax.plot(
+                thresholds,
+                curve,
+                lw=1.3,
+                color=COLORS[at % len(COLORS)],
+                ls=DASHES[at // len(COLORS) % len(DASHES)],
+                label=shown(name).replace("$", r"\$"),
+            )
+        ax.figure.legend(loc="outside right upper")
+        ax.margins(x=0.0)
+
+    return _drawn(key, 2.6, draw)
+
+
+def _drawn(key: str, height: float, draw: Callable[[Any], None]) -> str:
+    import matplotlib.style
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # The browser has letters that the font which measures the text lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = Figure(figsize=(WIDE, height), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return inline_svg(key, buffer.getvalue())
