@@ -132,7 +132,7 @@ def _portfolios(covered: pd.DataFrame) -> dict[str, Any]:
     first = covered.iloc[0]
     own = covered[(covered["horizon"] == first["horizon"]) & (covered["level"] == first["level"])]
     table = own.pivot_table(index="portfolio", columns="model", values="exceptions")
-    table = table.reindex(list(dict.fromkeys(own["portfolio"])))
+    table = table.reindex(list(dict.fromkeys(own["portfolio"]))).astype(np.int64)
     expected = float(own["observations"].iloc[0]) * (1.0 - float(first["level"]))
     return {"expected": expected, "table": _records(table)}
 
