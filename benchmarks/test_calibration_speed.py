@@ -16,7 +16,8 @@ import pytest
 from arch.univariate.base import ARCHModel
 
 from benchmarks.size import size
-from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.returns import joint_returns
 from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.calibration import calibrate
 from mcmargin.scenarios.simulation import simulate

@@ -19,7 +19,8 @@ from mcmargin.checks import few, real_number, require_type, whole_number
 from mcmargin.data.bar_patterns import calendar_of, refuse_local_times, weekdays_of
 from mcmargin.data.bars import DAY, BarCalendar
 from mcmargin.data.plausibility import Plausibility
-from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.returns import ReturnHistory, joint_returns, own_returns
 from mcmargin.errors import CalibrationError, DataError, PolicyError
 from mcmargin.models.arch_fits import AssetFit
 from mcmargin.models.closing_times import require_closes
