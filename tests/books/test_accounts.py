@@ -13,44 +13,24 @@ import mcmargin as mm
 from mcmargin.margins.orders import EXACT_INSTRUMENTS, worst_fills
 from mcmargin.numerics.tail import expected_shortfall
 from tests.helpers.books import book_of, positions_of
-from tests.helpers.models import make_model
-
-AS_OF = np.datetime64("2020-01-01", "ns")
-SPOT = {"a0": 100.0, "a1": 50.0, "a2": 1.2}
-COLUMNS = ["account", "instrument", "quantity"]
-ITEMS = [
-    mm.Spot("S", "a0"),
-    mm.Perpetual("P", "a1"),
-    mm.Perpetual("Q", "a0", basis_volatility=0.0),
-    mm.Option("C", "a0", "call", 105.0, "2020-02-01"),
-    mm.Spot("E", "a1", "EUR"),
-]
+from tests.helpers.euro_market import (
+    ITEMS,
+    MARKET,
+    ROWS,
+    market_of,
+    report_in_euro,
+    returns_of,
+)
+from tests.helpers.models import scenarios_of_three
 
 
 @pytest.fixture(scope="module")
 def scenarios():
-    model = make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
-    return mm.simulate(model, horizons=(1, 2, 5), paths=10_000, seed=11, precision="double")
-
-
-WIDE = mm.Plausibility(move=1)
-"""Prices of the euro and of half a hundred, where every asset of the model closed at 100."""
-
-
-def market_of(**terms):
-    terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
-    return mm.Market(as_of=AS_OF, spot=SPOT, **terms)
-
-
-MARKET = market_of()
+    return scenarios_of_three(horizons=(1, 2, 5))
 
 
 def margins(report):
     return dict(zip(report.figures["account"], report.figures["margin"], strict=True))
-
-
-def move(scenarios, horizon, asset):
-    return scenarios.returns[scenarios.horizon_index(horizon), asset]
 
 
 # Currencies
@@ -61,7 +41,7 @@ def test_an_account_in_another_currency_has_its_rates_risk(scenarios):
     market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"})
     book = book_of([("x", "S", 3.0)], ITEMS, accounts=[mm.Account("x", "EUR")])
     report = mm.margin(book, scenarios, market)
-    x, y = (move(scenarios, 5, a).astype(float) for a in (0, 2))
+    x, y = (returns_of(scenarios, 5, a).astype(float) for a in (0, 2))
     gains = 3 * (100 * (1 + x) / (1.2 * (1 + y)) - 100 / 1.2)
     np.testing.assert_allclose(report.profit_and_loss("x"), gains, atol=1e-10)
     assert report.accounts[0].margin == pytest.approx(expected_shortfall(-gains, level=0.99))
@@ -72,7 +52,7 @@ def test_what_is_settled_by_variation_margin_has_no_rate_risk_on_its_notional(sc
     """A perpetual's dollars of gain turn into euro at the path's rate; its notional does not."""
     market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"})
     book = book_of([("x", "Q", 3.0)], ITEMS, accounts=[mm.Account("x", "EUR")])
-    x, y = (move(scenarios, 5, a).astype(float) for a in (0, 2))
+    x, y = (returns_of(scenarios, 5, a).astype(float) for a in (0, 2))
     found = mm.margin(book, scenarios, market).profit_and_loss("x")
     np.testing.assert_allclose(found, 300 * x / (1.2 * (1 + y)), atol=1e-10)
 
@@ -81,7 +61,7 @@ def test_an_instrument_in_another_currency_moves_with_it(scenarios):
     """Declared: 10 % a year; lognormal of mean 1, and the euro asset's gain on top."""
     market = market_of(fx={"EUR": 1.2}, fx_volatility={"EUR": 0.1}, quoted={"a1": "EUR"})
     report = mm.margin(book_of([("x", "E", 2.0)], ITEMS), scenarios, market)
-    moved = 1 + move(scenarios, 5, 1).astype(float)
+    moved = 1 + returns_of(scenarios, 5, 1).astype(float)
     rate = (report.profit_and_loss("x") + 2 * 50 * 1.2) / (2 * 50 * moved) / 1.2
     spread = 0.1 * np.sqrt(5 / 365)
     assert abs(np.log(rate).std() / spread - 1) < 4 / np.sqrt(2 * 10_000)
@@ -104,7 +84,7 @@ def test_a_stablecoin_breaks_its_peg(scenarios):
 def test_euro_in_a_euro_book_needs_no_rate_risk(scenarios):
     market = market_of(fx={"EUR": 1.2}, quoted={"a1": "EUR"})
     book = book_of([("x", "E", 2.0)], ITEMS, accounts=[mm.Account("x", "EUR")])
-    gains = 2 * 50 * move(scenarios, 5, 1).astype(float)
+    gains = 2 * 50 * returns_of(scenarios, 5, 1).astype(float)
     np.testing.assert_allclose(
         mm.margin(book, scenarios, market).profit_and_loss("x"), gains, atol=1e-10
     )
@@ -124,8 +104,6 @@ def test_a_currency_without_rate_or_risk(scenarios, terms, message):
 
 
 # Owners and modes
-
-ROWS = [("a", "S", 10.0), ("a", "P", -7.0), ("b", "S", -8.0), ("b", "C", 4.0), ("c", "P", 1.0)]
 
 
 def test_owners_net_or_gross(scenarios):
@@ -286,7 +264,7 @@ def test_each_product_has_its_own_horizon(scenarios):
     rows = [("x", "S", 10.0), ("x", "Q", -10.0)]
     policy = mm.MarginPolicy(horizons={"spot": 5, "perpetual": 1})
     report = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy)
-    gains = 1000 * (move(scenarios, 5, 0) - move(scenarios, 1, 0))
+    gains = 1000 * (returns_of(scenarios, 5, 0) - returns_of(scenarios, 1, 0))
     np.testing.assert_allclose(report.profit_and_loss("x"), gains, atol=1e-9)
     assert report.horizons == {"spot": 5, "perpetual": 1, "future": 5, "option": 5}
     with pytest.raises(mm.PolicyError, match="horizon 3 was not simulated"):
@@ -295,14 +273,9 @@ def test_each_product_has_its_own_horizon(scenarios):
         mm.MarginPolicy(horizons={"swap": 3})
 
 
-# What-ifs
-
-
 @pytest.fixture(scope="module")
 def report(scenarios):
-    accounts = [mm.Account("a", "EUR"), mm.Account("b", mode="isolated"), mm.Account("c")]
-    market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"})
-    return mm.margin(book_of(ROWS, ITEMS, accounts=accounts), scenarios, market)
+    return report_in_euro(scenarios)
 
 
 @pytest.mark.parametrize("account", ["a", "b", "c"])

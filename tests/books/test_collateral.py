@@ -29,10 +29,9 @@ from tests.helpers.coin_book import (
     ITEMS,
     POSTED,
     ROWS,
-    coin_scenarios,
     market_of,
 )
-from tests.helpers.models import make_model
+from tests.helpers.models import make_model, scenarios_of_three
 
 
 def one(report, name="x"):
@@ -41,7 +40,7 @@ def one(report, name="x"):
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return coin_scenarios()
+    return scenarios_of_three()
 
 
 # Jointly

@@ -28,22 +28,21 @@ from tests.helpers.coin_book import (
     ITEMS,
     POSTED,
     ROWS,
-    coin_model,
-    coin_scenarios,
     market_of,
 )
+from tests.helpers.models import scenarios_of_three, three_assets
 
 NO_LIMIT = LeverageTier(float("inf"), 1.0)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return coin_model()
+    return three_assets()
 
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return coin_scenarios(paths=4000)
+    return scenarios_of_three(paths=4000)
 
 
 def test_a_margin_by_hand():

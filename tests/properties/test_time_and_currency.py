@@ -14,35 +14,16 @@ from mcmargin.policies.policy_parts import Leverage, LeverageTier
 from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.books import book_of
-from tests.helpers.models import make_model
+from tests.helpers.euro_market import AS_OF, SPOT, WIDE, market_of, returns_of
+from tests.helpers.models import scenarios_of_three, three_assets
 
 TWENTY = Leverage((LeverageTier(float("inf"), 20.0),))
-AS_OF = np.datetime64("2020-01-01", "ns")
 HOUR = np.timedelta64(1, "h")
-SPOT = {"a0": 100.0, "a1": 50.0, "a2": 1.2}
 
 
 @pytest.fixture(scope="module")
-def model():
-    return make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
-
-
-@pytest.fixture(scope="module")
-def scenarios(model):
-    return mm.simulate(model, horizons=(1, 2, 5), paths=10_000, seed=5, precision="double")
-
-
-WIDE = mm.Plausibility(move=1)
-"""Prices of the euro and of half a hundred, where every asset of the model closed at 100."""
-
-
-def market_of(as_of=AS_OF, **terms):
-    terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
-    return mm.Market(as_of=as_of, spot=SPOT, **terms)
-
-
-def moved(scenarios, horizon, asset):
-    return 1 + scenarios.returns[scenarios.horizon_index(horizon), asset].astype(float)
+def scenarios():
+    return scenarios_of_three(horizons=(1, 2, 5))
 
 
 # Time
@@ -59,7 +40,7 @@ def test_time_runs_from_the_market_and_not_from_the_model(scenarios, days):
     assert at.years == pytest.approx(float((close - now) / HOUR) / 24 / 365)
     option = mm.Option("C", "a0", "call", 100.0, "2020-03-01")
     years = float((option.expiry - close) / HOUR) / 24 / 365
-    forward = 100 * moved(scenarios, 2, 0) * np.exp(0.3 * years)
+    forward = 100 * (1 + returns_of(scenarios, 2, 0)) * np.exp(0.3 * years)
     volatility = 0.4 * at.volatility_ratio("a0", years)
     expected = mm.black76(forward, 100.0, volatility, years) - option.value(market)
     np.testing.assert_allclose(option.gain(at), expected, atol=1e-10)
@@ -113,7 +94,7 @@ def test_margins_on_a_surface(scenarios):
     market = market_of(volatility={"a0": smile})
     report = mm.margin(book, scenarios, market)
     at = PathBlock(scenarios, market, scenarios.plan.tiles).at(5)
-    forward, years = 100 * moved(scenarios, 5, 0), 40 / 365
+    forward, years = 100 * (1 + returns_of(scenarios, 5, 0)), 40 / 365
     volatility = smile.volatility(years, np.log(90.0 / forward))
     volatility = volatility * at.volatility_ratio("a0", years)
     gains = option.value(market) - mm.black76(forward, 90.0, volatility, years, "put")
@@ -192,9 +173,9 @@ def test_each_product_is_converted_at_its_own_horizon(scenarios):
     book = book_of([("x", "S", 3.0), ("x", "P", -2.0), ("y", "P", 1.0)], items, accounts=accounts)
     policy = mm.MarginPolicy(horizons={"spot": 5, "perpetual": 1})
     report = mm.margin(book, scenarios, market, policy)
-    euro = {bars: 1.2 * moved(scenarios, bars, 2) for bars in (1, 5)}
-    spot = 3 * (100 * moved(scenarios, 5, 0) / euro[5] - 100 / 1.2)
-    perpetual = 50 * (moved(scenarios, 1, 1) - 1) / euro[1]
+    euro = {bars: 1.2 * (1 + returns_of(scenarios, bars, 2)) for bars in (1, 5)}
+    spot = 3 * (100 * (1 + returns_of(scenarios, 5, 0)) / euro[5] - 100 / 1.2)
+    perpetual = 50 * ((1 + returns_of(scenarios, 1, 1)) - 1) / euro[1]
     np.testing.assert_allclose(report.profit_and_loss("x"), spot - 2 * perpetual, atol=1e-10)
     np.testing.assert_allclose(report.profit_and_loss("y"), perpetual, atol=1e-10)
     shares = report.positions.query("account == 'x'")["contribution"]
@@ -225,7 +206,7 @@ def test_an_asset_of_the_model_breaks_its_peg_too(scenarios):
     """The coin's own moves, and on 1 - 0.99**5 of the paths 30 % of what they leave."""
     market = market_of(depeg={"a2": mm.Depeg(0.01, 0.3)})
     report = mm.margin(book_of([("x", "usdt", 10.0)], [mm.Spot("usdt", "a2")]), scenarios, market)
-    left = (report.profit_and_loss("x") + 12.0) / (12.0 * moved(scenarios, 5, 2))
+    left = (report.profit_and_loss("x") + 12.0) / (12.0 * (1 + returns_of(scenarios, 5, 2)))
     assert set(np.round(left, 9)) == {1.0, 0.7}
     share, expected = (left < 0.9).mean(), 1 - 0.99**5
     assert abs(share - expected) < 4.5 * np.sqrt(expected / 10_000)
@@ -237,7 +218,7 @@ def test_an_asset_quoted_in_another_currency(scenarios):
     items = [mm.Spot("euro", "a1", "EUR"), mm.Spot("dollar", "a1", "USD")]
     book = book_of([("x", "euro", 1.0), ("y", "dollar", 1.0)], items)
     report = mm.margin(book, scenarios, market)
-    expected = 60 * (moved(scenarios, 5, 1) * moved(scenarios, 5, 2) - 1)
+    expected = 60 * ((1 + returns_of(scenarios, 5, 1)) * (1 + returns_of(scenarios, 5, 2)) - 1)
     for name in "xy":
         np.testing.assert_allclose(report.profit_and_loss(name), expected, atol=1e-10)
     assert (market.price("a1"), market.price("a1", "USD"), market.worth("a1")) == (50.0, 60.0, 60.0)
@@ -283,7 +264,7 @@ def test_a_perpetual_settled_in_a_stablecoin_that_breaks_its_peg(scenarios):
     block = PathBlock(scenarios, market, scenarios.plan.tiles).at(5)
     coin = block.currency("USDT")
     assert set(np.unique(coin)) == {0.5, 1.0}
-    price = 100 * moved(scenarios, 5, 0)
+    price = 100 * (1 + returns_of(scenarios, 5, 0))
     np.testing.assert_allclose(report.profit_and_loss("x"), (price / coin - 100) * coin, atol=1e-9)
 
 
@@ -351,8 +332,9 @@ def test_many_threads_and_currencies_are_as_one(scenarios):
         sys.setswitchinterval(interval)
 
 
-def test_a_hedged_accounts_forged_figure_is_no_rounding(model):
+def test_a_hedged_accounts_forged_figure_is_no_rounding():
     """Its gross exposure is a million times its loss: the bound alone would let ten times pass."""
+    model = three_assets()
     scenarios = mm.simulate(model, horizon=1, paths=5000, seed=1)
     items = [mm.Spot("S", "a0"), mm.Perpetual("P", "a0", basis_volatility=0.0)]
     rows = [("h", "S", 1e6), ("h", "P", -1e6 + 1), *((f"o{n}", "S", n) for n in (1.0, 2.0, 3.0))]
@@ -380,7 +362,7 @@ def test_the_largest_order_of_an_account_without_money_is_none(scenarios):
 
 def test_options_that_are_sold_as_ordered_have_the_least_margin(scenarios):
     item = mm.Option("far", "a0", "call", 400.0, "2020-02-01", contract_size=2.0)
-    orders = pd.DataFrame({"account": [*"xyz"], "instrument": "far", "quantity": [-5.0, -5.0, 5.0]})
+    orders = [("x", "far", -5.0), ("y", "far", -5.0), ("z", "far", 5.0)]
     book = book_of(
         [("x", "far", 3.0), ("y", "far", -1.0), ("z", "far", 1.0)], [item], orders=orders
     )
@@ -395,7 +377,7 @@ def test_stressed_funding_of_orders_is_the_worse_sides(scenarios):
     item = mm.Perpetual(
         "P", "a0", funding_rate=1e-4, stressed_funding_rate=5e-4, basis_volatility=0.0
     )
-    orders = pd.DataFrame({"account": [*"xy"], "instrument": "P", "quantity": [2.0, -9.0]})
+    orders = [("x", "P", 2.0), ("y", "P", -9.0)]
     book = book_of([("x", "P", 3.0), ("y", "P", 3.0)], [item], orders=orders)
     report = mm.margin(book, scenarios, market_of(), mm.MarginPolicy(horizon=2))
     long, short = 6 * 4e-4 * 100, 6 * 6e-4 * 100

@@ -16,10 +16,9 @@ from tests.helpers.coin_book import (
     ITEMS,
     POSTED,
     ROWS,
-    coin_scenarios,
     market_of,
 )
-from tests.helpers.models import make_model
+from tests.helpers.models import make_model, scenarios_of_three
 
 TWO_LINES = mm.MarginPolicy(level=0.95, maintenance=Maintenance(level=0.9))
 
@@ -182,7 +181,7 @@ def test_the_largest_order_by_hand():
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return coin_scenarios()
+    return scenarios_of_three()
 
 
 @pytest.mark.parametrize("mode", ["joint", "haircut"])
