@@ -21,15 +21,7 @@ from mcmargin.policies.policy_parts import (
 )
 from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    ACCOUNTS,
-    EVEN,
-    FIVE_WORST,
-    ITEMS,
-    POSTED,
-    ROWS,
-    market_of,
-)
+from tests.helpers.coin_book import ACCOUNTS, EVEN, FIVE_WORST, ITEMS, POSTED, ROWS, market_of
 from tests.helpers.models import scenarios_of_three, three_assets
 
 NO_LIMIT = LeverageTier(float("inf"), 1.0)

@@ -9,15 +9,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Collateral, Maintenance
 from tests.helpers.books import balances_of, book_of, positions_of
-from tests.helpers.coin_book import (
-    ACCOUNTS,
-    EVEN,
-    FIVE_WORST,
-    ITEMS,
-    POSTED,
-    ROWS,
-    market_of,
-)
+from tests.helpers.coin_book import ACCOUNTS, EVEN, FIVE_WORST, ITEMS, POSTED, ROWS, market_of
 from tests.helpers.models import make_model, scenarios_of_three
 
 TWO_LINES = mm.MarginPolicy(level=0.95, maintenance=Maintenance(level=0.9))
