@@ -23,7 +23,8 @@ from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
-from mcmargin.margins.requirement import SUMMED, Requirement, Sums
+from mcmargin.margins.requirement import Requirement, Sums
+from mcmargin.margins.row_margins import SUMMED
 from mcmargin.markets.market import Market
 from mcmargin.markets.market_terms import market_terms
 from mcmargin.models.model import CalibrationNotes

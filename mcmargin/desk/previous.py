@@ -15,7 +15,7 @@ from mcmargin.books.accounts import Account
 from mcmargin.data.bars import DAY
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
-from mcmargin.margins.requirement import Previous
+from mcmargin.margins.row_margins import Previous
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.reports.margin_figures import MarginFigures

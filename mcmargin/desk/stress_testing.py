@@ -20,7 +20,7 @@ from mcmargin.errors import PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.model_prices import market_of_model
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.stress_report import StressReport, StressSession
+from mcmargin.reports.stress_report import StressReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_losses, stress_values
 from mcmargin.valuing.valuation import Valuation, default_memory_limit
@@ -89,7 +89,8 @@ def stress(
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
-    table = stress_losses(resolved.quantities, currencies, values, valuation)
+    quantities = resolved.quantities
+    table = stress_losses(quantities, currencies, values, threads=valuation.threads)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -100,8 +101,10 @@ def stress(
                 "loss": table.worst,
             }
         ),
-        owners=_owners(book, resolved.quantities, values, valuation),
+        owners=_owners(book, quantities, values),
         table=table,
+        values=values,
+        quantities=quantities,
         policy=policy,
         as_of=str(scenarios.as_of),
         market_as_of=str(market.as_of),
@@ -112,15 +115,12 @@ def stress(
             "policy": policy.fingerprint(),
         },
         versions=library_versions(scenarios.engine),
-        session=StressSession(resolved, valuation, values),
     )
 
 
-def _owners(
-    book: Book, quantities: sparse.csr_array, values: StressValues, valuation: Valuation
-) -> pd.DataFrame:
+def _owners(book: Book, quantities: sparse.csr_array, values: StressValues) -> pd.DataFrame:
     """One row an owner, in its accounts' currency or, where they have several, the market's."""
-    market = valuation.market
+    market = values.market
     names = sorted({account.owner for account in book.accounts})
     places = {name: at for at, name in enumerate(names)}
     rows = [places[account.owner] for account in book.accounts]
@@ -130,7 +130,7 @@ def _owners(
     currencies = [own.pop() if len(own) == 1 else market.currency for own in codes]
     shape = len(names), len(rows)
     ones: Any = sparse.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape)
-    table = stress_losses((ones @ quantities).tocsr(), currencies, values, valuation)
+    table = stress_losses((ones @ quantities).tocsr(), currencies, values, threads=1)
     return pd.DataFrame(
         {
             "owner": names,

@@ -23,7 +23,8 @@ from mcmargin.errors import DataError
 from mcmargin.margins.equity import collateral_estimate
 from mcmargin.margins.estimates import plus, rows_of, times
 from mcmargin.margins.gains import gains_of
-from mcmargin.margins.requirement import Previous, Requirement, requirement
+from mcmargin.margins.requirement import Requirement, requirement
+from mcmargin.margins.row_margins import Previous
 from mcmargin.margins.valuations import valuations_of
 from mcmargin.numerics.arrays import device_of, to_host
 from mcmargin.reports.account_figures import AccountMargin

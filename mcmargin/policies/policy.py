@@ -1,16 +1,18 @@
 """MarginPolicy: what is charged, declared as one checked value.
 
 In: numbers, and the parts that are wanted. Out: a value that `margin` reads, written to and read
-from TOML. The order of operations, in the code's own words:
+from TOML. It switches the steps of the formula on; `mcmargin.policies.formula` has them in one
+table. Line by line they are
 
-    base     = ES(level, horizon by product class), with the stressed weight inside it
-    stressed = max(base, ten-year floor) + stress add-on
-    calm     = buffer and speed limit(stressed, previous)
-    total    = calm + liquidity + concentration + funding
-    margin   = round up to tick(max(total, notional / maximum leverage))
+    base        = ES(level, horizon by product class)
+    stressed    = max(base, floor) + stress add-on
+    calm        = buffer and speed limit(stressed, previous)
+    total       = calm + liquidity + concentration + funding
+    margin      = round up to tick(max(total, notional / maximum leverage))
+    maintenance = the same at its own level and horizon
 
-Maintenance margin goes the same way with its own level and horizon on the same paths, and initial
-margin is max(its own, maintenance): a shorter horizon can cost more.
+The paths of base include those of the stressed period, at their weight. Initial margin is never
+below maintenance margin, which is taken on the same paths: a shorter horizon can cost more.
 """
 
 from __future__ import annotations

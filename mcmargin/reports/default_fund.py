@@ -166,5 +166,5 @@ def resources(
         loss=loss,
         ratio=(margin + fund) / loss if loss > 0.0 else math.inf,
         target_ratio=part.target_ratio,
-        currency=stress.session.valuation.market.currency,
+        currency=stress.values.market.currency,
     )

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from mcmargin.policies.policy_words import bars, percent, policy_in_words
+from mcmargin.policies.formula import policy_in_words
+from mcmargin.policies.policy_words import bars, percent
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.default_fund import resources
 from mcmargin.reports.live import Live, MarginedGains

@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from mcmargin.books.resolved import ResolvedBook
 from mcmargin.data.files import write_text
 from mcmargin.data.json_text import json_text, plain_columns, records
 from mcmargin.data.typed_fields import without_infinity
@@ -23,21 +23,11 @@ from mcmargin.errors import DataError
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.stresses.stress_losses import StressTable, StressValues, all_losses
-from mcmargin.valuing.valuation import Valuation
 
 SCHEMA = "mcmargin.stress/1"
 
 SHOWN_ACCOUNTS = 50
 """Accounts that a printed report lists."""
-
-
-@dataclass(frozen=True, eq=False)
-class StressSession:
-    """What a report was made of, kept for the scenarios that it does not list."""
-
-    resolved: ResolvedBook
-    valuation: Valuation
-    values: StressValues
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,29 +43,34 @@ class StressReport:
         the market's), scenario, loss.
     table : StressTable
         One row an account, in the order of `accounts`.
+    values : StressValues
+        What one unit of each instrument gains in every scenario.
+    quantities : scipy.sparse.csr_array of shape (accounts, instruments), float64
+        Units of each instrument, and of the balances that move with the positions.
     policy : MarginPolicy
     as_of, market_as_of : str
         Of the model's state, and of the prices used.
     fingerprints : dict
         Of model, book, market and policy.
     versions : dict
-    session : StressSession
+        Of the libraries that a figure may depend on.
     """
 
     accounts: pd.DataFrame
     owners: pd.DataFrame
     table: StressTable
+    values: StressValues
+    quantities: sparse.csr_array
     policy: MarginPolicy
     as_of: str
     market_as_of: str
     fingerprints: dict[str, str]
     versions: dict[str, str]
-    session: StressSession = field(repr=False)
 
     @property
     def scenarios(self) -> int:
         """How many scenarios there are."""
-        return int(self.session.values.changes.shape[1])
+        return int(self.values.changes.shape[1])
 
     def to_frame(self) -> pd.DataFrame:
         """One row an account and set of scenarios: account, scenario (its worst), loss.
@@ -102,11 +97,9 @@ class StressReport:
         rows = np.flatnonzero(self.accounts["account"] == account)
         if len(rows) == 0:
             raise DataError(f"the stress report has no account {account!r}")
-        row, session = int(rows[0]), self.session
-        quantities = session.resolved.quantities[[row]]
-        code = session.resolved.book.accounts[row].currency
-        losses = all_losses(quantities, [code], session.values, session.valuation)[0]
-        names = [(own.name, each) for own in session.values.sets for each in own.scenarios]
+        code = str(self.accounts["currency"].iloc[rows[0]])
+        losses = all_losses(self.quantities[rows[:1]], [code], self.values)[0]
+        names = [(own.name, each) for own in self.values.sets for each in own.scenarios]
         return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -121,7 +114,7 @@ class StressReport:
         from rich.console import Console
         from rich.table import Table
 
-        sets = len(self.session.values.sets)
+        sets = len(self.values.sets)
         table = Table(title=f"Stress: worst of {self.scenarios:,} scenarios in {sets:,} sets")
         table.add_column("account")
         table.add_column("worst scenario")

@@ -7,7 +7,7 @@ few.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from mcmargin.instruments.instruments import Instrument, assets_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.stress_parts import Stress
 from mcmargin.stresses.stress_scenarios import StressSet, stress_sets
+from mcmargin.valuing.shocked_market import Moves
 from mcmargin.valuing.valuation import Valuation, value_change
 from mcmargin.workers import parallel
 
@@ -26,26 +27,62 @@ BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
+class ValuedSet:
+    """Scenarios of one kind in which instruments have been valued: plain values alone.
+
+    Attributes
+    ----------
+    name : str
+    scenarios : tuple of str
+    weights : ndarray of shape (scenarios,), float64
+        Share of the loss that counts.
+    listed : int
+        How many of the worst are listed.
+    currencies : mapping of str to ndarray of shape (scenarios,), float64
+        Value, in the market's currency, of each currency that the scenarios move.
+    """
+
+    name: str
+    scenarios: tuple[str, ...]
+    weights: Moves
+    listed: int
+    currencies: Mapping[str, Moves]
+
+    @classmethod
+    def of(cls, own: StressSet, market: Market) -> ValuedSet:
+        """A set, without the market that instruments are valued at."""
+        # A loss is counted in coins at today's price, as `figures` counts gains on paths.
+        codes = {*market.fx, *market.quoted.values()} & own.shocked.moved - {*market.coins}
+        currencies = {code: own.shocked.currency(code) for code in sorted(codes)}
+        return cls(own.name, own.scenarios, own.weights, own.listed, currencies)
+
+
+@dataclass(frozen=True, eq=False)
 class StressValues:
     """What one unit of each instrument gains in every scenario.
 
     Attributes
     ----------
-    sets : tuple of StressSet
+    sets : tuple of ValuedSet
     changes : ndarray of shape (instruments, scenarios), float64
         Gains in the market's currency, set by set; a gain is positive.
+    today : ndarray of shape (instruments,), float64
+        Today's value of one unit of each instrument, in the market's currency.
+    market : Market
+        Of today.
     """
 
-    sets: tuple[StressSet, ...]
+    sets: tuple[ValuedSet, ...]
     changes: NDArray[np.float64]
+    today: NDArray[np.float64]
+    market: Market
 
     @property
     def places(self) -> list[slice]:
         """Where each set's scenarios are among all."""
-        ends = np.cumsum([each.shocked.count for each in self.sets]).tolist()
-        return [
-            slice(end - own.shocked.count, end) for end, own in zip(ends, self.sets, strict=True)
-        ]
+        counts = [len(each.scenarios) for each in self.sets]
+        ends = np.cumsum(counts).tolist()
+        return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +91,7 @@ class StressTable:
 
     Attributes
     ----------
-    sets : tuple of StressSet
+    sets : tuple of ValuedSet
         One a column.
     losses : ndarray of shape (units, columns), float64
         Weighted, in each unit's currency; a gain is negative.
@@ -62,7 +99,7 @@ class StressTable:
         Position of the scenario within its set.
     """
 
-    sets: tuple[StressSet, ...]
+    sets: tuple[ValuedSet, ...]
     losses: NDArray[np.float64]
     members: NDArray[np.int64]
 
@@ -95,11 +132,12 @@ def stress_values(part: Stress, valuation: Valuation) -> StressValues:
     PolicyError
         As `mcmargin.stresses.stress_scenarios.stress_sets`.
     """
-    items = valuation.instruments
-    sets = stress_sets(part, items, valuation.scenarios, valuation.market)
-    changes = np.zeros((len(items), sum(each.shocked.count for each in sets)))
-    values = StressValues(sets, changes)
-    names = [_names_of(item, valuation.market) for item in items]
+    items, market = valuation.instruments, valuation.market
+    sets = stress_sets(part, items, valuation.scenarios, market)
+    changes = np.zeros((len(items), sum(len(each.scenarios) for each in sets)))
+    valued = tuple(ValuedSet.of(each, market) for each in sets)
+    values = StressValues(valued, changes, valuation.units.value, market)
+    names = [_names_of(item, market) for item in items]
     for own, place in zip(sets, values.places, strict=True):
         for row, item in enumerate(items):
             # What a scenario does not touch is worth what it is, to the last bit.
@@ -116,7 +154,7 @@ def _names_of(item: Instrument, market: Market) -> frozenset[str]:
 
 
 def stress_losses(
-    quantities: Any, currencies: Sequence[str], values: StressValues, valuation: Valuation
+    quantities: Any, currencies: Sequence[str], values: StressValues, *, threads: int
 ) -> StressTable:
     """Worst losses of units in each set.
 
@@ -127,15 +165,14 @@ def stress_losses(
         One a unit.
     values : StressValues
         Of the same instruments.
-    valuation : Valuation
-        Gives the market, and what a unit of each instrument is worth today.
+    threads : int
     """
     count = quantities.shape[0]
     size = max(1, BLOCK_BYTES // (8 * max(1, values.changes.shape[1])))
 
     def work(low: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         rows = slice(low, low + size)
-        losses = all_losses(quantities[rows], currencies[rows], values, valuation)
+        losses = all_losses(quantities[rows], currencies[rows], values)
         found = [
             _worst(losses[:, place], own.listed)
             for own, place in zip(values.sets, values.places, strict=True)
@@ -149,7 +186,7 @@ def stress_losses(
         return members, worst
 
     blocks = range(0, count, size)
-    parts = list(parallel(work, blocks, min(valuation.threads, len(blocks))))
+    parts = list(parallel(work, blocks, min(threads, len(blocks))))
     members, losses = (np.concatenate(each) for each in zip(*parts, strict=True))
     return StressTable(
         tuple(own for own in values.sets for _ in range(own.listed)), losses, members
@@ -157,27 +194,26 @@ def stress_losses(
 
 
 def all_losses(
-    quantities: Any, currencies: Sequence[str], values: StressValues, valuation: Valuation
+    quantities: Any, currencies: Sequence[str], values: StressValues
 ) -> NDArray[np.float64]:
     """Weighted losses of units in every scenario, each in its currency; [units, scenarios].
 
     Parameters are those of `stress_losses`.
     """
     gains = np.asarray(quantities @ values.changes)
-    market = valuation.market
+    market = values.market
     for code in dict.fromkeys(currencies):
         if code == market.currency:
             continue
         held = np.array([each == code for each in currencies])
         rate = market.worth(code)
-        start = (quantities[held] @ valuation.units.value)[:, None]
+        start = (quantities[held] @ values.today)[:, None]
         for own, place in zip(values.sets, values.places, strict=True):
-            part = gains[held, place]
-            # As `figures` converts what is gained on paths.
-            if code in market.coins or code not in own.shocked.moved:
+            part, then = gains[held, place], own.currencies.get(code)
+            if then is None:
                 gains[held, place] = part / rate
             else:
-                gains[held, place] = (start + part) / own.shocked.currency(code) - start / rate
+                gains[held, place] = (start + part) / then - start / rate
     if values.sets:
         gains *= -np.concatenate([own.weights for own in values.sets])
     return gains

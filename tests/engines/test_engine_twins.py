@@ -28,7 +28,5 @@ def plain(annotation):
 
 def test_the_engines_offer_the_same_functions_with_the_same_signatures():
     ours, peers = functions(numpy_engine), functions(cupy_engine)
-    # `prepare` is numpy's alone: a model in blocks of assets that fit the processor's cache.
-    del ours["prepare"]
     assert set(ours) == {"simulate_paths", "named_normals", "named_jumps"}
     assert ours == peers

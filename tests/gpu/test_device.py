@@ -21,8 +21,9 @@ from mcmargin.draws.random_stream import (
     WordSource,
     stream_key,
 )
-from mcmargin.engines import cupy_engine, numpy_engine
+from mcmargin.engines import numpy_engine
 from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folder
+from mcmargin.engines.cupy_steps import normals
 from mcmargin.engines.execution import Execution
 from mcmargin.scenarios.simulation import simulate
 from tests.helpers.books import seven_accounts
@@ -80,14 +81,13 @@ def test_normals(cupy, precision, record_property):
     """Of 16 million, each against the numpy stream."""
     slots, tiles, steps = ASSETS, range(3, 11), range(2, 4)
     plan = SimulationPlan(7, tiles.stop * TILE_PATHS, (BARS,), precision)
-    constants = cupy_engine._constants(make_model(("garch",) * slots), plan)
     double = precision == "double"
     purpose = NORMAL_DOUBLE if double else NORMAL_SINGLE
-    drawn = cupy_engine._normals(constants.dtype, constants.key, purpose, slots, tiles, steps).get()
+    drawn = normals(plan.dtype, stream_key(7), purpose, slots, tiles, steps).get()
     source, worst = WordSource(stream_key(7)), 0.0
     fill = source.normals_double if double else source.normals_single
     for at, step in enumerate(steps):
-        peer = np.empty((len(tiles), slots, TILE_PATHS), constants.dtype)
+        peer = np.empty((len(tiles), slots, TILE_PATHS), plan.dtype)
         fill(tiles=tiles, step=step, first_slot=0, out=peer, purpose=purpose)
         ours = drawn[:, at].reshape(slots, len(tiles), TILE_PATHS).swapaxes(0, 1)
         worst = max(worst, float(np.abs(ours - peer).max()))

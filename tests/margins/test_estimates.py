@@ -23,7 +23,7 @@ import mcmargin as mm
 from mcmargin.margins import requirement
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.estimates import Estimate, fixed, larger, movements, tail_estimate
-from mcmargin.margins.formula import calmed, margin_of, rounded_up
+from mcmargin.margins.operations import calmed, margin_of, rounded_up
 from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import (

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.margins.formula import calmed, rounded_up
+from mcmargin.margins.operations import calmed, rounded_up
 from mcmargin.margins.procyclicality import procyclicality_measures
 from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality

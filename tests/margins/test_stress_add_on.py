@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.books.units import units_of
-from mcmargin.margins.components import reason_of
 from mcmargin.margins.figures import unit_figures
 from mcmargin.margins.stress_add_on import dependence_tests, underlying_shortfalls
 from mcmargin.margins.unit_context import UnitContext
@@ -17,6 +16,7 @@ from mcmargin.margins.valuations import valuations_of
 from mcmargin.models.dependence import make_dependence
 from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.policy_words import STRESS as STRESS_WORDS
 from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from tests.helpers.books import book_of, positions_of
 from tests.helpers.models import make_model, with_history
@@ -234,11 +234,11 @@ def test_weights_of_nothing_add_nothing(scenarios):
 
 
 def test_the_reason_names_both_weights():
-    reason = reason_of("stress_add_on", mm.MarginPolicy(stress=STRESS))
+    reason = STRESS_WORDS.reason(mm.MarginPolicy(stress=STRESS))
     assert reason.startswith("50 % of the loss beyond base in the worst stress scenario, and ")
     assert "25 % of the loss beyond base in the worse of two tests" in reason
     one = replace(STRESS, dependence_weight=0.0)
-    assert " and " not in reason_of("stress_add_on", mm.MarginPolicy(stress=one))
+    assert " and " not in STRESS_WORDS.reason(mm.MarginPolicy(stress=one))
 
 
 def test_a_valuation_in_blocks_gives_the_same(scenarios):

@@ -14,7 +14,7 @@ from mcmargin.books.book_files import AccountRow, PositionTable
 from mcmargin.instruments.instrument_files import COLUMNS, ROWS
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.markets.order_book import OrderBookRow, read_order_book
-from mcmargin.policies.policy_words import policy_in_words
+from mcmargin.policies.formula import policy_in_words
 
 TERMS = {
     "spot": {},

@@ -160,8 +160,8 @@ def test_odd_rows_are_read_and_refused_as_one_by_one():
 )
 def test_any_name_number_and_seed_come_back_exactly(names, numbers, seed):
     """Lone surrogates, quotes, control characters, the largest and the smallest floats."""
-    frame = pd.DataFrame({"account": names, "margin": numbers[: len(names)]})
-    frame["account"] = frame["account"].astype(object)
+    column = pd.Series(names, dtype=object)
+    frame = pd.DataFrame({"account": column, "margin": numbers[: len(names)]})
     rows = [*records(plain_columns(frame))]
     text = json_text({"seed": seed, "name": names[0]}, {"rows": rows, "none": []})
     assert text.isascii()
