@@ -47,7 +47,7 @@ def arch(model, horizon, paths, threads):
     """arch's simulated forecast, one asset at a time, on correlated innovations."""
     from threadpoolctl import threadpool_limits
 
-    from mcmargin.models.fitting import arch_model_of
+    from mcmargin.models.arch_fits import arch_model_of
 
     rng = np.random.default_rng(7)
     v, nu, count = model.volatility, model.dependence.nu, len(model.assets)
