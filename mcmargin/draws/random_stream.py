@@ -316,7 +316,7 @@ class WordSource:
 
 
 def _box_muller(u: NDArray[Any], v: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write normals in the precision of the arrays: those with the cosine, then those with the sine.
+    """Write normals, in the precision of the arrays: the cosines first, then the sines.
 
     u and v are overwritten.
     """
