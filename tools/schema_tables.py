@@ -15,7 +15,8 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
+from mcmargin.books.book_files import AccountRow
+from mcmargin.books.rows import BalanceRow, PositionRow
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.ranges import Range, declared_ranges, range_in
 from mcmargin.instruments.instrument_files import ROWS, NamedRow
@@ -35,8 +36,6 @@ OWN = {
     if product != "spot"  # which has no fields of its own
 }
 MODELS = {
-    "positions": PositionTable.model_fields,
-    "balances": BalanceTable.model_fields,
     "accounts": AccountRow.model_fields,
     "every instrument": NamedRow.model_fields,
     **OWN,
@@ -61,7 +60,7 @@ POLICY = {
     "policy resources": parts.Resources,
     "policy collateral": parts.Collateral,
 }
-LIMITS = {"plausibility": Plausibility}
+PLAIN = {"plausibility": Plausibility, "positions": PositionRow, "balances": BalanceRow}
 KINDS = {
     str: "text",
     float: "number",
@@ -149,7 +148,7 @@ def meanings(part):
 def table(name):
     """A model's table in Markdown, its description with every field."""
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
-    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows((POLICY | LIMITS)[name])
+    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows((POLICY | PLAIN)[name])
     lines += [f"| `{field}` | {' | '.join(cells)} |" for field, *cells in rows]
     return "\n".join(lines)
 

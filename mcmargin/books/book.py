@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,14 @@ from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.books.accounts import Account, check_owners
-from mcmargin.books.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
+from mcmargin.books.rows import BalanceRow, OrderRow, PositionRow, Rows
 from mcmargin.checks import few, require_type
+from mcmargin.data.tables import read_table
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Future, Instrument, Option, Perpetual, Spot
+
+Named = TypeVar("Named", Account, Instrument)
+"""An account or an instrument."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,67 +146,48 @@ class Book:
     ) -> Book:
         """Check and order rows, whose errors name the source of positions, orders or balances."""
         source = sources[0]
-        instruments = _several("instruments", instruments)
-        accounts = _several("accounts", accounts)
-        for item in instruments or ():
-            require_type("an instrument", item, Spot, Perpetual, Future, Option)
-        for account in accounts or ():
-            require_type("an account", account, Account)
-        empty = pd.DataFrame(columns=[*POSITION_COLUMNS])
-        if not any(each is not None and len(each) for each in (frame, orders, balances)):
-            raise DataError(f"{source}: no positions")
-        held = Rows.of(frame, source, POSITION_COLUMNS, entries=True)
-        ordered = Rows.of(
-            empty if orders is None else orders,
-            sources[1],
-            POSITION_COLUMNS,
-            entries=False,
+        instruments = _several(
+            "instruments", instruments, "an instrument", Spot, Perpetual, Future, Option
         )
+        accounts = _several("accounts", accounts, "an account", Account)
+        positions = Rows.of(frame, source, PositionRow)
+        positions.refuse_repeats()
+        none = pd.DataFrame(columns=["account", "instrument", "quantity"])
+        ordered = Rows.of(none if orders is None else orders, sources[1], OrderRow)
         posted = None
         if balances is not None:
-            posted = Rows.of(balances, sources[2], BALANCE_COLUMNS, entries=False)
+            posted = Rows.of(balances, sources[2], BalanceRow)
             posted.refuse_repeats()
-        held.refuse_repeats()
-        known = None if instruments is None else {item.name: item for item in instruments}
-        if known is not None:
-            if len(known) < len(instruments or ()):
-                raise DataError(f"{source}: an instrument's name is given twice; give each once")
-            for rows in (held, ordered):
+        if not any(rows is not None and len(rows.names) for rows in (positions, ordered, posted)):
+            raise DataError(f"{source}: no positions")
+        known = None
+        if instruments is not None:
+            known = _by_name(instruments, f"{source}: an instrument's name")
+            for rows in (positions, ordered):
                 rows.refuse_unknown_names(known)
-        traders = {*held.account, *ordered.account}
-        if accounts is not None:
-            given = {account.name: account for account in accounts}
-            if len(given) < len(accounts):
-                raise DataError(f"{source}: an account is given twice; give each once")
-            for rows in (held, ordered, *([] if posted is None else [posted])):
-                rows.refuse_unknown_accounts(given)
-            names = sorted(traders.union([] if posted is None else posted.account))
-            owned = tuple(given[name] for name in names)
-        else:
-            # A misspelt account would have the balance, and the right one none.
-            if posted is not None:
-                hint = "it has no position or order: add it to the accounts, or correct the name"
-                posted.refuse_unknown_accounts(traders, hint)
-            names = sorted(traders)
-            owned = tuple(Account(name, currency) for name in names)
-        check_owners(owned)
+        owned = _accounts(positions, ordered, posted, accounts, currency)
+        names = [account.name for account in owned]
         # A position of 0 is none: the account stays, the instrument is not held.
-        used = sorted({*held.name[held.number != 0], *ordered.name})
-        assets = [] if posted is None else sorted({*posted.name[posted.number != 0]})
-        entries = held.entry_price
+        held = positions.quantities != 0
+        used = sorted({*positions.names[held], *ordered.names})
         items = {name: Spot(name, name, currency) for name in used} if known is None else known
+        prices, assets, amounts = positions.entry_prices, (), None
+        if posted is not None:
+            given = posted.quantities != 0
+            assets = tuple(sorted({*posted.names[given]}))
+            amounts = posted.matrix(posted.quantities, given, names, assets)
         return cls(
             accounts=owned,
             instruments=tuple(items[name] for name in used),
-            quantities=held.matrix(names, used),
-            buys=ordered.matrix(names, used, chosen=ordered.number > 0),
-            sells=ordered.matrix(names, used, chosen=ordered.number < 0),
+            quantities=positions.matrix(positions.quantities, held, names, used),
+            buys=ordered.matrix(ordered.quantities, ordered.quantities > 0, names, used),
+            sells=ordered.matrix(ordered.quantities, ordered.quantities < 0, names, used),
             known=items,
-            assets=tuple(assets),
-            balances=None if posted is None else posted.matrix(names, assets),
+            assets=assets,
+            balances=amounts,
             entry_prices=None
-            if entries is None
-            else held.matrix(names, used, numbers=entries).data,
+            if prices is None
+            else positions.matrix(prices, held, names, used).data,
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -210,13 +195,13 @@ class Book:
 
         With a column of entry prices where they were given.
         """
-        held = sparse.coo_array(self.quantities)
-        rows, columns = held.coords
+        positions = sparse.coo_array(self.quantities)
+        rows, columns = positions.coords
         frame = pd.DataFrame(
             {
                 "account": [self.accounts[row].name for row in rows],
                 "instrument": [self.instruments[column].name for column in columns],
-                "quantity": held.data,
+                "quantity": positions.data,
             }
         )
         return frame if self.entry_prices is None else frame.assign(entry_price=self.entry_prices)
@@ -282,12 +267,10 @@ def read_positions(
     0    desk        btc       1.0
     1    desk        eth     -10.0
     """
-    from mcmargin.books.book_files import balance_frame, order_frame, position_frame
-
     return Book._of(
-        position_frame(path),
-        None if orders is None else order_frame(orders),
-        None if balances is None else balance_frame(balances),
+        read_table(path),
+        None if orders is None else read_table(orders),
+        None if balances is None else read_table(balances),
         instruments=instruments,
         accounts=accounts,
         currency=currency,
@@ -295,9 +278,47 @@ def read_positions(
     )
 
 
-def _several(name: str, given: Any) -> tuple[Any, ...] | None:
-    """What a caller gives several of, gone through once."""
+def _several(name: str, given: Any, one: str, *kinds: type) -> tuple[Any, ...] | None:
+    """Several values of some types, from any iterable; None where none were given."""
+    if given is None:
+        return None
     try:
-        return None if given is None else tuple(given)
+        several = tuple(given)
     except TypeError:
         raise DataError(f"{name} must be several, in a list, not {type(given).__name__}") from None
+    for each in several:
+        require_type(one, each, *kinds)
+    return several
+
+
+def _by_name(items: Sequence[Named], what: str) -> dict[str, Named]:
+    """Accounts or instruments by their names, which must differ."""
+    found = {item.name: item for item in items}
+    if len(found) < len(items):
+        raise DataError(f"{what} is given twice; give each once")
+    return found
+
+
+def _accounts(
+    positions: Rows,
+    orders: Rows,
+    balances: Rows | None,
+    accounts: Sequence[Account] | None,
+    currency: str,
+) -> tuple[Account, ...]:
+    """Accounts that have a position, an order or a balance, sorted by name."""
+    all_rows = [rows for rows in (positions, orders, balances) if rows is not None]
+    names = sorted(set().union(*(rows.accounts for rows in all_rows)))
+    if accounts is None:
+        if balances is not None:
+            # A misspelt account would have the balance, and the right one none.
+            hint = "it has no position or order: add it to the accounts, or correct the name"
+            balances.refuse_unknown_accounts({*positions.accounts, *orders.accounts}, hint)
+        found = tuple(Account(name, currency) for name in names)
+    else:
+        given = _by_name(accounts, f"{positions.source}: an account")
+        for rows in all_rows:
+            rows.refuse_unknown_accounts(given)
+        found = tuple(given[name] for name in names)
+    check_owners(found)
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mcmargin.desk.session import Session
 from mcmargin.desk.what_if import is_finite, margin_after, own_haircut
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Perpetual
+from mcmargin.policies.formula import FORMULA, Operation
 from mcmargin.reports.health import AccountLeverage, own_equity
 
 SMALLEST_STEP = 1e-9
@@ -190,7 +191,11 @@ def _convex(session: Session, row: int) -> bool:
         isinstance(item, Perpetual) and item.stressed_funding_rate
         for item in session.book.known.values()
     )
-    return not any((policy.liquidity, policy.concentration, funded, own_haircut(session, row)))
+    later = dropwhile(lambda step: step.operation is not Operation.CALM, FORMULA)
+    added = {step.name for step in later if step.operation is Operation.PLUS and step.is_on(policy)}
+    if not funded:
+        added.discard("stressed_funding")
+    return not added and not own_haircut(session, row)
 
 
 def _grid(

@@ -15,15 +15,17 @@ from scipy import sparse
 from mcmargin.books.book import Book
 from mcmargin.books.resolved import resolve
 from mcmargin.checks import require_type
+from mcmargin.draws.plan import SimulationPlan
 from mcmargin.engines.choice import library_versions
 from mcmargin.errors import PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.model_prices import market_of_model
+from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.stress_report import StressReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_losses, stress_values
-from mcmargin.valuing.valuation import Valuation, default_memory_limit
+from mcmargin.valuing.outlooks import Outlooks
 
 
 def stress(
@@ -73,24 +75,50 @@ def stress(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = market_of_model(scenarios.model) if market is None else market
+    plan, engine = scenarios.plan, scenarios.engine
+    return stress_of_model(
+        book, scenarios.model, market, policy, plan.variance_cap, plan.price_floor, engine
+    )
+
+
+def stress_of_model(
+    book: Book,
+    model: MarketModel,
+    market: Market | None = None,
+    policy: MarginPolicy | None = None,
+    variance_cap: float = SimulationPlan.variance_cap,
+    price_floor: float = SimulationPlan.price_floor,
+    engine: str = "numpy",
+) -> StressReport:
+    """Losses of every account and owner, without scenarios; see `stress`.
+
+    Parameters
+    ----------
+    book : Book
+    model : MarketModel
+        Whose history has the windows, and whose state they start from.
+    market : Market, optional
+    policy : MarginPolicy
+    variance_cap, price_floor : float
+        Of the scenarios that the losses stand beside; see `SimulationPlan`.
+    engine : str
+        Engine that the report names among its versions.
+    """
+    market = market_of_model(model) if market is None else market
     require_type("market", market, Market)
     if policy is not None:
         require_type("policy", policy, MarginPolicy, error=PolicyError)
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    resolved = resolve(book, scenarios.model, market, policy)
-    horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    valuation = Valuation(
-        resolved.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
-    )
-    values = stress_values(part, valuation)
+    resolved = resolve(book, model, market, policy)
+    outlooks = Outlooks(model, variance_cap)
+    values = stress_values(part, resolved.instruments, market, outlooks, price_floor)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
     quantities = resolved.quantities
-    table = stress_losses(quantities, currencies, values, threads=valuation.threads)
+    table = stress_losses(quantities, currencies, values)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -106,15 +134,15 @@ def stress(
         values=values,
         quantities=quantities,
         policy=policy,
-        as_of=str(scenarios.as_of),
+        as_of=str(model.as_of),
         market_as_of=str(market.as_of),
         fingerprints={
-            "model": scenarios.model.fingerprint(),
+            "model": model.fingerprint(),
             "book": book.fingerprint(),
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        versions=library_versions(scenarios.engine),
+        versions=library_versions(engine),
     )
 
 
@@ -130,7 +158,7 @@ def _owners(book: Book, quantities: sparse.csr_array, values: StressValues) -> p
     currencies = [own.pop() if len(own) == 1 else market.currency for own in codes]
     shape = len(names), len(rows)
     ones: Any = sparse.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape)
-    table = stress_losses((ones @ quantities).tocsr(), currencies, values, threads=1)
+    table = stress_losses((ones @ quantities).tocsr(), currencies, values)
     return pd.DataFrame(
         {
             "owner": names,

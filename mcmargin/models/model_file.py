@@ -17,7 +17,8 @@ from mcmargin.models.dependence import Dependence
 from mcmargin.models.history import History
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.model import MarketModel
-from mcmargin.models.model_checks import Meta, check_model, time_of_state
+from mcmargin.models.model_checks import check_model
+from mcmargin.models.model_meta import Meta, time_of_state
 from mcmargin.models.model_values import (
     DEPENDENCE_FIELDS,
     HISTORY_FIELDS,

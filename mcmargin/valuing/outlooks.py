@@ -17,7 +17,7 @@ from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import DataError
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
-from mcmargin.models.volatility import VarianceOutlook, variance_outlook
+from mcmargin.models.variance_outlook import VarianceOutlook, variance_outlook
 from mcmargin.numerics.arrays import array_module
 from mcmargin.scenarios.scenarios import Scenarios
 

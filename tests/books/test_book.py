@@ -1,11 +1,14 @@
 """Books: canonical order, zero positions, and instruments given twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import mcmargin as mm
-from tests.helpers.books import book_of
+from tests.helpers.books import book_of, positions_of
+from tests.helpers.euro_market import ITEMS
 
 
 def test_order_is_canonical_and_the_frame_comes_back():
@@ -44,3 +47,27 @@ def test_files_of_positions_read_alike(tmp_path):
     (tmp_path / "crlf.csv").write_bytes(text.encode())
     for path in tmp_path.iterdir():
         assert mm.read_positions(path).fingerprint() == book.fingerprint()
+
+
+def test_quantities_beyond_any_use():
+    with pytest.raises(mm.DataError, match=r"row 2, column 'quantity': 1e\+300 is beyond"):
+        book_of([("x", "S", 1e300)], ITEMS)
+
+
+def test_known_instruments_alone():
+    with pytest.raises(mm.DataError, match="instrument 'Z' is unknown"):
+        book_of([("x", "Z", 1.0)], ITEMS)
+    with pytest.raises(mm.DataError, match=r"orders: row 2: instrument 'Z' is unknown"):
+        book_of([("x", "S", 1.0)], ITEMS, orders=positions_of([("x", "Z", 1.0)]))
+
+
+def test_the_fingerprint_knows_instruments_accounts_and_orders():
+    base = book_of([("x", "P", 1.0)], ITEMS)
+    others = [
+        book_of([("x", "P", 1.0)], [replace(ITEMS[1], funding_rate=1e-4)]),
+        book_of([("x", "P", 1.0)], ITEMS, accounts=[mm.Account("x", "EUR")]),
+        book_of([("x", "P", 1.0)], ITEMS, orders=positions_of([("x", "P", 1.0)])),
+    ]
+    prints = {book.fingerprint() for book in (base, *others)}
+    assert len(prints) == 4
+    assert book_of([("x", "P", 1.0)], ITEMS).fingerprint() == base.fingerprint()

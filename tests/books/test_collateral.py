@@ -29,10 +29,9 @@ from tests.helpers.coin_book import (
     ITEMS,
     POSTED,
     ROWS,
-    coin_scenarios,
     market_of,
 )
-from tests.helpers.models import make_model
+from tests.helpers.models import make_model, scenarios_of_three
 
 
 def one(report, name="x"):
@@ -41,7 +40,7 @@ def one(report, name="x"):
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return coin_scenarios()
+    return scenarios_of_three()
 
 
 # Jointly
@@ -588,9 +587,9 @@ def test_a_level_of_haircuts_beyond_the_paths():
 @pytest.mark.parametrize(
     ("price", "message"),
     [
-        (0.0, "row 2, column 'entry_price': 0 is no price above 0"),
-        (-1.0, "row 2, column 'entry_price': -1 is no price above 0"),
-        (np.inf, "row 2, column 'entry_price': inf is no price above 0"),
+        (0.0, "row 2, column 'entry_price': 0 is not a price from 1e-15 to"),
+        (-1.0, "row 2, column 'entry_price': -1 is not a price from"),
+        (np.inf, "row 2, column 'entry_price': inf is not a price from"),
         ("dear", "row 2, column 'entry_price': 'dear' is not a number"),
     ],
 )
@@ -618,8 +617,8 @@ def test_files_of_balances_and_entry_prices(tmp_path):
     np.testing.assert_array_equal(book.entry_prices, [90.0, np.nan])
     np.testing.assert_array_equal(book.balances.toarray(), [[-3.0, 1.5], [0.0, 0.0]])
     for bad, message in (
-        ("x,PERP,1,0\n", r"p\.csv: row 2, column 'entry_price': must be above 0, not '0'"),
-        ("x,PERP,1,nan\n", r"p\.csv: row 2, column 'entry_price': nan is not finite"),
+        ("x,PERP,1,0\n", r"p\.csv: row 2, column 'entry_price': 0 is not a price from"),
+        ("x,PERP,1,nan\n", r"p\.csv: row 2, column 'entry_price': nan is not a price from"),
     ):
         paths[0].write_text(f"account,instrument,quantity,entry_price\n{bad}")
         with pytest.raises(mm.DataError, match=message):

@@ -10,7 +10,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.demo import demo_prices
-from mcmargin.models.fitting import arch_model_of
+from mcmargin.models.arch_fits import arch_model_of
 from tests.helpers.models import make_model, with_history
 
 BARS = 400

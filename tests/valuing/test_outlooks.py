@@ -5,7 +5,8 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.models.innovations import Innovations, empirical_innovations
-from mcmargin.models.volatility import variance_outlook, volatility_of
+from mcmargin.models.variance_outlook import variance_outlook
+from mcmargin.models.volatility import volatility_of
 from mcmargin.valuing.outlooks import outlooks_of
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.models import MARGINALS, RECURSIONS, make_model
