@@ -131,7 +131,7 @@ def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[Step, str]
 def _stressed_rows(
     report: MarginFigures, stressed: StressReport | None
 ) -> list[dict[Hashable, Any]]:
-    """Accounts with their worst scenario; those whose loss exceeds the margin by most come first."""
+    """Accounts with their worst scenario; the largest excess of loss over margin comes first."""
     if stressed is None:
         return []
     frame = stressed.accounts[["account", "scenario", "loss"]].merge(

@@ -270,7 +270,7 @@ class MarginReport(MarginFigures):
         return required(self.session, "attribution").attribution(by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON of schema mcmargin.report/2, every figure exact; written whole to a path, if given."""
+        """JSON of schema mcmargin.report/2, every figure exact; also written to a path if given."""
         text = report_to_json(self)
         if path is not None:
             write_text(Path(path), text)
