@@ -196,7 +196,7 @@ def _entry_prices(column: pd.Series, source: str) -> NDArray[np.float64]:
     name = str(column.name)
     prices = numbers_of(column, _place(source, name))
     missing = np.isnan(prices)
-    if missing.any() and column.dtype == object:
+    if missing.any() and column.dtype.kind not in "iuf":
         # Only an empty cell means that there is no price: a text such as `nan` is a fault.
         missing[missing] = [_is_empty(cell) for cell in column[missing]]
     for row in np.flatnonzero(~missing & ~((prices >= PRICE.least) & (prices <= PRICE.most)))[:1]:
