@@ -97,13 +97,16 @@ class Rows:
     @classmethod
     def of(
         cls,
-        frame: pd.DataFrame,
+        frame: pd.DataFrame | None,
         source: str,
         kind: type[OrderRow | PositionRow | BalanceRow],
     ) -> Rows:
-        """Check the columns of a frame, whose rows are of a kind."""
+        """Check the columns of a frame, whose rows are of a kind; None is a frame without rows."""
+        needed = [field.name for field in fields(kind) if field.default is MISSING]
+        if frame is None:
+            frame = pd.DataFrame(columns=needed)
         _check_columns(list(map(str, frame.columns)), source, kind)
-        account, named, quantity, *_ = (field.name for field in fields(kind))
+        account, named, quantity = needed
         accounts, names = (
             names_of(frame[name], _place(source, name), empty="empty; give a name")
             for name in (account, named)
