@@ -16,7 +16,8 @@ from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bar_patterns import renewed
 from mcmargin.data.bars import DAY, INSTANT
 from mcmargin.data.plausibility import Plausibility
-from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.returns import joint_returns
 from mcmargin.errors import DataError
 from mcmargin.models.closing_times import require_closes, within_bar
 from mcmargin.models.dependence import Dependence
