@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import (
-    Collateral,
-    Procyclicality,
-)
+from mcmargin.policies.policy_parts import Collateral, Procyclicality
 from tests.helpers.books import book_of, positions_of
 from tests.helpers.coin_book import (
     AS_OF,
