@@ -97,13 +97,16 @@ class Rows:
     @classmethod
     def of(
         cls,
-        frame: pd.DataFrame,
+        frame: pd.DataFrame | None,
         source: str,
         kind: type[OrderRow | PositionRow | BalanceRow],
     ) -> Rows:
-        """Check the columns of a frame, whose rows are of a kind."""
+        """Check the columns of a frame, whose rows are of a kind; None is a frame without rows."""
+        needed = [field.name for field in fields(kind) if field.default is MISSING]
+        if frame is None:
+            frame = pd.DataFrame(columns=needed)
         _check_columns(list(map(str, frame.columns)), source, kind)
-        account, named, quantity, *_ = (field.name for field in fields(kind))
+        account, named, quantity = needed
         accounts, names = (
             names_of(frame[name], _place(source, name), empty="empty; give a name")
             for name in (account, named)
@@ -196,7 +199,7 @@ def _entry_prices(column: pd.Series, source: str) -> NDArray[np.float64]:
     name = str(column.name)
     prices = numbers_of(column, _place(source, name))
     missing = np.isnan(prices)
-    if missing.any() and column.dtype == object:
+    if missing.any() and column.dtype.kind not in "iuf":
         # Only an empty cell means that there is no price: a text such as `nan` is a fault.
         missing[missing] = [_is_empty(cell) for cell in column[missing]]
     for row in np.flatnonzero(~missing & ~((prices >= PRICE.least) & (prices <= PRICE.most)))[:1]:

@@ -206,3 +206,15 @@ def test_the_file_with_a_bad_cell_is_the_one_named(case, tmp_path):
     write(tmp_path, GOOD[name].replace(good, bad), f"{name}.csv")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(paths[name]))}: {message}"):
         mm.read_positions(positions, orders=orders, balances=balances, **KNOWN)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("word", ["nan", "n/a", "none"])
+def test_a_word_is_no_empty_entry_price(word, form, tmp_path):
+    path = write(tmp_path, f"{HEADER},entry_price\na,x,1,\nb,x,1,{word}\n", "p.csv")
+    if form == "parquet":
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        path = tmp_path / "p.parquet"
+        frame.to_parquet(path)
+    with pytest.raises(mm.DataError, match="row 3, column 'entry_price': nan is not a price"):
+        mm.read_positions(path, instruments=[mm.Perpetual("x", "btc")])
