@@ -77,6 +77,7 @@ WORDS = {
     "finite_number": "{input} is not finite; give a number",
     "greater_than": "must be above {gt:g}, not {input}",
     "greater_than_equal": "must be {ge:g} or more, not {input}",
+    "less_than": "must be below {lt:g}, not {input}",
     "less_than_equal": "must be {le:g} or less, not {input}",
     "literal_error": "{input} is unknown; give {expected}",
     "union_tag_invalid": "{tag!r} is unknown; give one of {expected_tags}",
