@@ -8,6 +8,10 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcmargin.backtests.backtest import backtest
+    from mcmargin.backtests.backtest_result import BacktestResult
+    from mcmargin.backtests.competing import ModelSpec
+    from mcmargin.backtests.margin_at import margin_at
     from mcmargin.books.accounts import Account
     from mcmargin.books.book import Book, read_positions
     from mcmargin.books.book_files import read_accounts
@@ -73,6 +77,7 @@ __all__ = [
     "Account",
     "AccountLeverage",
     "AccountStatus",
+    "BacktestResult",
     "Book",
     "CalibrationError",
     "Collateral",
@@ -95,6 +100,7 @@ __all__ = [
     "MarketModel",
     "McMarginError",
     "ModelFileError",
+    "ModelSpec",
     "Option",
     "Perpetual",
     "Plausibility",
@@ -114,6 +120,7 @@ __all__ = [
     "Verification",
     "VolatilitySurface",
     "attribute",
+    "backtest",
     "black76",
     "black76_greeks",
     "calibrate",
@@ -123,6 +130,7 @@ __all__ = [
     "implied_volatility",
     "load_model",
     "margin",
+    "margin_at",
     "procyclicality_measures",
     "read_accounts",
     "read_instruments",
@@ -183,6 +191,10 @@ _CONTENTS = {
     "desk.verification": ("Verification", "verify"),
     "reports.margin_change": ("MarginChange",),
     "desk.waterfall": ("attribute",),
+    "backtests.backtest": ("backtest",),
+    "backtests.backtest_result": ("BacktestResult",),
+    "backtests.competing": ("ModelSpec",),
+    "backtests.margin_at": ("margin_at",),
     "errors": (
         "CalibrationError",
         "DataError",

@@ -1,4 +1,4 @@
-"""Commands on backtests: `backtest init` writes a file, `check` explains it, and `run` walks."""
+"""Commands that look back: `backtest init`, `check` and `run`, and `simulate-margin`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import app, bar
+from mcmargin.cli.app import app, bar, deliver, format_of
 from mcmargin.cli.file_names import FileNamingGroup
+from mcmargin.cli.inputs import margin_policy
+from mcmargin.cli.options import (
+    BookOptions,
+    ChargeOptions,
+    Format,
+    OutputFormat,
+    PlanOptions,
+    Positions,
+    grouped,
+)
 from mcmargin.cli.printing import emit, say, show
 from mcmargin.data.files import check_destination, write_text
 from mcmargin.names import shown
@@ -115,3 +125,98 @@ def run(
             f"FZ0 {row['fz0']:.4f}"
         )
     say(f"Wrote {table} and {page}.")
+
+
+@app.command()
+@grouped
+def simulate_margin(
+    prices: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PRICES",
+            help="CSV or Parquet of closes, as 'calibrate' reads them; later ones are left out.",
+        ),
+    ],
+    positions: Positions,
+    date: Annotated[
+        str, typer.Option(metavar="DATE", help="Date to margin as of, such as 2008-10-31.")
+    ],
+    *,
+    book: BookOptions,
+    charge: ChargeOptions,
+    volatility: Annotated[
+        str, typer.Option(metavar="NAME", help="garch, gjr, egarch, ewma or constant.")
+    ] = "gjr",
+    innovations: Annotated[
+        str, typer.Option(metavar="NAME", help="normal, t, skewt, ged or empirical.")
+    ] = "skewt",
+    dependence: Annotated[
+        str, typer.Option(metavar="NAME", help="gaussian, t or historical.")
+    ] = "t",
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BARS",
+            help="Newest returns to fit the model to.",
+            show_default="all up to the date",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write: .json, .csv, .html (a page), or else a table.",
+            show_default="print it",
+        ),
+    ] = None,
+    form: OutputFormat = None,
+    plan: PlanOptions,
+) -> None:
+    """Tell what the margin of any book would have been on a past date.
+
+    The model is fitted to the closes up to the date, and knows no later one. The book may be one
+    that nobody held: members of a clearing house ask for such simulations before they trade.
+
+    Example: mcmargin simulate-margin prices.csv positions.csv --date 2008-10-31
+    """
+    from mcmargin.backtests.competing import ModelSpec
+    from mcmargin.backtests.margin_at import margin_at
+    from mcmargin.data.price_files import read_prices
+    from mcmargin.desk.restoring import read_report
+    from mcmargin.names import to_csv_text
+
+    book_files = book.with_positions(positions)
+    others = [path for path in (charge.policy, charge.previous) if path is not None]
+    if output is not None:
+        book_files.check_output(output, prices, *others)
+    policy = margin_policy(charge, plan)
+    previous = None if charge.previous is None else read_report(charge.previous)
+    held, market = book_files.read(tell=say)
+    with bar("Margining") as progress:
+        report = margin_at(
+            date,
+            held,
+            read_prices(prices),
+            ModelSpec(volatility, innovations, dependence, plan.precision, plan.engine),
+            policy,
+            market=market,
+            window=window,
+            paths=plan.paths,
+            seed=plan.seed,
+            previous=previous,
+            progress=progress,
+        )
+    shape = format_of(form, output)
+    if form is None and output is not None and output.suffix.lower() == ".html":
+        text = report.to_html()
+    elif shape is Format.json:
+        text = f"{report.to_json()}\n"
+    elif shape is Format.csv:
+        text = to_csv_text(report.to_frame())
+    else:
+        text = f"{report}\n"
+    deliver(text, shape, output)
+    if output is not None:
+        say(f"Wrote {output}.")

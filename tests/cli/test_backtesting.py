@@ -5,6 +5,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import mcmargin as mm
+from mcmargin.backtests.competing import ModelSpec
+from mcmargin.backtests.margin_at import margin_at
 from tests.helpers.commands import called
 
 PLAN = """
@@ -102,3 +105,34 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(command, folder
     assert status == 2
     assert "cannot be written" in err
     assert (folder / "results").read_text() == "mine"
+
+
+def test_the_margin_of_a_past_date(folder, monkeypatch, capsys):
+    (folder / "positions.csv").write_text("account,instrument,quantity\nx,a,2\n")
+
+    def margin(*options):
+        given = ("simulate-margin", folder / "prices.csv", folder / "positions.csv")
+        quick = ("--volatility", "ewma", "--innovations", "normal", "--dependence", "gaussian")
+        return called((*given, "--paths", "3000", *quick, *options), monkeypatch, capsys)
+
+    status, _, err = margin("--date", "2020-07-01", "-o", folder / "then.json")
+    assert status == 0, err
+    report = mm.MarginReport.from_json((folder / "then.json").read_text())
+    assert report.as_of[:10] == "2020-07-01"
+    frame = pd.read_csv(folder / "prices.csv", index_col=0, parse_dates=True)
+    wanted = margin_at(
+        "2020-07-01",
+        mm.read_positions(folder / "positions.csv"),
+        mm.PriceHistory.from_frame(frame),
+        ModelSpec("ewma", "normal", "gaussian"),
+        mm.MarginPolicy(horizon=2),
+        paths=3000,
+        seed=7,
+    )
+    assert report.account("x").margin == wanted.account("x").margin
+    status, _, err = margin("--date", "2019-07-01")
+    assert status == 2
+    assert "no close is known by 2019-07-01" in err
+    status, out, _ = margin("--date", "2020-07-01", "--format", "csv")
+    assert status == 0
+    assert out.startswith("account,")
