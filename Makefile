@@ -13,7 +13,7 @@ GPU_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench kills gpu-check gpu-bench clean
+.PHONY: demo test bench evidence kills gpu-check gpu-bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: pyproject.toml
@@ -41,6 +41,9 @@ bench: $(VENV)/.installed
 		$(BENCH) benchmarks/test_$${name}_speed.py --benchmark-json=build/$$name.json \
 		&& $(BIN)/python -m benchmarks.report build/$$name.json benchmarks/results/$$name \
 		|| exit 1; done
+
+evidence: $(VENV)/.installed
+	$(BIN)/python -m evidence
 
 kills: $(VENV)/.installed
 	MCMARGIN_KILLS=40 $(BIN)/python -m pytest -q -n0 tests/properties/test_kills.py

@@ -1,0 +1,134 @@
+"""S&P 500, NASDAQ and WTI, from 1999 to 2018: every model of the package, and its peers.
+
+In: the closes that ship with `arch`. Out: a `BacktestResult`, and the table of it.
+"""
+
+import numpy as np
+import pandas as pd
+
+import mcmargin as mm
+from mcmargin.backtests.peers import (
+    EwmaNormal,
+    FilteredHistorical,
+    HistoricalSimulation,
+    LogGarchCopula,
+    PriceScan,
+    StaticPercentage,
+)
+from mcmargin.demo import demo_prices
+
+OURS = {
+    "gjr, skewt, t copula (default)": mm.ModelSpec("gjr", "skewt", "t"),
+    "gjr, t, t copula": mm.ModelSpec("gjr", "t", "t"),
+    "garch, skewt, t copula": mm.ModelSpec("garch", "skewt", "t"),
+    "garch, t, t copula": mm.ModelSpec("garch", "t", "t"),
+    "garch, normal, gaussian copula": mm.ModelSpec("garch", "normal", "gaussian"),
+    "egarch, skewt, t copula": mm.ModelSpec("egarch", "skewt", "t"),
+    "ewma, t, t copula": mm.ModelSpec("ewma", "t", "t"),
+    "gjr, empirical, historical": mm.ModelSpec("gjr", "empirical", "historical"),
+    "garch, empirical, historical": mm.ModelSpec("garch", "empirical", "historical"),
+}
+
+PEERS = {
+    "peer: GARCH-t copula on log returns": LogGarchCopula(),
+    "peer: filtered historical, EWMA": FilteredHistorical(),
+    "peer: historical simulation, 500": HistoricalSimulation(500),
+    "peer: historical simulation, 1,000": HistoricalSimulation(1000),
+    "peer: EWMA normal": EwmaNormal(),
+    "peer: price scan": PriceScan(),
+    "peer: static 10 %": StaticPercentage(0.1),
+}
+
+JUDGED = ("kupiec", "christoffersen independence", "acerbi-szekely z2")
+
+
+def portfolios(assets):
+    """Each asset long and short, all of them, a spread, and four at random; gross exposure 1."""
+    found = {}
+    for name in assets:
+        found[f"long {name}"], found[f"short {name}"] = {name: 1.0}, {name: -1.0}
+    found["equal weights"] = dict.fromkeys(assets, 1.0 / len(assets))
+    found["spread"] = {assets[0]: 0.5, assets[1]: -0.5}
+    for at, weights in enumerate(np.random.default_rng(7).standard_normal((4, len(assets)))):
+        weights = weights / np.abs(weights).sum()
+        found[f"random {at + 1}"] = dict(zip(assets, weights.tolist(), strict=True))
+    return found
+
+
+def walked(folder, *, small, progress=None):
+    """The backtest: windows of 1,000 returns, fits every 20 dates, 10,000 paths."""
+    prices = demo_prices()
+    models = OURS | PEERS
+    settings = {"start": "2018-11-01", "paths": 1000} if small else {"paths": 10_000}
+    if small:
+        models = {name: models[name] for name in [list(OURS)[6], *list(PEERS)[1:3]]}
+    return mm.backtest(
+        prices,
+        portfolios(prices.assets),
+        models,
+        window=1000,
+        refit_every=20,
+        seed=7,
+        folder=folder,
+        progress=progress,
+        **settings,
+    )
+
+
+def table_of(result):
+    """One row a horizon, level and model, the best first."""
+    tests, covered = result.tests(), result.coverage()
+    gross = pd.Series(np.abs(result.exposures).sum(axis=1), result.portfolios)
+    keys = ["horizon", "level", "model"]
+    table = result.compare().drop(columns=["p_value", "set_p_value"])
+    sums = covered.groupby(keys)[["observations", "exceptions"]].sum()
+    share = 100.0 * covered["average_margin"] / covered["portfolio"].map(gross)
+    columns = {
+        "exceptions_percent": 100.0 * sums["exceptions"] / sums["observations"],
+        "margin_percent_of_gross": share.groupby([covered[key] for key in keys]).mean(),
+    }
+    for name in JUDGED:
+        own = tests[(tests["test"] == name) & (tests["verdict"] != "undecided")]
+        passed = own["verdict"].eq("pass").groupby([own[key] for key in keys])
+        columns[f"passed {name}"] = 100.0 * passed.mean()
+    moved = result.procyclicality().groupby(keys)["peak_to_trough"].mean()
+    columns["peak_to_trough"] = moved
+    risen = result.responsiveness(bars=(5,)).groupby(keys)["responsiveness"].mean()
+    columns["responsiveness_5_bars"] = risen
+    return table.join(pd.DataFrame(columns), on=keys)
+
+
+def text_of(result, table):
+    """The table as Markdown."""
+    lines = [
+        "# S&P 500, NASDAQ and WTI",
+        "",
+        f"{len(result.dates):,} dates from {str(result.dates[0])[:10]} to "
+        f"{str(result.dates[-1])[:10]}, {len(result.portfolios)} portfolios, windows of "
+        f"{result.settings['window']:,} returns, fits every {result.settings['refit_every']} dates, "
+        f"{result.settings['paths']:,} paths, seed {result.settings['seed']}. Lower FZ0 is better; "
+        "its difference from the best stands with the standard error. 'Passed' is the share of "
+        "portfolios whose p-value is 5 % or more, of those that could be decided. Margin is the "
+        "average, in % of gross exposure. Responsiveness is the rise of log margin within 5 bars "
+        "over that of log volatility.",
+    ]
+    for (horizon, level), own in table.groupby(["horizon", "level"], sort=False):
+        lines += [
+            "",
+            f"## {horizon} bar{'' if horizon == 1 else 's'}, {100 * level:g} %",
+            "",
+            "| Model | FZ0 | behind the best | in the 90 % set | exceptions % | Kupiec | "
+            "Christoffersen | Z2 | margin % | peak / trough | responsiveness |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for row in own.to_dict("records"):
+            passed = [row[f"passed {name}"] for name in JUDGED]
+            told = ["" if np.isnan(each) else f"{each:.0f}" for each in passed]
+            lines.append(
+                f"| {row['model']} | {row['fz0']:.4f} | {row['difference']:.4f} ± "
+                f"{row['standard_error']:.4f} | {'yes' if row['in_set'] else 'no'} | "
+                f"{row['exceptions_percent']:.2f} | {' | '.join(told)} | "
+                f"{row['margin_percent_of_gross']:.2f} | {row['peak_to_trough']:.1f} | "
+                f"{row['responsiveness_5_bars']:.2f} |"
+            )
+    return "\n".join(lines) + "\n"
