@@ -28,11 +28,8 @@ def main(results, folder, *, small=False):
 
     def progress(done, total):
         left = (time.monotonic() - start) / done * (total - done)
-        print(
-            f"\r{done:,} of {total:,} dates, about {left / 60:.0f} min left ",
-            end="",
-            file=sys.stderr,
-        )
+        told = f"\r{done:,} of {total:,} dates, about {left / 60:.0f} min left "
+        print(told, end="", file=sys.stderr)
 
     found = listed.walked(Path(folder) / "listed", small=small, progress=progress)
     print(file=sys.stderr)

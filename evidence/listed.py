@@ -105,8 +105,9 @@ def text_of(result, table):
         "",
         f"{len(result.dates):,} dates from {str(result.dates[0])[:10]} to "
         f"{str(result.dates[-1])[:10]}, {len(result.portfolios)} portfolios, windows of "
-        f"{result.settings['window']:,} returns, fits every {result.settings['refit_every']} dates, "
-        f"{result.settings['paths']:,} paths, seed {result.settings['seed']}. Lower FZ0 is better; "
+        f"{result.settings['window']:,} returns, fits every {result.settings['refit_every']} "
+        f"dates, {result.settings['paths']:,} paths, seed {result.settings['seed']}. Lower FZ0 is "
+        "better; "
         "its difference from the best stands with the standard error. 'Passed' is the share of "
         "portfolios whose p-value is 5 % or more, of those that could be decided. Margin is the "
         "average, in % of gross exposure. Responsiveness is the rise of log margin within 5 bars "

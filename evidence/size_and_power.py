@@ -1,7 +1,7 @@
 """How often each test rejects forecasts that are right, and forecasts that understate volatility.
 
-In: nothing but a seed. Out: a table: rejection rates at 5 % under the null, beside what the binomial
-error of the simulation allows, and under a volatility that is forecast 20 % too low.
+In: nothing but a seed. Out: a table of rejection rates at 5 %: of right forecasts, and of forecasts
+whose volatility is 20 % too low, each with the standard error of the simulation.
 """
 
 import numpy as np
@@ -32,9 +32,10 @@ def tests_of(gains, var, es, draws, probability):
 
 
 def rates(scale, dates, histories, seed):
-    """Share of histories whose forecasts each test rejects; returns are t with 5 degrees of freedom.
+    """How many histories each test rejects, and in how many it could decide.
 
-    Volatility is a GARCH path that forecasts know up to the factor `scale`.
+    Returns are t with 5 degrees of freedom, times a GARCH volatility that forecasts know up to the
+    factor `scale`.
     """
     random = np.random.default_rng(seed)
     var1 = -LAW.ppf(1.0 - LEVEL)
@@ -66,8 +67,8 @@ def text(*, small):
         "",
         f"{histories:,} histories of t returns (5 degrees of freedom) with GARCH volatility; level "
         f"{100 * LEVEL:g} %, significance 5 %. 'Right' forecasts know the law and the volatility; "
-        "'too low' ones take 80 % of the volatility. Rates are in %, with the standard error of the "
-        "simulation. E-backtests reject at most 5 % whenever one stops, and mostly far fewer.",
+        "'too low' ones take 80 % of the volatility. Rates are in %, with the standard error of "
+        "the simulation. E-backtests reject at most 5 % whenever one stops, and mostly far fewer.",
         "",
         "| Test | dates | right | too low |",
         "| --- | --- | --- | --- |",
