@@ -37,7 +37,7 @@ BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m pytest -q 
 bench: $(VENV)/.installed
 	mkdir -p build
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	for name in $(or $(ONLY),simulation update calibration black76 book policy scale); do \
+	for name in $(or $(ONLY),simulation update calibration black76 book policy scale backtest); do \
 		$(BENCH) benchmarks/test_$${name}_speed.py --benchmark-json=build/$$name.json \
 		&& $(BIN)/python -m benchmarks.report build/$$name.json benchmarks/results/$$name \
 		|| exit 1; done
