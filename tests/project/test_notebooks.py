@@ -14,7 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-PICTURES = {"first_margin": 4, "crash": 6}
+PICTURES = {"first_margin": 4, "crash": 6, "good_model": 3, "crypto_crash": 3}
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
