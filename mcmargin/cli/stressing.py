@@ -67,13 +67,12 @@ def stress(
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
     from mcmargin.desk.restoring import read_report
-    from mcmargin.desk.stress_testing import stress
+    from mcmargin.desk.stress_testing import stress_of_model
     from mcmargin.models.model_file import load_model
     from mcmargin.names import to_csv_text
     from mcmargin.policies.policy import MarginPolicy
     from mcmargin.reports.default_fund import resources
     from mcmargin.reports.stress_report import stress_to_json
-    from mcmargin.scenarios.simulation import simulate
 
     files = book.with_positions(positions)
     if output is not None:
@@ -81,9 +80,7 @@ def stress(
     asked = MarginPolicy.from_toml(policy)
     charged = None if margins is None else read_report(margins)
     (held, market), fitted = files.read(tell=say), load_model(model)
-    # Its history and state are what stress looks at; no path of it.
-    scenarios = simulate(fitted, horizon=1, paths=1, seed=0, engine="numpy")
-    found = stress(held, scenarios, market, asked)
+    found = stress_of_model(held, fitted, market, asked)
     fund = None if charged is None else resources(charged, found, asked)
     shape = format_of(form, output)
     if shape is Format.json:

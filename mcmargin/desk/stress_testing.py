@@ -1,6 +1,6 @@
 """stress(): what every account and owner loses in a policy's stress scenarios.
 
-In: a `Book`, `Scenarios` (whose model has the history; no path is looked at), a `Market` and a
+In: a `Book`, `Scenarios` (their model has the history; their paths are not used), a `Market` and a
 policy with a `Stress` part. Out: a `StressReport`.
 """
 
@@ -15,15 +15,17 @@ from scipy import sparse
 from mcmargin.books.book import Book
 from mcmargin.books.resolved import resolve
 from mcmargin.checks import require_type
+from mcmargin.draws.plan import SimulationPlan
 from mcmargin.engines.choice import library_versions
 from mcmargin.errors import PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.model_prices import market_of_model
+from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.stress_report import StressReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_losses, stress_values
-from mcmargin.valuing.valuation import Valuation, default_memory_limit
+from mcmargin.valuing.outlooks import Outlooks
 
 
 def stress(
@@ -34,8 +36,8 @@ def stress(
 ) -> StressReport:
     """Losses of every account and owner in a policy's stress scenarios.
 
-    Open orders are left out; collateral is in, where it counts jointly. An owner's loss is that of
-    all of its accounts together in one scenario, netted or not.
+    Open orders are left out. Collateral is included if it counts jointly with the positions. An
+    owner's loss is the loss of all of its accounts together in one scenario, netted or not.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ def stress(
     market : Market, optional
         Prices to value at, in place of the model's latest.
     policy : MarginPolicy
-        With a `Stress` part.
+        It must have a `Stress` part.
 
     Returns
     -------
@@ -53,9 +55,9 @@ def stress(
     Raises
     ------
     DataError
-        As `margin`, for a book that model or market cannot value.
+        As `margin`, if the model or the market cannot value the book.
     PolicyError
-        For a policy without stress scenarios, and for those that model or market cannot give.
+        If the policy has no stress scenarios, or if the model or the market cannot give one.
 
     Examples
     --------
@@ -73,24 +75,50 @@ def stress(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = market_of_model(scenarios.model) if market is None else market
+    plan, engine = scenarios.plan, scenarios.engine
+    return stress_of_model(
+        book, scenarios.model, market, policy, plan.variance_cap, plan.price_floor, engine
+    )
+
+
+def stress_of_model(
+    book: Book,
+    model: MarketModel,
+    market: Market | None = None,
+    policy: MarginPolicy | None = None,
+    variance_cap: float = SimulationPlan.variance_cap,
+    price_floor: float = SimulationPlan.price_floor,
+    engine: str = "numpy",
+) -> StressReport:
+    """Losses of every account and owner, without scenarios; see `stress`.
+
+    Parameters
+    ----------
+    book : Book
+    model : MarketModel
+        Whose history has the windows, and whose state they start from.
+    market : Market, optional
+    policy : MarginPolicy
+    variance_cap, price_floor : float
+        Of the scenarios that the losses stand beside; see `SimulationPlan`.
+    engine : str
+        Engine that the report names among its versions.
+    """
+    market = market_of_model(model) if market is None else market
     require_type("market", market, Market)
     if policy is not None:
         require_type("policy", policy, MarginPolicy, error=PolicyError)
     part = None if policy is None else policy.stress
     if policy is None or part is None:
         raise PolicyError("the policy declares no stress; give it a part `stress`")
-    resolved = resolve(book, scenarios.model, market, policy)
-    horizons = policy.horizons_from(scenarios.plan.horizons[-1])
-    valuation = Valuation(
-        resolved.instruments, scenarios, market, horizons, default_memory_limit(), threads=1
-    )
-    values = stress_values(part, valuation)
+    resolved = resolve(book, model, market, policy)
+    outlooks = Outlooks(model, variance_cap)
+    values = stress_values(part, resolved.instruments, market, outlooks, price_floor)
     if not values.sets:
         raise PolicyError("the policy's stress has no scenario; give a window, grid, gap or depeg")
     currencies = [account.currency for account in book.accounts]
     quantities = resolved.quantities
-    table = stress_losses(quantities, currencies, values, threads=valuation.threads)
+    table = stress_losses(quantities, currencies, values)
     return StressReport(
         accounts=pd.DataFrame(
             {
@@ -106,20 +134,20 @@ def stress(
         values=values,
         quantities=quantities,
         policy=policy,
-        as_of=str(scenarios.as_of),
+        as_of=str(model.as_of),
         market_as_of=str(market.as_of),
         fingerprints={
-            "model": scenarios.model.fingerprint(),
+            "model": model.fingerprint(),
             "book": book.fingerprint(),
             "market": market.fingerprint(),
             "policy": policy.fingerprint(),
         },
-        versions=library_versions(scenarios.engine),
+        versions=library_versions(engine),
     )
 
 
 def _owners(book: Book, quantities: sparse.csr_array, values: StressValues) -> pd.DataFrame:
-    """One row an owner, in its accounts' currency or, where they have several, the market's."""
+    """One row an owner, in its accounts' currency; if they have several, in the market's."""
     market = values.market
     names = sorted({account.owner for account in book.accounts})
     places = {name: at for at, name in enumerate(names)}
@@ -130,7 +158,7 @@ def _owners(book: Book, quantities: sparse.csr_array, values: StressValues) -> p
     currencies = [own.pop() if len(own) == 1 else market.currency for own in codes]
     shape = len(names), len(rows)
     ones: Any = sparse.csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=shape)
-    table = stress_losses((ones @ quantities).tocsr(), currencies, values, threads=1)
+    table = stress_losses((ones @ quantities).tocsr(), currencies, values)
     return pd.DataFrame(
         {
             "owner": names,

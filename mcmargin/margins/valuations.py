@@ -16,6 +16,7 @@ from mcmargin.markets.market import Market
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_losses import StressValues, stress_values
+from mcmargin.valuing.outlooks import outlooks_of
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -97,7 +98,8 @@ def valuations_of(
     companions = {name: valued(each, initial) for name, each in floors.items()}
     stress = None
     if policy.stress is not None and policy.stress.scenario_weight:
-        stress = stress_values(policy.stress, first)
+        outlooks, floor = outlooks_of(scenarios), scenarios.plan.price_floor
+        stress = stress_values(policy.stress, instruments, market, outlooks, floor)
     if maintenance == initial:
         return Valuations(first, first, companions, companions, stress, memory_limit)
     lower = {name: valued(each, maintenance) for name, each in floors.items()}

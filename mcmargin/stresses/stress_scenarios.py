@@ -22,13 +22,14 @@ from functools import partial
 import numpy as np
 
 from mcmargin.data.bars import years_between
+from mcmargin.data.times import utc_time
+from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import PolicyError
 from mcmargin.instruments.instruments import Balance, Future, Instrument, assets_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.stress_parts import Stress, StressWindow
-from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
-from mcmargin.valuing.outlooks import Outlooks, outlooks_of, volatility_ratio
+from mcmargin.valuing.outlooks import Outlooks, volatility_ratio
 from mcmargin.valuing.shocked_market import Moves, ShockedMarket
 
 ALL_OTHERS = "*"
@@ -62,7 +63,11 @@ class StressSet:
 
 
 def stress_sets(
-    part: Stress, instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
+    part: Stress,
+    instruments: Sequence[Instrument],
+    market: Market,
+    outlooks: Outlooks,
+    price_floor: float = SimulationPlan.price_floor,
 ) -> tuple[StressSet, ...]:
     """All sets of a policy, for a book's instruments.
 
@@ -70,10 +75,13 @@ def stress_sets(
     ----------
     part : Stress
     instruments : sequence of Instrument
-    scenarios : Scenarios
-        Whose model has the history, and whose price floor holds here too: neither a price nor a
-        currency falls below that share of today's.
     market : Market
+        Of today.
+    outlooks : Outlooks
+        The model, whose history has the windows, and what it expects of variances.
+    price_floor : float
+        Share of today's value below which neither a price nor a currency falls, as in a
+        simulation.
 
     Raises
     ------
@@ -83,7 +91,7 @@ def stress_sets(
     """
     if market.currency in part.depegs:
         raise PolicyError(f"stress: depeg of {market.currency!r}: it is what the market counts in")
-    known = {*scenarios.assets, *market.spot, *market.fx}
+    known = {*outlooks.model.assets, *market.spot, *market.fx}
     for what, name in (
         *(("grid", name) for name in part.grids if name != ALL_OTHERS),
         *(("gap", gap.underlying) for gap in part.gaps),
@@ -91,9 +99,9 @@ def stress_sets(
     ):
         if name not in known:
             raise PolicyError(f"stress: {what} of {name!r}: neither model nor market has it")
-    least = scenarios.plan.price_floor - 1.0
+    least = price_floor - 1.0
     return (
-        *(_window(window, instruments, scenarios, market) for window in part.windows),
+        *(_window(window, instruments, market, outlooks, least) for window in part.windows),
         *_grids(part, instruments, market, least),
         *(
             _hypothetical(
@@ -117,10 +125,14 @@ def stress_sets(
 
 
 def _window(
-    window: StressWindow, instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
+    window: StressWindow,
+    instruments: Sequence[Instrument],
+    market: Market,
+    outlooks: Outlooks,
+    least: float,
 ) -> StressSet:
     """Every bar of the history within a window, lived once more from today's state."""
-    model, history = scenarios.model, scenarios.model.history
+    model, history = outlooks.model, outlooks.model.history
     chosen = model.calendar.in_window(history.times, window.first, window.last)
     if not chosen.any():
         seen = "none"
@@ -134,17 +146,15 @@ def _window(
     returns = history.returns[chosen]
     if window.replay == "filtered":
         returns = history.residuals[chosen] * np.sqrt(variance)
-    returns = np.maximum(returns, scenarios.plan.price_floor - 1.0)
+    returns = np.maximum(returns, least)
     after = model.volatility.next_variance(variance, returns)
     prices = dict(zip(model.assets, np.ascontiguousarray(returns.T), strict=True))
     ratios = {
-        name: partial(
-            _ratio_after_a_bar, outlooks_of(scenarios), market, prices, after[:, at], name
-        )
+        name: partial(_ratio_after_a_bar, outlooks, market, prices, after[:, at], name)
         for at, name in enumerate(model.assets)
     }
     dates = tuple(str(time)[:19].removesuffix("T00:00:00") for time in history.times[chosen])
-    closes = scenarios.closes(market.as_of)
+    closes = model.closes(1, utc_time(market.as_of))
     time = closes.times[0]
     still = {item.underlying: np.zeros(len(dates)) for item in instruments}
     walks = basis_walks(instruments, still, market.as_of, time)

@@ -1,6 +1,7 @@
 """Stress: windows of the history against the history itself, gaps, depegs, accounts, reports."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
+from mcmargin.desk.stress_testing import stress_of_model
 from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
 from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
@@ -244,6 +246,21 @@ def test_blocks_of_units_change_nothing(scenarios, monkeypatch):
     monkeypatch.setattr("mcmargin.stresses.stress_losses.BLOCK_BYTES", 1)
     other = stressed(rows, scenarios, **terms)
     pd.testing.assert_frame_equal(one.to_frame(), other.to_frame())
+
+
+def test_a_model_alone_gives_the_losses_that_its_scenarios_give(scenarios):
+    """No path is looked at: options under windows, grids and gaps lose the same without any."""
+    rows = [("x", name, 2.0) for name in "SPC"]
+    terms = {"windows": (window(worst=2),), "grids": {"*": "deribit"}, "gaps": (Gap("a0", -0.3),)}
+    given = stressed(rows, scenarios, **terms)
+    policy = mm.MarginPolicy(stress=Stress(**terms))
+    book = book_of(rows, ITEMS)
+    alone = stress_of_model(book, scenarios.model, MARKET, policy, variance_cap=np.inf)
+    pd.testing.assert_frame_equal(alone.to_frame(), given.to_frame(), check_exact=True)
+    pd.testing.assert_frame_equal(alone.owners, given.owners, check_exact=True)
+    assert alone.fingerprints == given.fingerprints
+    for each in (alone, pickle.loads(pickle.dumps(alone))):
+        pd.testing.assert_frame_equal(each.scenarios_of("x"), given.scenarios_of("x"))
 
 
 def test_the_report_as_json_and_text(scenarios, tmp_path):

@@ -67,6 +67,7 @@ def test_what_settles_is_the_same_under_stress(weekdays, paths):
     """A lived date ends at the next close; an option of that date is worth its pay-off then."""
     from mcmargin.policies.stress_parts import Stress, StressWindow
     from mcmargin.stresses.stress_scenarios import stress_sets
+    from mcmargin.valuing.outlooks import outlooks_of
 
     strike = float(weekdays.committed.prices[0])
     market = mm.Market(
@@ -77,7 +78,7 @@ def test_what_settles_is_the_same_under_stress(weekdays, paths):
     )
     option = mm.Option("o", "spx", "call", strike, "2018-12-31T22:00")
     part = Stress(windows=(StressWindow("w", "2018-01-01", "2018-12-28", replay="raw"),))
-    lived = stress_sets(part, [option], paths, market)[0].shocked
+    lived = stress_sets(part, [option], market, outlooks_of(paths))[0].shocked
     history = weekdays.history
     moves = history.returns[history.times >= np.datetime64("2018-01-01"), 0]
     expected = np.maximum(strike * moves, 0) - option.value(market)
