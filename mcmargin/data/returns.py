@@ -90,6 +90,7 @@ def joint_returns(
 
     Examples
     --------
+    >>> import pandas as pd
     >>> dates = pd.date_range("2021-01-04", periods=3)
     >>> frame = pd.DataFrame({"a": [100, 110, 99.0], "b": [50, None, 55.0]}, index=dates)
     >>> joint = joint_returns(PriceHistory.from_frame(frame))

@@ -3,14 +3,9 @@
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import (
-    Collateral,
-)
+from mcmargin.policies.policy_parts import Collateral
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    AS_OF,
-    ITEMS,
-)
+from tests.helpers.coin_book import AS_OF, ITEMS
 from tests.helpers.models import scenarios_of_three
 
 

@@ -6,9 +6,7 @@ import pytest
 
 import mcmargin as mm
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    ITEMS,
-)
+from tests.helpers.coin_book import ITEMS
 
 
 def test_files_of_balances_and_entry_prices(tmp_path):

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import (
-    Collateral,
-    Procyclicality,
-)
+from mcmargin.policies.policy_parts import Collateral, Procyclicality
 from tests.helpers.books import book_of, positions_of
-from tests.helpers.coin_book import (
-    AS_OF,
-    EVEN,
-    FIVE_WORST,
-)
+from tests.helpers.coin_book import AS_OF, EVEN, FIVE_WORST
 from tests.helpers.coin_book import ITEMS as COIN_ITEMS
 from tests.helpers.euro_market import ITEMS as EURO_ITEMS
 from tests.helpers.euro_market import report_in_euro

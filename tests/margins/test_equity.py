@@ -5,11 +5,7 @@ import pytest
 
 import mcmargin as mm
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    ACCOUNTS,
-    ITEMS,
-    market_of,
-)
+from tests.helpers.coin_book import ACCOUNTS, ITEMS, market_of
 from tests.helpers.models import scenarios_of_three
 
 

@@ -8,19 +8,10 @@ import pytest
 import mcmargin as mm
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.numerics.tail import expected_shortfall
-from mcmargin.policies.policy_parts import (
-    Collateral,
-)
+from mcmargin.policies.policy_parts import Collateral
 from mcmargin.scenarios.scenarios import Scenarios
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    ACCOUNTS,
-    AS_OF,
-    EVEN,
-    FIVE_WORST,
-    ITEMS,
-    market_of,
-)
+from tests.helpers.coin_book import ACCOUNTS, AS_OF, EVEN, FIVE_WORST, ITEMS, market_of
 from tests.helpers.models import make_model, scenarios_of_three
 
 

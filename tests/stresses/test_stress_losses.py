@@ -5,17 +5,10 @@ from dataclasses import replace
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import (
-    Collateral,
-)
+from mcmargin.policies.policy_parts import Collateral
 from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    EVEN,
-    FIVE_WORST,
-    ITEMS,
-    market_of,
-)
+from tests.helpers.coin_book import EVEN, FIVE_WORST, ITEMS, market_of
 from tests.helpers.models import scenarios_of_three
 
 
