@@ -305,7 +305,7 @@ def _climbed(
 def _turned(
     paths: _Paths, corners: Corners, sides: NDArray[np.float64]
 ) -> list[tuple[float, NDArray[np.float64]]]:
-    """Expected shortfalls and corners, each once; all sides are the worse over the corner's tail."""
+    """Expected shortfalls and corners, each once; all sides are worse over the corner's tail."""
     done: dict[bytes, tuple[float, NDArray[np.float64]]] = {}
     seen: set[bytes] = set()
     least = np.full(len(corners), -np.inf)
