@@ -62,6 +62,7 @@ def floor(context: UnitContext) -> Estimate:
         context.level,
         shares=False,
         together=context.together,
+        errors=context.errors,
         progress=context.next_pass(),
     )
     worst = _worst(figures, context.kink("floor's fills"))

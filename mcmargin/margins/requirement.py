@@ -108,7 +108,7 @@ def requirement(
     size = len(row)
     if together:
         size = max(LEAST_UNITS, valuations.memory_limit // (MOVEMENTS * 8 * GROUPS))
-    shared = Shared(policy, valuations, together)
+    shared = Shared(policy, valuations, together, errors)
     parts: list[RowMargins] = []
     total: dict[str, Estimate] = {}
     for chunk in _chunks(row, size):

@@ -1,6 +1,6 @@
 """Reports for a terminal, and for a notebook.
 
-In: a margin report. Out: tables of its accounts and owners, what was simulated, and from what.
+In: a margin report. Out: tables of its accounts and owners, and notes on what was simulated.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.scenarios.limited_words import limited_words
 
 SHOWN_ACCOUNTS = 50
-"""Accounts, and owners, that a printed report lists."""
+"""How many accounts, and how many owners, a printed report lists."""
 
 SHOWN_DOUBTS = 5
-"""Doubts about prices that a printed report tells; its JSON and its page tell all."""
+"""How many doubts about prices a printed report tells; its JSON has all of them."""
 
 SHOWN_FITS = 5
 """How many of the fits that were replaced a printed report names."""
 
 OWNER_FIGURES = ("margin", "margin_error", "maintenance", "maintenance_error")
+"""Columns of the owners that a printed report shows."""
 
 WIDTH = 110
-"""Of notes."""
+"""Letters of a line of notes."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def report_to_text(report: MarginFigures) -> str:
 
 
 def report_to_tables(report: MarginFigures) -> str:
-    """The same as HTML, for a notebook: nothing but tables and paragraphs, every text escaped."""
+    """The same as HTML for a notebook: tables and paragraphs only, with all text escaped."""
     lines = []
     for grid in _grids(report):
         lines += ["<table>", f"<caption>{escape(grid.title)}</caption>", "<thead>", "<tr>"]
@@ -85,18 +86,18 @@ def report_to_tables(report: MarginFigures) -> str:
 
 
 def short_history(report: MarginFigures) -> str:
-    """What a floor rests on, where the model's history is shorter than its years; else nothing."""
+    """Note on a floor whose years the model's history does not cover; else empty."""
     part, years = report.policy.procyclicality, report.calibration.history_years
     asked = 0.0 if part is None else part.floor_years
     shown = f"{years:.2g}"
-    # What rounds to the years asked for, such as a history that begins after a weekend, is whole.
+    # A history that begins after a weekend lacks some days, and rounds to the years asked for.
     if years >= asked or float(shown) >= asked:
         return ""
     return f"The floor of {asked:g} years rests on the {shown} years that the model has"
 
 
 def limits_note(report: MarginFigures) -> str:
-    """Paths on which a price was floored or a variance capped, and whose."""
+    """Note on the paths on which a price was floored or a variance capped, asset by asset."""
     return limited_words(report.floored_paths, report.capped_paths, report.limited_paths)
 
 
@@ -113,7 +114,7 @@ def _accounts(report: MarginFigures) -> Grid:
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
     figures = report.figures
-    # An older file does not hold it.
+    # A file of an older version does not have this column.
     whole = figures["gross_with_orders"].fillna(figures["gross_exposure"])
     ordered = bool((whole != figures["gross_exposure"]).any())
     shown = {"margin": "margin", "margin_error": "± error"}
@@ -142,7 +143,7 @@ def _accounts(report: MarginFigures) -> Grid:
 
 
 def _amount(value: float) -> str:
-    """An amount to a hundredth; nothing for one that is not known."""
+    """An amount to a hundredth; empty text if it is not known."""
     return "" if np.isnan(value) else f"{value:,.2f}"
 
 
