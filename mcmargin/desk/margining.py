@@ -32,7 +32,8 @@ from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.scenarios import Scenarios
-from mcmargin.valuing.valuation import Valuation, within_memory
+from mcmargin.valuing.memory import within_memory
+from mcmargin.valuing.valuation import Valuation
 
 
 def margin(
