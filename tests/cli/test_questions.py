@@ -5,7 +5,6 @@ import json
 import pytest
 
 import mcmargin as mm
-from tests.helpers.commands import called
 from tests.helpers.models import make_model
 
 POSITIONS = "account,instrument,quantity\nlong,a0,10\nshort,a1,-5\n"
@@ -36,12 +35,6 @@ def folder(tmp_path_factory):
     for name, text in FILES.items():
         (folder / name).write_text(text)
     return folder
-
-
-@pytest.fixture
-def call(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    return lambda *arguments: called(arguments, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
