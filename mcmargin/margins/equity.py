@@ -51,7 +51,7 @@ def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) 
     """Equity of all accounts, with the haircut of each kind of balance, or with none."""
     book, market = resolved.book, resolved.market
     rates = np.array([market.worth(each.currency) for each in book.accounts])
-    values = valuation.units.value[: len(book.instruments)]
+    values = valuation.unit_values.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
     collateral = collateral_estimate(resolved, haircuts)
     equity = collateral.amounts + position_value + resolved.unrealised
