@@ -59,7 +59,7 @@ WRONG = {
     ("calibrate", P, "-o", "n.npz", "--warm-start", "dir"): "dir: cannot be read (Is a directory)",
     ("update", P, M, "-o", "n.npz"): "newer.csv: not a model file that 'calibrate' wrote",
     ("update", M, B, "-o", "n.npz"): "positions.csv: row 2, column 'instrument'",
-    ("update", S, P, "-o", "n.npz"): "scenarios.npz: not a model file of mcmargin.model/2",
+    ("update", S, P, "-o", "n.npz"): "scenarios.npz: not a model file (it has no 'checksum')",
     ("margin", B, M): "model.npz: a binary file; give CSV text",
     ("margin", M, P): "exactly account, instrument, quantity are needed",
     ("margin", M, "dir"): "dir: cannot be read (Is a directory)",
