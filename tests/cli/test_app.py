@@ -1,24 +1,20 @@
-"""The command line as a person or a job runs it: real processes, real files."""
+"""The application: statuses, messages, settings and progress, whatever the command is."""
 
 import contextlib
 import json
 import os
+import pty
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 import mcmargin as mm
-from mcmargin.cli.app import app
 from mcmargin.engines import cupy_devices
-from tests.helpers.commands import B, M, P, R, S, called
-from tests.helpers.terminal import on_terminal
+from tests.helpers.commands import called
+
+M, P, B, R, S = "model.npz", "newer.csv", "positions.csv", "r.json", "scenarios.npz"
 
 
 def contents(folder):
@@ -29,6 +25,10 @@ def test_the_package_runs_as_a_module():
     command = [sys.executable, "-m", "mcmargin", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"mcmargin {mm.__version__}\n"
+
+
+def test_version(monkeypatch, capsys):
+    assert called(("--version",), monkeypatch, capsys) == (0, f"mcmargin {mm.__version__}\n", "")
 
 
 WRONG = {
@@ -149,29 +149,26 @@ def test_bad_settings_are_status_2(everything, command, variable, value, monkeyp
     assert value in message
 
 
-def test_a_folder_that_takes_no_files(everything, tmp_path):
-    """A disk mounted read-only for the command alone, or, for other users than root, a mode."""
-    target = tmp_path / "sealed"
-    target.mkdir(mode=0o555)
-    command = ("mcmargin.cli", "calibrate", "none.csv", "-o", target / "n.npz")
-    before = ()
-    if os.geteuid() == 0:
-        if not shutil.which("unshare"):
-            pytest.skip("root writes anywhere, and unshare is not here to mount a sealed disk")
-        mount = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
-        before = ("unshare", "--mount", "sh", "-c", mount, target)
-    done = subprocess.run(
-        [*map(str, before), sys.executable, "-m", *map(str, command)],
-        capture_output=True,
+def on_terminal(*arguments, cwd):
+    """Status, stdout, and what a terminal behind stderr was sent."""
+    screen, end = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcmargin.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=end,
         text=True,
-        check=False,
-    )
-    if before and "mount" in done.stderr:
-        pytest.skip(f"no sealed disk can be mounted here: {done.stderr.strip()}")
-    assert done.returncode == 2
-    assert done.stderr == (
-        f"mcmargin: {target / 'n.npz'}: cannot be written (no permission in {target})\n"
-    )
+        cwd=cwd,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    ) as process:
+        os.close(end)
+        sent = b""
+        # A terminal whose last user has gone reads as an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(screen, 65536):
+                sent += piece
+        output = process.stdout.read()
+    os.close(screen)
+    return process.returncode, output, sent.decode()
 
 
 def test_progress_is_one_line_that_goes_when_done(everything):
@@ -188,128 +185,16 @@ def test_progress_is_one_line_that_goes_when_done(everything):
     assert plain.count("\x1b[?25l") == plain.count("\x1b[?25h") == 2
 
 
-def test_help_teaches_by_example(monkeypatch, capsys):
-    _, text, _ = called(("--help",), monkeypatch, capsys)
-    steps = ("calibrate prices.csv", "update model.npz", "margin model.npz", "verify report.json")
-    places = [text.index(f"mcmargin {step}") for step in steps]
-    assert places == sorted(places)
-
-
-@pytest.mark.parametrize(
-    ("command", "texts"),
-    [
-        ("calibrate", ("--jobs", "one a processor core", "default: gjr")),
-        ("update", ("--provisional", "running bar")),
-        ("margin", ("BARS", "0.99 is 99 %", "default: 100000", "account,instrument,quantity")),
-        ("margin", ("--instruments", "--market", "--accounts", "--orders", "option=5")),
-        ("simulate", ("BARS", "default: (2)", "default: 7")),
-        ("verify", ("REPORT", "default: auto", "the report's prices")),
-        ("what-if", ("BTC-PERP=+3", "--account", "required")),
-        ("max-order", ("buy or sell", "--equity", "required")),
-        ("greeks", ("--instruments", "required", "one unit of each instrument")),
-        ("info", ()),
-        ("demo", ()),
-    ],
-)
-def test_help_of_a_command_has_an_example_and_defaults(command, texts, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "160")
-    status, output, _ = called((command, "--help"), monkeypatch, capsys)
+def test_the_demo_tells_its_fits_between_the_bars():
+    status, output, sent = on_terminal("demo", cwd=None)
     assert status == 0
-    assert f"Example: mcmargin {command}" in output
-    for text in texts:
-        assert text in output
-
-
-def test_version(monkeypatch, capsys):
-    assert called(("--version",), monkeypatch, capsys) == (0, f"mcmargin {mm.__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    ("sent", "status", "words"),
-    [
-        (signal.SIGINT, 130, "interrupted"),
-        (signal.SIGTERM, 143, "ended by SIGTERM"),
-        (signal.SIGHUP, 129, "ended by SIGHUP"),
-    ],
-)
-def test_a_signal_is_128_and_its_number_and_one_line(folder, sent, status, words):
-    with contextlib.suppress(FileExistsError):
-        os.mkfifo(folder / "pipe")
-    with subprocess.Popen(
-        [sys.executable, "-m", "mcmargin.cli", "verify", "pipe", "model.npz", "positions.csv"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        # A job in the background inherits an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
-    ) as process:
-        pipe = None
-        # The pipe opens for writing once the command reads it: it is then inside its work.
-        while pipe is None and process.poll() is None:
-            try:
-                pipe = os.open(folder / "pipe", os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                time.sleep(0.01)
-        process.send_signal(sent)
-        try:
-            output, message = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            # It came between Python's last look for signals and the read, which this ends.
-            os.close(pipe)
-            pipe = None
-            output, message = process.communicate(timeout=60)
-        if pipe is not None:
-            os.close(pipe)
-    assert (process.returncode, output, message) == (status, "", f"mcmargin: {words}\n")
-
-
-def test_importing_the_package_loads_no_library():
-    heavy = ("numpy", "scipy", "pandas", "arch", "cupy", "typer", "rich", "sklearn", "joblib")
-    code = f"import sys, mcmargin; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-ROOT = typer.main.get_command(app)
-WIDE = {"COLUMNS": "400", "TERMINAL_WIDTH": "400"}
-
-
-def commands(group, path=()):
-    yield path, group
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, (*path, name))
-
-
-COMMANDS = dict(commands(ROOT))
-
-
-def bare(text):
-    """Letters and signs alone: no blanks, and none of the frames of the help."""
-    return re.sub(r"[\s│╭╮╰╯─]", "", text)
-
-
-@pytest.fixture(params=COMMANDS, ids=lambda path: " ".join(path) or "mcmargin")
-def helped(request):
-    done = CliRunner().invoke(app, [*request.param, "--help"], env=WIDE)
-    assert done.exit_code == 0
-    return COMMANDS[request.param], done.output
-
-
-def test_every_word_is_shown(helped):
-    """Words in brackets were taken for styles, and swallowed."""
-    command, shown = helped
-    assert bare(command.help) in bare(shown)
-    for parameter in command.params:
-        if text := getattr(parameter, "help", None):
-            assert bare(text) in bare(shown), parameter.name
-
-
-def test_paragraphs_flow(helped):
-    """A sentence breaks where the screen ends, and not where the source's line did."""
-    command, shown = helped
-    lines = [" ".join(line.split()) for line in shown.splitlines()]
-    for paragraph in command.help.split("\n\n"):
-        flowing = " ".join(paragraph.split())
-        if len(flowing) < 380:
-            assert flowing in lines
+    assert "Margin at" in output
+    assert (
+        "Fits that were replaced: sp500: garch, t, as gjr with skewt innovations is not" in output
+    )
+    # Longer than the terminal's 100 columns, and sent as one line all the same.
+    told = r"5012 common dates .{60,} \(missing closes: sp500 185, nasdaq 185, wti 195\)\r\n"
+    line = re.search(told, sent)
+    assert line
+    assert sent[: line.start()].endswith("\x1b[2K")
+    assert sent[line.end() :].startswith("sp500: ")

@@ -1,12 +1,15 @@
-"""What the command line prints: where it goes, and how it ends where nobody reads it."""
+"""What commands print where a pipe, a disk or a stream is not there, and how signals end them."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from tests.helpers.commands import B, M
+M, B = "model.npz", "positions.csv"
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,43 @@ def test_a_full_disk_behind_stdout_is_status_1_and_one_line(everything):
     assert done.returncode == 1
     assert done.stderr.startswith("mcmargin: OSError: [Errno 28] No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        (signal.SIGHUP, 129, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_is_128_and_its_number_and_one_line(everything, sent, status, words):
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(everything / "pipe")
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcmargin.cli", "verify", "pipe", "model.npz", "positions.csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=everything,
+        # A job in the background inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
+    ) as process:
+        pipe = None
+        # The pipe opens for writing once the command reads it: it is then inside its work.
+        while pipe is None and process.poll() is None:
+            try:
+                pipe = os.open(everything / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                time.sleep(0.01)
+        process.send_signal(sent)
+        try:
+            output, message = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            # It came between Python's last look for signals and the read, which this ends.
+            os.close(pipe)
+            pipe = None
+            output, message = process.communicate(timeout=60)
+        if pipe is not None:
+            os.close(pipe)
+    assert (process.returncode, output, message) == (status, "", f"mcmargin: {words}\n")

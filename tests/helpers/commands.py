@@ -7,9 +7,6 @@ import pytest
 
 from mcmargin.cli import main
 
-M, P, B, R, S = "model.npz", "newer.csv", "positions.csv", "r.json", "scenarios.npz"
-"""Files of the folder in which the command line is tried: model, prices, book, report, paths."""
-
 
 def run(*arguments, cwd=None):
     """As a person or a job runs it."""
