@@ -7,7 +7,6 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.cli.file_names import PROMISES, WRITTEN, check_endings, with_files
-from tests.helpers.commands import called
 from tests.helpers.models import make_model
 
 FILES = {
@@ -37,12 +36,6 @@ def folder(tmp_path_factory):
     for name, text in FILES.items():
         (folder / name).write_text(text)
     return folder
-
-
-@pytest.fixture
-def call(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    return lambda *arguments: called(arguments, monkeypatch, capsys)
 
 
 def book(**files):

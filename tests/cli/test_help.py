@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from mcmargin.cli.app import app
+from tests.helpers.commands import called
 
 ROOT = typer.main.get_command(app)
 WIDE = {"COLUMNS": "400", "TERMINAL_WIDTH": "400"}
@@ -50,3 +51,35 @@ def test_paragraphs_flow(helped):
         flowing = " ".join(paragraph.split())
         if len(flowing) < 380:
             assert flowing in lines
+
+
+def test_help_teaches_by_example(monkeypatch, capsys):
+    _, text, _ = called(("--help",), monkeypatch, capsys)
+    steps = ("calibrate prices.csv", "update model.npz", "margin model.npz", "verify report.json")
+    places = [text.index(f"mcmargin {step}") for step in steps]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("command", "texts"),
+    [
+        ("calibrate", ("--jobs", "one a processor core", "default: gjr")),
+        ("update", ("--provisional", "running bar")),
+        ("margin", ("BARS", "0.99 is 99 %", "default: 100000", "account,instrument,quantity")),
+        ("margin", ("--instruments", "--market", "--accounts", "--orders", "option=5")),
+        ("simulate", ("BARS", "default: (2)", "default: 7")),
+        ("verify", ("REPORT", "default: auto", "the report's prices")),
+        ("what-if", ("BTC-PERP=+3", "--account", "required")),
+        ("max-order", ("buy or sell", "--equity", "required")),
+        ("greeks", ("--instruments", "required", "one unit of each instrument")),
+        ("info", ()),
+        ("demo", ()),
+    ],
+)
+def test_help_of_a_command_has_an_example_and_defaults(command, texts, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
+    status, output, _ = called((command, "--help"), monkeypatch, capsys)
+    assert status == 0
+    assert f"Example: mcmargin {command}" in output
+    for text in texts:
+        assert text in output

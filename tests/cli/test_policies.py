@@ -11,7 +11,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.demo import demo_prices
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality
-from tests.helpers.commands import called, run
+from tests.helpers.commands import run
 
 POLICY = """version = 1
 name = "tools"
@@ -50,12 +50,6 @@ def folder(tmp_path_factory):
     (folder / "policy.toml").write_text(POLICY)
     report_of(folder, "before.npz").to_json(folder / "before.json")
     return folder
-
-
-@pytest.fixture
-def call(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    return lambda *arguments: called(arguments, monkeypatch, capsys)
 
 
 def report_of(folder, model="model.npz", previous=None):

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from tests.helpers.commands import called
 from tests.helpers.models import make_model
 
 POLICY = """version = 1
@@ -35,12 +34,6 @@ def folder(tmp_path_factory):
     (folder / "other.csv").write_text(POSITIONS.replace("10", "11"))
     margins_of(folder).to_json(folder / "margins.json")
     return folder
-
-
-@pytest.fixture
-def call(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    return lambda *arguments: called(arguments, monkeypatch, capsys)
 
 
 def margins_of(folder):

@@ -34,6 +34,10 @@ def loaded(statement):
     return ast.literal_eval(done.stdout.splitlines()[-1])
 
 
+def test_importing_the_package_loads_no_library():
+    assert loaded("import mcmargin") == []
+
+
 def test_importing_the_command_line_loads_only_its_own():
     assert set(loaded("import mcmargin.cli.commands")) <= {"typer", "rich"}
     assert loaded("import mcmargin.cli") == []
