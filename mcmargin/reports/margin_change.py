@@ -132,7 +132,7 @@ class MarginChange:
 
 
 @dataclass(frozen=True)
-class Line:
+class AccountChange:
     """An account's change, as text.
 
     Attributes
@@ -248,7 +248,7 @@ def _largest_first(change: MarginChange) -> pd.DataFrame:
     return change.frame.iloc[np.argsort(-moved, kind="stable")]
 
 
-def _line(row: Mapping[Any, Any]) -> Line:
+def _line(row: Mapping[Any, Any]) -> AccountChange:
     amounts = {name: row[name] for name in PARTS if row[name]}
     steps = _steps({"before": row["before"], **amounts, "after": row["after"]})
-    return Line(str(row["account"]), _ends(row, str(row["currency"])), tuple(steps))
+    return AccountChange(str(row["account"]), _ends(row, str(row["currency"])), tuple(steps))

@@ -35,7 +35,7 @@ WIDTH = 110
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table as text: names on the left, figures on the right.
 
     Attributes
@@ -58,11 +58,11 @@ def report_to_text(report: MarginFigures) -> str:
     stream = io.StringIO()
     # Tables take the width that their names need.
     console = Console(file=stream, width=10**4, color_system=None, force_terminal=False)
-    for grid in _grids(report):
-        table = Table(title=grid.title)
-        for at, name in enumerate(grid.columns):
+    for own in _tables(report):
+        table = Table(title=own.title)
+        for at, name in enumerate(own.columns):
             table.add_column(name, justify="right" if at else "left")
-        for row in grid.rows:
+        for row in own.rows:
             table.add_row(*map(table_cell, row))
         console.print(table)
     for line in _notes(report):
@@ -73,11 +73,11 @@ def report_to_text(report: MarginFigures) -> str:
 def report_to_tables(report: MarginFigures) -> str:
     """The same as HTML for a notebook: tables and paragraphs only, with all text escaped."""
     lines = []
-    for grid in _grids(report):
-        lines += ["<table>", f"<caption>{escape(grid.title)}</caption>", "<thead>", "<tr>"]
-        lines += [f'<th scope="col">{escape(name)}</th>' for name in grid.columns]
+    for table in _tables(report):
+        lines += ["<table>", f"<caption>{escape(table.title)}</caption>", "<thead>", "<tr>"]
+        lines += [f'<th scope="col">{escape(name)}</th>' for name in table.columns]
         lines += ["</tr>", "</thead>", "<tbody>"]
-        for name, *figures in grid.rows:
+        for name, *figures in table.rows:
             cells = "".join(f"<td>{escape(shown(figure))}</td>" for figure in figures)
             lines.append(f'<tr><th scope="row">{escape(shown(name))}</th>{cells}</tr>')
         lines += ["</tbody>", "</table>"]
@@ -101,13 +101,13 @@ def limits_note(report: MarginFigures) -> str:
     return limited_words(report.floored_paths, report.capped_paths, report.limited_paths)
 
 
-def _grids(report: MarginFigures) -> Iterator[Grid]:
+def _tables(report: MarginFigures) -> Iterator[TextTable]:
     yield _accounts(report)
     if (report.owners["accounts"] > 1).any():
         yield _owners(report)
 
 
-def _accounts(report: MarginFigures) -> Grid:
+def _accounts(report: MarginFigures) -> TextTable:
     bars = sorted(set(report.horizons.values()))
     count = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
     over = "1 bar" if bars == [1] else f"{count} bars"
@@ -135,7 +135,7 @@ def _accounts(report: MarginFigures) -> Grid:
                 *states[at : at + 1],
             ]
         )
-    return Grid(
+    return TextTable(
         f"Margin at {100 * report.policy.level:.10g} % over {over}",
         ["account", *shown.values(), "margin / gross", *["state"] * owned],
         rows,
@@ -147,7 +147,7 @@ def _amount(value: float) -> str:
     return "" if np.isnan(value) else f"{value:,.2f}"
 
 
-def _owners(report: MarginFigures) -> Grid:
+def _owners(report: MarginFigures) -> TextTable:
     rows = [
         [
             f"{row['owner']} ({row['currency']})",
@@ -158,7 +158,7 @@ def _owners(report: MarginFigures) -> Grid:
         for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records")
     ]
     names = ["owner", "netting", "accounts", "margin", "± error", "maintenance", "± error"]
-    return Grid("Owners", names, rows)
+    return TextTable("Owners", names, rows)
 
 
 def _notes(report: MarginFigures) -> Iterator[str]:
