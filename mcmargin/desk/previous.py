@@ -6,10 +6,11 @@ charge of each row in its currency at today's rates, and how many bars have clos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mcmargin.books.accounts import Account
 from mcmargin.data.bars import DAY
@@ -54,33 +55,61 @@ def previous_of(
     if report is None:
         return None
     require_unaltered(report, "the previous report")
-    own = pd.DataFrame({"name": [account.name for account in accounts]})
-    own["currency"] = [account.currency for account in accounts]
+    own = {account.name: account.currency for account in accounts}
     nets = {account.owner: account.currency for account in accounts}
-    netted = pd.DataFrame({"name": owners, "currency": [nets[name] for name in owners]})
-    rows = pd.concat(
-        [
-            _last_charges(own, report.figures, "account", market),
-            _last_charges(netted, report.owners, "owner", market),
-        ]
-    )
+    netted = {owner: nets[owner] for owner in owners}
+    charges = [
+        _last_charges(report.figures, "account", own, market),
+        _last_charges(report.owners, "owner", netted, market),
+    ]
     last, now = utc_time(report.as_of), scenarios.as_of
     if last > now:
         raise DataError(
             f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
         )
-    calm, maintenance_calm = (rows[name].to_numpy(float) for name in CHARGES)
+    calm, maintenance_calm = np.concatenate(charges, axis=1)
     return Previous(calm, maintenance_calm, _bars_closed(scenarios.model, last, now))
 
 
-def _last_charges(rows: pd.DataFrame, last: pd.DataFrame, key: str, market: Market) -> pd.DataFrame:
-    """Charges of the previous report by name, at today's rate if the currency was another."""
-    known = last.set_index(key).reindex(rows["name"])
-    rates = [
-        1.0 if before == now or pd.isna(before) else market.worth(before) / market.worth(now)
-        for before, now in zip(known["currency"], rows["currency"], strict=True)
-    ]
-    return known[list(CHARGES)].astype(float).mul(np.array(rates, float), axis=0)
+def _last_charges(
+    last: pd.DataFrame, key: str, currencies: Mapping[str, str], market: Market
+) -> NDArray[np.float64]:
+    """Charges of the previous report, at today's rate if the currency was another.
+
+    Parameters
+    ----------
+    last : DataFrame
+        Rows of the previous report.
+    key : str
+        Column of their names.
+    currencies : mapping of str to str
+        Of the rows that are asked for, by name.
+    market : Market
+
+    Returns
+    -------
+    ndarray of shape (charges, rows asked for), float64
+        NaN for a name that the previous report does not have.
+    """
+    charges = np.full((len(CHARGES), len(currencies)), np.nan)
+    if len(currencies) == 1:
+        # A what-if asks for one account, many times a second: no index of all names is made.
+        place = np.flatnonzero((last[key] == next(iter(currencies))).to_numpy(bool))[:1]
+        known = np.arange(len(place))
+    else:
+        place = pd.Index(last[key]).get_indexer(pd.Index(list(currencies)))
+        known = np.flatnonzero(place >= 0)
+        place = place[known]
+    codes = list(currencies.values())
+    rates = np.array(
+        [
+            1.0 if before == codes[at] else market.worth(before) / market.worth(codes[at])
+            for at, before in zip(known.tolist(), last["currency"].iloc[place], strict=True)
+        ]
+    )
+    for row, name in enumerate(CHARGES):
+        charges[row, known] = last[name].to_numpy(float)[place] * rates
+    return charges
 
 
 def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) -> int:

@@ -1,8 +1,8 @@
-"""Instrument files: TOML, CSV or Parquet into checked instruments.
+"""Instrument files: from TOML, CSV or Parquet to checked instruments.
 
-In: a file with an instrument a table (`[[instrument]]`) or a row. Out: instruments in its order,
-or a `DataError` that names the file, the row and column (or the table and field), and the way out.
-An option names the future that it is on; the file gives both.
+In: a file with one instrument in each table (`[[instrument]]`) or row. Out: instruments in the
+order of the file, or a `DataError` that names the file, the row and column (or the table and
+field), and what to do. An option on a future names that future, which stands in the same file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from mcmargin.instruments.instruments import Future, Instrument, Option, Perpetu
 
 
 class NamedRow(Row):
-    """What every instrument has."""
+    """Fields of every instrument."""
 
     name: Text = Field(
         description="Name of the instrument, as positions give it. Each name appears once."
@@ -62,7 +62,7 @@ class SpotRow(NamedRow):
 
 
 class ContractRow(NamedRow):
-    """What perpetuals and futures share."""
+    """Fields that perpetuals and futures share."""
 
     inverse: Flag = Field(
         Perpetual.inverse,
@@ -143,7 +143,7 @@ ROWS: dict[str, tuple[type[NamedRow], type[Instrument]]] = {
     "future": (FutureRow, Future),
     "option": (OptionRow, Option),
 }
-"""By product: what a file says of it, and what it becomes."""
+"""By product: the fields in a file, and the type of the instrument."""
 
 AnyRow: TypeAlias = Annotated[
     SpotRow | PerpetualRow | FutureRow | OptionRow, Field(discriminator="product")
@@ -156,7 +156,7 @@ COLUMNS = tuple(dict.fromkeys(name for row, _ in ROWS.values() for name in row.m
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an instrument stands in its file, for messages."""
+    """Place of an instrument in its file, for error messages."""
 
     path: str
     row: str
@@ -168,9 +168,9 @@ class _Place:
 
 
 def read_instruments(path: str | os.PathLike[str]) -> tuple[Instrument, ...]:
-    r"""Read instruments from TOML, CSV or Parquet, by the end of the file's name.
+    r"""Read instruments from TOML, CSV or Parquet; the end of the file's name says which.
 
-    The fields are in docs/files.md. In a table an empty cell is the field's default.
+    docs/files.md lists the fields. In a table, an empty cell stands for the field's default.
 
     Parameters
     ----------
@@ -179,13 +179,14 @@ def read_instruments(path: str | os.PathLike[str]) -> tuple[Instrument, ...]:
     Returns
     -------
     tuple of Instrument
-        In the file's order.
+        In the order of the file.
 
     Raises
     ------
     DataError
-        For a field that is unknown, missing, of another type or out of its range, an unknown
-        product, a name given twice, and an option whose future the file lacks, naming the row.
+        If a field is unknown, missing, of another type or out of its range, if a product is
+        unknown, if a name is given twice, or if the file lacks the future of an option. The error
+        names the row.
 
     Examples
     --------
@@ -208,7 +209,7 @@ def read_instruments(path: str | os.PathLike[str]) -> tuple[Instrument, ...]:
     if not rows:
         raise DataError(f"{path}: no instruments; give at least one")
     made: dict[str, Instrument] = {}
-    # Options last: they name futures, which may stand below them.
+    # Options are made last, because the futures that they name may stand below them.
     for place, row in sorted(rows.values(), key=lambda each: isinstance(each[1], OptionRow)):
         fields = row.model_dump(exclude_unset=True, exclude={"product"})
         if "future" in fields:
@@ -221,7 +222,7 @@ def read_instruments(path: str | os.PathLike[str]) -> tuple[Instrument, ...]:
 
 
 def _future(place: _Place, name: str, made: dict[str, Instrument]) -> Instrument:
-    """The future that an option names; every other product is made before options are."""
+    """The future that an option names; it is already among the instruments that are made."""
     if name not in made:
         raise place.error("future", f"the file has no future {name!r}; add it")
     if not isinstance(made[name], Future):
@@ -247,7 +248,7 @@ def _row(place: _Place, record: dict[str, Any], context: Any) -> NamedRow:
 
 
 def _records(path: Path) -> Iterator[tuple[_Place, dict[str, Any]]]:
-    """Rows of a table."""
+    """The rows of a table, with their places."""
     columns, records = read_records(path)
     for name in columns:
         if name not in COLUMNS:
@@ -259,7 +260,7 @@ def _records(path: Path) -> Iterator[tuple[_Place, dict[str, Any]]]:
 
 
 def _tables(path: Path) -> Iterator[tuple[_Place, dict[str, Any]]]:
-    """Tables `[[instrument]]` of a TOML file."""
+    """The tables `[[instrument]]` of a TOML file, with their places."""
     document = read_toml(path)
     for name in document:
         if name != "instrument":

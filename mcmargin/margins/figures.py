@@ -1,15 +1,17 @@
-"""Figures of margin units: profit and loss, its tail, and each position's share of it.
+"""Figures of margin units: expected shortfall, value at risk, and each position's share of them.
 
-In: units, and how to value their instruments. Out: columns of figures, one entry a unit, in the
-unit's currency. Where all values fit the memory, they are kept, and units are taken in blocks,
-whose profit and loss is one sparse product; where they do not, paths are taken in blocks, and of
-each unit the worst losses are held (`mcmargin.margins.unit_tails`). No figure depends on either.
+In: units, and how their instruments are valued. Out: columns of figures, one entry a unit, in the
+unit's currency. If the values of all instruments fit the memory, they are kept, and units are taken
+in blocks: the profit and loss of a block is one sparse product. If they do not fit, paths are taken
+in blocks, and only the worst losses of each unit are kept (`mcmargin.margins.unit_tails`). Both
+ways give the same figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,20 +38,20 @@ from mcmargin.valuing.valuation import Valuation
 from mcmargin.workers import parallel
 
 BLOCK_BYTES = 16 * 2**20
-"""Profit and loss of one block of units, where all values are kept."""
+"""Bytes of the profit and loss of one block of units, where all values are kept."""
 
 PIECE_UNITS = 512
-"""Units whose figures are taken at a time, where they are not."""
+"""Units whose figures are computed at a time, where values are not kept."""
 
 CONFIDENCE = 0.95
-"""Of intervals that nobody looks at."""
+"""Confidence of intervals that nobody reads."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class UnitEstimates:
-    """Figures of units with how they move with the paths, each an `Estimate` of all units.
+    """Figures of units, with how they move with the paths; each has one entry a unit.
 
     Attributes
     ----------
@@ -57,7 +59,7 @@ class UnitEstimates:
     worst : Estimate
         Expected shortfall with the worst fills of open orders.
     open_orders, wrong_way : Estimate
-        What the worst fills, and the collateral that moves, add to the expected shortfall.
+        What the worst fills add to the expected shortfall, and what collateral that moves adds.
     """
 
     expected_shortfall: Estimate
@@ -104,6 +106,7 @@ def unit_figures(
     confidence: float = 0.95,
     shares: bool = True,
     together: bool = False,
+    errors: bool = True,
     progress: Progress | None = None,
 ) -> UnitFigures:
     """Figures of all units.
@@ -113,11 +116,14 @@ def unit_figures(
     units : Units
     valuation : Valuation
     level, confidence : float
+        Of the tails, and of the intervals.
     shares : bool
-        Whether contributions, and what collateral adds, are wanted; else they are zeros.
+        Whether contributions, and what collateral adds, are wanted; if not, they are 0.
     together : bool
-        Whether the estimates will be put together with one another or with others on the same
-        paths; else each has its standard error alone.
+        Whether the estimates will be added to one another, or compared, or so with others on the
+        same paths; if not, each has its own standard error alone.
+    errors : bool
+        Whether standard errors are wanted; if not, those of open orders are left out.
     progress : callable, optional
         Called with units done and in all.
 
@@ -125,12 +131,9 @@ def unit_figures(
     -------
     UnitFigures
     """
-    wanted = _Wanted(level, confidence, shares, together)
+    wanted = _Wanted(level, confidence, shares, together, errors)
     if valuation.fits:
-
-        def work(rows: range) -> UnitFigures:
-            return _block_figures(units, rows, valuation, wanted)
-
+        work = partial(_block_figures, units, valuation, wanted)
         return figures_of(_by_blocks(work, units.quantities.shape[0], valuation, progress))
     parts = [
         part
@@ -142,16 +145,17 @@ def unit_figures(
 
 @dataclass(frozen=True, eq=False)
 class _Wanted:
-    """What is asked of units; see `unit_figures`."""
+    """What is asked for; see `unit_figures`."""
 
     level: float
     confidence: float
     shares: bool
     together: bool
+    errors: bool
 
 
 def figures_of(parts: Sequence[UnitFigures]) -> UnitFigures:
-    """Figures of units one after another."""
+    """Figures of several groups of units, one group after the other."""
     if len(parts) == 1:
         return parts[0]
     estimates = {
@@ -167,7 +171,7 @@ def figures_of(parts: Sequence[UnitFigures]) -> UnitFigures:
 
 
 def without_movements(figures: UnitFigures) -> UnitFigures:
-    """The same figures, whose estimates have their standard errors alone."""
+    """The same figures; their estimates keep their standard errors, but not their movements."""
     kept = {
         each.name: collapsed(getattr(figures.estimates, each.name))
         for each in fields(UnitEstimates)
@@ -183,7 +187,7 @@ def unit_shortfalls(
     together: bool = False,
     progress: Progress | None = None,
 ) -> Estimate:
-    """Expected shortfall of all units, open orders left out; parameters as of `unit_figures`."""
+    """Expected shortfall of all units without their open orders; parameters of `unit_figures`."""
     if valuation.fits:
 
         def work(rows: range) -> Estimate:
@@ -206,10 +210,10 @@ def unit_shortfalls(
 def _by_blocks(
     work: Callable[[range], T], count: int, valuation: Valuation, progress: Progress | None
 ) -> list[T]:
-    """Work on blocks of units, in their order, where all values are kept."""
+    """Results for blocks of units, in their order, where all values are kept."""
     size = max(1, BLOCK_BYTES // (8 * valuation.scenarios.plan.paths))
     starts = range(0, count, size)
-    # Before there are threads.
+    # Values are made before there are threads.
     list(valuation.blocks())
     list(valuation.collateral.blocks())
     device = array_module(valuation.scenarios.returns) is not np
@@ -223,8 +227,8 @@ def _by_blocks(
     return parts
 
 
-def _block_figures(units: Units, rows: range, valuation: Valuation, wanted: _Wanted) -> UnitFigures:
-    """Figures of some units whose gains on all paths are held."""
+def _block_figures(units: Units, valuation: Valuation, wanted: _Wanted, rows: range) -> UnitFigures:
+    """Figures of one block of units, from their gains on all paths."""
     here = slice(rows.start, rows.stop)
     quantities, codes = units.quantities[here], units.currencies[here]
     gains = gains_of(quantities, codes, valuation)
@@ -248,7 +252,7 @@ def _block_figures(units: Units, rows: range, valuation: Valuation, wanted: _Wan
 def _group_figures(
     units: Units, group: Group, valuation: Valuation, wanted: _Wanted, progress: Progress | None
 ) -> list[UnitFigures]:
-    """Figures of a group of units whose values do not fit, so many at a time."""
+    """Figures of a group of units, piece by piece, where the values do not fit the memory."""
     paths, xp = valuation.scenarios.plan.paths, array_module(valuation.scenarios.returns)
     told = _told(progress, group, units.quantities.shape[0])
     found = tails_of_group(group, wanted.level, wanted.confidence, told)
@@ -266,7 +270,7 @@ def _group_figures(
         rows = range(group.rows.start + piece.start, group.rows.start + piece.stop)
         gains = _some_gains(group, found, piece)
         parts.append(_figures(units, rows, tails, valuation, wanted, gains, wrong_way))
-    # The worst losses have served, and make room.
+    # The worst losses are no longer needed; contributions take their memory.
     del found
     if not wanted.shares:
         return parts
@@ -281,7 +285,7 @@ def _group_figures(
 
 
 def _some_gains(group: Group, found: GroupTails, piece: range) -> Callable[[int], Any]:
-    """Gains on all paths of a piece's units that have open orders, by their place in the piece."""
+    """Function that gives the gains on all paths of a unit that has open orders, by its place."""
     place = {at: row for row, at in enumerate((group.ordered - piece.start).tolist())}
     return lambda at: found.gains[place[at]]
 
@@ -289,7 +293,7 @@ def _some_gains(group: Group, found: GroupTails, piece: range) -> Callable[[int]
 def _pieces(
     group: Group, found: GroupTails, paths: int, level: float, confidence: float
 ) -> Iterator[tuple[range, Tails]]:
-    """Tails of a group's units, so many at a time; which they are is counted within the group."""
+    """Tails of a group's units, piece by piece, with the places of the units in the group."""
     for low in range(0, len(group.rows), PIECE_UNITS):
         piece = range(low, min(low + PIECE_UNITS, len(group.rows)))
         worst = found.worst.sorted(slice(piece.start, piece.stop))
@@ -297,7 +301,7 @@ def _pieces(
 
 
 def _told(progress: Progress | None, group: Group, count: int) -> Progress | None:
-    """Progress over the paths of a group, told as units."""
+    """Progress over the paths of a group, told as progress over units."""
     if progress is None:
         return None
     rows = group.rows
@@ -313,11 +317,14 @@ def _figures(
     gains_at: Callable[[int], Any],
     wrong_way: Estimate,
 ) -> UnitFigures:
-    """Figures of some units whose tails are known, contributions left out.
+    """Figures of units whose tails are known; their contributions are still 0.
 
-    `gains_at` gives a unit's gains on all paths; only of units with open orders is it asked.
+    `gains_at` gives the gains of a unit on all paths. It is called for units with open orders only.
     """
-    worst, orders = with_worst_fills(units, rows, gains_at, tails, valuation, wanted.together)
+    together = wanted.together
+    worst, orders = with_worst_fills(
+        units, rows, gains_at, tails, valuation, together=together, errors=wanted.errors
+    )
     here = slice(rows.start, rows.stop)
     return UnitFigures(
         expected_shortfall=tails.expected_shortfall,
@@ -330,8 +337,11 @@ def _figures(
         wrong_way=wrong_way.amounts,
         contributions=np.zeros(units.quantities[here].nnz),
         estimates=UnitEstimates(
-            expected_shortfall=tail_estimate(tails, together=wanted.together),
-            value_at_risk=tail_estimate(tails, together=wanted.together, of="value_at_risk"),
+            expected_shortfall=tail_estimate(tails, together=together),
+            # A value at risk is added up for reports alone, as contributions are.
+            value_at_risk=tail_estimate(
+                tails, together=together and wanted.shares, of="value_at_risk"
+            ),
             worst=worst,
             open_orders=orders,
             wrong_way=wrong_way,
@@ -340,14 +350,14 @@ def _figures(
 
 
 def _by_collateral(tails: Tails, rows: NDArray[np.int64], alone: Tails) -> Estimate:
-    """What collateral adds to the expected shortfall of some units; `alone` is without it."""
+    """What collateral adds to the expected shortfall of some units; `alone` has no collateral."""
     return minus(tail_estimate(some_tails(tails, rows)), tail_estimate(alone))
 
 
 def _wrong_way(
     count: int, holders: NDArray[np.int64], parts: Sequence[Estimate], wanted: _Wanted
 ) -> Estimate:
-    """What collateral adds to the expected shortfall of each unit; nothing where there is none."""
+    """What collateral adds to the expected shortfall of each unit; 0 for a unit without any."""
     none = fixed(np.zeros(count))
     if not parts:
         return none

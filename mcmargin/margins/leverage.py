@@ -1,6 +1,7 @@
-"""Leverage and concentration: what is charged by size alone.
+"""Concentration and leverage: charges that go by the size of a holding alone.
 
-In: units and their valuation. Out: amounts by unit, in the unit's currency.
+In: units and their valuation. Out: amounts by unit, in the unit's currency; and the same by
+underlying.
 """
 
 from __future__ import annotations
@@ -17,18 +18,16 @@ from mcmargin.policies.policy_parts import Leverage
 
 
 def concentration(context: UnitContext) -> Amounts:
-    """Rate x what the net delta-equivalent amount of each underlying exceeds the free one by."""
-    if context.policy.concentration is None:
-        return np.zeros(len(context.units.currencies))
+    """The rate x the net delta-equivalent amount of each underlying beyond the free amount."""
     return np.asarray(concentration_charges(context).sum(axis=1) / context.rates)
 
 
 def concentration_charges(context: UnitContext) -> Amounts:
     """The same by underlying, in the market's currency; [units, underlyings sorted by name].
 
-    Open orders are filled as makes the amount largest.
+    Those open orders count as filled that make the amount largest.
     """
-    values = context.valuation.units.exposure
+    values = context.valuation.unit_values.exposure
     bought, sold = context.units.bought, context.units.sold
     gains, falls = np.maximum(values, 0.0), np.minimum(values, 0.0)
     most, least = (
@@ -43,22 +42,21 @@ def concentration_charges(context: UnitContext) -> Amounts:
 
 
 def leverage_minimum(context: UnitContext) -> Amounts:
-    """Notional over the largest leverage, bracket by bracket, of the larger side of an underlying.
+    """Notional divided by the largest leverage, bracket by bracket.
 
-    With open interest given, an initial fraction f becomes
+    The notional is that of the larger side, long or short, of each underlying. Where the market
+    gives an open interest OI, an initial fraction f becomes
     min(f + max((OI - L) / (U - L) (1 - f), 0), 1), as in dYdX v4 (liquidity_tier.go).
     """
-    if context.policy.leverage is None:
-        return np.zeros(len(context.units.currencies))
     return np.asarray(leverage_charges(context).sum(axis=1) / context.rates)
 
 
 def leverage_charges(context: UnitContext) -> Amounts:
     """The same by underlying, in the market's currency; [units, underlyings sorted by name].
 
-    Each side with the open orders that add to it.
+    The notional of each side includes the open orders that add to it.
     """
-    notional = context.valuation.units.notional
+    notional = context.valuation.unit_values.notional
     bought, sold = context.units.bought, context.units.sold
     long = _by_underlying(context, bought.maximum(0), notional)
     short = _by_underlying(context, -sold.minimum(0), notional)
@@ -75,7 +73,7 @@ def leverage_charges(context: UnitContext) -> Amounts:
 
 
 def _bracketed(notional: NDArray[np.float64], part: Leverage, interest: float) -> Amounts:
-    """Sum over brackets of the notional within each, times its initial fraction.
+    """Sum over the brackets: the notional within a bracket x its initial fraction.
 
     Examples
     --------
@@ -93,7 +91,7 @@ def _bracketed(notional: NDArray[np.float64], part: Leverage, interest: float) -
 
 
 def initial_fraction(fraction: float, part: Leverage, interest: float) -> float:
-    """Initial margin fraction at an open interest."""
+    """Margin as a share of notional, at an open interest."""
     lower, upper = part.open_interest_lower, part.open_interest_upper
     if not interest > lower:
         return fraction
@@ -102,18 +100,17 @@ def initial_fraction(fraction: float, part: Leverage, interest: float) -> float:
 
 
 def underlyings(instruments: Sequence[Instrument]) -> list[str]:
-    """Names of all underlyings, sorted."""
+    """Names of all underlyings, in their alphabetical order."""
     return sorted({item.underlying for item in instruments})
 
 
 def _by_underlying(
     context: UnitContext, quantities: sparse.csr_array, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Weighted quantities added up by underlying, in the order of their names; [units, names]."""
+    """Weighted quantities, added up by underlying; [units, underlyings sorted by name]."""
     instruments = context.valuation.instruments
-    names = underlyings(instruments)
-    columns = [names.index(item.underlying) for item in instruments]
-    member = sparse.csr_array(
-        (weights, (np.arange(len(instruments)), columns)), shape=(len(instruments), len(names))
-    )
+    place = {name: at for at, name in enumerate(underlyings(instruments))}
+    columns = [place[item.underlying] for item in instruments]
+    starts = np.arange(len(instruments) + 1)
+    member = sparse.csr_array((weights, columns, starts), shape=(len(instruments), len(place)))
     return np.asarray((quantities @ member).toarray())

@@ -1,9 +1,10 @@
-"""Liquidity: what closing a position costs, and what it risks by taking longer.
+"""Liquidity: what it costs to close a position, and the risk of taking longer to close it.
 
-In: units, their valuation, and what the market says of each instrument's order book and volume.
-Out: amounts by unit, in the unit's currency: the walk down the order book or else half the spread,
-impact by the square-root law beyond it, and the longer close-out of positions large for their
-market. An option's spread and book are shares of its own price, and its impact is by its delta.
+In: units, their valuation, and what the market says about each instrument's order book and volume.
+Out: amounts by unit, in the unit's currency. They add up the prices of the order book, or half the
+spread where there is no book; the impact by the square-root law for what the book does not take;
+and the longer close-out of positions that are large for their market. The spread and the order book
+of an option are shares of its own price, and its impact goes by its delta.
 """
 
 from __future__ import annotations
@@ -26,18 +27,14 @@ UNKNOWN = InstrumentLiquidity()
 
 
 def liquidity(context: UnitContext) -> Estimate:
-    """Cost of closing out each netted position, and of closing out large ones for longer."""
-    part, count = context.policy.liquidity, len(context.units.currencies)
-    if part is None:
-        return fixed(np.zeros(count))
-    amounts = np.asarray(liquidity_costs(context).sum(axis=1) / context.rates)
-    terms = _terms(context.valuation, part.spread)
-    longer = _longer(context, terms.volume, part.participation)
-    if not len(longer.places):
+    """Cost of closing out each position, and of closing out large ones for longer."""
+    count, quantities = len(context.units.currencies), context.units.quantities
+    costs, longer = _costs(context)
+    amounts = np.asarray(costs.sum(axis=1) / context.rates)
+    if longer is None or not len(longer.places):
         return fixed(amounts)
-    # What is known of a single unit moves for all who hold it.
-    held = context.units.quantities
-    row = np.repeat(np.arange(count), np.diff(held.indptr))[longer.places]
+    # The expected shortfall of one unit moves alike for everybody who holds the instrument.
+    row = np.repeat(np.arange(count), np.diff(quantities.indptr))[longer.places]
     weights = longer.weights * (longer.alone.amounts > 0.0)[longer.kind] / context.rates[row]
     shape = (count, len(longer.alone.amounts))
     share = sparse.csr_array((weights, (row, longer.kind)), shape=shape)
@@ -54,25 +51,17 @@ def liquidity_costs(context: UnitContext) -> sparse.csr_array:
     with the root of the size. A longer close-out scales a position's own expected shortfall by the
     root of time.
     """
-    part = context.policy.liquidity
+    return _costs(context)[0]
+
+
+def _costs(context: UnitContext) -> tuple[sparse.csr_array, _Longer | None]:
+    """Costs by position, and which positions take longer; none without the policy's part."""
+    part, quantities = context.policy.liquidity, context.units.quantities
     if part is None:
-        return sparse.csr_array(context.units.quantities.shape)
-    valuation, quantities = context.valuation, context.units.quantities
-    terms = _terms(valuation, part.spread)
+        return sparse.csr_array(quantities.shape), None
+    terms = _terms(context.valuation, part.spread)
     columns, units = quantities.indices, quantities.data
-    left, costs = np.abs(units), np.zeros(len(units))
-    order = np.argsort(columns, kind="stable")
-    ends = np.searchsorted(columns[order], np.arange(len(valuation.instruments) + 1))
-    # Where there is a side to walk, its levels say what the spread is.
-    half = 0.5 * terms.spread[columns]
-    for at, known in terms.books.items():
-        here = order[ends[at] : ends[at + 1]]
-        for sign, levels in ((1.0, known.bids), (-1.0, known.asks)):
-            own = here[np.sign(units[here]) == sign]
-            if levels:
-                costs[own], left[own] = _walked(left[own], levels, known.middle)
-                half[own] = 0.0
-    costs = (costs + np.abs(units) * half) * terms.quoted[columns]
+    costs, left = _quoted_costs(columns, units, terms)
     volume = terms.volume[columns]
     traded = np.flatnonzero(np.isfinite(volume))
     rest = left[traded]
@@ -83,25 +72,44 @@ def liquidity_costs(context: UnitContext) -> sparse.csr_array:
     costs[longer.places] += longer.weights * np.maximum(longer.alone.amounts, 0.0)[longer.kind]
     charged = quantities.copy()
     charged.data = costs
-    return charged
+    return charged, longer
+
+
+def _quoted_costs(
+    columns: NDArray[np.int32], units: NDArray[np.float64], terms: _Terms
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What order books and spreads cost by position, and the units that no order book takes."""
+    left, costs = np.abs(units), np.zeros(len(units))
+    order = np.argsort(columns, kind="stable")
+    ends = np.searchsorted(columns[order], np.arange(len(terms.quoted) + 1))
+    half = 0.5 * terms.spread[columns]
+    for at, known in terms.books.items():
+        here = order[ends[at] : ends[at + 1]]
+        for sign, quotes in ((1.0, known.bids), (-1.0, known.asks)):
+            own = here[np.sign(units[here]) == sign]
+            if quotes:
+                costs[own], left[own] = _walked(left[own], quotes, known.middle)
+                # The prices of the order book have the spread in them.
+                half[own] = 0.0
+    return (costs + np.abs(units) * half) * terms.quoted[columns], left
 
 
 @dataclass(frozen=True, eq=False)
 class _Terms:
-    """What the market says of each instrument; float64 [instruments].
+    """What the market says about each instrument; float64 [instruments].
 
     Attributes
     ----------
     quoted : ndarray
-        What the price of one unit stands for: of an option its value, else the notional.
+        What shares of the price are taken of: the value of an option, else the notional.
     spread : ndarray
-        Share of price; 0 of balances.
+        Share of the price; 0 for balances.
     volume : ndarray
-        Units a day; NaN where it is not known.
+        Units that are traded in a day; NaN where that is not known.
     daily_move : ndarray
-        What a unit moves by in a day of one standard deviation of its underlying.
+        How far a unit moves if its underlying moves by one standard deviation of a day.
     books : dict of int to InstrumentLiquidity
-        Where there are levels.
+        By the place of the instrument, where the market has an order book.
     """
 
     quoted: NDArray[np.float64]
@@ -112,7 +120,7 @@ class _Terms:
 
 
 def _terms(valuation: Valuation, spread: float) -> _Terms:
-    market, values = valuation.market, valuation.units
+    market, values = valuation.market, valuation.unit_values
     options = np.array([item.product == "option" for item in valuation.instruments], bool)
     moved = np.where(options, np.abs(values.exposure), values.notional)
     spreads, volumes = np.zeros(len(options)), np.full(len(options), np.nan)
@@ -132,12 +140,13 @@ def _terms(valuation: Valuation, spread: float) -> _Terms:
 
 
 def _walked(
-    units: NDArray[np.float64], levels: Sequence[tuple[float, float]], middle: float
+    units: NDArray[np.float64], quotes: Sequence[tuple[float, float]], middle: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cost against mid of walking one side of a book, as a share of price, and what it leaves.
+    """Cost of trading against one side of an order book, and the units that it does not take.
 
-    What the levels do not take is charged as far from mid as the last of them: impact comes on
-    top, so that no unit costs less than the one before it.
+    The cost is a share of the price, measured from the middle. Units that the book does not take
+    are charged as far from the middle as its last quote, and the impact comes on top: no unit costs
+    less than the unit before it.
 
     Examples
     --------
@@ -145,7 +154,7 @@ def _walked(
     (array([0.16, 0.4 ]), array([0., 5.]))
     """
     costs, left, away = np.zeros(len(units)), units.copy(), 0.0
-    for price, size in levels:
+    for price, size in quotes:
         away = abs(price / middle - 1.0)
         taken = np.minimum(left, size)
         costs += taken * away
@@ -154,7 +163,7 @@ def _walked(
 
 
 def _daily_volatility(valuation: Valuation, underlying: str) -> float:
-    """Volatility of a day at the model's present variance; 0 for what the model does not have."""
+    """Volatility of a day at the model's present variance; 0 for an asset that it does not have."""
     model = valuation.scenarios.model
     if underlying not in model.assets:
         return 0.0
@@ -169,13 +178,13 @@ class _Longer:
     Attributes
     ----------
     places : ndarray of shape (n,), int64
-        Where they are among all positions.
+        Their places among all positions.
     weights : ndarray of shape (n,), float64
-        Units, times what a longer close-out adds to the risk of one.
+        Units, times the share by which a longer close-out adds to the risk of one unit.
     kind : ndarray of shape (n,), int64
-        Row of `alone`: of the instrument, long or short.
+        The row of `alone` for the instrument and the side, long or short.
     alone : Estimate
-        Expected shortfall of single units, in the market's currency.
+        Expected shortfall of a single unit, held alone, in the market's currency.
     """
 
     places: NDArray[np.int64]
@@ -185,7 +194,7 @@ class _Longer:
 
 
 def _longer(context: UnitContext, volume: NDArray[np.float64], participation: float) -> _Longer:
-    """What is closed out for longer: risk grows with the root of time."""
+    """Positions that take longer than the horizon: their risk grows with the root of time."""
     valuation, quantities = context.valuation, context.units.quantities
     columns, units = quantities.indices.astype(np.int64), quantities.data
     days = valuation.item_horizons * valuation.scenarios.model.calendar.mean_days

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from mcmargin.books.units import Units
 from mcmargin.margins.estimates import (
@@ -37,46 +38,68 @@ def with_worst_fills(
     gains_at: Callable[[int], Any],
     tails: Tails,
     valuation: Valuation,
+    *,
     together: bool,
+    errors: bool,
 ) -> tuple[Estimate, Estimate]:
-    """Each unit's expected shortfall with the worst fills, and what those add to it."""
+    """Each unit's expected shortfall with the worst fills, and what those fills add to it.
+
+    Parameters
+    ----------
+    units : Units
+        All of them.
+    rows : range
+        Units that are asked for.
+    gains_at : callable
+        Gains on all paths of the unit at a place among those rows.
+    tails : Tails
+        Of the positions of those rows.
+    valuation : Valuation
+    together, errors : bool
+        As for `mcmargin.margins.figures.unit_figures`.
+    """
     shortfall = tail_estimate(tails, together=together)
     none = fixed(np.zeros(len(rows)))
     if units.buys.nnz == 0 and units.sells.nnz == 0:
         return shortfall, none
     buys, sells = (matrix[rows.start : rows.stop] for matrix in (units.buys, units.sells))
-    asked = (abs(buys) + abs(sells)).tocsr()
-    asked.eliminate_zeros()
-    columns = [
-        np.sort(asked.indices[low:high].astype(np.int64))
-        for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
-    ]
-    # What the worst losses of corners may take, beside what else is held of profit and loss.
+    columns = _ordered_columns(buys, sells)
+    # What the worst losses of combinations of fills may take beside other profit and loss.
     memory = min(MEMORY, max(1, valuation.memory_limit // 4))
     places: list[int] = []
-    found: tuple[list[Estimate], list[Estimate]] = ([], [])
-    for batch, valued in _ordered(columns, valuation):
+    found: list[Estimate] = []
+    for batch, valued in _batches(columns, valuation):
         for at, blocks in _batch_blocks(batch, valued, columns, rows, units, valuation):
             own, gains = columns[at], gains_at(at)
             sold, bought = (matrix[[at]].toarray()[0][own] for matrix in (sells, buys))
             most, fills = worst_fills(gains, blocks, sold, bought, level=tails.level, memory=memory)
-            # Which paths make the fills the worst changes their movements, and no amount.
-            moved = worst_fills_estimate(gains, blocks, sold, bought, fills, level=tails.level)
-            least = float(tails.expected_shortfall[at])
-            worst = replace(moved, amounts=np.array([max(most, least)]))
-            whole = tail_estimate(some_tails(tails, np.array([at])))
+            worst = fixed(np.array([max(most, float(tails.expected_shortfall[at]))]))
+            if errors:
+                # On other paths other fills may be the worst: that changes the movements alone.
+                moved = worst_fills_estimate(gains, blocks, sold, bought, fills, level=tails.level)
+                worst = replace(moved, amounts=worst.amounts)
             places.append(at)
-            found[0].append(worst)
-            found[1].append(minus(worst, whole))
+            found.append(worst)
     if not places:
         return shortfall, none
-    worst, added = (joined(each) for each in found)
+    rows_with = np.array(places)
+    worst = joined(found)
+    added = minus(worst, tail_estimate(some_tails(tails, rows_with)))
     if not together:
         worst, added = collapsed(worst), collapsed(added)
-    rows_with = np.array(places)
-    # As base adds them up.
+    # The sum of the two columns, so that no bit differs from it.
     worst = replace(worst, amounts=tails.expected_shortfall[rows_with] + added.amounts)
     return with_rows(shortfall, rows_with, worst), with_rows(none, rows_with, added)
+
+
+def _ordered_columns(buys: sparse.csr_array, sells: sparse.csr_array) -> list[NDArray[np.int64]]:
+    """Places of the instruments that each unit has ordered, in their order."""
+    asked = (abs(buys) + abs(sells)).tocsr()
+    asked.eliminate_zeros()
+    return [
+        np.sort(asked.indices[low:high].astype(np.int64))
+        for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
+    ]
 
 
 def _batch_blocks(
@@ -87,9 +110,10 @@ def _batch_blocks(
     units: Units,
     valuation: Valuation,
 ) -> Iterator[tuple[int, Blocks]]:
-    """Units with orders, and what one unit of each instrument that they ordered gains, by blocks.
+    """Units with orders, each with the gains of one unit of every instrument that it ordered.
 
-    Values of a batch are kept; those of one unit that do not fit are made again for every look.
+    The gains come in blocks of paths. Values of a batch are kept if they fit; if those of a single
+    unit do not fit, they are made again whenever they are looked at.
     """
     kept: list[tuple[PathBlock, Any]] | None = None
     if valuation.fits:
@@ -112,23 +136,24 @@ def _batch_blocks(
                     del chosen
                     yield block.paths.start + low, gains
                     del gains
-                # Else they would be held while the next block is made.
+                # The next block is made without these values in memory.
                 del changes
 
         yield at, blocks
 
 
 def _most_kept(valuation: Valuation) -> int:
-    """Instruments whose values are kept for a batch of units; two batches are held at a time."""
+    """Instruments whose values are kept for a batch of units; memory holds two batches."""
     return valuation.memory_limit // 4 // (8 * valuation.scenarios.plan.paths)
 
 
-def _ordered(
+def _batches(
     columns: list[NDArray[np.int64]], valuation: Valuation
 ) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
-    """Units with orders, so many at a time that what they ordered fits; and those instruments.
+    """Batches of units with orders, each with the instruments that its units ordered.
 
-    Where values are kept, all at once, and no instruments.
+    A batch has as many units as the memory can hold the instruments of. Where all values are kept
+    anyway, there is one batch, and its instruments are left out.
     """
     if valuation.fits:
         yield [at for at, own in enumerate(columns) if len(own)], np.zeros(0, np.int64)

@@ -59,15 +59,16 @@ class Shared:
     ----------
     policy : MarginPolicy
     valuations : Valuations
-    together : bool
-        Whether it must be known how figures move with one another; see `UnitContext`.
+    together, errors : bool
+        See `UnitContext`.
     kinks, lone, maintenance_lone : dict
-        What was found once is kept here for all rows; see `UnitContext`.
+        What has been found for some rows, kept for the others; see `UnitContext`.
     """
 
     policy: MarginPolicy
     valuations: Valuations
     together: bool
+    errors: bool
     kinks: dict[str, int] = field(default_factory=dict)
     lone: dict[tuple[int, bool, str], Estimate] = field(default_factory=dict)
     maintenance_lone: dict[tuple[int, bool, str], Estimate] = field(default_factory=dict)
@@ -148,6 +149,7 @@ def _initial_context(shared: Shared, units: Units, passes: Passes | None) -> Uni
         policy.level,
         confidence=policy.confidence,
         together=shared.together,
+        errors=shared.errors,
         progress=None if passes is None else passes.begin(),
     )
     stress = None
@@ -164,6 +166,7 @@ def _initial_context(shared: Shared, units: Units, passes: Passes | None) -> Uni
         stress,
         passes,
         together=shared.together,
+        errors=shared.errors,
         kinks=shared.kinks,
         lone=shared.lone,
     )
@@ -179,6 +182,7 @@ def _maintenance_context(shared: Shared, initial: UnitContext, part: Maintenance
         confidence=shared.policy.confidence,
         shares=False,
         together=shared.together,
+        errors=shared.errors,
         progress=initial.next_pass(),
     )
     return replace(
@@ -213,7 +217,7 @@ def _passes(shared: Shared) -> int:
 
 def _own_columns(context: UnitContext, row: NDArray[np.int64], rows: int) -> dict[str, Amounts]:
     """Columns beside the formula: exposures and the least of short options, added up by row."""
-    quantities, values = context.units.quantities, context.valuation.units
+    quantities, values = context.units.quantities, context.valuation.unit_values
     largest = abs(quantities)
     for filled in (context.units.bought, context.units.sold):
         if filled is not quantities:

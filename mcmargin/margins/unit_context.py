@@ -1,4 +1,7 @@
-"""What every component of a margin is computed from."""
+"""Unit context: what every component of a margin is computed from.
+
+In: units, their valuation and figures, and a policy. Out: one value that components share.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +32,30 @@ class UnitContext:
     ----------
     units : Units
     valuation : Valuation
-        Of initial or of maintenance margin.
+        Of initial margin or of maintenance margin.
     companions : mapping of str to Valuation
-        The same at the volatility of other times: `floor`.
+        The same instruments at another volatility, by the name of the scenarios: `floor`.
     policy : MarginPolicy
     level : float
-        Of initial or of maintenance margin.
+        Confidence level of initial margin or of maintenance margin.
     figures : UnitFigures
-        Of the units at this valuation and level.
+        Of the units, at this valuation and level.
     stress : StressTable, optional
-        Of the units, where the policy charges stress scenarios.
+        Stress losses of the units, where the policy charges stress scenarios.
     passes : Passes, optional
-        Told of each pass over the units while the margin is computed.
+        It is told of each pass over the units while the margin is computed.
     together : bool
-        Whether several figures that move with the paths make a margin, so that it must be known
-        how they move with one another.
+        Whether a margin is made of several figures that move with the paths, so that it must be
+        known how they move with one another.
+    errors : bool
+        Whether standard errors are wanted.
     kinks : dict of str to int
-        Columns for what comparisons of estimates leave unexplained; see `kink`.
+        Column of each comparison of estimates, by its name; filled by `kink`.
     margin : str
-        `initial` or `maintenance`, whose comparisons have columns of their own.
+        `initial` or `maintenance`; the comparisons of each have columns of their own.
     lone : dict
-        Expected shortfalls of single units that have been taken; see `mcmargin.margins.lone`.
+        Expected shortfalls of positions of one unit, kept once they are computed; filled by
+        `mcmargin.margins.lone.lone_estimates`.
     """
 
     units: Units
@@ -61,21 +67,22 @@ class UnitContext:
     stress: StressTable | None
     passes: Passes | None = None
     together: bool = False
+    errors: bool = True
     kinks: dict[str, int] = field(default_factory=dict)
     margin: str = "initial"
     lone: dict[tuple[int, bool, str], Estimate] = field(default_factory=dict)
 
     @property
     def rates(self) -> Amounts:
-        """Value of each unit's currency, in the market's; float64 [units]."""
+        """Value of each unit's currency in the market's currency; float64 [units]."""
         return np.array([self.valuation.market.worth(code) for code in self.units.currencies])
 
     def next_pass(self) -> Progress | None:
-        """Whom a pass over the units tells of what it has done."""
+        """Progress of the next pass over the units, if anybody follows it."""
         return None if self.passes is None else self.passes.begin()
 
     def kink(self, name: str) -> int:
-        """Column of one comparison of estimates, the same whenever it is made.
+        """Column of a comparison of estimates, always the same for one name.
 
         See `mcmargin.margins.estimates.larger`.
         """

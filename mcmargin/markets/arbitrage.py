@@ -1,12 +1,13 @@
-"""Static arbitrage between quotes of implied volatility: what the quotes themselves rule out.
+"""Static arbitrage between quotes of implied volatility.
 
 In: quotes of all expiries. Out: linear conditions on their out-of-the-money prices, which hold if
-and only if there is a surface without arbitrage through the quotes; and the first place where they
-do not hold, as text. Per expiry calls fall and are convex in the strike, from the forward at the
-strike 0 on (no butterfly arbitrage). Between expiries, at equal strike over forward, a later price
-is not below what an earlier expiry's quotes imply: the price at the same strike, or else the higher
-of the two lines through neighbouring quotes; and no price is above a line between two prices of its
-own expiry or later ones (no calendar arbitrage).
+and only if there is a surface without arbitrage through the quotes; and a text about the first
+place where they fail. In each expiry, calls fall and are convex in the strike, starting from the
+forward at the strike 0 (no butterfly arbitrage). Between expiries, strikes are compared as
+multiples of the forward (no calendar arbitrage). There a later price must not be below what an
+earlier expiry's quotes imply: the price at the same strike, or the higher of the two lines through
+neighbouring quotes. And no price may be above a line between two prices of its own or later
+expiries.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from mcmargin.markets.otm import (
 from mcmargin.markets.quotes import ExpiryQuotes
 
 TOLERANCE = 1e-8
-"""Of an option's own price, by which a condition may fail: implied volatilities are no more
-accurate than that when they are taken from prices."""
+"""Share of an option's price by which a condition may fail. Volatilities that were implied from
+prices are not more accurate."""
 
 ROUNDING = 4e-16
-"""Of the sum of a condition's terms: what float64 loses in it."""
+"""Rounding error of float64 in a condition, as a share of the sum of its terms."""
 
 SAME = 1e-12
 """Difference of log-moneyness below which two strikes are the same."""
@@ -46,18 +47,18 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Quotes of all expiries in one row, of those whose price says something.
+    """Quotes of all expiries in one row, without those whose price is at a bound.
 
     Attributes
     ----------
     k, x : ndarray of shape (quotes,), float64
         Log-moneyness, and strike over forward.
     expiry : ndarray of shape (quotes,), int
-        Which expiry each is of.
+        Number of each quote's expiry.
     place : ndarray of shape (quotes,), int
-        Which quote of its expiry each is.
+        Number of each quote within its expiry.
     starts : ndarray of shape (expiries + 1,), int
-        Where the quotes of each expiry begin.
+        Place in the row at which the quotes of each expiry begin.
     """
 
     k: Floats
@@ -68,7 +69,7 @@ class Chain:
 
     @classmethod
     def of(cls, quotes: Sequence[ExpiryQuotes]) -> Chain:
-        """Chain of quotes; those that are left out cost less than float64 can tell, or all."""
+        """Make a chain of quotes, without those whose price is 0 or the bound, up to rounding."""
         kept = [
             np.flatnonzero(
                 says_enough(each.log_moneyness, otm_prices(each.log_moneyness, each.variances))
@@ -88,11 +89,11 @@ class Chain:
         )
 
     def take(self, arrays: Sequence[Floats]) -> Floats:
-        """One row of what is given for every quote of each expiry."""
+        """Put what is given for the quotes of each expiry in one row."""
         return np.array([arrays[e][p] for e, p in zip(self.expiry, self.place, strict=True)], float)
 
     def of_expiry(self, expiry: int) -> Indices:
-        """Places of an expiry's quotes in the row."""
+        """Places in the row of an expiry's quotes."""
         return np.arange(self.starts[expiry], self.starts[expiry + 1])
 
 
@@ -103,7 +104,7 @@ class Conditions:
     Attributes
     ----------
     columns : ndarray of shape (conditions, 3), int
-        Quotes of a chain; the first is the one whose price the condition limits.
+        Quotes of a chain. The condition limits the price of the first one.
     coefficients : ndarray of shape (conditions, 3), float64
     constant : ndarray of shape (conditions,), float64
     kind : str
@@ -116,16 +117,16 @@ class Conditions:
     kind: str
 
     def slack(self, prices: Floats) -> Floats:
-        """What is left of each condition, in shares of the forward; negative where it fails."""
+        """Value of each sum as a share of the forward; it is negative if the condition fails."""
         return np.asarray((self.coefficients * prices[self.columns]).sum(axis=1) + self.constant)
 
     def failing(self, prices: Floats) -> Indices:
-        """Conditions that fail by more than the tolerance."""
+        """Places of the conditions that fail by more than the tolerance."""
         size = (np.abs(self.coefficients) * prices[self.columns]).sum(axis=1)
         allowed = TOLERANCE * prices[self.columns[:, 0]]
         allowed = allowed + ROUNDING * (size + np.abs(self.constant))
         if self.kind == "rise":
-            # Calls fall, and not only do not rise: as much bought as sold would cost nothing.
+            # Calls must really fall: a spread between calls of one price would cost nothing.
             last = prices[self.columns[:, 0]]
             allowed = -TOLERANCE * np.minimum(last, 1.0 - last)
         return np.flatnonzero(self.slack(prices) < -allowed)
@@ -138,7 +139,7 @@ class Conditions:
 
 
 def strike_conditions(chain: Chain, expiry: int) -> list[Conditions]:
-    """That calls fall at the last quote of an expiry, and that prices are convex at the others."""
+    """Conditions of one expiry: calls fall at its last quote, and prices are convex at others."""
     at = chain.of_expiry(expiry)
     if len(at) < 2:
         return []
@@ -154,7 +155,7 @@ def strike_conditions(chain: Chain, expiry: int) -> list[Conditions]:
         ],
         axis=1,
     )
-    # The first quote's neighbour is the strike 0, where a put costs 0 and a call the forward.
+    # The left neighbour of the first quote is the strike 0: a put costs 0, a call the forward.
     no_left = np.arange(len(middle)) == 0
     anchored = np.where(no_left & is_call(chain.k[middle]), weights[:, 1], 0.0)
     columns = np.stack([middle, np.where(no_left, middle, left), right], axis=1)
@@ -163,13 +164,13 @@ def strike_conditions(chain: Chain, expiry: int) -> list[Conditions]:
     butterfly = _conditions(chain, columns, weights, anchored, "butterfly")
     last = np.array([[at[-1], at[-2], at[-1]]])
     fall = np.array([[-1.0, 1.0, 0.0]])
-    # Of puts: they rise by no more than the strike.
+    # That calls fall means of puts that they rise by less than the strike.
     room = np.where(is_call(chain.k[at[-1:]]), 0.0, chain.x[at[-1]] - chain.x[at[-2]])
     return [_conditions(chain, last, fall, room, "rise"), butterfly]
 
 
 def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
-    """That prices of a later expiry are not below what an earlier expiry's quotes imply."""
+    """Conditions that prices of a later expiry are not below what an earlier expiry implies."""
     at, ys = chain.of_expiry(earlier), chain.of_expiry(later)
     if len(at) == 0 or len(ys) == 0:
         return _conditions(
@@ -192,7 +193,7 @@ def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
     ]
     right = np.searchsorted(k, y)
     x, call = chain.x, is_call(y)
-    # The line through the two quotes on the left; the strike 0 may be one of them.
+    # Conditions of the line through the two quotes on the left, one of which may be strike 0.
     rows = np.flatnonzero(~same & (right >= 1))
     b, a = at[right[rows] - 1], right[rows] - 2
     zero = a < 0
@@ -206,7 +207,7 @@ def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
             np.where(zero & call[rows], way, 0.0),
         )
     )
-    # The line through the two quotes on the right.
+    # Conditions of the line through the two quotes on the right.
     rows = np.flatnonzero(~same & (right + 1 < len(k)))
     c, d = at[right[rows]], at[np.minimum(right[rows] + 1, len(k) - 1)]
     way = (x[c] - x[ys[rows]]) / (x[d] - x[c])
@@ -217,7 +218,7 @@ def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
             np.zeros(len(rows)),
         )
     )
-    # Beyond the last quote on the right calls fall: its line is level.
+    # Beyond the last quote on the right calls fall, so that the line there is horizontal.
     rows = np.flatnonzero(~same & (right + 1 == len(k)))
     c = at[right[rows]]
     parts.append(
@@ -232,22 +233,21 @@ def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
 
 
 def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
-    """Conditions that these prices break: quotes above lines between quotes of their own and later
-    expiries.
+    """Conditions that fail: quotes above a line between two quotes of their own or later expiries.
 
-    Such conditions are as many as there are triples of quotes; those that others imply are never
-    made. Where none is broken, each expiry's quotes lie on the lower convex envelope of all quotes
-    from it on; the envelopes are a surface without arbitrage.
+    There is such a condition for every triple of quotes, so that only those are made that fail. If
+    none fails, each expiry's quotes lie on the lower convex envelope of all quotes of it and of
+    later expiries, and the envelopes are a surface without arbitrage.
     """
     columns, weights, constant = [], [], []
     for expiry in range(len(chain.starts) - 2):
         rest = np.arange(chain.starts[expiry], len(chain.k))
         if len(rest) == 0:
             break
-        # Of quotes at one strike the lowest.
+        # Of several quotes at one strike only the lowest counts.
         rest = rest[np.lexsort((prices[rest], chain.k[rest]))]
         rest = rest[np.append(True, np.diff(chain.k[rest]) > SAME)]
-        # The strike 0, where a put costs nothing, is the point before the first.
+        # The strike 0, at which a put costs nothing, is the point before the first quote.
         k, points = np.append(-np.inf, chain.k[rest]), np.append(0.0, prices[rest])
         corners = lower_envelope(k, points)
         above, place = above_envelope(k, points, corners)
@@ -274,9 +274,10 @@ def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
 def _conditions(
     chain: Chain, columns: Indices, weights: Floats, constant: Floats, kind: str
 ) -> Conditions:
-    """Conditions on options of the first quote's kind, in terms of out-of-the-money prices.
+    """Conditions on options of the first quote's kind, call or put, in out-of-the-money prices.
 
-    An option of that kind which is in the money costs its intrinsic value more.
+    An option of that kind that is in the money costs the out-of-the-money price and its intrinsic
+    value.
     """
     calls = is_call(chain.k[columns])
     inside = np.where(calls != calls[:, :1], np.abs(chain.x[columns] - 1), 0.0)
@@ -284,7 +285,7 @@ def _conditions(
 
 
 def all_conditions(chain: Chain) -> list[Conditions]:
-    """Conditions on quotes of one expiry, and of two, soonest first; not `spread_conditions`."""
+    """All conditions of one expiry and of two, the soonest first; without `spread_conditions`."""
     found: list[Conditions] = []
     for later in range(len(chain.starts) - 1):
         found += strike_conditions(chain, later)
@@ -293,7 +294,12 @@ def all_conditions(chain: Chain) -> list[Conditions]:
 
 
 def require_no_arbitrage(quotes: Sequence[ExpiryQuotes], *, source: str) -> None:
-    """Raise DataError for arbitrage between quotes: at the soonest expiry that has one, the worst.
+    """Refuse quotes that admit an arbitrage.
+
+    Raises
+    ------
+    DataError
+        It names the worst arbitrage of the soonest expiry that has one.
 
     Examples
     --------
@@ -306,7 +312,7 @@ def require_no_arbitrage(quotes: Sequence[ExpiryQuotes], *, source: str) -> None
     chain = Chain.of(quotes)
     prices = otm_prices(chain.k, chain.take([each.variances for each in quotes]))
     total, told = 0, ""
-    # What three expiries break together is looked for where no two do.
+    # An arbitrage of three expiries is told only if no two have one.
     for conditions in (*all_conditions(chain), spread_conditions(chain, prices)):
         failing = conditions.failing(prices)
         total += len(failing)
@@ -319,7 +325,7 @@ def require_no_arbitrage(quotes: Sequence[ExpiryQuotes], *, source: str) -> None
 
 
 def place_of(quotes: ExpiryQuotes, k: float) -> str:
-    """Say where on a smile: the strike, or log-moneyness where no forward is known.
+    """Name a place on a smile: its strike, or its log-moneyness if no forward is known.
 
     Examples
     --------

@@ -1,13 +1,13 @@
-"""Between two expiries: total variance in a straight line, bridged where prices are not convex.
+"""Between two expiries: total variance is linear in time, and bridged where prices are not convex.
 
 In: two smiles, the later nowhere below the earlier, and a share of the time between them. Out:
-total variance there, without butterfly arbitrage, which does not fall in time.
+total variance at that time, which has no butterfly arbitrage and does not fall in time.
 
-At each log-moneyness total variance runs in a straight line from the earlier expiry to the later
-one. In the middle of two smiles without arbitrage the prices of such a line can fail to be convex.
-The price is therefore their lower convex envelope: a straight line in the strike bridges each place
-where they are not. The envelope is convex and smooth, it grows in time because the prices that it
-is taken of do, and at both expiries it is the expiry's own price, since that is convex.
+At each log-moneyness total variance is linear in time from the earlier expiry to the later one.
+Between two smiles without arbitrage, the prices that follow from it may fail to be convex. The
+price is therefore their lower convex envelope: where they are not convex, a straight line in the
+strike bridges them. The envelope is convex and smooth. It grows in time, as the prices do, and at
+both expiries it is the expiry's own price, since that is convex.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ from mcmargin.markets.otm import (
 from mcmargin.markets.smile import Smile, samples
 
 WAYS = np.arange(1, 16) / 16
-"""Shares of the time between two expiries at which the density is looked at."""
+"""Shares of the time between two expiries at which the density is examined."""
 
 LEAST_COUNTED = 1e-40
-"""Of the forward: where options cost less, no density is looked at."""
+"""Price, as a share of the forward, below which the density is not examined."""
 
 LOOK = np.unique(np.concatenate([np.arange(48) / 48, [1e-3, 3e-3, 0.01, 0.99, 0.997, 0.999]]))
-"""Shares of the way between neighbouring nodes at which the envelope is taken first: density
-changes most beside the nodes."""
+"""Shares of the way between neighbouring nodes at which the envelope is computed first. More of
+them lie near the nodes, where the density changes most."""
 
 COARSE = 6
-"""Of which one in so many does where no density is negative."""
+"""Where no density is negative, one point in so many is enough."""
 
 STEPS = 16
-"""By which the ends of bridges are looked at more closely, again and again."""
+"""Factor by which each refinement narrows the ends of bridges."""
 
 FINE = 1e-7
-"""Standard deviations to which the ends of bridges are known."""
+"""Accuracy of the ends of bridges, in standard deviations."""
 
 REFINEMENTS = 16
-"""At most."""
+"""Largest number of refinements."""
 
 ABOVE = 1e-13
-"""Of a price, by which it may be above a straight line and count as on it: rounding."""
+"""Share of a price by which rounding may lift it above a straight line."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bridges:
-    """Straight lines of prices in the strike, each over one stretch of log-moneyness.
+    """Straight lines of prices in the strike, each over one range of log-moneyness.
 
     Attributes
     ----------
     low, high : ndarray of shape (bridges,), float64
-        Log-moneyness of both ends; stretches in order, none of which meets another.
+        Log-moneyness of both ends, increasing; no two ranges overlap.
     price, slope : ndarray of shape (bridges,), float64
-        Price at the lower end and its derivative by strike over forward: of the put where that end
-        is not above the forward, of the call else.
+        Price at the lower end and its derivative by strike over forward. They are those of the call
+        if that end is above the forward, and of the put otherwise.
     """
 
     low: Floats
@@ -103,12 +103,12 @@ def _needs(earlier: Smile, later: Smile) -> bool:
 
 
 def line_jet(earlier: Smile, later: Smile, way: Floats | float, k: Floats) -> Jet:
-    """Total variance on the straight line, and its first two derivatives by k."""
+    """Total variance that is linear in time, and its first two derivatives by k."""
     return _line(earlier.derivatives(k), later.derivatives(k), way)
 
 
 def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
-    """All bridges at one share of the time between two expiries.
+    """Find all bridges at one share of the time between two expiries.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
         above, place = above_envelope(k, prices, corners)
         gaps = np.unique(place[above > ABOVE])
         ends = np.unique(np.append(corners[gaps], corners[gaps + 1]))
-        # Where a line leaves the prices or meets them again is looked at more closely.
+        # The points at which a line leaves the prices and meets them again are refined.
         least, most = k[np.maximum(ends - 1, 0)], k[np.minimum(ends + 1, len(k) - 1)]
         coarse = most - least > fine
         if passed == REFINEMENTS or not coarse.any():
@@ -155,7 +155,7 @@ def bridges(earlier: Smile, later: Smile, way: float) -> Bridges:
 
 
 def bridged_jet(earlier: Smile, later: Smile, way: float, found: Bridges, k: Floats) -> Jet:
-    """Total variance and its first two derivatives by k, on the line or on its bridges."""
+    """Total variance and its first two derivatives by k, with those of bridges where there are."""
     jet = line_jet(earlier, later, way, k)
     if len(found.low) == 0:
         return jet

@@ -1,9 +1,9 @@
-"""Convex prices between two strikes, and beyond the last one: always there, never an arbitrage.
+"""Convex prices between two strikes, and beyond the outermost one, without arbitrage.
 
-In: prices and slopes of options at neighbouring strikes (or at the outermost one), shares of the
-forward. Out: prices between them (or beyond it) that join with those slopes and whose density is
-positive everywhere, whatever the prices are, as long as they are convex themselves. A smile takes
-them where its own cubic would have a negative density.
+In: prices and slopes of options at neighbouring strikes or at the outermost one, as shares of the
+forward. Out: prices between them or beyond, which join with the same slopes and have a positive
+density everywhere. They exist for all prices that are convex themselves. A smile takes them where
+its own cubic would have a negative density.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from mcmargin.markets.otm import Floats, Jet, is_call, strikes
 from mcmargin.numerics.black import ROOT_2PI, black76_values
 
 LINEAR = 1e-8
-"""Of a chord's slope: with a smaller gap to the slope at an end prices count as a straight line."""
+"""Prices are a straight line if the slope at an end differs from the chord's by a smaller share."""
 
 CUT = 10.0
-"""Standard deviations from which a tail's volatility is flat; options there cost about 1e-24."""
+"""Standard deviations from which a Black tail's volatility is flat; options there cost 1e-24."""
 
 
 LARGEST_GROWTH = 4.0
-"""Times the deviation at the outermost quote that a Black tail's may be."""
+"""Largest standard deviation of a Black tail, as a multiple of the one at the outermost quote."""
 
 REACH = 20.0
 """Log-moneyness from which a power tail's volatility is flat: farther than any strike may be."""
@@ -36,10 +36,10 @@ REACH = 20.0
 class ConvexPieces:
     """Prices between neighbouring strikes whose density is exponential in the strike.
 
-    On a piece from x0 to x1 = x0 + h the density is that of exp(tilt u), u = (x - x0) / h, of mass
-    m / h. Mass and tilt are what the slopes and the prices at both ends ask for: the density of the
-    greatest entropy under them. Puts are summed from the left end and calls from the right one, so
-    that small prices are sums of positive terms.
+    On a piece from x0 to x1 = x0 + h the density is proportional to exp(tilt u), with
+    u = (x - x0) / h, and its mass is m / h. The slopes and prices at both ends determine mass and
+    tilt; the density is that of the largest entropy under them. Puts are summed from the left end
+    and calls from the right end, so that small prices are sums of positive terms.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class ConvexPieces:
     put, put_slope : ndarray of shape (pieces,), float64
         Price of a put at the left end, and its derivative; used up to the forward.
     call, call_slope : ndarray of shape (pieces,), float64
-        Price of a call at the right end, and its derivative; used beyond the forward.
+        Price of a call at the right end, and its derivative; used above the forward.
     mass, tilt : ndarray of shape (pieces,), float64
-        m, by which the slope times h grows over the piece, 0 or more; and the tilt.
+        m, the rise of slope times h over the piece, 0 or more; and the tilt.
 
     References
     ----------
@@ -85,7 +85,7 @@ class ConvexPieces:
 
 
 def tilt_of(share: Floats) -> Floats:
-    """Tilt at which the mean of 1 - u, of density exp(tilt u) on 0 to 1, is a share.
+    """Tilt at which the mean of 1 - u, under a density proportional to exp(tilt u), is a share.
 
     With y = |tilt| / 2 the mean distance from the nearer end solves
     1 / y - 2 / (exp(2 y) - 1) = 2 share, the complement of Langevin's function.
@@ -109,15 +109,18 @@ def tilt_of(share: Floats) -> Floats:
         with np.errstate(over="ignore"):
             lack = np.where(small, 1 - y / 3 + y**3 / 45, 1 / big - 2 / np.expm1(2 * big))
             fall = np.where(small, y * y / 15 - 1 / 3, 1 / np.sinh(big) ** 2 - 1 / big**2)
-        # In the logarithm of y, in which the function is nearly straight for a large y.
+        # Newton's step is taken in the logarithm of y, in which the function is nearly straight.
         step = np.clip((lack - near) / (-fall * y), -1.0, 1.0)
         y = y * np.exp(step)
     return np.asarray(np.where(near > 1 - 1e-9, 0.0, np.sign(0.5 - share) * 2 * y))
 
 
 def _excess(tilt: Floats, u: Floats) -> Jet:
-    """Twice integrated density of exp(tilt u) on 0 to 1 from 0 to u; its derivatives by u."""
-    # For a large tilt everything is scaled by exp(-tilt), since exp(tilt) is beyond float64.
+    """Second integral, from 0 to u, of the density that is proportional to exp(tilt u) on 0 to 1.
+
+    Its first two derivatives by u come with it.
+    """
+    # For a large tilt everything is scaled by exp(-tilt), since exp(tilt) overflows float64.
     large = tilt > 30
     t = np.where(large, 0.0, tilt) * u
     small = np.abs(t) < 0.05
@@ -147,14 +150,14 @@ def _excess(tilt: Floats, u: Floats) -> Jet:
 class BlackTail:
     """Prices beyond the outermost quote: those of Black-76 on another forward.
 
-    For every price and slope at the outermost strike that are convex there is one other forward
-    and one standard deviation at which Black's price has both. Its density is lognormal, thus
-    positive, and the volatility that it implies goes to a finite one far out.
+    For every convex price and slope at the outermost strike there is one other forward and one
+    standard deviation at which Black's formula gives both. Its density is lognormal, and thus
+    positive. The volatility that it implies tends to a finite one far out.
 
     Attributes
     ----------
     forward : float
-        Over the forward of the smile.
+        The other forward, as a multiple of the smile's.
     deviation : float
         Volatility times the square root of time.
     call : bool
@@ -173,9 +176,23 @@ class BlackTail:
     def joining(
         cls, strike: float, price: float, slope: float, *, call: bool, most: float
     ) -> BlackTail | None:
-        """Tail with a price and a slope at a strike, of calls upwards or of puts downwards.
+        """Find the tail that has a price and a slope at a strike.
 
-        None where its deviation would exceed `most`, or rounding leaves no such tail.
+        Parameters
+        ----------
+        strike : float
+            Outermost strike over the forward.
+        price, slope : float
+            Price there and its derivative by strike.
+        call : bool
+            Whether it is a tail of calls above the strike, or of puts below it.
+        most : float
+            Largest standard deviation.
+
+        Returns
+        -------
+        BlackTail or None
+            None if its deviation would exceed `most`, or rounding leaves no such tail.
 
         Examples
         --------
@@ -223,16 +240,16 @@ class BlackTail:
 class PowerTail:
     """Prices beyond the outermost quote that are a power of the strike.
 
-    A put costs price (x / strike)^power, with a power above 1, and a call
-    price (x / strike)^-power, with a power above 0. Where quotes hardly fall outwards any tail is
-    heavy; total variance then rises at most in proportion to log-moneyness, as Lee's bound has it.
+    A put costs price (x / strike)^power, with a power above 1, and a call costs
+    price (x / strike)^-power, with a power above 0. If prices hardly fall outwards, every tail is
+    heavy. Total variance then rises at most in proportion to log-moneyness, which is Lee's bound.
 
     Attributes
     ----------
     strike : float
         Outermost strike over the forward.
     price : float
-        Of the put, or the call, there.
+        Price of the put or call at this strike.
     power : float
     call : bool
         Whether it is the tail of calls, above the strike.
@@ -250,7 +267,7 @@ class PowerTail:
 
     @classmethod
     def joining(cls, strike: float, price: float, slope: float, *, call: bool) -> PowerTail | None:
-        """Tail with a price and a slope at a strike; None where the slope admits none.
+        """Find the tail that has a price and a slope at a strike; None if there is none.
 
         Examples
         --------
@@ -281,9 +298,9 @@ class PowerTail:
 
 
 def _out_of_the_money(k: Floats, jet: Jet, sign: float) -> Jet:
-    """Prices of calls (1) or puts (-1) as those of the option that is out of the money.
+    """Turn prices of calls (sign 1) or puts (sign -1) into those of out-of-the-money options.
 
-    They are not where quotes end before the forward, and the tail goes on beyond it.
+    They differ if the quotes end before the forward and the tail extends beyond it.
     """
     other = is_call(k) != (sign > 0)
     price = jet[0] + np.where(other, sign * (strikes(k) - 1), 0.0)
@@ -300,5 +317,5 @@ def _cumulated_mills(z: Floats | float) -> Floats:
 
 
 def _quantile(probability: float) -> float:
-    """Normal quantile, for a small probability too."""
+    """Quantile of the standard normal."""
     return float(ndtri(probability))

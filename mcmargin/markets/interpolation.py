@@ -1,8 +1,8 @@
 """Smiles through quotes, and surfaces of smiles, without arbitrage by construction.
 
-In: quotes of each expiry that admit no arbitrage. Out: a `Smile` an expiry, through all of its
-quotes, whose density is nowhere negative and whose total variance is nowhere below that of the
-expiry before.
+In: quotes of all expiries, which admit no arbitrage. Out: a `Smile` for each expiry, which runs
+through all of its quotes. Its density is nowhere negative, and its total variance is nowhere below
+that of the expiry before.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ from mcmargin.markets.quotes import ExpiryQuotes
 from mcmargin.markets.smile import SAMPLES, Smile, samples
 
 WING_LENGTHS = (1.0, 2.0, 4.0)
-"""In standard deviations; the first that admits no butterfly arbitrage is taken."""
+"""Lengths of a wing in standard deviations; the first without butterfly arbitrage is taken."""
 
 DENSITY_TOLERANCE = 1e-9
-"""Of g, which is 1 for a flat smile."""
+"""Negative density that counts as 0, in g, which is 1 for a flat smile."""
 
 VARIANCE_TOLERANCE = 1e-9
-"""Of total variance, by which it may fall in time before it is held up."""
+"""Share by which total variance may fall in time before a floor is needed."""
 
 BAND = 0.02
-"""Of the way, in logarithms, from one chord's slope to the next: a quote's slope keeps so far from
-both."""
+"""Least distance of a quote's slope from the slope of each of its chords, as a share of the way
+from one chord's slope to the other's in logarithms."""
 
 CLOSELY = np.linspace(1e-6, 1 - 1e-6, 257)
-"""Where between two nodes, as shares, it is measured how negative a density is."""
+"""Shares of the way between two nodes at which a negative density is measured."""
 
 MORE_THAN_NEEDED = 1.02
-"""Times the share of convex prices that the points examined ask for."""
+"""Factor on the share of convex prices that the examined points need."""
 
 
 def smile_through(nodes: Floats, variances: Floats) -> Smile:
-    """Smile through quotes that admit no arbitrage, log-moneyness increasing.
+    """Make the smile of quotes that admit no arbitrage; log-moneyness increases.
 
     The slopes at the quotes are those of PCHIP in total variance (Fritsch and Carlson 1980, as in
-    scipy), held between the slopes of the chords of prices on either side. Cubics in total variance
-    run between the quotes where their density is positive, and share with `ConvexPieces` elsewhere.
-    One quote is a flat smile.
+    scipy), held between the slopes of the chords of prices on either side. Between two quotes the
+    smile is a cubic in total variance if its density is positive, and otherwise a mixture with
+    `ConvexPieces`. The smile of one quote is flat.
 
     Examples
     --------
@@ -88,8 +88,8 @@ def smile_through(nodes: Floats, variances: Floats) -> Smile:
 class _Chain:
     """Prices, slopes and chords of one expiry's quotes.
 
-    Slopes and chords are of the out-of-the-money option at each quote; `low` and `high` bound the
-    slope by the chords on either side, and where `known` is false a price says too little.
+    Slopes and chords are those of the out-of-the-money option at each quote, and the chords on
+    either side bound its slope. If `known` is false, the price does not tell the variance.
     """
 
     def __init__(self, k: Floats, w: Floats, slopes: Floats) -> None:
@@ -103,7 +103,8 @@ class _Chain:
             moved = self.known & (self.price_slopes != natural)
             own = 2 * np.sqrt(w) * deviation_slope(k, np.sqrt(w), self.price_slopes)
         slopes = np.where(moved & np.isfinite(own), own, slopes)
-        # Where no convex prices can help, a cubic that begins so stays above 0.
+        # Between prices that are not known there are no convex pieces. With these slopes the cubic
+        # stays above 0 by itself.
         alone, width = ~(self.known[:-1] & self.known[1:]), np.diff(k)
         least, most = -3 * w[:-1] / width, 3 * w[1:] / width
         slopes[:-1] = np.where(alone, np.maximum(slopes[:-1], least), slopes[:-1])
@@ -111,7 +112,7 @@ class _Chain:
         self.slopes = slopes
 
     def _chords(self) -> tuple[Floats, Floats]:
-        """Slopes of put and of call prices from quote to quote; each where it is accurate."""
+        """Slopes of put and of call prices from each quote to the next."""
         width, inside = np.diff(self.x), np.abs(self.x - 1)
         puts = self.prices + np.where(self.calls, inside, 0.0)
         calls = self.prices + np.where(self.calls, 0.0, inside)
@@ -119,25 +120,26 @@ class _Chain:
 
     def _bounded(self, natural: Floats) -> Floats:
         low, high = self._bounds()
-        # In logarithms of the slope's size, which is smaller outwards on either side.
+        # The bounds are taken in the logarithm of the slope's size, which falls outwards.
         small, large = np.where(self.calls, -high, low), np.where(self.calls, -low, high)
         usable = self.known & (small > 0) & (large > small)
         ratio = np.log(np.where(usable, large / small, 1.0))
         size = np.abs(natural)
         kept = np.clip(size, small * np.exp(BAND * ratio), large * np.exp(-BAND * ratio))
-        # Where prices are on a straight line, so is the slope.
-        level = self.known & ~usable & (large > 0)
-        kept = np.where(level, (small + large) / 2, kept)
-        return np.where(usable | level, np.where(self.calls, -kept, kept), natural)
+        # If prices are on a straight line, the slope is that of the line.
+        straight = self.known & ~usable & (large > 0)
+        kept = np.where(straight, (small + large) / 2, kept)
+        return np.where(usable | straight, np.where(self.calls, -kept, kept), natural)
 
     def _bounds(self) -> tuple[Floats, Floats]:
-        """Least and greatest slope at each quote, of its out-of-the-money option."""
+        """Least and largest slope of the out-of-the-money option at each quote."""
         first, last = self.prices[0] / self.x[0], self.prices[-1] / self.x[-1]
         put_low = np.append(first, self.put_chords)
         put_high = np.append(self.put_chords, 1.0)
         call_low = np.append((self.prices[0] - 1) / self.x[0], self.call_chords)
-        # A call beyond the last quote falls at all, and no slower than its price over the strike
-        # asks for: a flatter one would be worth more than half of it at three times the strike.
+        # A call that hardly fell beyond the last quote would stay expensive far out. So its slope
+        # is at least half of the last chord's or, if that is less, half of its price over the
+        # strike.
         call_high = np.append(self.call_chords, -min(-self.call_chords[-1] / 2, last / 2))
         return np.where(self.calls, call_low, put_low), np.where(self.calls, call_high, put_high)
 
@@ -168,7 +170,14 @@ class _Chain:
 
 
 def _with_wing(smile: Smile, chain: _Chain, side: int) -> tuple[Smile, Tail | None]:
-    """Smile with one more node, on the left (0) or the right (-1), from where it is flat."""
+    """Add the node at which the smile becomes flat, on the left (side 0) or the right (side -1).
+
+    Returns
+    -------
+    Smile
+    Tail or None
+        Prices of the wing, if a bend would have an arbitrage.
+    """
     outwards = -1.0 if side == 0 else 1.0
     k, w, slope = smile.nodes[side], smile.variances[side], smile.slopes[side]
     place = 0 if side == 0 else len(smile.nodes)
@@ -200,7 +209,7 @@ def _with_wing(smile: Smile, chain: _Chain, side: int) -> tuple[Smile, Tail | No
 
 
 def _variance_at(tail: Tail, k: float) -> float:
-    """Total variance that a tail implies at one log-moneyness."""
+    """Total variance of a tail at one log-moneyness."""
     at = np.array([k])
     return float(variance_jet(at, tail.jet(at))[0][0])
 
@@ -220,7 +229,7 @@ def _tail(chain: _Chain, side: int) -> Tail | None:
 def _mixed(
     smile: Smile, chain: _Chain, first: int, tails: tuple[Tail | None, Tail | None]
 ) -> Smile:
-    """The smile with the least shares of convex prices that leave no density negative."""
+    """Mix in convex prices, with the least shares that leave no density negative."""
     nodes = smile.nodes
     count = len(nodes) - 1
     points = nodes[:-1, None] + np.diff(nodes)[:, None] * SAMPLES
@@ -253,19 +262,19 @@ def _mixed(
 
 
 def _padded(pieces: ConvexPieces, first: int, count: int) -> ConvexPieces:
-    """Pieces with places for the wings, which have none of their own."""
+    """Add pieces for the wings, which are not used."""
     missing = (first, count - first - len(pieces.left))
     arrays = {name: np.pad(each, missing, mode="edge") for name, each in vars(pieces).items()}
     return ConvexPieces(**arrays)
 
 
 def ordered_smiles(quotes: list[ExpiryQuotes]) -> list[Smile]:
-    """Smiles of all expiries, none of which is anywhere below the one before.
+    """Make the smiles of all expiries; none is anywhere below the one before.
 
-    Two curves of convex prices may cross between quotes that do not. An expiry's smile is therefore
-    led below all later quotes, through points that later quotes give it; and a later smile takes,
-    wherever it would still lie below an earlier one, the earlier one's price: the larger of two
-    convex prices is convex, and it is at no quote another.
+    Two convex curves of prices may cross between quotes that do not. The smile of an expiry is
+    therefore led below all later quotes, through additional points that later quotes determine. If
+    a later smile would still be below an earlier one somewhere, it takes the earlier one's price
+    there. The larger of two convex prices is convex, and the prices at the quotes stay.
     """
     smiles: list[Smile] = []
     for at, expiry in enumerate(quotes):
@@ -291,7 +300,7 @@ def _falls(earlier: Smile, later: Smile) -> bool:
 
 
 def _below(k: Floats, w: Floats, bounds_k: Floats, bounds_w: Floats) -> Smile:
-    """Smile through quotes that stays below bounds, which the quotes themselves admit."""
+    """Make a smile through quotes that stays below bounds, which the quotes do not exceed."""
     smile = smile_through(k, w)
     if len(bounds_k) == 0:
         return smile
@@ -317,7 +326,7 @@ def _below(k: Floats, w: Floats, bounds_k: Floats, bounds_w: Floats) -> Smile:
 def _hull(
     k: Floats, w: Floats, bounds_k: Floats, bounds_w: Floats, interval: int
 ) -> NDArray[np.intp]:
-    """Which bounds between two neighbouring quotes are corners of the prices' convex hull."""
+    """Find the bounds between two neighbouring quotes that are corners of the convex hull."""
     low = -np.inf if interval == 0 else k[interval - 1]
     high = np.inf if interval == len(k) else k[interval]
     inside = np.flatnonzero((bounds_k > low) & (bounds_k < high))

@@ -1,7 +1,7 @@
 """Market: prices, rates and volatilities at one moment.
 
-In: an as-of time, and what instruments are valued at. Out: a checked, frozen value. Currencies are
-counted in the market's own, the quote currency of every spot price.
+In: a time, and the prices, rates and volatilities by which instruments are valued. Out: a checked,
+frozen value. All amounts are in the market's own currency, unless `quoted` names another.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Market:
     Attributes
     ----------
     as_of : numpy.datetime64
-        When prices held. Any time that `mcmargin.data.times.utc_time` reads may be given: text, a
-        date, a datetime, a Timestamp; UTC where it has no zone.
+        Time of the prices. It may be given as any time that `mcmargin.data.times.utc_time` reads: a
+        text, date, datetime or Timestamp; in UTC if it has no zone.
     spot : mapping of str to float
         Price of one unit of each asset, above 0.
     volatility : mapping of str to float or VolatilitySurface
@@ -49,39 +49,39 @@ class Market:
     fx : mapping of str to float
         Value of one unit of each other currency, in `currency`.
     currency : str
-        What fx, and prices that `quoted` does not name, are counted in.
+        The market's currency: that of fx, and of all prices for which `quoted` names no other.
     quoted : mapping of str to str
-        Currency of an asset's price, where it is another.
+        Currency of an asset's price, if it is not the market's.
     coins : tuple of str
-        Currencies of accounts that are coins: their margin is taken in `currency` and converted at
-        today's price, never on a path.
+        Currencies of accounts that are coins. Their margin is computed in `currency` and converted
+        at today's price, never on a path.
     rates : mapping of str to float
-        Continuously compounded interest of each currency, a year; 0 where none is given.
+        Continuously compounded interest of each currency, a year; 0 by default.
     carry : mapping of str to float
-        ln(F/S) a year of each underlying; 0 where none is given.
+        ln(F/S) a year of each underlying, with the forward F and the spot price S; 0 by default.
     vol_of_vol : mapping of str to float
-        Annualised volatility of implied volatility, for underlyings that the model gives a
-        constant one.
+        Annualised volatility of implied volatility, for underlyings whose volatility is constant in
+        the model.
     volatility_asset : mapping of str to str
-        Asset of the model (VIX for the S&P 500) whose moves drive an underlying's surface.
+        Asset of the model whose moves drive an underlying's surface, such as VIX for the S&P 500.
     fx_asset : mapping of str to str
         Asset of the model that is a currency's rate.
     fx_volatility : mapping of str to float
-        Annualised volatility of a currency's rate that the model lacks.
+        Annualised volatility of a currency's rate that is not in the model.
     depeg : mapping of str to Depeg
         Jumps of stablecoins, by currency.
     liquidity : mapping of str to InstrumentLiquidity
-        By instrument.
+        Liquidity by instrument.
     open_interest : mapping of str to float
-        Notional of all that is open in an underlying, in `currency`.
+        Notional of all open contracts on an underlying, in `currency`.
     plausibility : Plausibility
-        Limits beyond which this market is refused, by itself or beside a model.
+        Limits beyond which this market is refused, by itself or together with a model.
 
     Raises
     ------
     DataError
-        If the time is none, a number is not finite or out of its range, or figures are not
-        plausible or contradict each other.
+        If the time is not a time, a number is not finite or out of its range, or figures are
+        implausible or contradict each other.
 
     Examples
     --------
@@ -152,12 +152,12 @@ class Market:
         ----------
         name : str
         currency : str, optional
-            What it is counted in; an asset's own quote currency, or else the market's, by default.
+            Currency of the result; by default the one in which the asset is quoted.
 
         Raises
         ------
         DataError
-            If the market has neither, or no rate between the currencies.
+            If the market has no price of it, or no rate between the currencies.
         """
         quoted = self.quoted.get(name, self.currency)
         if name == self.currency:
@@ -173,7 +173,9 @@ class Market:
         return price * self.worth(quoted) / self.worth(currency)
 
     def worth(self, currency: str) -> float:
-        """Value of one unit of a currency or coin in the market's currency; errors as `price`.
+        """Value of one unit of a currency or asset in the market's currency.
+
+        The errors are those of `price`.
 
         Examples
         --------
@@ -185,11 +187,17 @@ class Market:
         return self.price(currency, self.currency)
 
     def rate(self, currency: str) -> float:
-        """Interest of a currency; 0 where none is given."""
+        """Interest of a currency, a year, continuously compounded; 0 if none is given."""
         return float(self.rates.get(currency, 0.0))
 
     def discount(self, currency: str, years: float) -> float:
-        """exp(-rate x years); DataError where that is beyond exp(100) either way."""
+        """Discount factor exp(-rate x years).
+
+        Raises
+        ------
+        DataError
+            If it is above exp(100) or below exp(-100).
+        """
         return growth(-self.rate(currency), years, f"the discount of {currency!r}")
 
     def volatility_of(self, underlying: str) -> float | VolatilitySurface:
@@ -215,11 +223,11 @@ class Market:
         return given
 
     def fingerprint(self) -> str:
-        """SHA-256, hexadecimal, of everything that is given, in one form for any types."""
+        """SHA-256, hexadecimal, of everything that is given; the types of numbers do not matter."""
         parts: list[Any] = [str(self.as_of.astype("datetime64[ns]"))]
         for each in fields(self)[1:]:
             content = getattr(self, each.name)
-            # What is not given leaves no trace.
+            # Empty fields are left out, so that a new field changes no old fingerprint.
             if isinstance(content, Mapping) and content:
                 parts.append((each.name, tuple(map(_plain, sorted(content.items())))))
         if self.currency != "USD":
@@ -241,14 +249,14 @@ def _plain(entry: tuple[str, Any]) -> tuple[Any, ...]:
 
 
 _NAMES = {"spot": "price", "fx": "fx rate", "rates": "rate"}
-"""What an entry of a table is called, where it is not as the table."""
+"""Names of an entry in errors, if they differ from the name of the table."""
 
 _ENTRIES: dict[str, type] = {"depeg": Depeg, "liquidity": InstrumentLiquidity}
 _WORDS = ("quoted", "volatility_asset", "fx_asset")
 
 
 def _check_types(market: Market) -> None:
-    """Refuse what is of another type or out of its range; numbers are kept as plain floats."""
+    """Refuse wrong types and numbers out of range, and keep numbers as plain floats."""
     if not isinstance(market.currency, str) or not market.currency:
         raise DataError(f"market: currency must be text, not {cited(market.currency)}")
     if isinstance(market.coins, str) or not isinstance(market.coins, (tuple, list)):
@@ -291,9 +299,8 @@ def _require_plausible(market: Market) -> None:
     Raises
     ------
     DataError
-        For a volatility or rate that looks as if it were in percent, a currency's rate that is not
-        the price of the asset that is this rate, and a surface whose forwards are not those of
-        the spot price.
+        If a volatility or rate looks as if it were in percent, a currency's rate differs from the
+        price of its asset, or the forwards of a surface do not fit the spot price.
     """
     limits = market.plausibility
     for what, volatility in _volatilities(market):
@@ -320,7 +327,7 @@ def _require_plausible(market: Market) -> None:
 
 
 def is_inverse(rate: float, price: float, difference: float) -> bool:
-    """Whether a price is one over a rate, and not the rate itself.
+    """Whether a price is the inverse of a rate, up to a relative difference, and not the rate.
 
     Examples
     --------
@@ -331,7 +338,7 @@ def is_inverse(rate: float, price: float, difference: float) -> bool:
 
 
 def _volatilities(market: Market) -> Iterator[tuple[str, float]]:
-    """Each volatility with its name; of a surface the highest at the money."""
+    """Each volatility with its name; for a surface, the highest at the money."""
     for name, volatility in market.volatility.items():
         if isinstance(volatility, VolatilitySurface):
             volatility = float(np.max(volatility.volatility(volatility.times, 0.0)))
@@ -360,11 +367,11 @@ def _require_same_rate(market: Market, code: str, asset: str) -> None:
 
 
 def _require_forwards(market: Market, name: str, surface: VolatilitySurface) -> None:
-    """Forwards lie around spot by the limit, and by the largest carry over their time."""
+    """Refuse forwards that are farther from spot than the limit and the largest carry allow."""
     spot, limits = market.price(name), market.plausibility
     room = math.log1p(limits.forward_difference) + limits.rate * surface.times
     apart = np.abs(np.log(surface.forwards / spot))
-    # A forward that is not known is NaN, and in no comparison.
+    # A forward that is not known is NaN, which compares as false.
     for at in np.flatnonzero(apart > room)[:1].tolist():
         difference = math.expm1(apart[at])
         raise DataError(

@@ -1,10 +1,10 @@
-"""Out-of-the-money prices of a smile, and back: prices know what volatilities hide.
+"""Out-of-the-money prices of a smile, and back.
 
 In: log-moneyness k = ln(strike / forward) and total variance w = volatility^2 x time, with first
 and second derivatives by k, as numpy arrays. Out: the undiscounted price of the out-of-the-money
-option (a put up to the forward, a call beyond it) as a share of the forward, with derivatives by
+option (a put up to the forward, a call above it) as a share of the forward, with derivatives by
 x = strike / forward; and the way back. The second derivative is the density of the price at expiry.
-No absence of arbitrage is lost in the small prices: nothing here is a difference of large ones.
+No price is computed as a difference of large prices, so that small ones are accurate, too.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ Jet: TypeAlias = tuple[Floats, Floats, Floats]
 """A function's values, and its first two derivatives."""
 
 LEAST_PRICE = 1e-250
-"""Of the forward; below it float64 has too few digits for what is computed from a price."""
+"""Least price, as a share of the forward. From a smaller one nothing can be computed in float64."""
 
 LEAST_ROOM = 1e-12
-"""Share of its upper bound that a price must lack; above it the price says too little."""
+"""Least distance of a price from its upper bound, as a share of the bound. A price that is nearer
+does not tell the volatility."""
 
 LARGEST_DISTANCE = 33.0
-"""Of |d2|, up to which the normal density and its inverse are far from float64's limits."""
+"""Largest |d2| at which the normal density and its inverse are far from the limits of float64."""
 
 
 def strikes(k: Floats) -> Floats:
-    """Strikes over the forward; float64 holds no larger log-moneyness than 700.
+    """Strikes over the forward; log-moneyness is cut off at 700, as float64 would overflow.
 
     Examples
     --------
@@ -68,16 +69,16 @@ def otm_prices(k: Floats, w: Floats) -> Floats:
 
 
 def says_enough(k: Floats, prices: Floats) -> NDArray[np.bool_]:
-    """Whether prices are far enough from their bounds to say what the volatility is."""
+    """Whether prices are far enough from their bounds to tell the volatility."""
     bound = np.minimum(strikes(k), 1.0)
     return (prices > LEAST_PRICE) & (bound - prices > LEAST_ROOM * bound)
 
 
 def price_jet(k: Floats, jet: Jet) -> Jet:
-    """Price, and its first two derivatives by strike / forward, from those of total variance.
+    """Price and its first two derivatives by strike / forward, from those of total variance.
 
-    With s = sqrt(w) and s' = w' / (2 s): P' = Phi(-d2) + phi(d2) s' of a put, C' = P' - 1 of a
-    call, and P'' = C'' = phi(d2) g / (x s) with g as `mcmargin.markets.smile.butterfly` gives it.
+    With s = sqrt(w) and s' = w' / (2 s), P' = Phi(-d2) + phi(d2) s' for a put, C' = P' - 1 for a
+    call, and P'' = C'' = phi(d2) g / (x s) with g from `butterfly`.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def price_jet(k: Floats, jet: Jet) -> Jet:
 def variance_jet(k: Floats, jet: Jet) -> Jet:
     """Total variance and its first two derivatives by k from those of prices; see `price_jet`.
 
-    NaN where the price is too near one of its bounds to give a variance.
+    They are NaN if the price is too near to one of its bounds.
 
     Examples
     --------
@@ -119,7 +120,7 @@ def variance_jet(k: Floats, jet: Jet) -> Jet:
 
 
 def deviation_slope(k: Floats, s: Floats, slope: Floats) -> Floats:
-    """Derivative of s = sqrt(w) by k at which prices have a given derivative by strike.
+    """Derivative of s = sqrt(w) by k, from the derivative of prices by strike.
 
     Examples
     --------
@@ -134,7 +135,7 @@ def deviation_slope(k: Floats, s: Floats, slope: Floats) -> Floats:
 
 
 def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
-    """Density of the price at expiry over a positive factor: negative is butterfly arbitrage.
+    """Density of the price at expiry over a positive factor; if negative, butterfly arbitrage.
 
     g(k) = (1 - k w'/(2 w))^2 - w'^2/4 (1/w + 1/4) + w''/2, of total variance w and its derivatives.
 
@@ -153,20 +154,20 @@ def butterfly(k: Floats, w: Floats, first: Floats, second: Floats) -> Floats:
 
 
 def lower_envelope(k: Floats, prices: Floats) -> NDArray[np.intp]:
-    """Which points are corners of the lower convex envelope of out-of-the-money prices.
+    """Find the corners of the lower convex envelope of out-of-the-money prices.
 
     Parameters
     ----------
     k : ndarray of shape (points,), float64
-        Increasing; minus infinity is the strike 0.
+        Log-moneyness, increasing; minus infinity is the strike 0.
     prices : ndarray of shape (points,), float64
-        Of the out-of-the-money options. They are compared in the kind of the middle of three, so
-        that prices far from the forward are compared to their own last digits.
+        Prices of the out-of-the-money options. Of three points, all are compared as calls or puts,
+        as the middle one is, so that small prices far from the forward keep their last digits.
 
     Returns
     -------
     ndarray of int
-        The first and the last point included.
+        Places of the corners, including the first and the last point.
 
     Examples
     --------
@@ -195,14 +196,14 @@ def lower_envelope(k: Floats, prices: Floats) -> NDArray[np.intp]:
 def above_envelope(
     k: Floats, prices: Floats, corners: NDArray[np.intp]
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Share by which each price is above the envelope, and between which corners it stands.
+    """Share by which each price is above the envelope, and the corners between which it is.
 
     Returns
     -------
     above : ndarray of shape (points,), float64
-        Of the envelope's price; 0 at corners.
+        As a share of the envelope's price; 0 at corners.
     place : ndarray of shape (points,), int
-        The point is at or after this corner, and before the next.
+        Number of the last corner at or before each point.
     """
     every = np.arange(len(k))
     place = np.clip(np.searchsorted(corners, every, side="right") - 1, 0, max(len(corners) - 2, 0))
@@ -219,7 +220,7 @@ def above_envelope(
 
 
 def near_enough(k: Floats, w: Floats) -> NDArray[np.bool_]:
-    """Whether the density at k is large enough to be computed with."""
+    """Whether the normal density at d2 is large enough for computations in float64."""
     return np.asarray(np.abs(_d2(k, np.sqrt(w))) < LARGEST_DISTANCE)
 
 

@@ -1,8 +1,8 @@
-"""Quotes of implied volatility: reading and checking them, and one expiry's as arrays.
+"""Quotes of implied volatility: read, checked, and sorted by expiry.
 
-In: a CSV or Parquet file, or a DataFrame, with a row a quote: `expiry`, `strike` or
-`log_moneyness`, `volatility`, `forward` where it is not given otherwise, and `bid` and `ask` where
-they are known. Out: a typed frame, and per expiry log-moneyness and volatilities in order.
+In: a CSV or Parquet file, or a DataFrame, with one row for each quote: `expiry`, `strike` or
+`log_moneyness`, `volatility`, and optionally `forward`, `bid` and `ask`. Out: a frame with typed
+columns, and for each expiry arrays of log-moneyness and volatilities.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from mcmargin.data.times import not_a_time, utc_time, utc_times
 from mcmargin.errors import DataError
 
 PLACES = ("strike", "log_moneyness")
-"""Columns of which one says where on the smile a quote stands."""
+"""Columns that tell the place of a quote on the smile; exactly one of them is needed."""
 
 SIDES = ("bid", "ask")
-"""Columns of volatilities that may be missing, as may their cells."""
+"""Columns of volatilities that may be missing or have empty cells."""
 
 LOG_MONEYNESS = Range(-20.0, 20.0)
-"""Of ln(strike / forward): a strike of 485 million times the forward, or of its reciprocal."""
+"""Range of ln(strike / forward): strikes up to 485 million times the forward, or down to as small a
+part of it."""
 
 RANGES = {
     "strike": PRICE,
@@ -40,10 +41,10 @@ RANGES = {
     "bid": VOLATILITY,
     "ask": VOLATILITY,
 }
-"""Range of each column's numbers; docs/files.md gives them too."""
+"""Range of the numbers of each column; docs/files.md has them, too."""
 
 SHORTEST, LONGEST = np.timedelta64(1, "s"), np.timedelta64(36_525, "D")
-"""Time to expiry: a second, and a hundred years."""
+"""Least and largest time to expiry: a second, and a hundred years."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +54,16 @@ class ExpiryQuotes:
     Attributes
     ----------
     expiry : numpy.datetime64
-        Nanoseconds, UTC.
+        Time of expiry in UTC, with nanoseconds.
     time : float
-        Years, above 0.
+        Years to expiry, above 0.
     forward : float
-        NaN where quotes stand at log-moneyness and none was given.
+        NaN if quotes were given by log-moneyness without a forward.
     log_moneyness : ndarray of shape (quotes,), float64
         ln(strike / forward), increasing.
     volatilities : ndarray of shape (quotes,), float64
     bid_volatilities, ask_volatilities : ndarray of shape (quotes,), float64, optional
-        NaN where none was given.
+        NaN for a quote without one.
     """
 
     expiry: np.datetime64
@@ -75,12 +76,12 @@ class ExpiryQuotes:
 
     @property
     def bids(self) -> NDArray[np.float64]:
-        """Volatilities bid, NaN where there is none."""
+        """Volatilities that are bid, NaN for a quote without one."""
         return self._side(self.bid_volatilities)
 
     @property
     def asks(self) -> NDArray[np.float64]:
-        """Volatilities asked, NaN where there is none."""
+        """Volatilities that are asked, NaN for a quote without one."""
         return self._side(self.ask_volatilities)
 
     def _side(self, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -88,7 +89,7 @@ class ExpiryQuotes:
 
     @property
     def variances(self) -> NDArray[np.float64]:
-        """Total variances, volatility squared times time."""
+        """Total variances: volatility squared times time."""
         return self.volatilities**2 * self.time
 
 
@@ -120,23 +121,23 @@ def checked_quotes(frame: pd.DataFrame, *, source: str = "frame") -> pd.DataFram
     Parameters
     ----------
     frame : DataFrame
-        Columns `expiry` (an ISO timestamp, UTC unless it has a zone; a date means 00:00), `strike`
-        or `log_moneyness`, `volatility` (a year, 0.2 for 20 %), and if wanted `forward`, and the
-        volatilities `bid` and `ask`, whose cells may be empty.
+        Columns `expiry` (an ISO timestamp, in UTC unless it has a zone; a date means 00:00),
+        `strike` or `log_moneyness`, `volatility` (for a year, 0.2 for 20 %), and optionally
+        `forward` and the volatilities `bid` and `ask`, whose cells may be empty.
     source : str
         Named in errors.
 
     Returns
     -------
     DataFrame
-        The same columns: expiry datetime64[ns], UTC, the others float64, NaN where there is no bid
-        or ask.
+        The same columns: expiry as datetime64[ns] in UTC, the others as float64; NaN for a missing
+        bid or ask.
 
     Raises
     ------
     DataError
-        For columns missing, unknown or repeated, no row, an expiry that is no date, a number that
-        is missing or out of its range (`RANGES`), and a volatility that is not between its bid and
+        If columns are missing, unknown or repeated, there is no row, an expiry is not a date, a
+        number is missing or out of its range (`RANGES`), or a volatility is not between its bid and
         its ask.
 
     Examples
@@ -209,15 +210,15 @@ def quotes_by_expiry(
     limits: Plausibility,
     source: str,
 ) -> list[ExpiryQuotes]:
-    """Quotes expiry by expiry, soonest first.
+    """Sort quotes by expiry, the soonest first.
 
     Raises
     ------
     DataError
-        As `checked_quotes`, and for an expiry that is not after `as_of` or more than a hundred
-        years later, a quote given twice, forwards that are missing where quotes have strikes,
-        given twice, or differ in an expiry, a strike too far from the forward, and a volatility
-        that looks as if it were in percent.
+        As `checked_quotes`. Also if an expiry is not after `as_of` or more than a hundred years
+        later, a quote is given twice, strikes have no forward, a forward is given twice or differs
+        within an expiry, a strike is too far from the forward, or a volatility looks as if it were
+        in percent.
     """
     frame = checked_quotes(frame, source=source)
     place = next(name for name in PLACES if name in frame)
@@ -282,7 +283,7 @@ def _refuse_distance(frame: pd.DataFrame, source: str) -> None:
 
 
 def _refuse_differences(rows: pd.DataFrame, place: str, expiry: str, source: str) -> None:
-    """Refuse quotes of one expiry at one place, or with more than one forward."""
+    """Refuse two quotes of one expiry at the same place, and different forwards of one expiry."""
     numbers = rows.index.to_numpy() + 2
     places, forwards = rows[place].tolist(), rows["forward"].tolist()
     for at, value in enumerate(places):

@@ -1,8 +1,8 @@
 """Repair of quotes that admit an arbitrage: the smallest change that removes it.
 
-In: quotes of all expiries, with bid and ask where they are known. Out: the same quotes, some of
-them moved. A linear programme over out-of-the-money prices minimises the sum of the changes of
-volatility under all conditions of `mcmargin.markets.arbitrage` at once, within bid and ask.
+In: quotes of all expiries, with bid and ask if they are known. Out: the same quotes, some of them
+moved. A linear programme in out-of-the-money prices minimises the sum of the changes, under all
+conditions of `mcmargin.markets.arbitrage` at once and within bid and ask.
 """
 
 from __future__ import annotations
@@ -22,61 +22,63 @@ from mcmargin.markets.quotes import ExpiryQuotes
 from mcmargin.numerics.implied import implied_volatility
 
 LEAST_DENSITY = 1e-4
-"""Of the density that one volatility alone would have: repaired prices are so convex at least, so
-that no probability is quite 0."""
+"""Least density of repaired prices, as a share of the density that one volatility for all three
+quotes would give: no probability becomes 0."""
 
 LEAST_FALL = 0.05
-"""Of the fall that calls at the last two quotes would have at one volatility: with less the tail
-beyond them would be of no sensible volatility."""
+"""Least fall of repaired calls between the last two quotes, as a share of the fall that one
+volatility for both would give. With less, the tail beyond them would have an absurd volatility."""
 
 STRAIGHT = 1e-11
-"""Of a price, by which it may be above a straight line and count as on it."""
+"""Share of a price by which it may lie above a straight line and still count as on it."""
 
 LEAST_RISE = 1e-6
-"""Of a price, by which a later one exceeds what earlier quotes imply."""
+"""Share of its price by which a repaired later quote exceeds what earlier quotes imply."""
 
 PRICE_FOR_VOLATILITY = 5.0
-"""Relative change of a price that weighs as much as a volatility's by 1: near the forward, at a
-volatility of 0.2, a change of either alone weighs the same."""
+"""Weight of a change of the volatility beside a relative change of the price. Near the forward, at
+a volatility of 0.2, both then weigh the same."""
 
 LARGEST_WEIGHT = 0.05
-"""Of the largest change in each expiry, beside the sum of all: of equal sums the one that is spread
-over more quotes is taken, and one quote that is wrong alone still moves alone."""
+"""Weight of the largest change in each expiry beside the sum of all changes. Of two repairs with
+the same sum, the one that is spread over more quotes is taken. If one quote alone is wrong, it
+still moves alone."""
 
 LARGEST_RATIO = 1e4
-"""Of a condition's terms to the price that it limits, above which it is counted in the terms."""
+"""Ratio of a condition's terms to the price that it limits above which the condition is scaled by
+its terms instead of the price."""
 
 UNBOUNDED = 1e12
-"""Times a price's size, beyond which a bound on it or on a condition bounds nothing."""
+"""Bounds larger than so many times the size of a price count as none."""
 
 LARGEST_COST = 1e6
-"""Of a change by a price's size; it is as good as none."""
+"""Largest cost of a change by a price's own size."""
 
 SMALLEST_LEFT = 1e-6
-"""Of a price, that remains of it in one pass."""
+"""Least share of a price that one pass leaves."""
 
 FAR = 0.5
-"""Of the measure, from which the slope at the quotes may mislead."""
+"""Measure above which quotes move so far that its slope at the quotes may mislead."""
 
 PASSES = 6
-"""At most; a price that moves far is measured anew in each."""
+"""Largest number of passes; each takes the secant of the pass before for prices that move far."""
 
 SETTLED = 1e-3
-"""Change of a pass's objective, as a share, below which there is no other."""
+"""Relative improvement of a pass below which no other pass follows."""
 
 
 def repaired(quotes: Sequence[ExpiryQuotes], *, source: str) -> list[ExpiryQuotes]:
-    """Quotes without arbitrage, of which as little as possible is moved.
+    """Move quotes as little as possible, so that they admit no arbitrage.
 
-    The measure is the sum over all quotes of |ln(p' / p)| + 5 |v' - v|, of the out-of-the-money
-    price p and the volatility v, and a twentieth of the largest of these in each expiry. A
-    programme is linear in prices: it takes the measure's slope at the quote, or for a quote that
-    moves far, the secant to where it went in the pass before.
+    A change is measured by |ln(p' / p)| + 5 |v' - v|, with the out-of-the-money price p and the
+    volatility v. The sum over all quotes is minimised, plus a twentieth of the largest change in
+    each expiry. The programme is linear in prices. It takes the slope of the measure at the quote
+    or, for a quote that moves far, the secant to its price in the pass before.
 
     Raises
     ------
     DataError
-        If no prices within bid and ask are without arbitrage.
+        If there are no prices within bid and ask that admit no arbitrage.
 
     References
     ----------
@@ -109,7 +111,7 @@ def repaired(quotes: Sequence[ExpiryQuotes], *, source: str) -> list[ExpiryQuote
 
 
 class _Problem:
-    """Quotes, conditions on them, and the programmes that move them."""
+    """The quotes, the conditions on them, and the programmes that move them."""
 
     def __init__(self, quotes: Sequence[ExpiryQuotes], chain: Chain) -> None:
         self.chain = chain
@@ -124,7 +126,7 @@ class _Problem:
         return otm_prices(self.chain.k, volatility**2 * self.time)
 
     def _bounds(self, quotes: Sequence[ExpiryQuotes]) -> tuple[Floats, Floats]:
-        """Least and greatest price of each quote: of bid and ask, or those of an option."""
+        """Least and largest price of each quote: those of bid and ask, or else of any option."""
         bid = self.chain.take([each.bids for each in quotes])
         ask = self.chain.take([each.asks for each in quotes])
         most = (1 - 1e-9) * np.minimum(self.chain.x, 1.0)
@@ -134,14 +136,17 @@ class _Problem:
         return low, high
 
     def _margin(self, conditions: Conditions) -> Floats:
-        """By how much repaired prices keep each condition, or as quoted ones do that keep it."""
+        """Slack that repaired prices must leave in each condition.
+
+        If the quoted prices keep a condition with less slack, theirs is enough.
+        """
         limited, kept = conditions.columns[:, 0], conditions.slack(self.quoted)
-        # Quotes on a straight line stay there: what is below 0 by rounding alone is kept.
+        # Quotes on a straight line may stay there, although rounding makes their slack negative.
         kept = np.where(kept < -STRAIGHT * self.quoted[limited], np.inf, kept)
         kept[conditions.failing(self.quoted)] = np.inf
         if conditions.kind in ("calendar", "spread"):
             return np.asarray(np.minimum(LEAST_RISE * self.quoted[limited], kept))
-        # What is left of the condition where all three volatilities are the middle one's.
+        # The slack if all three quotes had the volatility of the one that is limited.
         w = self.sigma[limited] ** 2 * self.time[limited]
         prices = [otm_prices(self.chain.k[conditions.columns[:, at]], w) for at in range(3)]
         terms = (conditions.coefficients * np.stack(prices, axis=1)).sum(axis=1)
@@ -165,18 +170,19 @@ class _Problem:
     def solved(self) -> Floats | None:
         """Prices that keep all conditions; None if there are none within the bounds.
 
-        First with the measure's slope at each quote; where quotes then move far, with its slope on
-        the way to where they may have to go as well. The cheaper is taken.
+        The first programme takes the slope of the measure at each quote. If quotes move far, a
+        second one takes its slope on the way to where they may have to go. The better result
+        counts.
         """
         best, least = self._from(*self._slopes(self.sigma, self.sigma, self.sigma))
         if best is None or least > FAR:
-            other, cost = self._from(*self._slopes(*self._levels()))
+            other, cost = self._from(*self._slopes(*self._targets()))
             if cost < least:
                 best = other
         return best
 
     def _from(self, scale: Floats, up: Floats, down: Floats) -> tuple[Floats | None, float]:
-        """The cheapest prices of some passes, and their measure."""
+        """The prices of the pass with the least measure, and the measure."""
         best, least = None, np.inf
         for _ in range(PASSES):
             prices = self._programme(scale, up, down)
@@ -184,7 +190,7 @@ class _Problem:
                 break
             cost = self._cost(prices)
             if self.fails(prices):
-                # Of a price far from its guess the programme's own tolerance is too coarse.
+                # The solver's tolerance is too coarse for a price far from its guess.
                 cost = np.inf
             if cost < least:
                 settled = least < (1 + SETTLED) * cost
@@ -213,15 +219,15 @@ class _Problem:
         return float(change.sum() + LARGEST_WEIGHT * sum(largest))
 
     def _change(self, prices: Floats, at: Indices, volatilities: Floats) -> Floats:
-        """Measure of the change from some of the quotes."""
+        """Measure of the change of some quotes."""
         with np.errstate(divide="ignore"):
             relative = np.abs(np.log(prices / self.quoted[at]))
         return np.asarray(relative + PRICE_FOR_VOLATILITY * np.abs(volatilities - self.sigma[at]))
 
-    def _levels(self) -> tuple[Floats, Floats, Floats]:
-        """Volatility near each quote, and to which it may have to rise and to fall.
+    def _targets(self) -> tuple[Floats, Floats, Floats]:
+        """Usual volatility near each quote, and those to which it may have to rise or to fall.
 
-        A quote that lies far from its neighbours, or below an earlier expiry, will be moved far.
+        A quote that lies far from its neighbours, or below an earlier expiry, will move far.
         """
         sigma, chain = self.sigma, self.chain
         high, low = sigma.copy(), sigma.copy()
@@ -240,15 +246,15 @@ class _Problem:
                 if other == expiry or len(there) == 0 or len(at) == 0:
                     continue
                 w = np.interp(chain.k[at], chain.k[there], sigma[there] ** 2 * self.time[there])
-                level = np.sqrt(w / self.time[at])
+                implied = np.sqrt(w / self.time[at])
                 if other < expiry:
-                    high[at] = np.maximum(high[at], level)
+                    high[at] = np.maximum(high[at], implied)
                 else:
-                    low[at] = np.minimum(low[at], level)
+                    low[at] = np.minimum(low[at], implied)
         return near, high, low
 
     def _slopes(self, near: Floats, high: Floats, low: Floats) -> tuple[Floats, Floats, Floats]:
-        """Size of each price, and the measure of its change by one, upwards and downwards."""
+        """Size of each price, and the slope of the measure upwards and downwards."""
         step, everywhere = 1e-6 * self.sigma, np.arange(len(self.sigma))
         costs = []
         for to in (np.maximum(high, self.sigma + step), np.minimum(low, self.sigma - step)):
@@ -258,7 +264,7 @@ class _Problem:
         return scale, costs[0], costs[1]
 
     def _programme(self, scale: Floats, up: Floats, down: Floats) -> Floats | None:
-        """Prices that cost least; with conditions added as they are found to fail."""
+        """Prices of the least cost; conditions are added when they are found to fail."""
         chosen = [
             np.ones(len(each.columns), bool)
             if each.kind in ("rise", "butterfly")
@@ -301,7 +307,7 @@ class _Problem:
             rows.append(csr_array(coo_array((values, (places, part.columns.ravel())), shape)))
             limits.append(np.minimum((part.slack(self.quoted) - margin[which]) / size, UNBOUNDED))
         matrix, limit = vstack(rows), np.concatenate(limits)
-        # A change up and one down of each price, in units of its size.
+        # The unknowns are a rise and a fall of each price, in units of its size.
         low, high = self.bounds
         cost = np.concatenate([scale * up, scale * down])
         cost = np.minimum(np.where(np.isfinite(cost), cost, np.inf), LARGEST_COST)
@@ -309,7 +315,7 @@ class _Problem:
         most = np.concatenate(
             [(high - self.quoted) / scale, (self.quoted - low) / scale - SMALLEST_LEFT]
         )
-        # Besides the prices, the largest change of each expiry, which no change of it exceeds.
+        # Other unknowns are the largest changes of the expiries, which no change may exceed.
         own = coo_array((np.ones(count), (np.arange(count), self.chain.expiry)), (count, expiries))
         changes = hstack(
             [
@@ -338,7 +344,7 @@ class _Problem:
         return np.asarray(np.where(change == 0, self.quoted, self.quoted + scale * change))
 
     def why_not(self) -> str:
-        """Say that there is no repair, and what to do."""
+        """Say why there is no repair, and what to do."""
         low, high = self.bounds
         if (low > 0).any() or (high < (1 - 1e-9) * np.minimum(self.chain.x, 1.0)).any():
             return (

@@ -1,8 +1,8 @@
 """Smiles: implied volatility over log-moneyness at one time.
 
-In: total variances w = volatility^2 x time at a few k = ln(strike / forward), as
-`mcmargin.markets.interpolation` makes a smile of them. Out: a `Smile`, smooth between them and flat
-far out, and a `SmileSlice`, its table for many scenarios.
+In: total variances w = volatility^2 x time at a few k = ln(strike / forward), with slopes that
+`mcmargin.markets.interpolation` chooses. Out: a `Smile`, smooth between these k and flat far out,
+and a `SmileSlice`, its table for many scenarios.
 """
 
 from __future__ import annotations
@@ -23,39 +23,41 @@ from mcmargin.numerics.chunks import elementwise, floating_type
 __all__ = ["Floats", "Smile", "SmileSlice", "butterfly", "samples"]
 
 SAMPLES = np.linspace(1e-6, 1 - 1e-6, 33)
-"""Where between two nodes, as shares, a smile is examined; the ends have second derivatives."""
+"""Shares of the way between two nodes at which a smile is examined. The ends are not quite the
+nodes, so that second derivatives exist there."""
 
 
 BISECTIONS = 45
-"""Of a step of `SAMPLES`, to find where two smiles cross."""
+"""Number of bisections, within a step of `SAMPLES`, that find where two smiles cross."""
 
 
 @dataclass(frozen=True, eq=False)
 class Smile:
     """Total implied variance at one expiry: cubics of log-moneyness, or convex prices.
 
-    Between two nodes total variance is a cubic. Where its density would be negative, a share of the
-    price, the least that is needed, is that of `ConvexPieces`, which join with the same slopes.
-    Beyond the last quote on either side the slope of w goes linearly to 0 within one standard
-    deviation sqrt(w), or within 2 or 4 of them, and from there on it is flat. (Flat from the quote
-    itself, a rising wing would have a kink, which is a negative probability.) A wing that falls
-    loses half of its variance at most. Where each of these bends would be an arbitrage, the wing is
-    a `BlackTail`, flat from where options cost nothing, or if that were too wide, a `PowerTail`.
+    Between two nodes total variance is a cubic. If its density would be negative, the price is a
+    mixture with that of `ConvexPieces`, which join with the same slopes; their share is the least
+    that is needed. Beyond the last quote on either side the slope of w goes linearly to 0 within
+    one standard deviation sqrt(w), or within 2 or 4 of them, and from there on w is flat. (If it
+    were flat from the quote on, a rising wing would have a kink, which is a negative probability.)
+    A falling wing loses at most half of its variance. If each of these wings has an arbitrage, the
+    wing is a `BlackTail`, which is flat where options cost nothing; if its standard deviation were
+    too large, it is a `PowerTail`.
 
     Attributes
     ----------
     nodes : ndarray of shape (nodes,), float64
-        Log-moneyness, increasing: the quotes, and where each wing that is not flat becomes so.
+        Log-moneyness, increasing: that of the quotes, and of the end of each wing that is not flat.
     variances, slopes : ndarray of shape (nodes,), float64
         Total variance and its derivative.
     shares : ndarray of shape (nodes - 1,), float64, optional
-        Between each two nodes, the share of the price that is not the cubic's, 0 to 1; none: 0.
+        Share of `pieces` in the price between each two nodes, 0 to 1; without it, 0.
     pieces : ConvexPieces, optional
-        Between each two nodes, what the share is of.
+        Convex prices between each two nodes.
     tails : tuple of two BlackTail, PowerTail or None
-        Below the second node and above the last but one, in place of `pieces`.
+        Prices below the second node and above the last but one, instead of `pieces`.
     floor : Smile, optional
-        Of an earlier expiry, below which this one does not fall: prices are the larger of the two.
+        Smile of an earlier expiry. Prices are the larger of the two, so that none is below it.
     """
 
     nodes: Floats
@@ -68,7 +70,7 @@ class Smile:
 
     @cached_property
     def places(self) -> Floats:
-        """Log-moneyness between which it is smooth: nodes, and where it meets its floor."""
+        """Log-moneyness between which the smile is smooth: nodes, and crossings with its floor."""
         if self.floor is None:
             return self.nodes
         own = replace(self, floor=None)
@@ -84,7 +86,13 @@ class Smile:
         return np.union1d(every, high)
 
     def reach(self, far: float) -> tuple[float, float]:
-        """Log-moneyness from and to which volatility changes; of a tail no more than so far out."""
+        """Least and largest log-moneyness between which volatility changes.
+
+        Parameters
+        ----------
+        far : float
+            A tail counts only as far as this log-moneyness.
+        """
         low, high = float(self.nodes[0]), float(self.nodes[-1])
         if self.tails[0] is not None:
             low = max(low, min(float(self.nodes[1]), -far))
@@ -97,12 +105,12 @@ class Smile:
 
     @property
     def has_tail(self) -> bool:
-        """Whether a wing is a tail, also below which it does not fall."""
+        """Whether a wing of the smile or of its floor is a tail."""
         return self.tails != (None, None) or (self.floor is not None and self.floor.has_tail)
 
     @property
     def is_cubic(self) -> bool:
-        """Whether it is made of cubics alone."""
+        """Whether the smile has cubics alone."""
         return self.shares is None and self.floor is None
 
     def total_variance(self, log_moneyness: Any) -> Any:
@@ -110,7 +118,10 @@ class Smile:
         return self.derivatives(log_moneyness)[0]
 
     def derivatives(self, log_moneyness: Any) -> tuple[Any, Any, Any]:
-        """Total variance and its first two derivatives; the second from the right at nodes."""
+        """Total variance and its first two derivatives by k.
+
+        At nodes the second derivative is that on the right.
+        """
         xp = array_module(log_moneyness)
         if xp is not np and not self.is_cubic:
             jet = self.derivatives(to_host(log_moneyness))
@@ -137,7 +148,7 @@ class Smile:
         return c0 + u * (c1 + u * (c2 + u * c3)), first, 2 * c2 + 6 * u * c3
 
     def _mixed(self, k: Floats, jet: Jet) -> Jet:
-        """The cubics' jet, and where they have a share, that of prices mixed."""
+        """Replace the jet of the cubics by that of mixed prices in pieces that have a share."""
         assert self.shares is not None
         piece = np.searchsorted(self.nodes, k, side="right") - 1
         inside = (piece >= 0) & (piece < len(self.nodes) - 1)
@@ -156,11 +167,12 @@ class Smile:
         found = variance_jet(at, safe)
         good = np.isfinite(found[0] + found[1] + found[2])
         out = tuple(np.array(each, float) for each in jet)
-        # Where a price says too little the cubic stays; below 0, a straight line.
+        # If a price does not tell the variance, that of the cubic stays; if that is negative, a
+        # straight line replaces it.
         below = out[0] <= 0
         out[0][below] = np.interp(k[below], self.nodes, self.variances)
         chosen = np.flatnonzero(mixed.ravel())[good]
-        # At a node itself its own variance stands, to the last digit.
+        # At a node its own variance stays, to the last digit.
         node = k == self.nodes[piece]
         for each, new in zip(out, found, strict=True):
             each.reshape(-1)[chosen] = new[good]
@@ -180,7 +192,10 @@ class Smile:
 
     @cached_property
     def _powers(self) -> tuple[Floats, Floats]:
-        """Left ends and powers, lowest first, of the pieces: flat, cubic between nodes, flat."""
+        """Left ends of the pieces, and their coefficients of the powers from 0 to 3.
+
+        The first and the last piece are flat; the others are cubics between nodes.
+        """
         w, d = self.variances, self.slopes
         width, rise = np.diff(self.nodes), np.diff(w)
         powers = np.zeros((4, len(w) + 1))
@@ -191,7 +206,7 @@ class Smile:
         return np.append(self.nodes[0], self.nodes), powers
 
     def content(self) -> tuple[Any, ...]:
-        """All that it is made of, for a fingerprint."""
+        """Everything that the smile depends on, for a fingerprint."""
         parts: list[Any] = [self.nodes, self.variances, self.slopes]
         if self.shares is not None and self.pieces is not None:
             pieces = self.pieces
@@ -203,7 +218,7 @@ class Smile:
 
 
 def samples(*nodes: Floats) -> Floats:
-    """Points between all neighbours among nodes of one or more smiles, and the nodes."""
+    """The nodes of one or more smiles, and `SAMPLES` points between each two of them."""
     joint = np.unique(np.concatenate(nodes))
     between = joint[:-1, None] + np.diff(joint)[:, None] * SAMPLES
     return np.sort(np.concatenate([joint, between.ravel()]))
@@ -211,19 +226,19 @@ def samples(*nodes: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class SmileSlice:
-    """Volatilities at one time on a uniform grid of log-moneyness, straight between its nodes.
+    """Volatilities at one time on a uniform grid of log-moneyness, linear between its nodes.
 
     Attributes
     ----------
     time : float
         Years.
     low, high : float
-        Log-moneyness of the first and the last node. Beyond them volatility stays what it is there:
-        it is flat, or goes on slowly in a tail where options cost next to nothing.
+        Log-moneyness of the first and the last node. Beyond them volatility is that of the node:
+        the smile is flat there, or changes slowly in a tail whose options cost nearly nothing.
     volatilities : ndarray of shape (nodes,), float64
     error : float
-        Bound of the difference from the smile's own volatility: the square of a step over 8 times
-        the greatest second derivative, sampled at 4 points a step; 0 for a flat smile.
+        Bound of the difference from the smile's own volatility; 0 for a flat smile. It is step^2 /
+        8 times the largest second derivative, which is sampled at 4 points in each step.
     """
 
     time: float
@@ -233,14 +248,14 @@ class SmileSlice:
     error: float
 
     def volatility(self, log_moneyness: Any, *, out: Any = None) -> Any:
-        """Volatilities at many moneynesses, in a few passes.
+        """Volatilities at many values of log-moneyness, in a few passes.
 
         Parameters
         ----------
         log_moneyness : array_like
-            Not NaN; infinite is allowed.
+            It may be infinite, but not NaN.
         out : ndarray, optional
-            Not the argument itself.
+            Array for the result; another than the argument.
 
         Returns
         -------

@@ -1,7 +1,7 @@
 """Volatility surface: implied volatility over time and log-moneyness, from quotes.
 
 In: quotes of implied volatility at one moment. Out: a frozen surface without static arbitrage, and
-its slice at one time for many scenarios.
+its table at one time for many scenarios.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ from mcmargin.markets.smile import Floats, Smile, SmileSlice, samples
 from mcmargin.numerics.arrays import array_module, to_host
 
 SLICE_NODES = 1025
-"""Of a table of one time; about 4 KiB in float32, which stays in the fastest cache."""
-
+"""Number of nodes of a table; in float32 it takes 4 KiB, which fits in the fastest cache."""
 
 TAIL_NODES = 8193
-"""The same where a smile has a tail, which reaches far out."""
+"""Number of nodes if a smile has a tail, which reaches far out."""
 
 TAIL_REACH = 4.0
 """Log-moneyness up to which a table follows a tail: strikes of 50 times the forward."""
@@ -42,17 +41,17 @@ TAIL_REACH = 4.0
 
 @dataclass(frozen=True)
 class Repair:
-    """A quote that the surface does not keep, since it made an arbitrage with others.
+    """A quote that was moved, since it made an arbitrage with other quotes.
 
     Attributes
     ----------
     expiry : str
-        ISO.
+        ISO time.
     strike : float
-        NaN where no forward is known.
+        NaN if no forward is known.
     log_moneyness : float
     before, after : float
-        Volatility quoted, and on the surface.
+        Volatility that was quoted, and that of the surface.
     """
 
     expiry: str
@@ -66,30 +65,30 @@ class Repair:
 class VolatilitySurface:
     """Implied volatility by time to expiry and log-moneyness k = ln(strike / forward).
 
-    Total variance w = volatility^2 x time is interpolated at fixed k: in k as `Smile` says, in time
-    linearly between expiries, but for strikes where that would be an arbitrage
-    (`mcmargin.markets.between`). Before the first expiry and after the last, volatility at fixed k
-    stays that of the expiry. Times are years, ACT/365, UTC.
+    Total variance w = volatility^2 x time is interpolated in k as `Smile` explains. At fixed k it
+    is linear in time between expiries, except at strikes at which that would be an arbitrage
+    (`mcmargin.markets.between`). Before the first expiry and after the last one, volatility at
+    fixed k is that of the expiry. Times are years, ACT/365, UTC.
 
-    What holds: through every set of quotes that admits no arbitrage there is a surface, it runs
-    through all of them, and it admits none either: no butterfly arbitrage at any time up to the
-    last expiry, and no calendar arbitrage anywhere. Densities are looked at in 33 points between
-    neighbouring nodes, up to a factor g of -1e-9. Before the first expiry there is no butterfly
-    either (g is concave in a factor of w, and not negative for 0 and 1); after the last, flat
-    volatility is free of it up to `arbitrage_free_until`.
+    For every set of quotes that admits no arbitrage there is a surface through all of them. It has
+    no butterfly arbitrage at any time up to the last expiry, and no calendar arbitrage anywhere.
+    Densities are examined in 33 points between neighbouring nodes, with a tolerance of -1e-9 for g
+    (`mcmargin.markets.otm.butterfly`). Before the first expiry there is no butterfly arbitrage
+    either, since g is concave in a factor of w, and not negative for 0 and 1. After the last expiry
+    there is none up to `arbitrage_free_until`.
 
     Attributes
     ----------
     as_of : numpy.datetime64
-        Nanoseconds, UTC.
+        Time of the quotes in UTC, with nanoseconds.
     expiries : ndarray of shape (expiries,), datetime64[ns]
-        Increasing.
+        Expiries, increasing.
     forwards : ndarray of shape (expiries,), float64
-        NaN where quotes stood at log-moneyness and none was given.
+        Forward of each expiry; NaN if quotes were given by log-moneyness without a forward.
     smiles : tuple of Smile
-        One an expiry.
+        Smile of each expiry.
     repairs : tuple of Repair
-        What was changed; empty unless asked for and needed.
+        Quotes that were moved; empty without a repair.
     """
 
     as_of: np.datetime64
@@ -117,29 +116,30 @@ class VolatilitySurface:
         plausibility: Plausibility | None = None,
         source: str = "frame",
     ) -> VolatilitySurface:
-        """Surface through quotes.
+        """Make the surface of quotes.
 
         Parameters
         ----------
         frame : DataFrame
-            As `read_quotes` gives, or `checked_quotes` takes.
+            Quotes as `read_quotes` returns them, or as `checked_quotes` takes them.
         as_of : str, date, datetime, pandas.Timestamp or numpy.datetime64
-            When the quotes held; UTC where it has no zone.
+            Time of the quotes; UTC if it has no zone.
         forward : float, optional
-            Of every expiry, where the frame has no such column; needed for strikes.
+            Forward of every expiry. It is needed for strikes if the frame has no such column.
         repair : bool
-            Change quotes that make an arbitrage by as little as removes it, and list them, instead
-            of refusing them.
+            Move quotes that make an arbitrage as little as possible, and list them, instead of
+            refusing them.
         plausibility : Plausibility, optional
-            The largest volatility that is not taken for a percentage; 5 by default.
+            Limits; its largest volatility, 5 by default, tells a volatility from a percentage.
         source : str
             Named in errors.
 
         Raises
         ------
         DataError
-            For quotes that cannot be used, naming row and column, and for arbitrage, naming
-            expiry, strike and size; with `repair`, if nothing between bid and ask is without it.
+            If a quote cannot be used (it names the row and the column), or quotes admit an
+            arbitrage (it names the expiry, the strike and the size). With `repair`, if there are no
+            prices between bid and ask without arbitrage.
 
         Examples
         --------
@@ -188,11 +188,11 @@ class VolatilitySurface:
 
     @property
     def arbitrage_free_until(self) -> float:
-        """Years up to which flat volatility after the last expiry admits no butterfly arbitrage."""
+        """Years up to which flat volatility after the last expiry has no butterfly arbitrage."""
         smile = self.smiles[-1]
         k = samples(smile.places)
         w, first, second = smile.derivatives(k)
-        # g of w times c is a - b c - d c^2, which falls below 0 at the root.
+        # g of c times w is a - b c - d c^2, which becomes negative at the root.
         a, d = (1 - k * first / (2 * w)) ** 2, first**2 / 16
         b = first**2 / (4 * w) - second / 2
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -219,7 +219,7 @@ class VolatilitySurface:
         k = there.asarray(log_moneyness, np.float64)
         variance = there.zeros((), np.float64)
         for at, smile in enumerate(self.smiles):
-            # 1 at this expiry, and linearly to 0 at its neighbours.
+            # The weight is 1 at this expiry, and falls linearly to 0 at its neighbours.
             hat = here.asarray(np.eye(len(self.smiles))[at])
             weight = here.interp(t, here.asarray(self.times), hat)
             if bool((weight > 0).any()):
@@ -234,7 +234,7 @@ class VolatilitySurface:
         return needs_bridges(self.smiles)
 
     def _on_bridges(self, time: Floats, k: Floats, variance: Floats) -> Floats:
-        """Total variances, with those of bridges where there are any."""
+        """Replace total variances by those of bridges where there are bridges."""
         out = np.array(variance)
         time, k = np.broadcast_to(time, out.shape), np.broadcast_to(k, out.shape)
         pair = np.clip(np.searchsorted(self.times, time, side="right") - 1, 0, len(self.times) - 1)
@@ -293,7 +293,7 @@ class VolatilitySurface:
 
 
 def _changes(quotes: ExpiryQuotes, kept: ExpiryQuotes) -> list[Repair]:
-    """Quotes that are not what they were."""
+    """Quotes of one expiry that were moved."""
     after = kept.volatilities
     return [
         Repair(

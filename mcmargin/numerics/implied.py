@@ -14,14 +14,16 @@ import numpy as np
 from mcmargin.numerics.black import (
     ROOT_2PI,
     SHARE_BUFFERS,
+    log_moneyness,
+    otm_share,
+)
+from mcmargin.numerics.chunks import elementwise
+from mcmargin.numerics.option_inputs import (
     check_shapes,
     checked_numbers,
     checked_sign,
-    log_moneyness,
-    otm_share,
     real_numbers,
 )
-from mcmargin.numerics.chunks import elementwise
 
 ACCURACY = 1e-8
 """Largest change of a volatility that the rounding of the price may make; else it is NaN."""

@@ -341,8 +341,8 @@ def tails_of(
     if used > 2:
         spread = ((over - mean[:, None]) ** 2).sum(axis=1) / (used - 2)
     error = np.sqrt((spread + level * mean**2) / (used - 1))
-    half = float(stats.t.isf((1 - confidence) / 2, used - 1)) * error
-    z = float(stats.norm.isf((1 - confidence) / 2))
+    t, z = _quantiles(confidence, used - 1)
+    half = t * error
     interval = worst[:, [highest_rank - 1, lowest_rank - 1]]
     return Tails(
         level=level,
@@ -430,3 +430,10 @@ def _rank_interval(count: int, level: float, confidence: float) -> tuple[int, in
     lowest = int(stats.binom.ppf(tail, count, 1 - level))
     highest = int(stats.binom.isf(tail, count, 1 - level)) + 1
     return max(lowest, 1), min(max(highest, math.ceil(tail_count(count, level)), 2), count)
+
+
+@lru_cache(maxsize=64)
+def _quantiles(confidence: float, degrees: int) -> tuple[float, float]:
+    """How many standard errors an interval reaches: of Student's t, and of the normal."""
+    tail = (1 - confidence) / 2
+    return float(stats.t.isf(tail, degrees)), float(stats.norm.isf(tail))

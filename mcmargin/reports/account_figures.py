@@ -1,7 +1,7 @@
-"""Figures of accounts and owners: what a report's rows are, one by one and as frames.
+"""Figures of accounts and owners: the rows of a report, one by one and as tables.
 
-In: a report's tables. Out: plain values and frozen objects, account by account; and back, from
-columns to tables.
+In: a report's tables. Out: plain values and frozen objects, account by account; and the way back,
+from columns to tables.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from mcmargin.data.typed_fields import type_hints
 from mcmargin.margins.haircuts import Haircut
 
 KINDS = ("position", "collateral")
-"""Of contributions."""
+"""Kinds of contributions."""
 
 INTERVALS = ("expected_shortfall", "value_at_risk")
+"""Figures that have a confidence interval."""
 
 COLUMNS = (
     *("margin", "maintenance", "expected_shortfall", "expected_shortfall_error"),
@@ -32,7 +33,7 @@ COLUMNS = (
     *("margin_error", "maintenance_error", "base_error", "floor_error", "stress_add_on_error"),
     *("liquidity_error", "open_orders_error", "wrong_way_error", "gross_with_orders"),
 )
-"""Columns of a report, in their order; equity's follow, then the intervals' bounds."""
+"""Columns of a report in their order; those of equity follow, then the bounds of intervals."""
 
 _ERRORS = ("margin_error", "maintenance_error")
 
@@ -46,19 +47,20 @@ ADDED = {
     "owners": _ERRORS,
     "haircuts": ("expected_shortfall_error", "haircut_error"),
 }
-"""Fields of a report's rows that are new since `mcmargin.report/1`, and not known of its files."""
+"""Fields of a report's rows that `mcmargin.report/1` does not have."""
 
 UNKNOWN = frozenset({"equity"}.union(*ADDED.values()))
-"""Columns that may not be known: NaN in a table, None elsewhere."""
+"""Columns that may be unknown: NaN in a table, None elsewhere."""
 
 BOUNDS = tuple(f"{figure}_{end}" for figure in INTERVALS for end in ("low", "high"))
+"""Columns of the intervals' bounds."""
 
 
 @dataclass(frozen=True)
 class Contribution:
     """One position's share of its account's expected shortfall (Euler), in its currency.
 
-    `kind` is `position`, or `collateral` of a balance that moves with the positions: then
+    `kind` is `position`, or `collateral` for a balance that moves with the positions; then
     `instrument` is its asset, and `exposure` its value.
     """
 
@@ -73,28 +75,31 @@ class Contribution:
 class AccountMargin:
     """One account's figures, in its currency; losses and margin are positive.
 
-    How `margin` follows from the columns is said in `mcmargin.policies.policy`: `base` is the
-    expected shortfall with the worst fills of open orders, `calm` what buffer and speed limit make
-    of max(base, floor) and stress, `maintenance` the margin at its own level and horizon,
-    `unrounded` the margin before the tick. Of an isolated account base, floor and stress are sums
+    `mcmargin.policies.formula` says how `margin` follows from the columns. `base` is the expected
+    shortfall with the worst fills of open orders. `calm` is what buffer and speed limit make of
+    max(base, floor) with stress. `unrounded` is the margin before the tick, and `maintenance` the
+    margin at its own level and horizon. For an isolated account, base, floor and stress are sums
     over its positions.
 
-    Where collateral counts jointly, all of them are of positions and collateral together.
-    `wrong_way` is their expected shortfall together less that of the positions alone: above 0 where
-    collateral loses in the scenarios in which positions do, below 0 where it is their hedge.
-    `gross_exposure` is the notional of all positions, an option's that of its underlying, whatever
-    its delta; `gross_with_orders` has each instrument's with the orders of one side that make it
-    largest; `net_exposure` is delta-equivalent.
+    If collateral counts jointly, these figures are of positions and collateral together.
+    `wrong_way` is then the expected shortfall of both less that of the positions alone: above 0 if
+    collateral loses in the scenarios in which positions lose, and below 0 if it hedges them.
 
-    Each `..._error` is the standard deviation over seeds of the figure of its name, which Monte
-    Carlo's paths alone cause: `margin_error` that of the margin, with floors, add-ons, worst fills
-    and rounding as they were chosen. What has none does not move with the paths.
-    `collateral` is what balances count as, after haircuts; with the value of spot and options, and
-    the profit and loss of perpetuals and futures since their entry prices, it is the `equity`. That
-    is None where no balances were given. `without_entry_price` is the number of perpetual and
-    future positions whose profit and loss is not in it, because they have no entry price.
+    `gross_exposure` is the notional of all positions; that of an option is its underlying's,
+    whatever the delta. In `gross_with_orders` each instrument counts with its open orders of the
+    side that makes it larger. `net_exposure` is delta-equivalent.
 
-    What an older version's file does not hold is None; `ADDED` lists it.
+    Each `..._error` is the standard error of the figure that it is named after: its standard
+    deviation over seeds. It is the error of Monte Carlo's paths only, with floors, add-ons, worst
+    fills and rounding as they were chosen. A figure without such a field does not depend on the
+    paths.
+
+    `collateral` is the value of balances after haircuts. `equity` is the sum of collateral, of the
+    value of spot and options, and of the profit and loss of perpetuals and futures since their
+    entry prices; it is None without balances. `without_entry_price` counts the perpetual and future
+    positions whose profit and loss is not in it, because they have no entry price.
+
+    A field that a file of an older version does not have is None; `ADDED` lists these fields.
     """
 
     account: str
@@ -145,9 +150,9 @@ class AccountMargin:
 
 @dataclass(frozen=True)
 class OwnerMargin:
-    """One owner's margin: that of all of its positions where they are netted, else the sum.
+    """One owner's margin: of all of its positions if they are netted, else the sum of accounts'.
 
-    `equity` is the sum of its accounts', None where no balances were given.
+    `equity` is the sum of its accounts' equity; None without balances.
     """
 
     owner: str
@@ -164,7 +169,7 @@ class OwnerMargin:
 
 
 def account_rows(figures: pd.DataFrame, positions: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Accounts as plain values, one by one: the fields of `AccountMargin`, contributions with them.
+    """Accounts as plain values, one by one: the fields of `AccountMargin`.
 
     Raises
     ------
@@ -216,7 +221,7 @@ def frames_of(columns: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _frame(kind: type, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Table of columns, of the same types whether it has rows or not."""
+    """Table of columns, with the same types whether it has rows or not."""
     declared = {"account": str} | type_hints(kind)
     types = {str: object, bool: np.bool_, int: np.int64, int | None: np.int64}
     table: dict[str, NDArray[Any]] = {}

@@ -27,16 +27,16 @@ class ResourcesToRisk:
     Attributes
     ----------
     owners : DataFrame
-        One row an owner, the largest excess first: owner, margin, loss (its worst stressed one),
-        excess (of loss over margin, 0 or more), covered (whether the fund is sized by it).
+        One row an owner, the largest excess first: owner, margin, loss (the worst stressed one),
+        excess (of loss over margin, 0 or more), covered (whether it counts in the fund's size).
     cover : int
-        Owners that the fund covers.
+        How many owners the fund covers.
     fund : float
         Sum of their excesses.
     margin, loss : float
-        Of the covered owners; one that loses in no scenario adds nothing to the loss.
+        Of the covered owners. An owner that loses in no scenario adds nothing to the loss.
     ratio : float
-        (margin + fund) / loss; infinite where nothing is lost.
+        (margin + fund) / loss; infinite if nothing is lost.
     target_ratio : float
     currency : str
     """
@@ -52,12 +52,12 @@ class ResourcesToRisk:
 
     @property
     def met(self) -> bool:
-        """Whether the ratio reaches its target, but for rounding."""
+        """Whether the ratio reaches its target, with room for rounding."""
         return self.ratio >= self.target_ratio * (1.0 - 1e-12)
 
     @property
     def surplus(self) -> float:
-        """What margin and fund exceed the target by; what they lack of it is negative."""
+        """How much margin and fund exceed the target; negative if they do not reach it."""
         return self.margin + self.fund - self.target_ratio * self.loss
 
     def to_frame(self) -> pd.DataFrame:
@@ -94,8 +94,8 @@ def resources(
     """Size a default fund, and measure margin and fund against stressed loss.
 
     The fund is the sum of the largest excesses of stressed loss over margin, by owner. Each
-    owner's loss is that of its own worst scenario, so that the fund is at least what all of them
-    need in any one scenario.
+    owner's loss is that of its own worst scenario. So the fund is at least what these owners need
+    together in any one scenario.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def resources(
     stress : StressReport
         Of the same book and market.
     policy : MarginPolicy, optional
-        With a `Resources` part; the report's own where none is given.
+        It must have a `Resources` part. By default it is the report's own.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def resources(
         }
     )
     frame["excess"] = (frame["loss"] - frame["margin"]).clip(lower=0.0)
-    # Among owners without an excess, the one that comes nearest to it.
+    # Owners without an excess are in the order of how near they come to one.
     order = (frame["margin"] - frame["loss"]).sort_values(kind="stable").index
     frame = frame.loc[order].reset_index(drop=True)
     frame["covered"] = frame.index < part.cover

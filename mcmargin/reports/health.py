@@ -1,4 +1,4 @@
-"""Health: whether accounts cover their margins, by how much, and the leverage that they can take.
+"""Health: whether accounts cover their margins and by how much, and which leverage they can take.
 
 In: a report of a book with balances. Out: equity against initial and maintenance margin.
 """
@@ -15,6 +15,7 @@ from mcmargin.names import shown
 from mcmargin.reports.margin_figures import MarginFigures
 
 STATES = ("healthy", "margin call", "liquidation")
+"""States of an account, the best first."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,22 @@ class AccountStatus:
     ----------
     account, currency : str
     equity : float
-        Balances as they count, value of spot and options, and unrealised profit and loss.
+        The sum of balances as they count, of the value of spot and options, and of unrealised
+        profit and loss.
     initial, maintenance : float
-        Margins; maintenance is 0 where the policy has none, and then only an account without
-        equity is liquidated.
+        Margins. Maintenance is 0 if the policy has no maintenance margin; then only an account
+        whose equity is below 0 is in liquidation.
     margin_ratio : float
-        Equity over maintenance margin: below 1 is liquidation; infinite, with the sign of equity,
-        where there is none.
+        Equity over maintenance margin: liquidation is below 1. Without maintenance margin it is
+        infinite, with the sign of equity.
     state : str
-        `healthy` where equity is at or above initial margin, else `margin call` where it is at or
-        above maintenance margin, else `liquidation`.
+        `healthy` if equity is at or above initial margin, else `margin call` if it is at or above
+        maintenance margin, else `liquidation`.
     over_initial, over_maintenance : float
-        Equity less each margin: an excess, or below 0 a shortfall.
+        Equity less each margin: an excess, or a shortfall if it is below 0.
     without_entry_price : int
-        Perpetual and future positions that have no entry price. Their profit and loss since they
-        were entered is not in equity, as if it had been settled.
+        How many perpetual and future positions have no entry price. The profit and loss since
+        they were entered is not in equity, as if it had been settled.
     """
 
     account: str
@@ -68,7 +70,7 @@ class AccountStatus:
 
 
 def entry_price_note(positions: int, accounts: int = 1) -> str:
-    """Say that equity leaves out what some positions have gained; nothing for no position.
+    """Note that equity leaves out what some positions have gained; empty for no position.
 
     Parameters
     ----------
@@ -104,11 +106,11 @@ class AccountLeverage:
     account, currency : str
     gross_exposure, equity : float
     leverage : float
-        Gross exposure over equity; infinite without equity.
+        Gross exposure over equity; infinite if equity is 0 or less.
     max_leverage : float
-        The same where all positions are multiplied by the largest factor at which their margin
-        stays within the equity, balances and open orders as they are; 0 where no factor does, and
-        infinite where every one does.
+        The same after all positions were multiplied by the largest factor at which the margin
+        stays within the equity, with balances and open orders unchanged. It is 0 if no factor is
+        permitted, and infinite if every factor is.
     """
 
     account: str
@@ -121,7 +123,7 @@ class AccountLeverage:
 
 def account_status(report: MarginFigures, account: str) -> AccountStatus:
     """Status of one account; see `MarginReport.status`."""
-    own_equity(report, account)  # which refuses an unknown account, and a book without balances
+    own_equity(report, account)  # It refuses an unknown account, and a book without balances.
     frame = _statuses(report.figures[report.figures["account"] == account])
     return AccountStatus(*next(frame.itertuples(index=False, name=None)))
 
@@ -140,21 +142,20 @@ def account_statuses(report: MarginFigures, by: str) -> pd.DataFrame:
 
 
 def standings(report: MarginFigures) -> pd.DataFrame:
-    """Statuses of all that has one margin: owners that net, and every account of the others.
+    """Statuses of all that have one margin: owners that net, and each account of other owners.
 
-    An account that is netted with others of its owner has no standing of its own: what it lacks,
-    another may have.
+    An account that is netted with others is not listed: another account may have what it lacks.
 
     Returns
     -------
     DataFrame
-        The columns of `MarginReport.statuses`, after `kind` (`account` or `owner`), `name`, and
-        `accounts`, the number of accounts that the margin is of. Accounts come first.
+        Columns `kind` (`account` or `owner`), `name` and `accounts` (how many accounts share the
+        margin), then the columns of `MarginReport.statuses`. Accounts come first.
 
     Raises
     ------
     DataError
-        For a report of a book without balances.
+        If the book has no balances.
 
     Examples
     --------
@@ -197,7 +198,7 @@ def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
             "state": np.array(STATES, object)[place],
             "over_initial": equity - initial,
             "over_maintenance": equity - maintenance,
-            # Not known of a file that was written before they were counted.
+            # A file of an older version does not have this column.
             "without_entry_price": figures["without_entry_price"].fillna(0).to_numpy(np.int64),
         }
     )
@@ -211,12 +212,12 @@ def own_equity(report: MarginFigures, account: str, *, asked: str = "") -> float
     report : MarginFigures
     account : str
     asked : str
-        What takes a figure of equity in its place, for the error: such as `max_order`.
+        A method that can be given the equity instead, such as `max_order`, for the error.
 
     Raises
     ------
     DataError
-        If the report has no such account, or was given no balances.
+        If the report has no such account, or the book has no balances.
     """
     equity = report.account(account).equity
     if equity is None:

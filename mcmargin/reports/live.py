@@ -1,7 +1,7 @@
 """Live: what a report asks for where its figures alone do not tell, such as a what-if.
 
-The desk gives it to the reports that it makes (`mcmargin.desk.session`). A report that was read
-from a file, or that came from another process, has none, and says so where it is asked.
+The desk gives it to the reports that it makes (`mcmargin.desk.live_session`). A report that was
+read from a file, or that came from another process, has none, and says so where it is asked.
 """
 
 from __future__ import annotations

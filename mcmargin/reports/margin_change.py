@@ -1,8 +1,8 @@
-"""Why margins changed: a table of its parts by account, and how people see it.
+"""MarginChange: why margins changed, as a table of parts by account.
 
 In: accounts with what was charged before, what each part added or took off, and what is charged
-now. Out: text, a page, a picture and JSON: a table of accounts, the largest changes first, and a
-chart of all of them together.
+now; `mm.attribute` makes it. Out: text, a page, a picture and JSON: a table of accounts, the
+largest changes first, and a chart of all of them together.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from mcmargin.reports.report_charts import change_picture
 from mcmargin.reports.shown_figures import exact_place, shown
 
 PARTS = ("positions", "market", "volatility", "parameters", "data", "policy")
+"""Parts of a change, in the order of a table."""
 
 PRINTED = 50
-"""Accounts that text lists."""
+"""How many accounts text lists."""
 
 DRAWN = 300
-"""Accounts that a page has pictures of."""
+"""How many accounts a page has pictures of."""
 
 BAR = 40
-"""Letters of the longest reach of a chart in text."""
+"""Letters of the longest bar of a chart in text."""
 
 REASONS = {
     "positions": "what was opened and closed, ordered, posted and withdrawn",
@@ -55,9 +56,9 @@ class MarginChange:
     ----------
     frame : DataFrame
         One row an account of either report: account, currency, before, positions, market,
-        volatility, parameters, data, policy, after. Before and after are `unrounded` of the
-        reports, 0 where a report has not the account; the parts between add up to their
-        difference.
+        volatility, parameters, data, policy, after. Before and after are the column `unrounded`
+        of the reports, or 0 if a report does not have the account. The parts between them add up
+        to their difference.
     previous_as_of, as_of : str
         Of the reports.
     currency : str
@@ -73,7 +74,7 @@ class MarginChange:
     rates: dict[str, float]
 
     def to_frame(self) -> pd.DataFrame:
-        """The table."""
+        """One row an account; see `frame`."""
         return self.frame.copy()
 
     def total(self) -> pd.Series[float]:
@@ -91,7 +92,7 @@ class MarginChange:
         return self.frame[["before", *PARTS, "after"]].mul(rates, axis=0).sum()
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON of schema mcmargin.change/1, every figure exact; written whole where asked."""
+        """JSON of schema mcmargin.change/1, every figure exact; also written to a path if given."""
         content = {
             "schema": "mcmargin.change/1",
             "previous_as_of": self.previous_as_of,
@@ -111,7 +112,7 @@ class MarginChange:
         Raises
         ------
         McMarginError
-            Where jinja2 or matplotlib is not installed (`pip install 'mcmargin[report]'`).
+            If jinja2 or matplotlib is not installed (`pip install 'mcmargin[report]'`).
         """
         text = _page(self)
         if path is not None:
@@ -131,7 +132,7 @@ class MarginChange:
 
 
 @dataclass(frozen=True)
-class Line:
+class AccountChange:
     """An account's change, as text.
 
     Attributes
@@ -216,7 +217,7 @@ def _changed(change: MarginChange) -> list[str]:
 
 
 def _whole(change: MarginChange) -> list[tuple[Step, str]]:
-    """A picture of all accounts together: what each part added, and what they come to."""
+    """A picture of all accounts together: what each part added, and their sum."""
     total = change.total()
     return _steps({name: float(total[name]) for name in ("before", *_changed(change), "after")})
 
@@ -247,7 +248,7 @@ def _largest_first(change: MarginChange) -> pd.DataFrame:
     return change.frame.iloc[np.argsort(-moved, kind="stable")]
 
 
-def _line(row: Mapping[Any, Any]) -> Line:
+def _line(row: Mapping[Any, Any]) -> AccountChange:
     amounts = {name: row[name] for name in PARTS if row[name]}
     steps = _steps({"before": row["before"], **amounts, "after": row["after"]})
-    return Line(str(row["account"]), _ends(row, str(row["currency"])), tuple(steps))
+    return AccountChange(str(row["account"]), _ends(row, str(row["currency"])), tuple(steps))

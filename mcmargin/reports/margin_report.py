@@ -129,10 +129,10 @@ class MarginReport(MarginFigures):
         sizes that follow one another from 0.
 
         Under some policies a margin is not convex in the size: with a buffer or a speed limit on
-        the previous report beside liquidity, concentration or funding; with stress beside a floor,
-        or stress weights that add up to more than 1; and with order books. Sizes are then scanned:
-        the range up to a refused size is halved again and again, with 32 sizes in each half and 32
-        in the last 256th. A refused size between two of them may be missed.
+        the previous report beside liquidity, concentration, funding or the haircut of a coin; and
+        with stress beside a floor, or with stress weights that add up to more than 1. Sizes are
+        then scanned: the range up to a refused size is halved again and again, with 32 sizes in
+        each half and 32 in the last 256th. A refused size between two of them may be missed.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
-"""Accounts of a page: a line each, the worst first, and what each margin is made of.
+"""Accounts of a page: one line each, the worst first, and what each margin is made of.
 
-In: a margin report. Out: lines whose every figure is text, rounded to its error, in the order in
-which they matter: those in liquidation, then those that are called, then the others, each by what
-they are short of. Owners that net have a line, and their accounts come under it.
+In: a margin report. Out: lines of text, in which figures are rounded to their errors. Accounts in
+liquidation come first, then those that are called, then the others; in each state the account that
+lacks most comes first. An owner that nets has a line, and its accounts come below it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mcmargin.reports.shown_figures import (
 )
 
 LISTED = 1000
-"""Lines of a page; the report's JSON and Parquet have all accounts."""
+"""Most lines of a page; the report's JSON and Parquet have all accounts."""
 
 MARGIN_ERROR = "margin_error"
 """Column of the Monte Carlo error of a margin."""
@@ -36,7 +36,7 @@ OVER = "over or under"
 """Heading of equity less initial margin."""
 
 NETTED = "netted"
-"""What stands for the state of an account that has one margin with others of its owner."""
+"""Shown as the state of an account that is netted with others of its owner."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Line:
     kind : str
         `account`, `owner`, or `member`: an account of an owner that nets.
     group : str
-        State by which it is filtered: of a member its owner's; empty without balances.
+        State by which lines are filtered; of a member, that of its owner. Empty without balances.
     state : str
-        In words; empty without balances.
+        As it is shown. Empty without balances.
     margin, error : str
     figures : mapping of str to str
-        All else by its heading.
+        All other figures by their headings.
     exact : str
         A sentence with the exact amounts.
     steps : tuple of (Step, str)
@@ -82,9 +82,9 @@ def ordered(report: MarginFigures) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns kind (`account`, `member` or `owner`), row (place in the figures, or among the
-        owners), state (of a member its owner's; empty without balances), over (equity less initial
-        margin, of a member its owner's, in the market's currency) and rate.
+        Columns kind (`account`, `member` or `owner`), row (place among the accounts, or among the
+        owners), state (empty without balances), over (equity less initial margin, in the market's
+        currency) and rate. State and over of a member are those of its owner.
     """
     figures, owners = report.figures, report.owners
     rate = rates_of(report, figures["currency"])
@@ -150,6 +150,7 @@ def _line(
     state: str,
     shares: list[Share],
 ) -> Line:
+    """The line of an account."""
     error = row[MARGIN_ERROR]
     amounts = (row["margin"], row["gross_exposure"], row["equity"] if state else 0.0)
     exact = exact_place(max(map(abs, amounts)))
@@ -169,7 +170,7 @@ def _line(
         figures[told] = shown(row[name], _place(row, name, exact))
     figures["gross notional"] = shown(row["gross_exposure"], exact)
     figures["net delta"] = shown(row["net_exposure"], exact)
-    # An older file does not hold it.
+    # A file of an older version does not have this column.
     known = np.isfinite(row["gross_with_orders"])
     gross = row["gross_with_orders"] if known else row["gross_exposure"]
     if gross != row["gross_exposure"]:
@@ -192,12 +193,13 @@ def _line(
 
 
 def _place(row: Mapping[Any, Any], name: str, exact: int) -> int:
-    """Where a figure is rounded by its own error, or else as exact ones are."""
+    """Where a figure is rounded: by its own error, or as an exact amount if it has none."""
     place = place_of(row[f"{name}_error"])
     return exact if place is None else place
 
 
 def _owner_line(row: Mapping[Any, Any], key: str, state: str) -> Line:
+    """The line of an owner that nets."""
     exact = exact_place(max(abs(row["margin"]), abs(row["equity"])))
     place = _place(row, "margin", exact)
     over = row["equity"] - row["margin"]
@@ -222,6 +224,6 @@ def _owner_line(row: Mapping[Any, Any], key: str, state: str) -> Line:
 
 
 def _signed(amount: float, place: int) -> str:
-    """An amount that is above or below something, always with its sign."""
+    """A difference as text, always with its sign."""
     text = shown(amount, place)
     return f"+{text}" if amount > 0 else text

@@ -1,7 +1,7 @@
-"""What a page answers first: who is in liquidation, who is called, and by how much.
+"""What a page says first: who is in liquidation, who is called, and by how much.
 
-In: a margin report. Out: the states, each with how many are in it, what they are short of in all,
-and the worst of them by name; and what there is to know about these figures.
+In: a margin report. Out: the states, each with how many accounts are in it, how much they lack
+together, and the names of the worst; totals; and notes on these figures.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from mcmargin.reports.report_text import SHOWN_DOUBTS, limits_note, short_histor
 from mcmargin.reports.shown_figures import exact_place, place_of, shown, shown_error
 
 NAMED = 10
-"""Accounts and owners of each state that are named above the table."""
+"""How many accounts and owners of each state are named above the table."""
 
 HEADINGS = ("healthy", "called", "in liquidation")
+"""How a page calls the states."""
 
 
 @dataclass(frozen=True)
 class Shortfall:
-    """Somebody whose equity is below a margin.
+    """An account or owner whose equity is below a margin, as text.
 
     Attributes
     ----------
@@ -34,7 +35,7 @@ class Shortfall:
         Place on the page.
     name, currency : str
     short, error : str
-        What equity lacks to initial margin, and the Monte Carlo error of it.
+        What equity lacks to reach initial margin, and the Monte Carlo error of that amount.
     equity, margin, maintenance : str
     """
 
@@ -50,17 +51,17 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Group:
-    """All that are in one state.
+    """All accounts and owners in one state.
 
     Attributes
     ----------
     state, heading : str
     count : int
     amount : str
-        What they lack to initial margin in all; of the healthy, what the nearest to a call has
-        above it. In the market's currency.
+        What they lack together to reach initial margin; for the healthy, what the one nearest to
+        a call has above it. In the market's currency.
     named : tuple of Shortfall
-        The worst; none of the healthy.
+        The worst of them; the healthy are not named.
     """
 
     state: str
@@ -71,7 +72,7 @@ class Group:
 
 
 def groups_of(report: MarginFigures, order: pd.DataFrame) -> tuple[Group, ...]:
-    """The states, liquidation first; none where the report knows no equity."""
+    """The states, liquidation first; none if the report has no equity."""
     if (order["state"] == "").all():
         return ()
     judged = order[order["kind"] != "member"]
@@ -80,7 +81,7 @@ def groups_of(report: MarginFigures, order: pd.DataFrame) -> tuple[Group, ...]:
         own = judged[judged["state"] == state]
         healthy = state == STATES[0]
         told = own.iloc[:1] if healthy else own
-        # On the same paths errors add up at most.
+        # Accounts share the paths: the error of the sum is at most the sum of the errors.
         amount, error = abs(told["over"].sum()), _errors(report, told)
         place = place_of(error)
         text = shown(amount, exact_place(amount) if place is None else place)
@@ -100,7 +101,7 @@ def _named(report: MarginFigures, rows: pd.DataFrame) -> Iterator[Shortfall]:
     for kind, at in zip(rows["kind"], rows["row"], strict=True):
         netted = kind == "owner"
         row = (report.owners if netted else report.figures).iloc[at].to_dict()
-        # Equity moves where haircuts do.
+        # Haircuts have errors, and equity has them too.
         error = float(np.hypot(row[MARGIN_ERROR], row.get("collateral_error", 0.0)))
         place = place_of(error)
         exact = exact_place(max(abs(row["margin"]), abs(row["equity"])))
@@ -118,7 +119,7 @@ def _named(report: MarginFigures, rows: pd.DataFrame) -> Iterator[Shortfall]:
 
 
 def totals_of(report: MarginFigures) -> list[tuple[str, str]]:
-    """Margins of all owners by currency, and what all accounts hold, in the market's."""
+    """Margins of all owners by currency; gross exposure and equity in the market's currency."""
     own = str(report.market["currency"])
     names = ["margin", *(["maintenance"] if report.policy.maintenance else [])]
     sums = report.owners.groupby("currency")[names].sum().to_dict("index")
@@ -143,8 +144,8 @@ def totals_of(report: MarginFigures) -> list[tuple[str, str]]:
 
 
 def notes_of(report: MarginFigures) -> tuple[str, ...]:
-    """What somebody who acts on the figures has to know about them."""
-    # Not known of a file that was written before they were counted.
+    """Notes for somebody who acts on the figures."""
+    # A file of an older version does not have this column.
     lacking = report.figures["without_entry_price"].fillna(0).to_numpy(np.int64)
     entry = ""
     if report.figures["equity"].notna().any():

@@ -1,6 +1,7 @@
-"""Templates of pages: with the filters that they use, and every name escaped and shown whole.
+"""Templates of pages, with the filters that they use.
 
-jinja2 is imported on first use.
+In: nothing. Out: an environment of jinja2 in which every text is escaped, and invisible letters of
+a name are shown. jinja2 is imported on first use.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from mcmargin.policies.policy_words import percent
 from mcmargin.reports.shown_figures import exact_place, shown
 
 NEEDED = ("jinja2", "matplotlib")
+"""Packages that pages are made with."""
 
 
 def check_installed() -> None:
-    """Refuse where what pages are made with is not installed."""
+    """Raise McMarginError if a package that pages need is not installed."""
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
         raise McMarginError(
@@ -38,7 +40,7 @@ def page_environment() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Whatever a name has in it that nobody sees is shown.
+        # Letters that nobody sees, such as a null byte in a name, are shown.
         finalize=lambda value: shown_name(value) if type(value) is str else value,
     )
     environment.filters |= {

@@ -1,7 +1,7 @@
-"""Charts of a margin report, as SVG that stands in a page.
+"""Charts of a margin report, as SVG for a page, and of a change, as PNG.
 
-In: names and amounts. Out: SVG text, the same for the same figures: no script, nothing loaded from
-elsewhere, and names as plain text whatever is in them. matplotlib is imported on first use.
+In: names and amounts. Out: SVG text, which is the same for the same figures. It has no script and
+loads nothing, and every name in it is plain text. matplotlib is imported on first use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mcmargin.names import shown
 
 WIDTH = 4.0
-"""Inches of a chart; on a phone they are all of the screen."""
+"""Inches of a chart; on a phone a chart is as wide as the screen."""
 
 CHARGE, RELIEF, TOTAL, TAIL = "#3b7ab8", "#2f9e73", "#22313f", "#c8553d"
 MUTED = "#8a97a3"
@@ -38,7 +38,10 @@ STYLE = {
 }
 
 LONGEST_NAME = 22
+"""Letters of a name beside a chart."""
+
 BINS = 120
+"""Bars of a histogram."""
 
 
 def margins_chart(
@@ -47,7 +50,7 @@ def margins_chart(
     errors: NDArray[np.float64],
     losses: NDArray[np.float64] | None = None,
 ) -> str:
-    """Margins as bars, with their interval, and with the worst stressed loss of each.
+    """Margins as bars with their intervals, and the worst stressed loss of each account if known.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def margins_chart(
 def histogram_chart(
     key: str, gains: NDArray[np.float64], value_at_risk: float, expected_shortfall: float
 ) -> str:
-    """Profit and loss of all but the outermost paths, with VaR and ES marked."""
+    """A histogram of profit and loss without the outermost paths, with VaR and ES marked."""
     low, high = np.quantile(gains, [0.0005, 0.9995])
     low = min(low, -1.35 * expected_shortfall)
     counts, edges = np.histogram(gains, BINS, (low, high if high > low else low + 1.0))
@@ -124,13 +127,13 @@ def change_chart(
 
 
 def change_picture(title: str, steps: Sequence[tuple[str, float]]) -> bytes:
-    """PNG of what each part added to a margin or took off, and of what they come to.
+    """PNG of what each part added to a margin or took off it, and of their sum.
 
     Parameters
     ----------
     title : str
     steps : sequence of (str, float)
-        The last is the sum of the others.
+        Name and amount; the last step is the sum of the others.
     """
     import matplotlib.style
     from matplotlib.figure import Figure
@@ -193,7 +196,7 @@ def shortened(name: str) -> str:
 
 
 def _named_rows(ax: Any, names: Sequence[str]) -> None:
-    # Dollar signs in names are no mathematics.
+    """Put a name beside each row; a dollar sign in it is no mathematics."""
     ax.set_yticks(range(len(names)), [shortened(name) for name in names], parse_math=False)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -201,7 +204,7 @@ def _named_rows(ax: Any, names: Sequence[str]) -> None:
 
 
 def _numbered(ax: Any) -> None:
-    """Few numbers below a chart, each short."""
+    """Put a few short numbers below a chart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -209,12 +212,12 @@ def _numbered(ax: Any) -> None:
 
 
 def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
-    """SVG of one chart, high enough for its rows."""
+    """SVG of one chart, with room for its rows."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        # The browser has letters that the font which measures the text lacks.
+        # The font that measures the text lacks some letters, and the browser has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(WIDTH, 0.5 + 0.21 * rows), layout="constrained")
         axes = figure.add_subplot()
@@ -226,7 +229,7 @@ def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
 
 
 def inline_svg(key: str, text: str) -> str:
-    """An SVG file as an element of a page that scales and shares no name with others."""
+    """An SVG file as an element of a page: it scales, and shares no name with other charts."""
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     head, _, rest = text.partition(">")
     head = re.sub(r' (width|height|version|xmlns(:\w+)?)="[^"]*"', "", head)

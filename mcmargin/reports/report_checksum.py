@@ -1,7 +1,8 @@
-"""Checksums of reports: whether one says what it said when it was written.
+"""Checksums of reports: whether a report says what it said when it was written.
 
-In: a report. Out: a digest over everything that its file holds. It guards against a file that was
-edited, or put together of two; whoever wants to deceive can make it anew, and `verify` tells.
+In: a report. Out: a digest of everything that its file holds. It finds a file that was edited, or
+that was put together from two. It does not stop somebody who wants to deceive and computes a new
+checksum: `verify` does.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from mcmargin.reports.margin_figures import MarginFigures
 SCHEMA = "mcmargin.report/2"
 
 PARTS = ("policy", "plan", "calibration")
+"""Fields of the header that are dataclasses."""
 
 TABLES = ("figures", "positions", "owners", "haircuts")
 
 
 def report_header(report: MarginFigures) -> dict[str, Any]:
-    """All that a report says beside its figures, as plain values."""
+    """All that a report says beside its tables, and its haircuts, as plain values."""
     apart = ("checksum", *PARTS, *TABLES)
     others = [each.name for each in fields(MarginFigures) if each.name not in apart]
     values = {name: asdict(getattr(report, name)) for name in PARTS}
@@ -40,7 +42,7 @@ def report_header(report: MarginFigures) -> dict[str, Any]:
 
 
 def report_checksum(report: MarginFigures, header: Mapping[str, Any]) -> str:
-    """SHA-256, hexadecimal, of a report's header, as plain values, and of its tables.
+    """SHA-256, in hexadecimal, of a report's header of plain values and of its tables.
 
     Examples
     --------
@@ -61,19 +63,20 @@ def report_checksum(report: MarginFigures, header: Mapping[str, Any]) -> str:
 
 
 def require_unaltered(report: MarginFigures, what: str) -> None:
-    """Refuse a report from a file that does not say what it said when it was written.
+    """Refuse a report whose file was altered after it was written.
 
     Parameters
     ----------
     report : MarginFigures
-        One that this process made has no checksum, and passes; so do files of the first schema.
+        A report that this process made has no checksum and passes, and so does one of a file of
+        the first schema.
     what : str
-        What it is, for the message.
+        How the message calls it.
 
     Raises
     ------
     DataError
-        If its checksum differs.
+        If the checksum in the report differs from that of what it says.
     """
     if is_altered(report):
         raise DataError(
@@ -83,14 +86,14 @@ def require_unaltered(report: MarginFigures, what: str) -> None:
 
 
 def is_altered(report: MarginFigures) -> bool:
-    """Whether a report has a checksum, and it is another than that of what it says."""
+    """Whether a report has a checksum, and one that differs from that of what it says."""
     return bool(report.checksum) and report.checksum != report_checksum(
         report, report_header(report)
     )
 
 
 def _bytes(column: pd.Series) -> bytes:
-    """Values of a column in one form for any types; of text, lengths too."""
+    """Values of a column in one form for all types of numbers; text with its lengths."""
     if column.dtype.kind in "fiub":
         numbers = column.to_numpy(np.float64)
         return np.where(np.isnan(numbers), np.nan, numbers).tobytes()

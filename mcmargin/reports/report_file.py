@@ -1,7 +1,7 @@
 """Report files: a margin report as JSON that can be recomputed, and as Parquet for many accounts.
 
-In: a report, or a text. Out: a text whose every figure is exact, or the report that it holds; a
-text that is not one is refused with the name of the first field that is wrong.
+In: a report, or a text. Out: a text in which every figure is exact, or the report that a text
+holds. A text that is no report is refused, with the name of the first field that is wrong.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from mcmargin.reports.report_checksum import SCHEMA, report_checksum, report_hea
 T = TypeVar("T", bound=MarginFigures)
 
 ABSENT: dict[str, dict[str, tuple[str, ...]]] = {SCHEMA: {}, "mcmargin.report/1": ADDED}
-"""Schemas that are read, and which fields of each table's rows may be missing."""
+"""Schemas that can be read, and the fields of each table's rows that may be missing in them."""
 
 ROWS = {"accounts": AccountMargin, "owners": OwnerMargin, "haircuts": Haircut}
-"""Tables of a file, and what their rows are."""
+"""Tables of a file, and the class of their rows."""
 
 CHECKSUM = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class ReportFile:
-    """What a file holds beside its rows, by the types that it is read with."""
+    """What a file holds beside its tables, with the types of its fields."""
 
     policy: MarginPolicy
     plan: SimulationPlan
@@ -100,7 +100,7 @@ def report_from_json(kind: type[T], text: str, source: str) -> T:
             haircuts=haircut_frame(tables["haircuts"]),
             **{each.name: getattr(head, each.name) for each in dataclass_fields(head)},
         )
-        report.market_without_surfaces()  # which refuses terms that make no market
+        report.market_without_surfaces()  # It refuses terms that make no market.
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{source}: not a margin report: {error}") from None
     except McMarginError as error:
@@ -147,7 +147,7 @@ def _header(fields: dict[str, Any], schema: str) -> ReportFile:
 
 
 def report_to_parquet(report: MarginFigures, path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Write accounts, and what is beside them, all or none; see `MarginReport.to_parquet`."""
+    """Write accounts, positions and owners, or nothing; see `MarginReport.to_parquet`."""
     import pyarrow
     from pyarrow import parquet
 
@@ -160,13 +160,13 @@ def report_to_parquet(report: MarginFigures, path: str | os.PathLike[str]) -> tu
         buffer = io.BytesIO()
         parquet.write_table(table.replace_schema_metadata(metadata), buffer)
         contents[place] = buffer.getvalue()
-    # One alone would be taken for the whole.
+    # A reader would take one file alone for the whole report.
     write_together(contents)
     return places
 
 
 def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
-    """Where accounts, positions and owners of a report in Parquet lie.
+    """Paths of the accounts, positions and owners of a report in Parquet.
 
     Examples
     --------
@@ -181,6 +181,6 @@ def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
 
 
 def _signed_header(report: MarginFigures) -> dict[str, Any]:
-    """The header with its checksum; that of a report from a file stays as the file has it."""
+    """The header with its checksum; a report from a file keeps the checksum of the file."""
     header = report_header(report)
     return header | {"checksum": report.checksum or report_checksum(report, header)}

@@ -1,6 +1,6 @@
 """Reports for a terminal, and for a notebook.
 
-In: a margin report. Out: tables of its accounts and owners, what was simulated, and from what.
+In: a margin report. Out: tables of its accounts and owners, and notes on what was simulated.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.scenarios.limited_words import limited_words
 
 SHOWN_ACCOUNTS = 50
-"""Accounts, and owners, that a printed report lists."""
+"""How many accounts, and how many owners, a printed report lists."""
 
 SHOWN_DOUBTS = 5
-"""Doubts about prices that a printed report tells; its JSON and its page tell all."""
+"""How many doubts about prices a printed report tells; its JSON has all of them."""
 
 SHOWN_FITS = 5
 """How many of the fits that were replaced a printed report names."""
 
 OWNER_FIGURES = ("margin", "margin_error", "maintenance", "maintenance_error")
+"""Columns of the owners that a printed report shows."""
 
 WIDTH = 110
-"""Of notes."""
+"""Letters of a line of notes."""
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table as text: names on the left, figures on the right.
 
     Attributes
@@ -57,11 +58,11 @@ def report_to_text(report: MarginFigures) -> str:
     stream = io.StringIO()
     # Tables take the width that their names need.
     console = Console(file=stream, width=10**4, color_system=None, force_terminal=False)
-    for grid in _grids(report):
-        table = Table(title=grid.title)
-        for at, name in enumerate(grid.columns):
+    for own in _tables(report):
+        table = Table(title=own.title)
+        for at, name in enumerate(own.columns):
             table.add_column(name, justify="right" if at else "left")
-        for row in grid.rows:
+        for row in own.rows:
             table.add_row(*map(table_cell, row))
         console.print(table)
     for line in _notes(report):
@@ -70,13 +71,13 @@ def report_to_text(report: MarginFigures) -> str:
 
 
 def report_to_tables(report: MarginFigures) -> str:
-    """The same as HTML, for a notebook: nothing but tables and paragraphs, every text escaped."""
+    """The same as HTML for a notebook: tables and paragraphs only, with all text escaped."""
     lines = []
-    for grid in _grids(report):
-        lines += ["<table>", f"<caption>{escape(grid.title)}</caption>", "<thead>", "<tr>"]
-        lines += [f'<th scope="col">{escape(name)}</th>' for name in grid.columns]
+    for table in _tables(report):
+        lines += ["<table>", f"<caption>{escape(table.title)}</caption>", "<thead>", "<tr>"]
+        lines += [f'<th scope="col">{escape(name)}</th>' for name in table.columns]
         lines += ["</tr>", "</thead>", "<tbody>"]
-        for name, *figures in grid.rows:
+        for name, *figures in table.rows:
             cells = "".join(f"<td>{escape(shown(figure))}</td>" for figure in figures)
             lines.append(f'<tr><th scope="row">{escape(shown(name))}</th>{cells}</tr>')
         lines += ["</tbody>", "</table>"]
@@ -85,35 +86,35 @@ def report_to_tables(report: MarginFigures) -> str:
 
 
 def short_history(report: MarginFigures) -> str:
-    """What a floor rests on, where the model's history is shorter than its years; else nothing."""
+    """Note on a floor whose years the model's history does not cover; else empty."""
     part, years = report.policy.procyclicality, report.calibration.history_years
     asked = 0.0 if part is None else part.floor_years
     shown = f"{years:.2g}"
-    # What rounds to the years asked for, such as a history that begins after a weekend, is whole.
+    # A history that begins after a weekend lacks some days, and rounds to the years asked for.
     if years >= asked or float(shown) >= asked:
         return ""
     return f"The floor of {asked:g} years rests on the {shown} years that the model has"
 
 
 def limits_note(report: MarginFigures) -> str:
-    """Paths on which a price was floored or a variance capped, and whose."""
+    """Note on the paths on which a price was floored or a variance capped, asset by asset."""
     return limited_words(report.floored_paths, report.capped_paths, report.limited_paths)
 
 
-def _grids(report: MarginFigures) -> Iterator[Grid]:
+def _tables(report: MarginFigures) -> Iterator[TextTable]:
     yield _accounts(report)
     if (report.owners["accounts"] > 1).any():
         yield _owners(report)
 
 
-def _accounts(report: MarginFigures) -> Grid:
+def _accounts(report: MarginFigures) -> TextTable:
     bars = sorted(set(report.horizons.values()))
     count = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
     over = "1 bar" if bars == [1] else f"{count} bars"
     maintained = report.policy.maintenance is not None
     owned = bool(report.figures["equity"].notna().any())
     figures = report.figures
-    # An older file does not hold it.
+    # A file of an older version does not have this column.
     whole = figures["gross_with_orders"].fillna(figures["gross_exposure"])
     ordered = bool((whole != figures["gross_exposure"]).any())
     shown = {"margin": "margin", "margin_error": "± error"}
@@ -134,7 +135,7 @@ def _accounts(report: MarginFigures) -> Grid:
                 *states[at : at + 1],
             ]
         )
-    return Grid(
+    return TextTable(
         f"Margin at {100 * report.policy.level:.10g} % over {over}",
         ["account", *shown.values(), "margin / gross", *["state"] * owned],
         rows,
@@ -142,11 +143,11 @@ def _accounts(report: MarginFigures) -> Grid:
 
 
 def _amount(value: float) -> str:
-    """An amount to a hundredth; nothing for one that is not known."""
+    """An amount to a hundredth; empty text if it is not known."""
     return "" if np.isnan(value) else f"{value:,.2f}"
 
 
-def _owners(report: MarginFigures) -> Grid:
+def _owners(report: MarginFigures) -> TextTable:
     rows = [
         [
             f"{row['owner']} ({row['currency']})",
@@ -157,7 +158,7 @@ def _owners(report: MarginFigures) -> Grid:
         for row in report.owners.iloc[:SHOWN_ACCOUNTS].to_dict("records")
     ]
     names = ["owner", "netting", "accounts", "margin", "± error", "maintenance", "± error"]
-    return Grid("Owners", names, rows)
+    return TextTable("Owners", names, rows)
 
 
 def _notes(report: MarginFigures) -> Iterator[str]:

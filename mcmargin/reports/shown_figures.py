@@ -1,7 +1,7 @@
-"""Figures as people read them: with no more digits than their error leaves a meaning to.
+"""Figures as people read them: rounded to the digits that their Monte Carlo error leaves reliable.
 
-In: amounts, and the Monte Carlo error of what they belong to. Out: text. The exact figures are in a
-report's JSON.
+In: amounts, and the standard errors that they have. Out: text. The exact figures are in a report's
+JSON.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 MOST_DECIMALS = 6
-"""Decimals of an amount that is exact, however small it is."""
+"""Most decimals of an exact amount."""
 
 
 def place_of(error: float) -> int | None:
-    """Power of ten of the last digit that an error leaves a meaning to; None for no error.
+    """Power of ten of the last reliable digit beside an error; None if there is no error.
 
-    Two digits of the error are kept where its first three digits are 100 to 354, and one digit
-    where they are 355 to 999.
+    Two digits of the error are kept if its first three digits are 100 to 354, and one digit if
+    they are 355 to 999.
 
     References
     ----------
@@ -34,7 +34,7 @@ def place_of(error: float) -> int | None:
 
 
 def exact_place(scale: float) -> int:
-    """Power of ten of the last digit of exact amounts, by the largest of them.
+    """Power of ten of the last digit of exact amounts, from the largest of them.
 
     Examples
     --------
@@ -45,9 +45,9 @@ def exact_place(scale: float) -> int:
 
 
 def shown(amount: float, place: int) -> str:
-    """An amount rounded to a power of ten, or to its own second digit where that is smaller.
+    """An amount rounded to a power of ten, or to its own second digit if that is smaller.
 
-    An amount that is not 0 is so never shown as 0, unless it is below 1e-9.
+    So only an amount below 1e-9 is shown as 0.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def shown(amount: float, place: int) -> str:
 
 
 def shown_error(error: float) -> str:
-    """An error with two digits, after its sign; nothing for none.
+    """An error of two digits after its sign; empty text for no error.
 
     Examples
     --------

@@ -37,10 +37,10 @@ class StressReport:
     Attributes
     ----------
     accounts : DataFrame
-        One row an account: account, owner, currency, scenario, loss: its worst.
+        One row an account: account, owner, currency, worst scenario and its loss.
     owners : DataFrame
-        One row an owner, all of its accounts together: owner, currency, rate (of the currency, in
-        the market's), scenario, loss.
+        One row an owner, for all of its accounts together: owner, currency, rate (value of the
+        currency in the market's), worst scenario and its loss.
     table : StressTable
         One row an account, in the order of `accounts`.
     values : StressValues
@@ -73,9 +73,9 @@ class StressReport:
         return int(self.values.changes.shape[1])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an account and set of scenarios: account, scenario (its worst), loss.
+        """One row an account and set of scenarios: account, worst scenario of the set, loss.
 
-        A window that lists several dates has a row for each.
+        A window that lists several dates has a row for each of them.
         """
         columns = self.table.losses.shape[1]
         return pd.DataFrame(
@@ -103,7 +103,7 @@ class StressReport:
         return pd.DataFrame(names, columns=["set", "scenario"]).assign(loss=losses)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON of schema mcmargin.stress/1, every figure exact; written whole where asked."""
+        """JSON of schema mcmargin.stress/1, every figure exact; also written to a path if given."""
         text = stress_to_json(self)
         if path is not None:
             write_text(Path(path), text)
@@ -136,7 +136,7 @@ class StressReport:
 
 
 def stress_to_json(report: StressReport, **beside: Any) -> str:
-    """JSON of schema mcmargin.stress/1, with fields beside those of the report."""
+    """JSON of schema mcmargin.stress/1, with further fields beside those of the report."""
     head = {
         "schema": SCHEMA,
         "scenarios": report.scenarios,
@@ -152,7 +152,7 @@ def stress_to_json(report: StressReport, **beside: Any) -> str:
 
 
 def _account_rows(report: StressReport) -> Iterator[dict[str, Any]]:
-    """Accounts as plain values, each with the worst scenario of every set."""
+    """Accounts as plain values, each with its worst scenario of every set."""
     sets, members = report.table.sets, report.table.members.tolist()
     losses = iter(plain_columns(report.to_frame()[["account", "loss"]])["loss"])
     for at, row in enumerate(records(plain_columns(report.accounts))):

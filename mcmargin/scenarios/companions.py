@@ -1,7 +1,7 @@
-"""Companions of scenarios: the same paths at the volatility of other times.
+"""Companions: a model at the volatility of other times, for a policy's floor and stressed period.
 
-In: a model and a policy. Out: models that start where the policy's floor, or its stressed period,
-has the variance; all else, and every draw, is the model's own.
+In: a model and a policy. Out: models whose variance is that of the policy's floor, or of its
+stressed period. All else is the model's own, so that scenarios of them take the same draws.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 
 STRESSED_BARS = 250
-"""Length of the worst period that is looked for: a year of trading days."""
+"""Bars of the worst period that is searched for: a year of trading days."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Companion:
     ----------
     model : MarketModel
     first, last : numpy.datetime64
-        Bars of the history that its variance is the mean of.
+        The first and the last bar of the history whose mean squared return is its variance.
     """
 
     model: MarketModel
@@ -37,14 +37,23 @@ class Companion:
 
 
 def companions_of(model: MarketModel, policy: MarginPolicy) -> dict[str, Companion]:
-    """What a policy needs beside the model itself: `floor`, `stressed`, both or neither.
+    """Companions that a policy needs beside the model itself, by name.
 
-    A floor takes what the history has of its years; where that is less, reports say so.
+    Parameters
+    ----------
+    model : MarketModel
+    policy : MarginPolicy
+
+    Returns
+    -------
+    dict of str to Companion
+        `floor` if the policy has a floor, `stressed` if it has a stressed period. If the history
+        is shorter than the floor's years, the floor takes all of it, and reports say so.
 
     Raises
     ------
     PolicyError
-        If the model's history has no bar of the period that is asked for.
+        If the history has no bar of a period.
     """
     part = policy.procyclicality
     found: dict[str, Companion] = {}
@@ -65,14 +74,14 @@ def companions_of(model: MarketModel, policy: MarginPolicy) -> dict[str, Compani
 
 
 def _at(model: MarketModel, chosen: NDArray[np.bool_], name: str) -> Companion:
-    """The model at the mean squared return of some bars of its history."""
+    """The model, with the mean squared return of some bars of its history as its variance."""
     if not chosen.any():
         raise PolicyError(
             f"procyclicality: the model's history has no bar of {name}; calibrate it on a history "
             "that has"
         )
     history = model.history
-    # In a halt nobody trades, and a return of zero tells no volatility.
+    # In a halt nobody trades, so that a return of zero does not mean that volatility is low.
     squares = np.where(
         model.halted[chosen], history.variances[chosen], history.returns[chosen] ** 2
     )
@@ -83,7 +92,7 @@ def _at(model: MarketModel, chosen: NDArray[np.bool_], name: str) -> Companion:
 
 
 def _worst_period(model: MarketModel) -> NDArray[np.bool_]:
-    """The bars in a row of largest squared returns, each asset's over its own sample variance."""
+    """The consecutive bars with the largest squared returns, over each asset's sample variance."""
     squares = (model.history.returns**2 / model.volatility.sample_variance).mean(axis=1)
     bars = len(squares)
     length = min(STRESSED_BARS, bars)

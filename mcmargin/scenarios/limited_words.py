@@ -1,6 +1,6 @@
-"""Words on the paths that a simulation limited.
+"""How many paths a simulation limited, in words.
 
-In: how many there are, in all and by asset. Out: a sentence without its full stop, which every
+In: numbers of such paths, in all and by asset. Out: a sentence without its full stop, which every
 report and command uses.
 """
 
@@ -15,15 +15,17 @@ LIMITS = {"floored": "a floored price", "capped": "a capped variance"}
 
 
 def limited_words(floored: int, capped: int, limited: Mapping[str, Mapping[str, int]]) -> str:
-    """Paths on which a price was floored or a variance capped, and the assets with the most.
+    """Numbers of paths on which a price was floored or a variance capped.
+
+    The assets with the most such paths are named.
 
     Parameters
     ----------
     floored, capped : int
-        Paths on which some asset was.
+        Paths on which the price of any asset was floored, or the variance of any asset capped.
     limited : mapping of str to mapping of str to int
-        Paths of each asset under `floored` and `capped`, and under `floored in floor` and the like
-        for a policy's other scenarios.
+        Paths of each asset, under `floored` and `capped`. For a policy's other scenarios they are
+        under names such as `floored in floor`.
 
     Examples
     --------

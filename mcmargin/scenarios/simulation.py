@@ -1,8 +1,8 @@
 """simulate(): from a model and a seed to scenarios of all assets together.
 
 In: a `MarketModel` and a plan (paths, horizons, seed, precision). Out: `Scenarios`: simple
-returns over each horizon and the variance of the bar after it. The plan is what an audit needs:
-the same plan and model give the same scenarios.
+returns over each horizon, and the variance of the bar after it. The same model and plan always
+give the same scenarios, so that they are all that an audit needs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Scenario grids that exchanges publish: moves of an underlying's price and implied volatility.
 
-In: a grid's name, and the numbers that our source does not give (`GridTerms`). Out: a
-`StressGrid`, whose points are instantaneous moves. Exchanges change theirs without notice: each
-preset says of what page, and of what date where the page has one, its figures are.
+In: the name of a grid, and `GridTerms`: the numbers that our sources do not give. Out: a
+`StressGrid`, whose points are instantaneous moves. Exchanges change their grids without notice:
+each function below says on what page its figures stand, and of what date they are if the page has
+a date.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class GridPoint:
     Attributes
     ----------
     price, volatility : float
-        Relative moves; that of volatility is of an option of 30 days.
+        Relative moves; that of implied volatility is for an option of 30 days.
     basis : float
-        Move of ln(F/S) of dated futures, a year of their time to expiry.
+        Move of ln(F/S) of dated futures, for each year of their time to expiry.
     weight : float
         Share of the loss that counts.
     """
@@ -46,7 +47,7 @@ class GridPoint:
 
     @property
     def name(self) -> str:
-        """For people.
+        """The moves in words.
 
         Examples
         --------
@@ -72,8 +73,8 @@ class StressGrid:
     name : str
     points : tuple of GridPoint
     power, floor_days : float
-        A volatility move of an option of n days is (30 / max(floor_days, n))**power times that of
-        the point.
+        For an option of n days the volatility move is (30 / max(floor_days, n))**power times that
+        of the point.
     """
 
     name: str
@@ -83,7 +84,7 @@ class StressGrid:
 
     @property
     def family(self) -> str:
-        """The exchange: its grids correspond point by point.
+        """The exchange. Points of one number correspond in all of its grids.
 
         Examples
         --------
@@ -94,7 +95,7 @@ class StressGrid:
 
 
 def stress_grid(name: str, terms: GridTerms | None = None) -> StressGrid:
-    """Grid of a name in `GRIDS`.
+    """The grid of a name in `GRIDS`.
 
     Parameters
     ----------
@@ -121,16 +122,16 @@ def stress_grid(name: str, terms: GridTerms | None = None) -> StressGrid:
 def deribit(terms: GridTerms) -> StressGrid:
     """Deribit's portfolio margin: 27 points and 8 extended ones.
 
-    Price moves within 16 % in 9 even buckets, each with volatility up, the same, and down; and
-    `EXTENDED` with volatility up, at a share of the loss. Ours are the sizes of the volatility
-    moves and the share. Left out are the dampener of the extended moves, whose form and amount
-    our source does not give (so that losses there are not lessened), and the delta and roll
-    shocks of futures.
+    The price moves within 16 % in 9 even steps, each with volatility up, unmoved and down. The
+    `EXTENDED` price moves come with volatility up, and a share of their loss counts. The sizes of
+    the volatility moves and this share are our own. Two parts are left out: the dampener of the
+    extended moves, because our source gives neither its form nor its amount (losses are thus not
+    reduced by it), and the delta and roll shocks of futures.
 
     References
     ----------
-    Deribit, Portfolio Margin, support article 25944756247837; the former grid, whose volatility
-    moves by (30 / days)**0.30 x 38 %: deribit.com, docs/portfoliomargin. Neither bears a date.
+    Deribit, Portfolio Margin, support article 25944756247837. The former grid, whose volatility
+    moves by (30 / days)**0.30 x 38 %: deribit.com, docs/portfoliomargin. Neither page has a date.
     """
     regular = _product([0.04 * step for step in range(-4, 5)], _volatilities(terms))
     return _grid("deribit", [*regular, *_extended(0.16, EXTENDED, terms)], terms)
@@ -139,12 +140,13 @@ def deribit(terms: GridTerms) -> StressGrid:
 def okx(name: str, terms: GridTerms) -> StressGrid:
     """OKX's portfolio margin, by class of underlying: 21 points, 2 extreme, and 2 of the basis.
 
-    `okx-major` is for BTC and ETH: price 0, 4, 8 and 12 % either way, extreme 24 %, basis 5 % a
-    year; `okx-mid` 0, 6, 12, 18, 36 and 15 %; `okx-other` 0, 8, 16, 25, 50 and 30 %. Ours are the
-    sizes of the volatility moves, that each price move is taken with all three, the share of the
-    extreme moves' loss that counts, and that the basis of all expiries moves in step. Left out
-    are the minimum charge by size and the tiers of the stablecoin depeg (`Stress.depegs` has one
-    of any size).
+    `okx-major` is for BTC and ETH: the price moves by 0, 4, 8 and 12 % up and down, at the extreme
+    by 24 %, and the basis by 5 % a year. These numbers are 0, 6, 12, 18, 36 and 15 % for
+    `okx-mid`, and 0, 8, 16, 25, 50 and 30 % for `okx-other`. Four choices are our own: the sizes
+    of the volatility moves, that each price move comes with all three of them, the share of the
+    extreme moves' loss that counts, and that the basis of all expiries moves together. Two parts
+    are left out: the minimum charge by size, and the tiers of the stablecoin depeg
+    (`Stress.depegs` has a depeg of any size).
 
     References
     ----------
@@ -165,14 +167,14 @@ def okx(name: str, terms: GridTerms) -> StressGrid:
 def paradex(terms: GridTerms) -> StressGrid:
     """Paradex's scan risk: 24 scenarios, of which the worst weighted loss counts.
 
-    IV' = IV (1 + shock (30 / max(floor, days))**power). Which 24, the shocks, the power and the
-    weights our source does not give; ours are Deribit's moves: 9 prices with volatility up, the
-    inner 7 with volatility down, and 8 extended ones. Left out are the minimum delta charge and
-    the provisions for funding and fees.
+    IV' = IV (1 + shock (30 / max(floor, days))**power). Our source gives neither the 24 scenarios
+    nor the shocks, the power and the weights. We take Deribit's moves: 9 prices with volatility
+    up, the inner 7 of them with volatility down, and 8 extended ones. The minimum delta charge and
+    the provisions for funding and fees are left out.
 
     References
     ----------
-    Paradex, documentation, Portfolio margin, which bears no date.
+    Paradex, documentation, Portfolio margin. The page has no date.
     """
     prices = [0.04 * step for step in range(-4, 5)]
     up, down = _product(prices, [terms.volatility_up]), _product(prices, [-terms.volatility_down])

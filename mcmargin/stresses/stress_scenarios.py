@@ -1,15 +1,17 @@
-"""Sets of stress scenarios that a policy asks for.
+"""Sets of the stress scenarios that a policy asks for.
 
-In: the `Stress` part of a policy, a model's history, today's market and some instruments. Out:
-`StressSet`s, each some scenarios of which the worst counts:
+In: the `Stress` part of a policy, a model with its history, today's market and some instruments.
+Out: `StressSet`s. A set is a group of scenarios, of which the worst counts:
 
-historical window    every bar of the history within it, lived once more: a bar of time passes
-grid of an exchange  one set an underlying, all others unmoved; and one for all the underlyings
-                     that have a grid of the exchange, each moved by the point of the same number
-gap, depeg           one underlying, or one currency, alone
+historical window    every bar of the history within the window happens again, from today on; the
+                     time of one bar passes
+grid of an exchange  one set for each underlying, which moves alone; and one set for all the
+                     underlyings that have a grid of the same exchange, each of which is moved by
+                     the point of the same number
+gap, depeg           one underlying, or one currency, moves alone
 
-Grids, gaps and depegs are instantaneous, and move nothing but what they name: the price of an
-underlying, those contracts on it that have prices of their own, and its implied volatility.
+Grids, gaps and depegs are instantaneous. They move what they name and nothing else: the price of
+an underlying, the contracts on it that have prices of their own, and its implied volatility.
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import PolicyError
 from mcmargin.instruments.instruments import Balance, Future, Instrument, assets_of
 from mcmargin.markets.market import Market
+from mcmargin.models.model import MarketModel
 from mcmargin.policies.stress_parts import Stress, StressWindow
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
 from mcmargin.valuing.outlooks import Outlooks, volatility_ratio
 from mcmargin.valuing.shocked_market import Moves, ShockedMarket
 
 ALL_OTHERS = "*"
-"""Stands in a policy for the underlyings that it does not name."""
+"""The name of a policy's grid for the underlyings that it does not name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +50,9 @@ class StressSet:
     weights : ndarray of shape (scenarios,), float64
         Share of the loss that counts.
     listed : int
-        How many of the worst are listed.
+        Number of the worst scenarios that are listed.
     shocked : ShockedMarket
+        The market in these scenarios.
     """
 
     name: str
@@ -58,7 +62,7 @@ class StressSet:
     shocked: ShockedMarket
 
     def touches(self, names: frozenset[str]) -> bool:
-        """Whether any scenario changes what hangs on some assets and currencies."""
+        """Whether a scenario changes the value of what depends on some assets and currencies."""
         return self.shocked.horizon > 0 or not self.shocked.moved.isdisjoint(names)
 
 
@@ -86,42 +90,45 @@ def stress_sets(
     Raises
     ------
     PolicyError
-        For a window outside the history, an underlying that neither the model nor the market
-        has, and a depeg of the market's own currency or of one without a rate.
+        If the history has no bar of a window, if neither the model nor the market has a named
+        underlying, or if a depeg is of the market's own currency or of one without a rate.
     """
+    _check_names(part, outlooks.model, market)
+    least = price_floor - 1.0
+    windows = [_window(each, instruments, market, outlooks, least) for each in part.windows]
+    gaps = [
+        _instantaneous(
+            f"gap {gap.underlying} {100 * gap.move:+.4g} %",
+            market,
+            prices=_with_contracts({gap.underlying: np.array([gap.move])}, instruments),
+            least=least,
+        )
+        for gap in part.gaps
+    ]
+    depegs = [
+        _instantaneous(
+            f"depeg {code} {-100 * loss:+.4g} %",
+            market,
+            currencies={code: np.array([-loss])},
+            least=least,
+        )
+        for code, loss in sorted(part.depegs.items())
+    ]
+    return (*windows, *_grids(part, instruments, market, least), *gaps, *depegs)
+
+
+def _check_names(part: Stress, model: MarketModel, market: Market) -> None:
+    """Refuse scenarios of underlyings and currencies that nobody knows."""
     if market.currency in part.depegs:
         raise PolicyError(f"stress: depeg of {market.currency!r}: it is what the market counts in")
-    known = {*outlooks.model.assets, *market.spot, *market.fx}
-    for what, name in (
+    named = (
         *(("grid", name) for name in part.grids if name != ALL_OTHERS),
         *(("gap", gap.underlying) for gap in part.gaps),
         *(("depeg", code) for code in part.depegs),
-    ):
-        if name not in known:
-            raise PolicyError(f"stress: {what} of {name!r}: neither model nor market has it")
-    least = price_floor - 1.0
-    return (
-        *(_window(window, instruments, market, outlooks, least) for window in part.windows),
-        *_grids(part, instruments, market, least),
-        *(
-            _hypothetical(
-                f"gap {gap.underlying} {100 * gap.move:+.4g} %",
-                market,
-                prices=_with_contracts({gap.underlying: np.array([gap.move])}, instruments),
-                least=least,
-            )
-            for gap in part.gaps
-        ),
-        *(
-            _hypothetical(
-                f"depeg {code} {-100 * loss:+.4g} %",
-                market,
-                currencies={code: np.array([-loss])},
-                least=least,
-            )
-            for code, loss in sorted(part.depegs.items())
-        ),
     )
+    for what, name in named:
+        if name not in {*model.assets, *market.spot, *market.fx}:
+            raise PolicyError(f"stress: {what} of {name!r}: neither model nor market has it")
 
 
 def _window(
@@ -131,7 +138,7 @@ def _window(
     outlooks: Outlooks,
     least: float,
 ) -> StressSet:
-    """Every bar of the history within a window, lived once more from today's state."""
+    """Every bar of the history within a window happens again, from today's state on."""
     model, history = outlooks.model, outlooks.model.history
     chosen = model.calendar.in_window(history.times, window.first, window.last)
     if not chosen.any():
@@ -175,7 +182,7 @@ def _ratio_after_a_bar(
     underlying: str,
     years: float,
 ) -> Moves:
-    """Implied volatility over today's after one bar; 1 where the model's variance is constant."""
+    """Implied volatility over today's after one bar; 1 if the model's variance is constant."""
     return np.asarray(
         volatility_ratio(
             outlooks,
@@ -183,7 +190,7 @@ def _ratio_after_a_bar(
             underlying,
             years,
             1,
-            # No mean to divide by: these moves happened.
+            # These moves happened, and are no draws whose mean should be 1.
             driver_squares=lambda driver: (1.0 + prices[driver]) ** 2,
             place=lambda outlook: outlook.place(variance),
             constant_ratio=lambda: np.ones(len(variance)),
@@ -194,8 +201,8 @@ def _ratio_after_a_bar(
 def _grids(
     part: Stress, instruments: Sequence[Instrument], market: Market, least: float
 ) -> list[StressSet]:
-    """Each underlying's grid alone, then all of an exchange's together."""
-    # Cash that was posted is no underlying; its rate moves where a scenario names it.
+    """The grid of each underlying alone; then those of each exchange together."""
+    # Posted cash is no underlying. Its rate moves where a scenario names it.
     underlyings = sorted(
         {
             item.underlying
@@ -228,7 +235,7 @@ def _grid_set(
     market: Market,
     least: float,
 ) -> StressSet:
-    """Some underlyings, each moved by its own grid's point of the same number."""
+    """Some underlyings, each of which is moved by the points of its own grid, in their order."""
     columns = {
         underlying: {
             each: np.array([getattr(point, each) for point in grid.points])
@@ -242,7 +249,7 @@ def _grid_set(
         names = tuple(f"point {at + 1} of each" for at in range(len(names)))
     prices = {underlying: column["price"] for underlying, column in columns.items()}
     basis = {underlying: column["basis"] for underlying, column in columns.items()}
-    return _hypothetical(
+    return _instantaneous(
         name,
         market,
         scenarios=names,
@@ -252,7 +259,7 @@ def _grid_set(
             for underlying, grid in grids.items()
         },
         walks=basis_walks(instruments, basis, market.as_of, market.as_of),
-        # Grids of one exchange weigh points of the same number alike.
+        # All grids of an exchange give the points of one number the same weight.
         weights=columns[next(iter(grids))]["weight"],
         least=least,
     )
@@ -264,17 +271,24 @@ def basis_walks(
     start: np.datetime64,
     time: np.datetime64,
 ) -> dict[str, Moves]:
-    """Walks under which each contract's price over its spot price is exp(m T) times today's.
+    """Walks that move the basis of contracts: the ratio of price to spot by a factor exp(m T).
+
+    T is the time to expiry in years; it is 0 for a perpetual.
 
     Parameters
     ----------
     instruments : iterable of Instrument
-        Of the perpetuals and futures among them, and the futures that options are on; one that
-        declares no basis volatility has no basis to move.
+        Walks are made for the perpetuals and futures among them, and for the futures that options
+        are on. A contract without a basis volatility has no basis that could move.
     moves : mapping of str to ndarray of shape (scenarios,), float64
-        m by underlying, a year of the time T to expiry, which is 0 for perpetuals.
+        m of each underlying, a year.
     start, time : numpy.datetime64
-        Of the market, and of the scenarios.
+        Times of the market and of the scenarios.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (scenarios,), float64
+        By the name of the contract.
 
     Examples
     --------
@@ -292,22 +306,22 @@ def basis_walks(
         left = 0.0
         if isinstance(contract, Future):
             left = max(0.0, years_between(time, contract.expiry))
-            # A future's basis fades towards its expiry; one that has settled has none.
+            # The basis of a future fades towards its expiry; a settled future has none.
             volatility *= math.sqrt(left / (left + passed)) if left else 0.0
         if volatility:
-            # Half the variance is what keeps a simulated basis at a mean of 1.
+            # The contract takes half the variance off its walk; see `Perpetual` and `Future`.
             wanted = moves[contract.underlying] * left + 0.5 * passed * volatility**2
             walks[contract.name] = wanted / volatility
     return walks
 
 
 def _scaled(moves: Moves, grid: StressGrid, years: float) -> Moves:
-    """Ratio of volatility by time to expiry; at least 0."""
+    """Ratio of implied volatility at a time to expiry; 0 or more."""
     scale = (30.0 / max(grid.floor_days, 365.0 * years)) ** grid.power
     return np.asarray(np.maximum(1.0 + moves * scale, 0.0))
 
 
-def _hypothetical(
+def _instantaneous(
     name: str,
     market: Market,
     *,
@@ -319,7 +333,7 @@ def _hypothetical(
     walks: Mapping[str, Moves] | None = None,
     weights: Moves | None = None,
 ) -> StressSet:
-    """A set whose moves are instantaneous, none below `least`."""
+    """A set of instantaneous moves; what is below `least` is raised to it."""
     count = len(scenarios)
     shocked = ShockedMarket(
         market,
@@ -337,7 +351,7 @@ def _hypothetical(
 def _with_contracts(
     prices: Mapping[str, Moves], instruments: Iterable[Instrument]
 ) -> dict[str, Moves]:
-    """Moves of underlyings, and of the contracts on them that have prices of their own."""
+    """Moves of underlyings, and of the assets that are prices of contracts on them."""
     own = {
         asset: prices[item.underlying]
         for item in instruments

@@ -37,14 +37,14 @@ class UnitValues:
     exposure: NDArray[np.float64]
 
 
-def units_of(instruments: Sequence[Instrument], market: Market) -> UnitValues:
+def unit_values_of(instruments: Sequence[Instrument], market: Market) -> UnitValues:
     """Values, notionals and exposures today of one unit of each instrument.
 
     Examples
     --------
     >>> from mcmargin.instruments.instruments import Perpetual, Spot
     >>> market = Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 40_000.0})
-    >>> units = units_of([Spot("S", "btc"), Perpetual("P", "btc", contract_size=0.1)], market)
+    >>> units = unit_values_of([Spot("S", "btc"), Perpetual("P", "btc", contract_size=0.1)], market)
     >>> units.value.tolist(), units.notional.tolist()
     ([40000.0, 0.0], [40000.0, 4000.0])
     """

@@ -21,7 +21,7 @@ from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
 from mcmargin.markets.market import Market
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.scenario_market import PathBlock
-from mcmargin.valuing.unit_values import UnitValues, units_of, value_change
+from mcmargin.valuing.unit_values import UnitValues, unit_values_of, value_change
 
 WORK_ROWS = 16
 """Rows of paths that the valuation of one instrument takes while it runs, without its draws."""
@@ -54,9 +54,9 @@ class Valuation:
     threads: int
 
     @cached_property
-    def units(self) -> UnitValues:
+    def unit_values(self) -> UnitValues:
         """What one unit of each instrument is today."""
-        return units_of(self.instruments, self.market)
+        return unit_values_of(self.instruments, self.market)
 
     @cached_property
     def item_horizons(self) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
 """Largest orders and leverage where margins are not convex in the size: against scans of sizes.
 
 Under a buffer the charge stands while the requirement falls, and liquidity rises; beside a floor,
-or at weights above 1 in all, stress exceeds base by more as base falls; and beyond an order book a
-unit costs less. A size may then be refused that lies below a permitted one.
+or at weights above 1 in all, stress exceeds base by more as base falls. A size may then be refused
+that lies below a permitted one. Order books cost more a unit the larger a size is, and are convex.
 """
 
 from dataclasses import replace

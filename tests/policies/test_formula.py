@@ -104,6 +104,7 @@ def test_every_reader_has_the_steps_of_the_table(report):
 
 def test_a_step_more_in_the_table_is_seen_by_all(report, monkeypatch):
     """Liquidity once more, after the other charges: margins, words, page, shares, what-ifs."""
+    written = {line.name: line.formula for line in policy_in_words(FULL)}["total"]
     at = NAMES.index("leverage_minimum")
     twice = "liquidity", "liquidity", "total", "{} + liquidity again", LIQUIDITY
     again = Step("again", Operation.PLUS, *twice)
@@ -116,7 +117,7 @@ def test_a_step_more_in_the_table_is_seen_by_all(report, monkeypatch):
     assert before["liquidity"] > 0
     assert after["total"] == pytest.approx(before["total"] + before["liquidity"])
     lines = {line.name: line.formula for line in policy_in_words(FULL)}
-    assert lines["total"] == ("calm + liquidity + concentration + funding + liquidity again")
+    assert lines["total"] == f"{written} + liquidity again"
     parts = parts_of(after.to_dict(), FULL)
     assert sum(part.amount for part in parts) == pytest.approx(after["margin"])
     own = found.attribution().query("account == 'y'").set_index("component")["amount"]

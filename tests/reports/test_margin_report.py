@@ -3,7 +3,9 @@
 import copy
 import pickle
 import pickletools
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from scipy import sparse
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Resources
 from mcmargin.policies.stress_parts import Gap, Stress
+from mcmargin.reports.live import MarginedGains
 from mcmargin.reports.margin_figures import MarginFigures
 from tests.helpers.books import book_of
 from tests.helpers.models import make_model
@@ -115,3 +118,42 @@ def test_figures_alone_are_what_renderers_take(made):
     assert figures.to_frame().equals(report.to_frame())
     with pytest.raises(mm.DataError, match="no account 'nobody'; it has x, y, z"):
         figures.account("nobody")
+
+
+class Answers:
+    """What a report asks for, answered with what was asked: `Live` without a desk."""
+
+    previous = None
+
+    def __getattr__(self, name):
+        return lambda *given, **named: (name, given, named)
+
+    def margined_gains(self, account):
+        return [MarginedGains("", (), np.linspace(-1.0, 1.0, 1000), 0.98, 0.99)]
+
+    def stress(self):
+        return None
+
+
+def test_a_report_asks_whatever_answers(made):
+    """Each question goes as it was asked to what stands for the desk, and the page's charts too."""
+    report = replace(made["report"], session=Answers())
+    assert report.profit_and_loss("x") == ("profit_and_loss", ("x",), {})
+    assert report.what_if("x", {"a0": 1.0}) == ("what_if", ("x", {"a0": 1.0}), {})
+    assert report.attribution("component") == ("attribution", ("component",), {})
+    assert report.max_leverage("x", equity=2.0) == ("max_leverage", ("x",), {"equity": 2.0})
+    asked = {"side": "buy", "equity": 3.0, "lot": None}
+    assert report.max_order("x", "a0", side="buy", equity=3.0) == ("max_order", ("x", "a0"), asked)
+    page = report.to_html()
+    assert page.count("Profit and loss of the account") == 3
+    assert "Profit and loss of" not in replace(report, session=None).to_html()
+
+
+def test_reports_need_no_desk():
+    """Not even the page: a process that only reads reports loads none of it."""
+    code = (
+        "import sys; from mcmargin.reports.margin_report import MarginReport; "
+        "print([name for name in sys.modules if name.startswith('mcmargin.desk')])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
