@@ -21,7 +21,7 @@ from mcmargin.audit import fingerprint, package_version
 from mcmargin.backtests.backtest_result import BacktestResult, result_of
 from mcmargin.backtests.competing import Competitor
 from mcmargin.backtests.observations import tail_share
-from mcmargin.backtests.walking import WINDOWS_A_PIECE, Piece, Record, Walk, walk_piece
+from mcmargin.backtests.walking import WINDOWS_A_PIECE, Gathered, Piece, Walk, walk_piece
 from mcmargin.books.book import Book
 from mcmargin.checks import few, require_type, whole_number
 from mcmargin.data.files import write_atomically
@@ -133,15 +133,16 @@ def backtest(
     digest = _fingerprint(walk, names, models)
     place = None if folder is None else _folder(Path(folder), digest, models)
     pieces = _pieces(walk, models, place)
-    records: dict[str, list[Record]] = {name: [] for name in models}
+    gathered = {name: Gathered() for name in models}
     total, done = len(models) * (walk.last - walk.first), 0
     with closing(_done(pieces, count)) as results:
         for piece, found in zip(pieces, results, strict=True):
-            records[piece.name] += found
+            for record in found:
+                gathered[piece.name].add(record)
             done += sum(len(dates) for dates in piece.windows)
             if progress is not None:
                 progress(done, total)
-    return result_of(walk, names, records, digest)
+    return result_of(walk, names, gathered, digest)
 
 
 def _done(pieces: list[Piece], jobs: int) -> Any:

@@ -21,9 +21,8 @@ from mcmargin.audit import package_version
 from mcmargin.backtests import disclosure, judging
 from mcmargin.backtests.backtest_page import backtest_to_html
 from mcmargin.backtests.backtest_values import BacktestValues
-from mcmargin.backtests.walking import Record, Walk
+from mcmargin.backtests.walking import Gathered, Walk
 from mcmargin.data.files import write_atomically, write_text
-from mcmargin.errors import DataError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,35 +103,26 @@ class BacktestResult(BacktestValues):
 
 
 def result_of(
-    walk: Walk,
-    portfolios: tuple[str, ...],
-    records: Mapping[str, Sequence[Record]],
-    fingerprint: str,
+    walk: Walk, portfolios: tuple[str, ...], gathered: Mapping[str, Gathered], fingerprint: str
 ) -> BacktestResult:
     """Put the records of all windows together, in the order of dates."""
-    if not all(len(each) == len(walk.windows) for each in records.values()):
-        raise DataError("backtest: some windows have no record")
 
     def joined(name: str) -> NDArray[Any]:
-        return np.stack(
-            [np.concatenate([getattr(r, name) for r in own]) for own in records.values()]
-        )
+        return np.stack([own.joined(name) for own in gathered.values()])
 
     def added(name: str) -> NDArray[Any]:
-        return np.stack(
-            [np.sum([getattr(r, name) for r in own], axis=0) for own in records.values()]
-        )
+        return np.stack([own.sums[name] for own in gathered.values()])
 
-    own = next(iter(records.values()))
+    first = next(iter(gathered.values()))
     return BacktestResult(
         dates=walk.closes.times[walk.first : walk.last],
-        models=tuple(records),
+        models=tuple(gathered),
         portfolios=portfolios,
         assets=walk.closes.assets,
         horizons=walk.horizons,
         levels=walk.levels,
         exposures=walk.exposures,
-        realised=np.concatenate([each.realised for each in own]),
+        realised=first.joined("realised"),
         value_at_risk=joined("value_at_risk"),
         expected_shortfall=joined("expected_shortfall"),
         margin=joined("margin"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ WINDOWS_A_PIECE = 5
 
 HISTORIES = 1000
 """Simulated histories that the distributions of Z1 and Z2 are taken from."""
+
+SUMMED = ("ratio_sums", "ratio_counts", "dates_summed")
+"""Fields of a record that are added up over dates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,30 @@ class Record:
     ratio_sums: NDArray[np.float64]
     ratio_counts: NDArray[np.int64]
     dates_summed: NDArray[np.int64]
+
+
+class Gathered:
+    """Records of one model, window after window.
+
+    The sums of simulated histories are added up on arrival, so that they take the memory of one
+    window, however many there are.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.sums: dict[str, NDArray[Any]] = {}
+
+    def add(self, record: Record) -> None:
+        """Take in the record of the next window."""
+        for name in SUMMED:
+            own = getattr(record, name)
+            self.sums[name] = self.sums[name] + own if name in self.sums else own
+        none = {name: np.zeros(0, getattr(record, name).dtype) for name in SUMMED}
+        self.records.append(replace(record, **none))
+
+    def joined(self, name: str) -> NDArray[Any]:
+        """One array of all dates, in their order."""
+        return np.concatenate([getattr(record, name) for record in self.records])
 
 
 def walk_piece(piece: Piece) -> list[Record]:
