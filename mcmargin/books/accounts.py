@@ -1,4 +1,7 @@
-"""Accounts: in which currency, with which others, and how each is margined."""
+"""Accounts: the currency of each, its owner, and how it is margined.
+
+In: names and choices. Out: a checked `Account`, or a `DataError` that names it.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,22 @@ class Account:
     ----------
     name : str
     currency : str
-        The currency in which its margin is computed.
+        Currency in which the margin is computed.
     owner : str
-        Owner of several accounts; the account itself where none is given.
+        Name of the owner, who may have several accounts. If it is empty, the account is its own
+        owner.
     mode : str
-        `cross`: its positions cover one another; `isolated`: each is margined alone.
+        `cross`: the positions of the account cover one another. `isolated`: each position is
+        margined alone.
     netting : str
-        Of the owner: `gross` adds up its accounts' margins, `net` margins all of their positions
-        as one.
+        How the owner is margined: `gross` adds up the margins of the accounts, and `net` margins
+        all of their positions as one.
+
+    Raises
+    ------
+    DataError
+        If a name or currency is empty, if a choice is unknown, and if an isolated account is
+        netted.
 
     Examples
     --------
@@ -64,12 +75,14 @@ class Account:
 
 
 def check_owners(accounts: Iterable[Account]) -> None:
-    """Refuse owners whose accounts disagree on netting, or if netted on their currency.
+    """Refuse owners whose accounts disagree.
+
+    All accounts of an owner have the same netting. If they are netted, they have the same currency.
 
     Raises
     ------
     DataError
-        Naming the owner and two accounts.
+        It names the owner and two accounts.
     """
     first: dict[str, Account] = {}
     for account in accounts:

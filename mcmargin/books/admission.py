@@ -1,7 +1,7 @@
-"""Admission: whether a model and a market can value a book, and belong to it.
+"""Admission: whether a model and a market can value a book.
 
-In: a book, a model, a market, and for its age a policy. Out: nothing, or a `DataError` that names
-the accounts, the instrument or asset, and what is missing.
+In: a book, a model and a market; and a policy, which says how old the model's state may be. Out:
+nothing, or a `DataError` that names the accounts, the instrument or asset, and what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_book(book: Book, model: MarketModel, market: Market) -> None:
     Raises
     ------
     DataError
-        Naming the accounts, the instrument, and what is missing.
+        It names the accounts, the instrument, and what is missing.
     """
     if not book.accounts:
         raise DataError("the book has no accounts; give at least one position")
@@ -38,18 +38,19 @@ def check_book(book: Book, model: MarketModel, market: Market) -> None:
 
 
 def check_market(book: Book, model: MarketModel, market: Market, policy: MarginPolicy) -> None:
-    """Refuse a market that does not belong to the model, and terms that no instrument has.
+    """Refuse a market that does not belong to the model or to the book.
 
     Raises
     ------
     DataError
-        Naming both dates, or both figures, and the limit that lets them pass.
+        It names both dates, or both figures, and the limit to widen if both are right; or a name in
+        the market's liquidity that no instrument has.
     """
     require_market_of_model(model, market, policy)
     require_plausible_terms(book.instruments, market)
     names = set(book.known)
     if all(type(each) is Spot and each.name == each.underlying for each in book.known.values()):
-        # Without a list of instruments the assets are the instruments, held or not.
+        # No instruments were given: then every asset is an instrument, whether it is held or not.
         names |= {*model.assets, *market.fx, market.currency}
     for name in market.liquidity:
         if name not in names:
@@ -67,7 +68,7 @@ def check_balances(
     Raises
     ------
     DataError
-        Naming accounts, the asset, and what is missing.
+        It names the accounts, the asset, and what is missing.
     """
     for at, kind in enumerate(posted.kinds):
         holders = [accounts[row] for row in posted.account[posted.kind == at]]
@@ -87,7 +88,7 @@ def check_balances(
 def _check_held(
     item: Instrument, what: str, holders: list[Account], model: MarketModel, market: Market
 ) -> None:
-    """Refuse what its holders cannot be margined for."""
+    """Refuse an instrument or a balance that cannot be valued in the currencies of its holders."""
     where = f"{_named(holders)}, {what}"
     for asset in assets_of(item):
         if asset not in (*model.assets, *market.fx, market.currency):
@@ -110,6 +111,7 @@ def _check_held(
 
 
 def _check_currency(code: str, where: str, model: MarketModel, market: Market) -> None:
+    """Refuse a currency that the market has no rate of, or whose rate has no risk."""
     if code in market.coins and code in model.assets:
         return
     if code not in (market.currency, *market.fx):
@@ -126,7 +128,7 @@ def _check_currency(code: str, where: str, model: MarketModel, market: Market) -
 
 
 def _named(holders: list[Account]) -> str:
-    """Name the first few accounts, and count the others."""
+    """The names of the first few accounts, and the number of the others."""
     if not holders:
         return "no account"
     return f"account{'s' if len(holders) > 1 else ''} {few(repr(each.name) for each in holders)}"

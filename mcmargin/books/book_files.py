@@ -41,7 +41,7 @@ class AccountRow(Row):
 
 
 def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
-    r"""Read accounts from CSV or Parquet; the columns are in docs/files.md.
+    r"""Read accounts from CSV or Parquet. docs/files.md describes the columns.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
     Raises
     ------
     DataError
-        For a column or value that is unknown or missing, an account given twice, and accounts of
-        an owner that are netted in two ways.
+        If a column or value is unknown or missing, if an account is given twice, and if accounts of
+        one owner have different netting.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Greeks: what an instrument, a position and an account gain for small moves, today.
+"""Greeks: what an instrument, a position and an account gain from small moves of the market, today.
 
-In: instruments or a book, and a market. Out: sensitivities in closed form. They are those of the
-values that margins are taken of, so that they foretell small moves of scenarios; a contract's price
-moves in proportion to the spot price.
+In: instruments or a book, and a market. Out: sensitivities in closed form. They belong to the same
+values as the margins do, and so foretell what a small move in the scenarios gains. The price of a
+perpetual or future moves in proportion to the spot price.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ DAY = 1 / 365
 def greeks_of(instrument: Instrument, market: Market) -> dict[str, float]:
     """Value, delta, gamma, vega and theta of one unit, in the instrument's currency.
 
-    delta and gamma are by the spot price, vega per 1.00 of volatility, theta per calendar day at an
-    unmoved spot price: of a perpetual the expected funding, of a future its carry, and 0 without.
+    delta and gamma are derivatives by the spot price, and vega is per 1.00 of volatility. theta is
+    per calendar day, with the spot price unchanged: of a perpetual it is the expected funding, of a
+    future its carry.
 
-    An inverse contract of size c at the price P gains c (1/P - 1/P') coins, worth S' each: in quote
-    currency that is straight in S', of slope c/P, and has no gamma.
+    An inverse contract of size c at the price P gains c (1/P - 1/P') coins, and each coin is worth
+    S'. In quote currency this gain is linear in S', with slope c/P, so that gamma is 0.
 
     Raises
     ------
     DataError
-        For a price or volatility that the market lacks, and an expired instrument.
+        If the market lacks a price or volatility, and if the instrument has expired.
 
     Examples
     --------
@@ -66,8 +67,8 @@ def instrument_greeks(instruments: Sequence[Instrument], market: Market) -> pd.D
     Returns
     -------
     DataFrame
-        Columns instrument, product, underlying, currency, value, delta, gamma, vega, theta; the
-        last five as `greeks_of` gives them.
+        Columns instrument, product, underlying, currency, value, delta, gamma, vega, theta.
+        `greeks_of` gives the last five.
 
     Raises
     ------
@@ -91,9 +92,9 @@ def instrument_greeks(instruments: Sequence[Instrument], market: Market) -> pd.D
 def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
     """Greeks of every position, and of every account, in the account's currency.
 
-    They add up over underlyings: for a small relative move x of every spot price (0.01 is 1 %), v
-    of every volatility (0.01 is one point) and t calendar days, an account gains
-    delta x + gamma x^2 / 2 + vega v + theta t, at today's rates of currencies.
+    Greeks are by relative moves, so that they add up over underlyings. If every spot price moves by
+    a small share x (0.01 is 1 %), every volatility by v (0.01 is one point), and t calendar days
+    pass, an account gains delta x + gamma x^2 / 2 + vega v + theta t, at today's exchange rates.
 
     Parameters
     ----------
@@ -103,14 +104,14 @@ def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns account, currency, instrument, quantity, delta, gamma, vega, theta; by account
-        and instrument, and after an account's positions its total, whose instrument is empty and
-        whose quantity is NaN.
+        Columns account, currency, instrument, quantity, delta, gamma, vega, theta. Rows are sorted
+        by account and instrument. The total of an account comes after its positions; its instrument
+        is empty, and its quantity is NaN.
 
     Raises
     ------
     DataError
-        As `greeks_of`, and for a currency of which the market has no rate.
+        As `greeks_of`, and if the market has no rate of a currency.
 
     Examples
     --------
@@ -125,20 +126,20 @@ def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
     require_type("book", book, Book)
     require_type("market", market, Market)
     units = np.array([_relative(item, market) for item in book.instruments]).reshape(-1, 4)
-    held = sparse.coo_array(book.quantities)
-    rows, columns = held.coords
+    quantities = sparse.coo_array(book.quantities)
+    rows, columns = quantities.coords
     rates = np.array([market.worth(account.currency) for account in book.accounts])
     positions = pd.DataFrame(
-        held.data[:, None] * units[columns] / rates[rows, None], columns=list(GREEKS)
+        quantities.data[:, None] * units[columns] / rates[rows, None], columns=list(GREEKS)
     )
     names = np.array([item.name for item in book.instruments], object)
     positions.insert(0, "instrument", names[columns])
-    positions.insert(1, "quantity", held.data)
+    positions.insert(1, "quantity", quantities.data)
     positions["row"] = rows
     totals = positions.groupby("row")[list(GREEKS)].sum()
     totals = totals.reindex(range(len(book.accounts)), fill_value=0.0).reset_index()
     frame = pd.concat([positions, totals.assign(instrument="", quantity=np.nan)])
-    # A stable sort leaves an account's positions in order, and its total last.
+    # A stable sort keeps the positions of an account in order, and its total last.
     frame = frame.sort_values("row", kind="stable", ignore_index=True)
     accounts = [book.accounts[row] for row in frame.pop("row")]
     frame.insert(0, "account", [account.name for account in accounts])
@@ -147,7 +148,7 @@ def greeks_frame(book: Book, market: Market) -> pd.DataFrame:
 
 
 def _relative(instrument: Instrument, market: Market) -> list[float]:
-    """Greeks of one unit by relative moves of the spot price, in the market's currency."""
+    """Greeks of one unit for relative moves of the spot price, in the market's currency."""
     greeks = greeks_of(instrument, market)
     spot = market.price(instrument.underlying, instrument.currency)
     rate = market.worth(instrument.currency)

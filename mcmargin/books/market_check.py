@@ -1,7 +1,7 @@
-"""Whether a market belongs to the model and to the instruments that it is margined with.
+"""Whether a market belongs to the model and to the instruments that it is used with.
 
-In: instruments, scenarios with their model, a market and a policy. Out: nothing, or a `DataError`
-that names both dates or both figures, and the limit of `Plausibility` that lets them pass.
+In: instruments, a model, a market and a policy. Out: nothing, or a `DataError` that names the two
+dates or the two figures that disagree, and the limit of `Plausibility` to widen if both are right.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 
 LEAST_INVERSE = 0.05
-"""Least difference from its inverse by which a rate is told to be quoted inversely: near par a
-rate and its inverse are one."""
+"""Least difference between a rate and its inverse for the rate to be called quoted inversely. Near
+par the two are the same."""
 
 CLOCKS = 1.0 / 1440.0
-"""Days by which a market may lie before the model in any case, a tenth of a bar at most: a close of
-23:59:59.999 is often written without its fraction, and clocks of two sources differ."""
+"""Days by which a market may always be older than the model, but not by more than a tenth of a bar.
+A close at 23:59:59.999 is often written without its fraction, and clocks of two sources differ."""
 
 
 def require_market_of_model(model: MarketModel, market: Market, policy: MarginPolicy) -> None:
-    """Refuse a market whose time or prices are not those of the model.
+    """Refuse a market whose time or prices do not fit the model.
 
     Raises
     ------
     DataError
-        For a market or a surface dated before the model's state or too long after it, and for a
-        price that is farther from the model's last close than its limits.
+        If the market or a volatility surface is older than the model's state or too much newer, and
+        if a price is farther from the model's last close than the market's limits allow.
     """
     _require_time(model, market, policy)
     _require_surface_times(market, policy)
@@ -45,12 +45,12 @@ def require_market_of_model(model: MarketModel, market: Market, policy: MarginPo
 
 
 def require_plausible_terms(instruments: Iterable[Instrument], market: Market) -> None:
-    """Refuse instruments whose terms look as if they were in percent, or belong to another price.
+    """Refuse instruments whose terms seem to be in percent, or whose own price seems wrong.
 
     Raises
     ------
     DataError
-        Naming the instrument and the figure.
+        It names the instrument and the figure.
     """
     limits = market.plausibility
     for item in instruments:
@@ -78,14 +78,14 @@ _TERMS = {
     "basis_volatility": "volatility",
     "carry": "rate",
 }
-"""Terms of instruments, and the limit of each."""
+"""Terms of instruments, and the name of the limit of each."""
 
 
 def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> None:
     limits, close = market.plausibility, model.as_of
     age = float((market.as_of - close) / DAY)
     dates = f"the model's state of {plain_time(close)}"
-    # A date alone stands for the whole day, on which the model may have closed.
+    # A date without an hour means the whole day, and the model may have closed on that day.
     dated = model.calendar.days >= 0.9 and _is_date_of(market.as_of, close)
     room = max(limits.market_before_days, min(CLOCKS, model.calendar.days / 10.0))
     if -age > room and not dated:
@@ -108,7 +108,7 @@ def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> N
 
 
 def _length(days: float) -> str:
-    """Length of time for people.
+    """A length of time, in days or minutes.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def _length(days: float) -> str:
 
 
 def _is_date_of(stamp: np.datetime64, close: np.datetime64) -> bool:
-    """Whether a time is the midnight with which a close's date begins."""
+    """Whether a time is the midnight at which the date of a close begins."""
     day = close.astype("datetime64[D]")
     return bool(stamp == day and close > day)
 
@@ -142,7 +142,7 @@ def _require_surface_times(market: Market, policy: MarginPolicy) -> None:
 
 
 def _require_prices(model: MarketModel, market: Market) -> None:
-    """Hold each price against the model's last close of the same asset."""
+    """Compare each price with the model's last close of the same asset."""
     limits, state = market.plausibility, model.state
     bars = max(1.0, float((market.as_of - model.as_of) / DAY) / model.calendar.mean_days)
     prices, deviations = state.prices.copy(), np.sqrt(state.variance * bars)
@@ -190,15 +190,16 @@ def _require_prices(model: MarketModel, market: Market) -> None:
 
 
 def _prices(market: Market) -> Iterator[tuple[str, float]]:
-    """Prices of assets: those of spot, and rates of currencies that are assets by their own name.
+    """Prices of spot, and rates of currencies that the model may know by their own name.
 
-    An asset of `fx_asset` may move as the rate does at another level, as a fund of euros does.
+    Assets of `fx_asset` are left out: such an asset moves as the rate does, but may have another
+    price, as a fund of euros has.
     """
     yield from ((code, float(rate)) for code, rate in market.fx.items())
     yield from ((asset, float(price)) for asset, price in market.spot.items())
 
 
 def _rates(market: Market) -> Iterator[tuple[str, Any]]:
-    """Currencies of fx, each with the asset of the model that would be its rate."""
+    """Currencies of `fx`, each with the name of the asset whose price would be its rate."""
     for code in market.fx:
         yield code, market.fx_asset.get(code, code)

@@ -1,7 +1,8 @@
-"""A book resolved: checked against a model and a market, and brought into what all stages use.
+"""A resolved book: checked against a model and a market, in the form that all stages use.
 
-In: a book, a model, a market and a policy. Out: a `ResolvedBook`. It is made once, where a book
-enters; what values, margins or stresses a book takes it, and asks nothing of the book again.
+In: a book, a model, a market and a policy. Out: a `ResolvedBook`. `margin` and `stress` make it
+once, where a book enters. Whatever values the book, margins it or stresses it takes this form, and
+works nothing of it out again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Matrices: TypeAlias = tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array
 
 @dataclass(frozen=True, eq=False)
 class ResolvedBook:
-    """What is valued, and how much of it each account and margin unit has.
+    """What is to be valued, and how much of it each account and each margin unit has.
 
     Attributes
     ----------
@@ -44,9 +45,12 @@ class ResolvedBook:
     collateral_mode : str
         How balances count: `joint` or `haircut`; see `mcmargin.books.collateral`.
     instruments : tuple of Instrument
-        Those of the book, then one `Balance` for each asset whose balances move with the positions.
-    quantities, buys, sells : scipy.sparse.csr_array of shape (accounts, instruments), float64
-        Positions and moving balances, and open orders; as those of the book, in more columns.
+        The instruments of the book, and then a `Balance` for each asset whose balances move with
+        the positions.
+    quantities : scipy.sparse.csr_array of shape (accounts, instruments), float64
+        Positions, and balances that move.
+    buys, sells : scipy.sparse.csr_array of shape (accounts, instruments), float64
+        Open orders, with empty columns for the balances; sells are negative.
     units : Units
         What is margined as one.
     posted : PostedBalances
@@ -68,12 +72,12 @@ class ResolvedBook:
     unrealised: NDArray[np.float64]
 
     def after_trades(self, row: int, trades: Mapping[str, float]) -> ResolvedBook:
-        """One account after trades, alone: without other accounts, and without netting.
+        """A book of one account after trades. The account is not netted with others.
 
-        An account whose currency is a coin, and whose balances count jointly, pays for what it buys
-        in that coin. Where the instruments of this book suffice, the result has the same tuple of
-        instruments. Else it has those that the account touches after the trades, which must be
-        checked and valued.
+        If the currency of the account is a coin, and balances count jointly, the account pays for
+        what it buys in that coin. If the instruments of this book suffice, the result has the same
+        tuple of instruments. If not, it has those of the account after the trades, and the caller
+        must check and value them.
 
         Parameters
         ----------
@@ -85,8 +89,8 @@ class ResolvedBook:
         Returns
         -------
         ResolvedBook
-            Its balances and unrealised profit and loss are those from before the trades. Its book
-            has neither balances nor entry prices.
+            Posted balances and unrealised profit and loss are those before the trades. Its book has
+            no balances and no entry prices.
         """
         book, instruments = self.book, self.instruments
         account = replace(book.accounts[row], netting="gross")
@@ -98,7 +102,7 @@ class ResolvedBook:
         if coins or not places.keys() >= trades.keys():
             touched = np.flatnonzero(np.any(lines, axis=0)[: len(places)])
             names = sorted({*trades, *(instruments[at].name for at in touched)})
-            # The last place is that of a zero, for what the account does not have yet.
+            # Column -1 is a zero that is appended, for what the account does not have yet.
             columns = [places.get(name, -1) for name in names]
             columns += [*range(len(places), len(instruments)), *(-1 for _ in coins)]
             lines = [np.append(line, 0.0)[columns] for line in lines]
@@ -123,7 +127,7 @@ class ResolvedBook:
         )
 
     def cost(self, row: int, trades: Mapping[str, float]) -> float:
-        """Value today of what an account buys, in its currency; negative of what it sells."""
+        """Value today of what trades buy, in the account's currency; negative if they sell."""
         market, known = self.market, self.book.known
         worth = sum(
             size * known[name].value(market) * market.worth(known[name].currency)
@@ -132,7 +136,7 @@ class ResolvedBook:
         return worth / market.worth(self.book.accounts[row].currency)
 
     def _paid_in_coin(self, row: int, trades: Mapping[str, float]) -> dict[Balance, float]:
-        """The coin that an account pays for trades with, and how much of it; empty for none."""
+        """The coin that an account pays with, and how much of it; empty if no coin is paid."""
         code = self.book.accounts[row].currency
         given = self.book.balances is not None
         if code not in self.market.coins or not given or self.collateral_mode != "joint":
@@ -144,11 +148,23 @@ class ResolvedBook:
 def resolve(book: Book, model: MarketModel, market: Market, policy: MarginPolicy) -> ResolvedBook:
     """Check a book, and bring it into the form that every later stage takes.
 
+    Parameters
+    ----------
+    book : Book
+    model : MarketModel
+    market : Market
+    policy : MarginPolicy
+        It says how balances count, and how old the state of the model may be.
+
+    Returns
+    -------
+    ResolvedBook
+
     Raises
     ------
     DataError
-        For a book or balances that the model or the market cannot value, and for a market that does
-        not belong to the model; see `mcmargin.books.admission`.
+        If the model or the market cannot value a position, an order or a balance, and if the market
+        does not belong to the model; see `mcmargin.books.admission`.
 
     Examples
     --------

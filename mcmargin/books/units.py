@@ -1,4 +1,4 @@
-"""Margin units: what is margined as one, a whole account, a lone position, or an owner.
+"""Margin units: what is margined as one. A unit is an account, a lone position, or an owner.
 
 In: accounts, their positions and orders. Out: the units' positions and orders as sparse matrices,
 and the account or owner that each unit belongs to. A cross account is one unit. An isolated account
@@ -25,12 +25,13 @@ class Units:
     Attributes
     ----------
     quantities, buys, sells : scipy.sparse.csr_array of shape (units, instruments), float64
+        Positions with balances that move, and open orders; sells are negative.
     currencies : tuple of str
-        One a unit.
+        Currency of each unit.
     account : ndarray of shape (units,), int64
-        Position of the account in the book; -1 for an owner's unit.
+        Place of the unit's account in the book; -1 for the unit of an owner.
     owner : tuple of str
-        Owners of the units whose account is -1, in their order.
+        Owners of the units whose account is -1, in the order of these units.
     """
 
     quantities: sparse.csr_array
@@ -42,12 +43,12 @@ class Units:
 
     @property
     def bought(self) -> sparse.csr_array:
-        """What is held once every order to buy is filled; [units, instruments]."""
+        """Quantities after every order to buy is filled; [units, instruments]."""
         return self.quantities + self.buys if self.buys.nnz else self.quantities
 
     @property
     def sold(self) -> sparse.csr_array:
-        """What is held once every order to sell is filled; [units, instruments]."""
+        """Quantities after every order to sell is filled; [units, instruments]."""
         return self.quantities + self.sells if self.sells.nnz else self.quantities
 
 
@@ -57,7 +58,7 @@ def units_of(
     buys: sparse.csr_array,
     sells: sparse.csr_array,
 ) -> Units:
-    """Cut accounts into units, in the order of accounts, then of the owners that net.
+    """Make units of accounts, in the order of accounts, and then of the owners that net.
 
     Parameters
     ----------
@@ -78,10 +79,10 @@ def units_of(
     if not isolated.any() and not netted:
         currencies = tuple(account.currency for account in accounts)
         return Units(quantities, buys, sells, currencies, rows, ())
-    # Which instruments each account touches, so that an isolated one has a unit for each.
+    # An isolated account has a unit for each instrument that it holds or has ordered.
     touched = abs(quantities) + abs(buys) + abs(sells)
     touched.sort_indices()
-    # An account that touches none has a unit all the same.
+    # An account without any has one unit, too.
     counts = np.where(isolated, np.maximum(np.diff(touched.indptr), 1), 1)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     keys = np.repeat(rows, np.diff(touched.indptr)) * touched.shape[1] + touched.indices
@@ -112,7 +113,7 @@ def units_of(
 
 
 def _netted_owners(accounts: Sequence[Account]) -> dict[str, list[int]]:
-    """Accounts of each owner that nets several."""
+    """Places of the accounts of each owner that nets several accounts."""
     rows: dict[str, list[int]] = {}
     for row, account in enumerate(accounts):
         if account.netting == "net":
@@ -121,7 +122,7 @@ def _netted_owners(accounts: Sequence[Account]) -> dict[str, list[int]]:
 
 
 def _members(netted: dict[str, list[int]], accounts: int) -> sparse.csr_array:
-    """Matrix of ones [owners, accounts] that adds up an owner's accounts."""
+    """A matrix of ones that adds up the accounts of each owner; [owners, accounts]."""
     places = [(owner, row) for owner, rows in enumerate(netted.values()) for row in rows]
     owners, rows = np.array(places, np.int64).reshape(-1, 2).T
     return sparse.csr_array((np.ones(len(places)), (owners, rows)), shape=(len(netted), accounts))

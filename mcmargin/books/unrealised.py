@@ -1,8 +1,8 @@
-"""Unrealised profit and loss: what positions have gained since their entry prices, and in what.
+"""Unrealised profit and loss: what positions have gained since they were entered.
 
 In: a book with entry prices, and a market. Out: amounts by account and asset. A linear contract
-has gained an amount of its currency; an inverse one an amount of coin, which moves as the coin does
-until it is settled.
+gains an amount of its currency. An inverse contract gains an amount of a coin, and this amount
+moves with the coin until it is settled.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from mcmargin.markets.market import Market
 
 @dataclass(frozen=True, eq=False)
 class Unrealised:
-    """Amounts gained since entry, one a position that has an entry price.
+    """Amounts gained since entry, one for each position that has an entry price.
 
     Attributes
     ----------
     rows : ndarray of shape (positions,), int64
-        Places of the accounts in the book.
+        Place of each position's account in the book.
     assets : tuple of str
         Currencies and coins, sorted.
     asset : ndarray of shape (positions,), int64
         Place of each amount's asset in `assets`.
     amounts : ndarray of shape (positions,), float64
+        Units of the asset; a gain is positive.
     """
 
     rows: NDArray[np.int64]
@@ -38,15 +39,15 @@ class Unrealised:
     amounts: NDArray[np.float64]
 
     def by_account(self, accounts: int, market: Market) -> NDArray[np.float64]:
-        """Sums in the market's currency; float64 [accounts]."""
+        """Sum of each account, in the market's currency; float64 [accounts]."""
         prices = np.array([market.worth(name) for name in self.assets], float)
         return np.bincount(self.rows, self.amounts * prices[self.asset], accounts).astype(float)
 
 
 def without_entry_price(book: Book) -> NDArray[np.int64]:
-    """Positions in perpetuals and futures that have no entry price; int64 [accounts].
+    """Number of positions in perpetuals and futures without an entry price; int64 [accounts].
 
-    What these have gained since they were entered is not in equity.
+    Equity does not contain the profit or loss of these positions.
 
     Examples
     --------
@@ -68,8 +69,13 @@ def without_entry_price(book: Book) -> NDArray[np.int64]:
 def unrealised_of(book: Book, market: Market) -> Unrealised:
     """Gains of perpetuals and futures since their entry prices.
 
-    A linear contract of size c gains c (P - entry) of its currency, an inverse one
-    c (1/entry - 1/P) coins.
+    With a contract of size c, entered at a price E and now at P, a linear contract has gained
+    c (P - E) of its currency, and an inverse contract c (1/E - 1/P) coins.
+
+    Raises
+    ------
+    DataError
+        If the market has no price for a perpetual or a future.
 
     Examples
     --------

@@ -79,18 +79,18 @@ def attribution(session: Session, by: str | None = None) -> pd.DataFrame:
 
 
 def _shares(report: MarginFigures, session: Session) -> pd.DataFrame:
-    """Each position's and balance's share of expected shortfall."""
-    held = report.positions
+    """Share of each position and balance in the expected shortfall."""
+    rows = report.positions
     names = {item.name: item.underlying for item in session.book.instruments}
-    moving = (held["kind"] == "collateral").to_numpy()
-    underlying = np.where(moving, held["instrument"], held["instrument"].map(names))
+    moving = (rows["kind"] == "collateral").to_numpy()
+    underlying = np.where(moving, rows["instrument"], rows["instrument"].map(names))
     component = np.where(moving, "collateral", "expected_shortfall")
-    return _frame(held["account"], component, held["kind"], held["instrument"], underlying,
-                  held["contribution"])  # fmt: skip
+    return _frame(rows["account"], component, rows["kind"], rows["instrument"], underlying,
+                  rows["contribution"])  # fmt: skip
 
 
 def _orders(report: MarginFigures, context: UnitContext) -> pd.DataFrame:
-    """What the fills of each ordered instrument add to expected shortfall."""
+    """What the fills of each ordered instrument add to the expected shortfall."""
     units, valuation = context.units, context.valuation
     added = context.figures.open_orders
     rows: list[tuple[Any, ...]] = []
@@ -118,7 +118,7 @@ def _by_size(
     parts = []
     for name, charges in (BY_POSITION | BY_UNDERLYING).items():
         rows, columns, amounts = _entries(sparse.coo_array(charges(context)), context)
-        # All of it, but of a minimum only what it is above the amount so far.
+        # A charge counts whole; of a minimum only the part that raises the margin counts.
         charged = report.figures[name].to_numpy(float)
         share = np.divide(added[name], charged, out=np.zeros(len(charged)), where=charged > 0.0)
         amounts = amounts * share[rows]
@@ -143,9 +143,9 @@ def _entries(
 
 
 def _of_accounts(report: MarginFigures, added: Mapping[str, Any]) -> list[pd.DataFrame]:
-    """What belongs to no position, in the order in which the margin is put together."""
+    """What belongs to the whole account, in the order of the formula."""
     figures, (first, *others) = report.figures, FORMULA
-    # Positions and ordered instruments have had their shares of the first step.
+    # Positions and ordered instruments have their shares of the first step already.
     shared = figures["expected_shortfall"].to_numpy() + figures["open_orders"].to_numpy()
     amounts = {"minimum": added[first.name] - shared}
     amounts |= {

@@ -33,6 +33,23 @@ from mcmargin.scenarios.simulation import simulate_plan
 ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
 """Largest difference between engines, as a share of gross exposure."""
 
+TABLES = {
+    "figures": "account {account!r}",
+    "positions": "{instrument!r} of account {account!r}",
+    "owners": "owner {owner!r}",
+    "haircuts": "the haircut of {asset!r} in {currency}",
+}
+"""Tables of a report, and what a row of each is called."""
+
+MACHINE = ("engine", "versions")
+"""Fields that tell how a report was made."""
+
+COUNTED = ("floored_paths", "capped_paths", "limited_paths")
+"""Counts of paths at a bound. A path at the bound may count on one engine, and not on another."""
+
+COUNTS_APART = 1e-3
+"""Share of the paths by which these counts may differ between engines."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -115,7 +132,7 @@ def verify(
         require_type("previous", previous, MarginReport)
     # Asked here, so that a bad setting of this machine is an error and no difference.
     threads = thread_count(None)
-    reasons = _other_origins(report, model, book, market, previous)
+    reasons = _origin_differences(report, model, book, market, previous)
     try:
         scenarios = simulate_plan(
             model, plan, report.policy, engine=engine, threads=threads, progress=progress
@@ -131,14 +148,14 @@ def verify(
     return Verification("different", found.largest_difference, (*found.reasons, *altered))
 
 
-def _other_origins(
+def _origin_differences(
     report: MarginReport,
     model: MarketModel,
     book: Book,
     market: Market,
     previous: MarginReport | None,
 ) -> list[str]:
-    """What a report was not made from, of all that is given, each with its reason."""
+    """What is given and is not what the report was made from, a reason each."""
     fingerprints = {
         "model": model.fingerprint(),
         "book": book.fingerprint(),
@@ -164,13 +181,13 @@ def _other_origins(
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
     """Verdict on a report and its recomputation."""
-    again, report = _without_unknown(again, report)
-    reasons = [*reasons, *_told_differently(again, report)]
-    if unlike := _other_rows(again, report):
+    again, report = _common_columns(again, report)
+    reasons = [*reasons, *_header_differences(again, report)]
+    if unlike := _row_difference(again, report):
         return Verification("different", float("inf"), (*reasons, unlike))
     gross = np.maximum(_scale(again), 1e-300)
     bound = ENGINE_BOUND[report.plan.precision]
-    apart = _apart(again.figures, report.figures, "expected_shortfall") / gross
+    apart = _distances(again.figures, report.figures, "expected_shortfall") / gross
     largest = float(apart.max(initial=0.0))
     if not largest <= bound:
         account = again.figures["account"].iloc[int(np.argmax(~(apart <= bound)))]
@@ -179,20 +196,20 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
             f"{largest:.3g} of gross exposure"
         )
     for frame, row in TABLES.items():
-        reasons += _words_that_differ(getattr(again, frame), getattr(report, frame), frame, row)
+        reasons += _text_differences(getattr(again, frame), getattr(report, frame), frame, row)
     if reasons:
         return Verification("different", largest, tuple(reasons))
     return _by_rounding(again, report, largest, gross, bound)
 
 
-def _other_rows(again: MarginReport, report: MarginReport) -> str:
+def _row_difference(again: MarginReport, report: MarginReport) -> str:
     """Why the rows of two reports are not the same accounts and positions; empty if they are."""
     for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
         if not again.figures[name].equals(report.figures[name]):
             return f"the {what} differ"
     held = ["account", "instrument", "kind", "quantity"]
     mine, theirs = (each.positions[held].astype({"quantity": object}) for each in (again, report))
-    for said in _words_that_differ(mine, theirs, "positions", TABLES["positions"]):
+    for said in _text_differences(mine, theirs, "positions", TABLES["positions"]):
         return f"the positions differ: {said}"
     return ""
 
@@ -205,7 +222,7 @@ def _by_rounding(
     bound: float,
 ) -> Verification:
     """Verdict where losses are within the engine bound: whether rounding explains all else."""
-    exact = next(_differing(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
+    exact = next(_figure_differences(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
     made = tuple(
         f"{place}: the report says {cited(there)}, and here it is {cited(here)}; that the report "
         "was made with it cannot be shown"
@@ -226,7 +243,7 @@ def _by_rounding(
             what = f"engine differs: {report.engine!r}, and the figures are {again.engine}'s"
         return Verification("different", largest, (what,))
     # Every figure follows from the losses: rounding never changes one alone.
-    for beyond in _differing(again, report, _rooms(again, report, gross, bound)):
+    for beyond in _figure_differences(again, report, _rounding_bounds(again, report, gross, bound)):
         return Verification("different", largest, (beyond,))
     return Verification("within the engine bound", largest, made)
 
@@ -239,25 +256,7 @@ def _versions(again: MarginReport, report: MarginReport) -> Iterator[tuple[str, 
             yield f"versions.{name}", here.get(name), there.get(name)
 
 
-TABLES = {
-    "figures": "account {account!r}",
-    "positions": "{instrument!r} of account {account!r}",
-    "owners": "owner {owner!r}",
-    "haircuts": "the haircut of {asset!r} in {currency}",
-}
-"""Tables of a report, and what a row of each is called."""
-
-MACHINE = ("engine", "versions")
-"""Fields that tell how a report was made."""
-
-COUNTED = ("floored_paths", "capped_paths", "limited_paths")
-"""Counts of paths at a bound. A path at the bound may count on one engine, and not on another."""
-
-COUNTS_APART = 1e-3
-"""Share of the paths by which these counts may differ between engines."""
-
-
-def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
+def _header_differences(again: MarginReport, report: MarginReport) -> list[str]:
     """Fields beside the tables that differ in the recomputation, each by its name."""
     found = []
     for name in (each.name for each in fields(MarginFigures)):
@@ -268,15 +267,19 @@ def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
             mine, theirs = here.get(place), there.get(place)
             if mine == theirs and type(mine) is type(theirs):
                 continue
-            if name in COUNTED and report.engine != again.engine and _near(mine, theirs, report):
+            if (
+                name in COUNTED
+                and report.engine != again.engine
+                and _counts_near(mine, theirs, report)
+            ):
                 continue
             told = f"the report says {cited(theirs)}, and the recomputation {cited(mine)}"
             found.append(f"{place} differs: {told}")
     return found
 
 
-def _near(mine: Any, theirs: Any, report: MarginReport) -> bool:
-    """Whether two counts of paths may come of two engines."""
+def _counts_near(mine: Any, theirs: Any, report: MarginReport) -> bool:
+    """Whether two counts of paths are as near as those of two engines."""
     # An asset without such paths is not listed.
     mine, theirs = (0 if count is None else count for count in (mine, theirs))
     counts = isinstance(mine, int) and isinstance(theirs, int)
@@ -297,9 +300,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _words_that_differ(
-    again: pd.DataFrame, report: pd.DataFrame, table: str, row: str
-) -> list[str]:
+def _text_differences(again: pd.DataFrame, report: pd.DataFrame, table: str, row: str) -> list[str]:
     """The first column of names or counts, not of decimals, that differs; none if all are alike."""
     if list(again.columns) != list(report.columns) or len(again) != len(report):
         return [f"the {table} differ in their number or their columns"]
@@ -315,12 +316,12 @@ def _words_that_differ(
     return []
 
 
-def _differing(
-    again: MarginReport, report: MarginReport, rooms: Mapping[str, Any]
+def _figure_differences(
+    again: MarginReport, report: MarginReport, bounds: Mapping[str, Any]
 ) -> Iterator[str]:
     """Figures that differ by more than they may, the first of every column.
 
-    `rooms` has for each table a function of a column's name, which tells how far rows may differ.
+    `bounds` has for each table a function of a column's name, which tells how far rows may differ.
     """
     for table, row in TABLES.items():
         mine, theirs = getattr(again, table), getattr(report, table)
@@ -328,11 +329,11 @@ def _differing(
             here, there = mine[name].to_numpy(float), theirs[name].to_numpy(float)
             # An unknown figure, such as an equity, must be unknown in both.
             apart = np.where(np.isnan(here) & np.isnan(there), 0.0, np.abs(here - there))
-            for at in np.flatnonzero(~(apart <= rooms[table](name)))[:1].tolist():
+            for at in np.flatnonzero(~(apart <= bounds[table](name)))[:1].tolist():
                 yield f"{name} of {row.format(**mine.iloc[at])} differs"
 
 
-def _rooms(
+def _rounding_bounds(
     again: MarginReport, report: MarginReport, gross: NDArray[np.float64], bound: float
 ) -> dict[str, Callable[[str], Any]]:
     """How far the figures of each table may differ by rounding; all of them are amounts."""
@@ -356,7 +357,7 @@ def _rooms(
     }
 
 
-def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
+def _common_columns(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
     """Both reports without the columns that a file of an older version does not hold."""
     for table, added in (("figures", "accounts"), ("owners", "owners"), ("haircuts", "haircuts")):
         held = getattr(report, table)
@@ -374,9 +375,9 @@ def _scale(report: MarginReport) -> NDArray[np.float64]:
     moving = report.positions[report.positions["kind"] == "collateral"]
     held = moving["exposure"].abs().groupby(moving["account"]).sum()
     own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
-    posted = session.resolved.posted.gross_values(len(own), session.market)
+    posted = session.resolved.posted.gross_values(session.market)
     return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
 
 
-def _apart(again: pd.DataFrame, report: pd.DataFrame, name: str) -> NDArray[np.float64]:
+def _distances(again: pd.DataFrame, report: pd.DataFrame, name: str) -> NDArray[np.float64]:
     return np.asarray(np.abs(again[name].to_numpy(float) - report[name].to_numpy(float)))

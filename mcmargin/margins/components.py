@@ -38,13 +38,13 @@ def base(context: UnitContext) -> Estimate:
 
 
 def _worst(figures: UnitFigures, kink: int) -> Estimate:
-    """Expected shortfall with the worst fills, as the two columns add up to it."""
+    """Expected shortfall with the worst fills: the sum of two columns of a report."""
     worst = with_kink(figures.estimates.worst, kink)
     return replace(worst, amounts=figures.expected_shortfall + figures.open_orders)
 
 
 def short_option_minimum(context: UnitContext) -> Amounts:
-    """A share of the notional of every option that is short, or would be once its orders filled."""
+    """A share of the notional of every option that is short, open sell orders included."""
     instruments = context.valuation.instruments
     options = np.array([item.product == "option" for item in instruments], float)
     short = -context.units.sold.minimum(0) @ (context.valuation.unit_values.notional * options)
@@ -52,7 +52,7 @@ def short_option_minimum(context: UnitContext) -> Amounts:
 
 
 def floor(context: UnitContext) -> Estimate:
-    """Expected shortfall at the volatility of the policy's years; 0 without such a floor."""
+    """Expected shortfall at the average volatility of the policy's years; 0 without a floor."""
     none = fixed(np.zeros(len(context.units.currencies)))
     if "floor" not in context.companions:
         return none
@@ -70,12 +70,12 @@ def floor(context: UnitContext) -> Estimate:
 
 
 def stress_add_on(context: UnitContext) -> Estimate:
-    """Shares of what the worst scenario, and the worse of two tests, exceed base by."""
+    """Weighted excesses over base: of the worst scenario, and of the worse of two tests."""
     return add_on(context, base(context))
 
 
 def stressed_funding(context: UnitContext) -> Amounts:
-    """What stressed funding costs over the horizon beyond the expected, on the worst fills."""
+    """Cost of stressed funding over the horizon beyond expected funding, at the worst fills."""
     return np.asarray(stressed_funding_costs(context).sum(axis=1) / context.rates)
 
 
@@ -93,7 +93,7 @@ def stressed_funding_costs(context: UnitContext) -> sparse.csr_array:
     if not stressed.any():
         return sparse.csr_array(units.quantities.shape)
     bought, sold = (
-        _funding_beyond(held, stressed, expected) for held in (units.bought, units.sold)
+        _funding_beyond(filled, stressed, expected) for filled in (units.bought, units.sold)
     )
     return sparse.csr_array(bought.maximum(sold))
 

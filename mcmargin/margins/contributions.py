@@ -1,8 +1,9 @@
 """Contributions: each position's share of its unit's expected shortfall.
 
-In: positions, the paths of their units' tails, and a valuation. Out: the tail's weights on each
-position's losses; they add up to the expected shortfall. Where values do not fit the memory,
-positions are taken in the order of their instruments, so that each instrument is valued once.
+In: positions, the paths of their units' tails, and a valuation. Out: the weighted sum of each
+position's losses on the tail; the shares of a unit add up to its expected shortfall. Where values
+do not fit the memory, positions are taken in the order of their instruments, so that each
+instrument is valued once.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from mcmargin.numerics.arrays import array_module, to_host
 from mcmargin.valuing.valuation import Valuation
 
 GATHERED = 4096
-"""Positions whose tail losses are gathered at a time."""
+"""Positions whose losses on the tail are collected at a time."""
 
 SHARE_OF_LIMIT = 3
-"""One over the share of the memory limit that gathered tail losses may take."""
+"""One over the share of the memory limit that collected losses may take."""
 
 PIECE = 2 * 2**20
-"""Bytes of tail losses that are looked up at a time, where values are not kept."""
+"""Bytes of losses that are looked up at a time, where values are not kept."""
 
 PIECES = 16
-"""One over the share of the memory limit that they may take."""
+"""One over the share of the memory limit that losses looked up at a time may take."""
 
 
 def contributions(
@@ -39,8 +40,8 @@ def contributions(
 ) -> NDArray[np.float64]:
     """Share of every position; float64 [positions], in the order of the sparse matrix.
 
-    The same fractional weights that make the expected shortfall, summed in float64 and in one
-    order, whatever the blocks of paths.
+    The weights are those of the expected shortfall. They are summed in float64 and always in the
+    same order, whatever the blocks of paths.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def contributions(
     codes : tuple of str
         Currencies, one a unit.
     paths : ndarray of shape (units, tail's paths)
-        Where the scenarios lie; the worst first.
+        On the device of the scenarios; the worst path first.
     weights : ndarray of shape (tail's paths,), float64
     valuation : Valuation
     """
@@ -58,9 +59,9 @@ def contributions(
         ((block, changes),) = valuation.blocks()
         for low in range(0, quantities.nnz, GATHERED):
             part = slice(low, low + GATHERED)
-            columns, held = quantities.indices[part], rows[part]
-            own = paths[block.xp.asarray(held)]
-            gained = tail_gains(columns, held, codes, own, changes, block, valuation)
+            columns, holders = quantities.indices[part], rows[part]
+            own = paths[block.xp.asarray(holders)]
+            gained = tail_gains(columns, holders, codes, own, changes, block, valuation)
             shares[part] = _shares(quantities.data[part], gained, weights)
         return shares
     order = np.argsort(quantities.indices, kind="stable")
@@ -77,10 +78,10 @@ def contributions(
 
 
 def _shares(
-    held: NDArray[np.float64], gained: Any, weights: NDArray[np.float64]
+    quantities: NDArray[np.float64], gained: Any, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     xp = array_module(gained)
-    return np.asarray(-held * to_host((gained * xp.asarray(weights)).sum(axis=1)))
+    return np.asarray(-quantities * to_host((gained * xp.asarray(weights)).sum(axis=1)))
 
 
 def _gathered(
@@ -90,7 +91,7 @@ def _gathered(
     paths: Any,
     valuation: Valuation,
 ) -> Any:
-    """Gains of one unit of some positions on their units' tails; float64 [positions, paths]."""
+    """Gains of one unit of each position, on the tail of its holder; float64 [positions, paths]."""
     xp = array_module(paths)
     gathered = xp.zeros((len(columns), paths.shape[1]))
     piece = min(PIECE, valuation.memory_limit // PIECES)
@@ -110,6 +111,6 @@ def _gathered(
                 valuation,
             )
             gathered[part] = xp.where(inside, gained, gathered[part])
-        # Else they would be held while the next block is made.
+        # The next block is made without these values in memory.
         del changes
     return gathered

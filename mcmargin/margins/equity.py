@@ -1,7 +1,7 @@
-"""Equity: what accounts own, that a margin is held against.
+"""Equity: what each account owns. A margin is compared with it.
 
-In: a book, its instruments' values today, and the haircuts of its balances. Out: amounts by
-account, in the account's currency.
+In: a resolved book, the values of its instruments today, and the haircuts of its balances. Out:
+amounts by account, in the currency of each.
 """
 
 from __future__ import annotations
@@ -12,31 +12,37 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mcmargin.books.collateral import PostedBalances
 from mcmargin.books.resolved import ResolvedBook
 from mcmargin.books.unrealised import without_entry_price
 from mcmargin.margins.estimates import Estimate, fixed
+from mcmargin.markets.market import Market
 from mcmargin.valuing.valuation import Valuation
 
 
 @dataclass(frozen=True, eq=False)
 class Equity:
-    """What accounts own; float64 [accounts], in each one's currency, but for the last.
+    """What each account owns.
+
+    All arrays have shape (accounts,). Amounts are float64, in the currency of each account.
 
     Attributes
     ----------
     collateral : ndarray
-        Balances as they count: at spot, less haircuts.
+        Value of the balances at spot prices, less haircuts.
     collateral_error : ndarray
-        Its standard error, and that of equity: haircuts are taken from the paths.
+        Standard error of Monte Carlo of `collateral`, and of `equity`: haircuts come from the
+        simulated paths.
     position_value : ndarray
-        Of spot and options.
+        Value of spot and options.
     unrealised : ndarray
-        Profit and loss of perpetuals and futures since their entry prices, where these were given.
+        Profit and loss of perpetuals and futures since their entry prices, if these were given.
     equity : ndarray
-        The sum; NaN where the book was given no balances.
+        Sum of collateral, position value and unrealised profit and loss; NaN if no balances were
+        given.
     without_entry_price : ndarray of int64
-        Positions in perpetuals and futures whose profit and loss is not in `unrealised`, because
-        they have no entry price.
+        Number of positions in perpetuals and futures that have no entry price. Their profit and
+        loss is not in `unrealised`.
     """
 
     collateral: NDArray[np.float64]
@@ -48,12 +54,21 @@ class Equity:
 
 
 def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) -> Equity:
-    """Equity of all accounts, with the haircut of each kind of balance, or with none."""
+    """Equity of all accounts.
+
+    Parameters
+    ----------
+    resolved : ResolvedBook
+    valuation : Valuation
+        It has the value of one unit of each instrument today.
+    haircuts : Estimate
+        A row for each kind of balance; no rows if nothing is subtracted.
+    """
     book, market = resolved.book, resolved.market
     rates = np.array([market.worth(each.currency) for each in book.accounts])
     values = valuation.unit_values.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
-    collateral = collateral_estimate(resolved, haircuts)
+    collateral = collateral_estimate(resolved.posted, market, haircuts)
     equity = collateral.amounts + position_value + resolved.unrealised
     if book.balances is None:
         equity = np.full(len(book.accounts), np.nan)
@@ -67,13 +82,16 @@ def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) 
     )
 
 
-def collateral_estimate(resolved: ResolvedBook, haircuts: Estimate) -> Estimate:
-    """Balances of each account as they count, and how haircuts move that with the paths."""
-    posted, accounts = resolved.posted, len(resolved.book.accounts)
+def collateral_estimate(posted: PostedBalances, market: Market, haircuts: Estimate) -> Estimate:
+    """Value of each account's balances less haircuts, and how it moves with the paths.
+
+    Haircuts are as in `equity_of`.
+    """
+    accounts = posted.account_count
     if not posted.kinds:
         return fixed(np.zeros(accounts))
     less = haircuts if len(haircuts.amounts) else fixed(np.zeros(len(posted.kinds)))
-    values = posted.unit_values(resolved.market)
+    values = posted.unit_values(market)
     signs = np.array([1.0 if kind.debit else -1.0 for kind in posted.kinds], float)
     amounts = posted.amounts * (values * (1.0 + signs * less.amounts))[posted.kind]
     shares = posted.amounts * (values * signs)[posted.kind]

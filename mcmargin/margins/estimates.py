@@ -1,19 +1,19 @@
 """Estimates: amounts that were taken from simulated paths, and how they move with the paths.
 
-In: tails of losses, each with its standard error. Out: amounts with movements, which may be added
-up, scaled, and compared with one another; the standard error of what comes out is then right, also
-where two figures share paths. No amount depends on the movements.
+In: tails of losses, each with its standard error. Out: amounts with movements. Estimates can be
+added up, scaled, and compared with one another, and the standard error of the result is right even
+if they share paths. No amount depends on the movements.
 
-An expected shortfall is an average over paths, each of which moves it by its influence: its excess
-over the value at risk, less the mean of all excesses. Paths fall into `GROUPS` groups by their
-numbers, and influences are added up within a group, so that a movement is a short vector: its
-length is the standard error, and the product of two movements is the covariance of two figures.
-The groups cost a correlation r a standard error of (1 - r**2) / sqrt(GROUPS); the standard error
-of a single tail is its own.
+An expected shortfall is an average over paths. Each path moves it by its influence: its excess over
+the value at risk, less the mean of all excesses. Paths are put into `GROUPS` groups by their
+numbers, and the influences within a group are added up. So a movement is a short vector: its length
+is the standard error, and the product of two movements is the covariance of two figures. The groups
+add a standard error of (1 - r**2) / sqrt(GROUPS) to a correlation r; the standard error of a single
+tail is exact.
 
-The larger of two estimates is that of two correlated normals (Clark 1961): each movement counts by
-the probability that it is the larger, and what no movement explains is put beside them, in a
-column of its own.
+The larger of two estimates is treated as the larger of two correlated normals (Clark 1961): each
+movement counts by the probability that its estimate is the larger. The rest, which no movement
+explains, is put into a column of its own.
 
 References
 ----------
@@ -36,10 +36,10 @@ from mcmargin.numerics.arrays import to_host
 from mcmargin.numerics.tail import Tails
 
 GROUPS = 256
-"""Groups of paths in which influences are added up."""
+"""Groups of paths within which influences are added up."""
 
 FAR = 7.5
-"""Standard errors apart from which the larger of two estimates is certain."""
+"""Distance in standard errors from which on the larger of two estimates is certain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +50,9 @@ class Estimate:
     ----------
     amounts : ndarray of shape (n,), float64
     moves : ndarray of shape (n, groups), float64
-        What each group of paths moves an amount by; no columns where nothing moves.
+        By how much each group of paths moves an amount; it has no columns where nothing moves.
     rest : ndarray of shape (n, kinks), float64
-        Standard errors beside the movements, a column for each comparison that gave one.
+        Standard errors that the movements do not explain, one column for each comparison.
     """
 
     amounts: NDArray[np.float64]
@@ -78,7 +78,7 @@ def fixed(amounts: NDArray[np.float64]) -> Estimate:
 
 
 def alone(amounts: NDArray[np.float64], errors: NDArray[np.float64]) -> Estimate:
-    """Amounts of which each moves by itself, so that no group of paths needs to be known.
+    """Amounts with their standard errors, where nobody asks how they move with one another.
 
     Parameters
     ----------
@@ -96,10 +96,10 @@ def movements(
     ----------
     tails : Tails
     errors : ndarray of shape (accounts,), float64
-        Standard errors of the figures: the lengths of the movements.
+        Standard errors of the figures, which become the lengths of the movements.
     of : str
-        `expected_shortfall`, which a path moves by its excess over the value at risk, or
-        `value_at_risk`, which every path of the tail moves alike.
+        `expected_shortfall`: a path moves it by its excess over the value at risk. Or
+        `value_at_risk`: every path of the tail moves it by the same amount.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def movements(
     sums = flat_sums.reshape(count, GROUPS)
     sums -= sums.mean(axis=1, keepdims=True)
     sizes = np.sqrt(_squares(sums))
-    # A tail of one path has no excess: the path itself is what moves the figure.
+    # A tail of one path has no excess: the figure moves with that path.
     flat = sizes <= 1e-12 * np.abs(tails.expected_shortfall)
     sums[flat] = 0.0
     sums[flat, group[flat, 0]] = sizes[flat] = 1.0
@@ -133,9 +133,9 @@ def tail_estimate(
     ----------
     tails : Tails
     together : bool
-        Whether movements are wanted, or the standard errors alone.
+        Whether movements are wanted; if not, the estimate has standard errors alone.
     of : str
-        As `movements`.
+        As for `movements`.
     """
     amounts, errors = getattr(tails, of), getattr(tails, f"{of}_error")
     if not together:
@@ -144,12 +144,12 @@ def tail_estimate(
 
 
 def collapsed(estimate: Estimate) -> Estimate:
-    """The same amounts with their standard errors alone."""
+    """The same amounts with their standard errors, but without movements."""
     return alone(estimate.amounts, estimate.error)
 
 
 def plus(*estimates: Estimate) -> Estimate:
-    """Sum of estimates, row by row and in their order.
+    """Sum of estimates, row by row, added up in the given order.
 
     Examples
     --------
@@ -168,12 +168,12 @@ def plus(*estimates: Estimate) -> Estimate:
 
 
 def minus(first: Estimate, second: Estimate) -> Estimate:
-    """The first estimate less the second, row by row."""
+    """The first estimate minus the second, row by row."""
     return plus(first, times(-1.0, second))
 
 
 def times(factor: Any, estimate: Estimate) -> Estimate:
-    """Estimates times a number, or times one number a row."""
+    """An estimate times one number, or times one number for each row."""
     column = np.asarray(factor, np.float64).reshape(-1, 1)
     return Estimate(factor * estimate.amounts, column * estimate.moves, column * estimate.rest)
 
@@ -185,7 +185,7 @@ def larger(first: Estimate, second: Estimate, kink: int) -> Estimate:
     ----------
     first, second : Estimate
     kink : int
-        Column of what the movements do not explain; each comparison has its own.
+        Column for the part that the movements do not explain; each comparison has its own.
 
     References
     ----------
@@ -202,8 +202,8 @@ def larger(first: Estimate, second: Estimate, kink: int) -> Estimate:
     amounts = np.maximum(first.amounts, second.amounts)
     apart = minus(first, second)
     size = apart.error
-    # Where they move together, the one that is larger now is the larger always; and a probability
-    # below one in a million million counts as none.
+    # If both move together, the one that is larger now is always the larger. A probability below
+    # one in a million million counts as 0.
     still = ~(size > 1e-12 * np.maximum(first.error, second.error))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.clip(apart.amounts / size, -FAR, FAR)
@@ -226,7 +226,7 @@ def smaller(first: Estimate, second: Estimate, kink: int) -> Estimate:
 
 
 def chosen(first: Estimate, second: Estimate, which: NDArray[np.bool_]) -> Estimate:
-    """Rows of the first where `which` says so, else of the second."""
+    """Rows of the first estimate where `which` is true, and of the second elsewhere."""
     column = which[:, None].astype(np.float64)
     return Estimate(
         np.where(which, first.amounts, second.amounts),
@@ -241,7 +241,7 @@ def gathered(
     rows: int,
     weights: NDArray[np.float64] | None = None,
 ) -> Estimate:
-    """Sums of estimates by row: movements add up, and what is beside them by its squares.
+    """Sums of estimates by row: movements add up, and the squares of the rest add up.
 
     Parameters
     ----------
@@ -264,21 +264,21 @@ def gathered(
 
 
 def with_kink(estimate: Estimate, kink: int) -> Estimate:
-    """Estimates of which all that the movements do not explain is in one column."""
+    """The same estimates, with all that the movements do not explain in one column."""
     rest = np.zeros((len(estimate.amounts), kink + 1))
     rest[:, kink] = np.sqrt(_squares(estimate.rest))
     return Estimate(estimate.amounts, estimate.moves, rest)
 
 
 def with_rows(estimate: Estimate, rows: NDArray[np.int64], part: Estimate) -> Estimate:
-    """Estimates of which some rows are others'.
+    """The same estimates, with some rows replaced.
 
     Parameters
     ----------
     estimate : Estimate
     rows : ndarray of shape (m,), int64
     part : Estimate
-        Of those m rows.
+        The new rows.
     """
     arrays = []
     for name in ("moves", "rest"):
@@ -294,12 +294,12 @@ def with_rows(estimate: Estimate, rows: NDArray[np.int64], part: Estimate) -> Es
 
 
 def rows_of(estimate: Estimate, rows: Any) -> Estimate:
-    """Some rows of estimates, in the order asked."""
+    """Some rows of an estimate, in the order of `rows`."""
     return Estimate(estimate.amounts[rows], estimate.moves[rows], estimate.rest[rows])
 
 
 def joined(parts: Sequence[Estimate]) -> Estimate:
-    """Estimates one after another; an array of fewer columns is filled up with zeros."""
+    """Rows of several estimates, one after the other; missing columns are filled with zeros."""
     if len(parts) == 1:
         return parts[0]
     return Estimate(
@@ -319,13 +319,13 @@ def _stacked(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def together_with(first: Estimate, second: Estimate) -> Estimate:
-    """Sum of estimates of different accounts: what is beside the movements adds by its squares."""
+    """Sum of two accounts' estimates: movements add up, and the squares of the rest add up."""
     total = plus(first, second)
     return Estimate(total.amounts, total.moves, np.sqrt(_added(first.rest**2, second.rest**2)))
 
 
 def _added(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of two arrays whose columns beyond the shorter's count as zeros."""
+    """Sum of two arrays; columns that one of them lacks count as zeros."""
     short, long = sorted((first, second), key=lambda each: each.shape[1])
     if short.shape[1] in (0, long.shape[1]):
         return long if short.shape[1] == 0 else first + second

@@ -1,9 +1,9 @@
-"""How the expected shortfall of the worst fills of open orders moves with the paths.
+"""How the expected shortfall with the worst fills of open orders moves with the paths.
 
-In: one unit's gains on every path, those of what it ordered, and the fills that were found to be
-the worst. Out: movements, as `mcmargin.margins.estimates` describes them. Where other fills are
-nearly as bad, other paths would have made them the worst, and the largest of several moves less
-than each of them does.
+In: one unit's gains on every path, those of the instruments that it ordered, and the fills that
+were found to be the worst. Out: an estimate with its movements. If other fills are nearly as bad,
+they would have been the worst on other paths, and the largest of several expected shortfalls moves
+less than each of them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mcmargin.margins.orders import Blocks, blocks_of_array, mean_gains, tails_o
 from mcmargin.numerics.tail import Tails
 
 RIVALS = 16
-"""Combinations of fills that are compared; all of them, where they are no more."""
+"""Largest number of combinations of fills that are compared."""
 
 NEAR = 4.0
-"""Standard errors below the worst fills beyond which others count no more."""
+"""Distance in standard errors below the worst fills, beyond which other fills do not count."""
 
 
 def worst_fills_estimate(
@@ -34,20 +34,21 @@ def worst_fills_estimate(
     *,
     level: float,
 ) -> Estimate:
-    """Expected shortfall with the worst fills, with how it moves; one row, one column beside.
+    """Expected shortfall with the worst fills, and how it moves; one row, one column of the rest.
 
-    The fills are compared with their rivals: of up to four instruments every other combination;
-    else the opposite one, and those that differ in one instrument, of these the ones that the
-    worst fills' own tail tells least apart.
+    The worst fills are compared with their rivals. For up to four instruments these are all other
+    combinations. For more instruments they are the opposite combination, and combinations that
+    differ in one instrument: those that cost nearly as much on the tail of the worst fills.
 
     Parameters
     ----------
     gains : ndarray of shape (paths,), float64
         Of the positions alone.
     changes : ndarray of shape (instruments, paths), float64, or a function
-        Gain of one unit of each instrument that has orders, as `worst_fills` takes it.
+        Gain of one unit of each ordered instrument, as for `mcmargin.margins.orders.worst_fills`.
     sells, buys, fills : ndarray of shape (instruments,), float64
-        Units ordered, 0 or less and 0 or more, and those that the worst fills take.
+        Units ordered to sell (0 or less) and to buy (0 or more), and units that the worst fills
+        take.
     level : float
     """
     blocks = changes if callable(changes) else blocks_of_array(changes)
@@ -82,8 +83,8 @@ def _rivals(
         sides = np.stack([fills, opposite])[:, moving]
         corners[:, moving] = list(product(*sides.T))
         return np.asarray(corners[1:])
-    # What the tail of the worst fills says of a change of one instrument's side: at most how much
-    # it lowers the expected shortfall.
+    # The mean gain on the tail of the worst fills gives an upper bound of how much the expected
+    # shortfall falls if one instrument changes its side.
     (means,) = mean_gains(blocks, tails)
     lowered = (opposite - fills)[moving] * means[moving]
     nearest = moving[np.argsort(lowered, kind="stable")[: RIVALS - 2]]
@@ -94,6 +95,6 @@ def _rivals(
 
 
 def _estimate(tails: Tails, at: int) -> Estimate:
-    """One row of tails, with its movements."""
+    """Expected shortfall of one row of tails, with its movements."""
     moves = movements(tails, tails.expected_shortfall_error)[[at]]
     return Estimate(tails.expected_shortfall[[at]], moves, np.zeros((1, 0)))

@@ -1,8 +1,8 @@
 """Gains of margin units and positions on simulated paths, each in its unit's currency.
 
-In: quantities, and value changes of instruments on a block of paths in the market's currency. Out:
-gains of units, of one unit of an instrument, or of positions on their unit's tail; positive, where
-the scenarios lie. Each is the same to the last bit whatever the block.
+In: quantities, and value changes of instruments on a block of paths, in the market's currency. Out:
+gains of units, of one unit of an instrument, or of positions on the tail of their unit, on the
+device of the scenarios. A gain is positive. Each is the same to the last bit, whatever the block.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def block_gains(
 def _converted_sums(
     quantities: Any, changes: Any, code: str, block: PathBlock, valuation: Valuation
 ) -> Any:
-    """Gains of some units in a currency, those of each horizon at that horizon's rate."""
+    """Gains of some units in a currency; instruments of each horizon are converted at its rate."""
     total: Any = 0.0
     for horizon in sorted(set(valuation.item_horizons.tolist())):
         chosen = np.flatnonzero(valuation.item_horizons == horizon)
@@ -86,14 +86,14 @@ def gains_a_unit(
     Parameters
     ----------
     columns : ndarray of shape (instruments,), int64
-        Which of the valuation's instruments they are.
+        Their places among the valuation's instruments.
     changes : ndarray of shape (instruments, paths), float64
-        Theirs, in the market's currency.
+        Their value changes, in the market's currency.
     code : str
     block : PathBlock
     valuation : Valuation
     paths : slice, optional
-        Those of the block that the changes are of; all by default.
+        The paths of the block that `changes` is for; all of them by default.
     """
     market = valuation.market
     if code == market.currency:
@@ -130,7 +130,7 @@ def tail_gains(
     block: PathBlock,
     valuation: Valuation,
 ) -> Any:
-    """Gains of one unit on its holder's tail paths; float64 [positions, tail's paths]."""
+    """Gains of one unit of each position, on the tail of its holder; float64 [positions, paths]."""
     xp, market = block.xp, valuation.market
     gained = changes[xp.asarray(columns)[:, None], paths]
     for code in dict.fromkeys(codes):

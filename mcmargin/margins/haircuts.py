@@ -1,7 +1,7 @@
-"""Haircuts: what collateral is counted at less, from the same simulation as the margins.
+"""Haircuts: how much less than its value collateral counts. The margins' own simulation gives them.
 
-In: a book's balances and the valuation of initial margin. Out: a haircut for each asset, currency
-of account and side that occurs.
+In: the balances of a book and the valuation of initial margin. Out: a haircut for each kind of
+balance that the book has: for each asset, currency of account, and side.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from mcmargin.books.collateral import BalanceKind, balance_of
-from mcmargin.books.resolved import ResolvedBook
+from mcmargin.books.collateral import BalanceKind, PostedBalances, balance_of
 from mcmargin.books.units import Units
 from mcmargin.margins.estimates import Estimate, fixed, larger, smaller, times, with_rows
 from mcmargin.margins.figures import unit_shortfalls
@@ -23,11 +22,12 @@ from mcmargin.valuing.valuation import Valuation
 
 @dataclass(frozen=True)
 class Haircut:
-    """What balances of a kind are counted at less, as a share of their value.
+    """The haircut of a kind of balance, as a share of the balance's value.
 
-    It is the expected shortfall of holding (or, of a debit, owing) one unit, over its value, in
-    [0, 1]; both are in the account's currency. A debit counts at more by it. Errors are standard
-    errors of Monte Carlo.
+    It is the expected shortfall of holding one unit, or of owing one unit if the balance is a
+    debit, divided by the value of one unit, and limited to [0, 1]. Both amounts are in the
+    account's currency. A credit counts at less than its value, and a debit at more. Errors are
+    standard errors of Monte Carlo.
     """
 
     asset: str
@@ -41,40 +41,40 @@ class Haircut:
 
 
 def haircuts_of(
-    resolved: ResolvedBook, valuation: Valuation, policy: MarginPolicy
+    posted: PostedBalances, valuation: Valuation, policy: MarginPolicy
 ) -> tuple[list[Haircut], Estimate]:
-    """Haircuts of all kinds of balances that a book has; none but in haircut mode.
+    """Haircuts of all kinds of balances in a book; none unless the policy asks for haircuts.
 
     Parameters
     ----------
-    resolved : ResolvedBook
+    posted : PostedBalances
     valuation : Valuation
-        Of initial margin, whose scenarios and spot horizon they are taken over.
+        Valuation of initial margin. It gives the scenarios, and the horizon of spot.
     policy : MarginPolicy
 
     Returns
     -------
     list of Haircut
     Estimate
-        The same shares, a row a haircut, with how they move with the paths.
+        The same haircuts, one row for each, with how they move with the paths.
 
     Raises
     ------
     PolicyError
         If the haircuts' level needs more paths.
     """
-    part, kinds, market = policy.collateral, resolved.posted.kinds, resolved.market
+    part, kinds, market = policy.collateral, posted.kinds, valuation.market
     if part is None or part.mode != "haircut" or not kinds:
         return [], fixed(np.zeros(0))
     moving = [at for at, kind in enumerate(kinds) if not kind.is_own_cash(market)]
-    values = resolved.posted.unit_values(market)
+    values = posted.unit_values(market)
     none, whole = fixed(np.zeros(len(kinds))), fixed(np.ones(len(kinds)))
     lost = none
     if moving:
         own = _unit_losses([kinds[at] for at in moving], valuation, part.level)
         lost = with_rows(none, np.array(moving), own)
     shares = smaller(larger(times(1.0 / values, lost), none, 0), whole, 1)
-    # Of a loss and a value, not of one over the other times it.
+    # A quotient of the two amounts is exact where a product with 1 / value would be rounded twice.
     shares = replace(shares, amounts=np.clip(lost.amounts / values, 0.0, 1.0))
     columns = (values, lost.amounts, shares.amounts, lost.error, shares.error)
     found = [
@@ -90,8 +90,8 @@ def _unit_losses(kinds: Sequence[BalanceKind], valuation: Valuation, level: floa
     items = tuple(balance_of(name, valuation.market) for name in names)
     sides = [-1.0 if kind.debit else 1.0 for kind in kinds]
     places = np.arange(len(kinds)), [names.index(kind.asset) for kind in kinds]
-    held = sparse.csr_array((sides, places), shape=(len(kinds), len(names)))
-    none = sparse.csr_array(held.shape)
+    quantities = sparse.csr_array((sides, places), shape=(len(kinds), len(names)))
+    none = sparse.csr_array(quantities.shape)
     codes = tuple(kind.currency for kind in kinds)
-    units = Units(held, none, none, codes, np.arange(len(kinds)), ())
+    units = Units(quantities, none, none, codes, np.arange(len(kinds)), ())
     return unit_shortfalls(units, replace(valuation, instruments=items), level, together=True)

@@ -1,8 +1,8 @@
-"""Settlement: which horizons must be simulated for what expires before the last.
+"""Horizons: which ones must be simulated for a policy and for contracts that expire on the way.
 
-In: instruments, a model and a policy. Out: horizons. A contract that expires inside its product's
-horizon settles at the first bar close at or after its expiry, and that close must be a horizon.
-Where closes are dates alone, that is the close of the date on which it expires.
+In: instruments, a model and a policy. Out: horizons in bars. A contract that expires inside the
+horizon of its product settles at the first bar close at or after its expiry, so that this close
+must be simulated too. Where closes are dates alone, it is the close of the date of expiry.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ def horizons_needed(
     policy: MarginPolicy,
     as_of: np.datetime64 | None = None,
 ) -> tuple[int, ...]:
-    """Horizons that `margin` takes under a policy, settlements included; bars, increasing.
+    """Horizons that `margin` uses under a policy, settlements included; bars, increasing.
 
     Parameters
     ----------
     instruments : iterable of Instrument
     model : MarketModel
     policy : MarginPolicy
-        Where it names no `horizon`, that is the longest that it names, and 1 where it names none.
+        If it has no `horizon`, the longest horizon that it names counts as one, and 1 bar if it
+        names none.
     as_of : numpy.datetime64, optional
-        Of the market; the model's own by default.
+        Time of the market; the model's own by default.
     """
     named, part = {1, *policy.horizons.values()}, policy.maintenance
     if part is not None:
@@ -59,17 +60,17 @@ def settlement_notes(
     as_of: np.datetime64,
     horizons: Mapping[str, int],
 ) -> tuple[str, ...]:
-    """Say which hours, of a market and of what expires inside the horizon, are not those of closes.
+    """Say which times are moved to a bar close: the market's, and expiries inside the horizon.
 
     Parameters
     ----------
     instruments : iterable of Instrument
     closes : Closes
-        Of the simulated bars.
+        Closes of the simulated bars.
     as_of : numpy.datetime64
-        Of the market.
+        Time of the market.
     horizons : mapping of str to int
-        Of product classes, bars.
+        Bars, by product class.
 
     Examples
     --------

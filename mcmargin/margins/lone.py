@@ -1,7 +1,7 @@
-"""Lone positions: the expected shortfall of one unit of an instrument, held or owed alone.
+"""Lone positions: the expected shortfall of one unit of an instrument, long or short, held alone.
 
-In: instruments, sides and currencies. Out: an estimate for each, in its currency; what was taken
-once is kept, since many accounts hold the same.
+In: instruments, sides and currencies. Out: an estimate for each, in its currency. Estimates are
+kept once they are computed, since many accounts hold the same instruments.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def lone_estimates(
     Parameters
     ----------
     context : UnitContext
-        At whose valuation and level they are taken, and where they are kept.
+        It gives the valuation and the level, and it keeps the estimates.
     columns : ndarray of shape (n,), int64
-        Instruments.
+        Places of the instruments.
     short : ndarray of shape (n,), bool
-        Whether the unit is owed.
+        Whether the unit is short.
     codes : list of str
         Currencies, one each.
     """
@@ -58,7 +58,7 @@ def shortfalls_of(
     codes: tuple[str, ...],
     progress: Progress | None = None,
 ) -> Estimate:
-    """Expected shortfall of some rows of positions, each in a currency.
+    """Expected shortfall of some rows of positions, each in its currency.
 
     Parameters
     ----------

@@ -155,7 +155,7 @@ def added_by_steps(columns: Mapping[Any, Any], tick: float) -> dict[str, Any]:
 
 
 def _groups() -> list[tuple[tuple[str, Operation], list[Step]]]:
-    """Neighbours of one line and operation."""
+    """Steps next to each other that have the same line and the same operation."""
     groups = groupby(FORMULA, key=lambda step: (step.line, step.operation))
     return [(key, list(steps)) for key, steps in groups]
 
@@ -168,7 +168,7 @@ def calmed_estimate(
     bars: int,
     kink: Callable[[str], int],
 ) -> Estimate:
-    """Margin after buffer and speed limit, with how it moves; see `calmed`."""
+    """Margin after buffer and speed limit, and how it moves with the paths; see `calmed`."""
     if part is None:
         return stressed
     highest = times(1.0 + part.buffer, stressed)
@@ -182,8 +182,8 @@ def calmed_estimate(
         calm = larger(drawn, stressed, kink("drawn or stressed"))
     if part.speed_limit is not None:
         fastest = times((1.0 + part.speed_limit) ** bars, last)
-        held = smaller(calm, fastest, kink("calm or fastest"))
-        calm = larger(held, base, kink("held or base"))
+        limited = smaller(calm, fastest, kink("calm or fastest"))
+        calm = larger(limited, base, kink("limited or base"))
     return chosen(calm, highest, known)
 
 
@@ -196,10 +196,10 @@ def calmed(
 ) -> Amounts:
     """Margin after buffer and speed limit.
 
-    In calm times (1 + buffer) x stressed is charged. While requirements rise, the last charge
-    stands as long as it covers them: the buffer is drawn down. Then no charge rises faster than
-    the speed limit a bar, but for base, which is always covered; what is cut off is caught up with
-    in the bars that follow.
+    In calm times (1 + buffer) x stressed is charged. While requirements rise, the last charge stays
+    as it is for as long as it covers them: the buffer is used up. The speed limit then limits the
+    rise of a charge in each bar, but base is always covered. The rest of a rise follows in later
+    bars.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def calmed(
 def rounded_up(amounts: Amounts, tick: float) -> NDArray[np.float64]:
     """Amounts rounded up to whole ticks.
 
-    What is a whole number of ticks but for the last bits of a float stays.
+    An amount that differs from a whole number of ticks by the last bits of a float is not raised.
 
     Examples
     --------
@@ -244,7 +244,7 @@ def rounded_up(amounts: Amounts, tick: float) -> NDArray[np.float64]:
 
 
 def rounded_estimate(estimate: Estimate, tick: float, kink: int) -> Estimate:
-    """Estimates rounded up to whole ticks: what moves by less than a tick may not move at all.
+    """Estimates rounded up to whole ticks; one that moves by less than a tick may not move at all.
 
     Examples
     --------
@@ -268,7 +268,7 @@ def rounded_estimate(estimate: Estimate, tick: float, kink: int) -> Estimate:
 
 
 def _rounded_error(mean: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation of a normal number that is rounded up to whole numbers."""
+    """Standard deviation of normal numbers after they are rounded up to whole numbers."""
     found = np.sqrt(error**2 + 1.0 / 12.0)
     fine = np.flatnonzero(error < COARSE)
     ends = np.floor(mean[fine])[:, None] + np.arange(-REACH, REACH + 1)

@@ -1,29 +1,31 @@
 """Open orders: the combination of fills that costs an account most.
 
-In: an account's gains on every path, and what each order's instrument gains a unit, by blocks of
-paths. Out: the largest expected shortfall over all combinations of fills, and the fills. Expected
-shortfall is convex in them, so that it is largest at a corner: of each instrument, all buys or all
-sells.
+In: an account's gains on every path, and the gains of one unit of each instrument that it has
+ordered, by blocks of paths. Out: the largest expected shortfall over all combinations of fills, and
+these fills. Expected shortfall is convex in the fills. So it is largest at a corner, where each
+instrument has either all of its buys filled or all of its sells.
 
-Of up to `EXACT_INSTRUMENTS` instruments every corner is looked at. Of more, corners are improved
-until no change of one instrument's side makes any of them worse, from several starts: the result
-is a lower bound of the worst, which the exact one is seldom above. Two moves improve a corner:
+With up to `EXACT_INSTRUMENTS` instruments, the expected shortfall of every corner is computed. With
+more, the search starts from several corners and moves each to a worse one, until no change of one
+instrument's side makes it worse. What it finds is a lower bound, and is seldom below the exact
+result. There are two moves:
 
-all sides at once    An expected shortfall is the mean loss over its own tail, and at least the mean
-                     loss over any other set of as many paths. So each instrument takes the side
-                     that loses more on average over the corner's tail: what results is at least as
-                     bad. It costs one look at every path, whatever the number of instruments.
-one side             Where that changes nothing, the shortfall of every corner that differs in one
-                     instrument is taken, and the worst of them is the next corner.
+all sides at once    The expected shortfall of a corner is the mean loss over its own tail. It is at
+                     least the mean loss over any other set of as many paths. So each instrument
+                     takes the side that loses more, on average over the corner's tail, and the new
+                     corner is at least as bad. This reads every path once, whatever the number of
+                     instruments.
+one side             If that changes nothing, the expected shortfall of every corner that differs in
+                     one instrument is computed. The worst of these corners is the next.
 
-Each look at the paths goes block by block, so that of all paths nothing is held but the account's
-gains and a tail of each corner.
+Paths are read block by block. For all paths at once, only the account's gains and the tail of each
+corner are in memory.
 
 References
 ----------
-Horst and Tuy (1996), Global Optimization, chapter 5, on the maximum of a convex function over a
-box: it lies at a corner, and finding it takes, in general, all of them. The first move is the
-linear subproblem of Frank and Wolfe (1956).
+Horst and Tuy (1996), Global Optimization, chapter 5: a convex function over a box has its maximum
+at a corner, and in general every corner must be examined to find it. The first move is the linear
+subproblem of Frank and Wolfe (1956).
 """
 
 from __future__ import annotations
@@ -43,26 +45,27 @@ from mcmargin.numerics.selection import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.tail import Tails, check_finite, tail_width, tails_of
 
 EXACT_INSTRUMENTS = 10
-"""Up to so many instruments with orders, every corner is looked at: 1,024 of them."""
+"""Most instruments with orders for which every corner is computed; there are 1,024 corners then."""
 
 BATCH = 64
-"""Corners whose losses on a block are held at a time."""
+"""Corners whose losses on a block of paths are in memory at a time."""
 
 PIECE_BYTES = 4 * 2**20
-"""Of what is held on a block of paths: a larger one would leave the processor's cache."""
+"""Bytes that a block of paths may take; more would not fit the processor's cache."""
 
 MEMORY = 64 * 2**20
-"""Bytes of tails that are held at a time by default."""
+"""Bytes of tails that are in memory at a time, by default."""
 
 CLIMBS = 12
-"""Corners that are improved one side at a time: the worst of those that the starts led to."""
+"""Corners from which the search goes on one side at a time: the worst that the starts led to."""
 
 LEADERS = 8
-"""Instruments whose own tails are starts: those that cost most alone."""
+"""Instruments whose own tails give starts: those whose orders alone cost most."""
 
 Blocks: TypeAlias = Callable[[], Iterable[tuple[int, Any]]]
-"""Gives blocks of consecutive paths, whole tiles but for the last: the first path, and gains of one
-unit of each instrument; float64 [instruments, paths of the block]."""
+"""A function that gives blocks of consecutive paths. A block is the number of its first path, and
+the gains of one unit of each instrument, float64 [instruments, paths of the block]. All blocks are
+whole tiles, except the last."""
 
 Corners: TypeAlias = NDArray[np.float64]
 """Fills, in units; float64 [corners, instruments]."""
@@ -79,26 +82,28 @@ def worst_fills(
 ) -> tuple[float, NDArray[np.float64]]:
     """Largest expected shortfall over all fills of an account's open orders.
 
-    With more than `EXACT_INSTRUMENTS` instruments, the largest that is found: no change of one
-    instrument's side makes it larger.
+    With more than `EXACT_INSTRUMENTS` instruments, it is the largest that the search finds: no
+    change of one instrument's side makes it larger.
 
     Parameters
     ----------
     gains : ndarray of shape (paths,), float64
-        Of the positions alone.
+        Gains of the positions alone.
     changes : ndarray of shape (instruments, paths), float64, or a function
-        Gain of one unit of each instrument that has orders; as `Blocks` where it is a function,
-        which is called again for every look at the paths.
+        Gains of one unit of each instrument that has orders. A function is as `Blocks` says, and is
+        called each time that the paths are read.
     sells, buys : ndarray of shape (instruments,), float64
-        Units ordered, 0 or less and 0 or more.
+        Units ordered; sells are 0 or less, buys 0 or more.
     level : float
+        Confidence level.
     memory : int
-        Bytes that tails of corners may take; where all do not fit, the paths are looked at again.
-        Changes no figure.
+        Bytes that tails of corners may take. If all tails do not fit, the paths are read more than
+        once. It changes no figure.
 
     Returns
     -------
     float
+        Expected shortfall with these fills; a loss is positive.
     ndarray of shape (instruments,), float64
         The fills, in units.
 
@@ -122,7 +127,7 @@ def worst_fills(
 
 @dataclass(frozen=True, eq=False)
 class _Paths:
-    """What an account and its orders gain on every path, and how it is looked at.
+    """What an account and its orders gain on every path, and how paths are read.
 
     Attributes
     ----------
@@ -131,7 +136,7 @@ class _Paths:
         See `Blocks`.
     level : float
     rows : int
-        Tails that are held at a time.
+        Tails that are in memory at a time.
     """
 
     gains: Any
@@ -141,12 +146,12 @@ class _Paths:
 
 
 def _row_bytes(paths: int, level: float) -> int:
-    """What one tail takes, and for a while its merging."""
+    """Bytes of one tail, with what merging it with another takes for a while."""
     return 2 * BYTES_A_LOSS * tail_width(paths, level)
 
 
 def _shortfalls(paths: _Paths, corners: Corners) -> NDArray[np.float64]:
-    """Expected shortfalls of corners, so many at a time that their tails fit; float64 [n]."""
+    """Expected shortfalls of corners; float64 [corners]. As many are computed at a time as fit."""
     parts = (corners[low : low + paths.rows] for low in range(0, len(corners), paths.rows))
     return np.concatenate([_tails(paths, part).expected_shortfall for part in parts])
 
@@ -156,9 +161,9 @@ def _tails(paths: _Paths, corners: Corners) -> Tails:
 
 
 def piece_paths(instruments: int) -> int:
-    """Paths of a block on which an account with orders in so many instruments is looked at."""
-    held = instruments + (BATCH if instruments > 6 else 2**instruments)
-    return TILE_PATHS * max(1, PIECE_BYTES // (8 * held * TILE_PATHS))
+    """Paths in a block, for an account with orders in a number of instruments."""
+    rows = instruments + (BATCH if instruments > 6 else 2**instruments)
+    return TILE_PATHS * max(1, PIECE_BYTES // (8 * rows * TILE_PATHS))
 
 
 def blocks_of_array(changes: Any) -> Blocks:
@@ -173,14 +178,14 @@ def blocks_of_array(changes: Any) -> Blocks:
 
 
 def tails_of_corners(gains: Any, blocks: Blocks, corners: Corners, level: float) -> Tails:
-    """Tails of the losses with each combination of fills, in one look at the paths.
+    """Tails of the losses with each combination of fills; the paths are read once.
 
     Parameters
     ----------
     gains : ndarray of shape (paths,), float64
     blocks : function
         See `Blocks`.
-    corners : ndarray of shape (n, instruments), float64
+    corners : ndarray of shape (corners, instruments), float64
     level : float
 
     Raises
@@ -196,7 +201,7 @@ def tails_of_corners(gains: Any, blocks: Blocks, corners: Corners, level: float)
             losses = _losses(here, changes, corners[low : low + BATCH])
             check_finite(losses)
             worst.add(losses, first_path=first, first_row=low)
-        # Else they would be held while the next block is made.
+        # Otherwise this block would stay in memory while the next one is made.
         del changes
     return tails_of(*worst.sorted(), count=paths, level=level)
 
@@ -204,8 +209,8 @@ def tails_of_corners(gains: Any, blocks: Blocks, corners: Corners, level: float)
 def mean_gains(blocks: Blocks, tails: Tails) -> NDArray[np.float64]:
     """Mean gain of a unit of each instrument over each tail; float64 [tails, instruments].
 
-    One look at the paths. Sums are of one tile each, and then of the tiles, so that they do not
-    depend on the blocks.
+    The paths are read once. Gains are added up within each tile, and then over the tiles, so that
+    the blocks change no bit of the result.
     """
     order = np.argsort(to_host(tails.paths), axis=1, kind="stable")
     paths = np.take_along_axis(to_host(tails.paths), order, axis=1)
@@ -231,7 +236,7 @@ def mean_gains(blocks: Blocks, tails: Tails) -> NDArray[np.float64]:
 def _losses(gains: Any, changes: Any, corners: Corners) -> Any:
     """Losses with each combination of fills on a block; float64 [corners, paths of the block].
 
-    One sparse product, whose sums run over instruments in their order, whatever the block.
+    It is one sparse product. Its sums run over the instruments in their order, whatever the block.
     """
     xp = array_module(gains)
     filled = sparse.csr_array(corners)
@@ -241,16 +246,19 @@ def _losses(gains: Any, changes: Any, corners: Corners) -> Any:
 
 
 def _starts(paths: _Paths, sides: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Corners to begin with: all sold, all bought, each instrument's own worse side; and what the
-    tails of the account and of its most costly orders make the worse sides.
+    """Corners to begin with.
+
+    They are all sells, all buys, and the side of each instrument that costs more alone; and the
+    worse sides over the tail of the positions, and over the tails with each of the most costly
+    orders filled.
     """
     sells, buys = sides
     alone = [_shortfalls(paths, np.diag(side)) for side in sides]
     leaders = np.argsort(-np.maximum(*alone), kind="stable")[:LEADERS]
-    held = np.zeros((1 + 2 * len(leaders), sides.shape[1]))
+    filled = np.zeros((1 + 2 * len(leaders), sides.shape[1]))
     for at, leader in enumerate(leaders.tolist()):
-        held[1 + 2 * at, leader], held[2 + 2 * at, leader] = sides[:, leader]
-    means, _ = _means(paths, held)
+        filled[1 + 2 * at, leader], filled[2 + 2 * at, leader] = sides[:, leader]
+    means, _ = _means(paths, filled)
     own = np.where(alone[0] > alone[1], sells, buys)
     return [sells, buys, own, *(_worse_sides(mean, sides, buys) for mean in means)]
 
@@ -258,13 +266,13 @@ def _starts(paths: _Paths, sides: NDArray[np.float64]) -> list[NDArray[np.float6
 def _worse_sides(
     means: NDArray[np.float64], sides: NDArray[np.float64], present: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Of each instrument the side that loses more at its mean gain; the present one of equals."""
+    """The side of each instrument that loses more at its mean gain; the present side if equal."""
     sold, bought = sides * means
     return np.where(sold < bought, sides[0], np.where(bought < sold, sides[1], present))
 
 
 def _means(paths: _Paths, corners: Corners) -> tuple[Corners, NDArray[np.float64]]:
-    """Mean gains of instruments over each corner's own tail, and its expected shortfall."""
+    """Mean gains of instruments over the tail of each corner, and its expected shortfall."""
     means, shortfalls = [], []
     for low in range(0, len(corners), paths.rows):
         tails = _tails(paths, corners[low : low + paths.rows])
@@ -276,7 +284,7 @@ def _means(paths: _Paths, corners: Corners) -> tuple[Corners, NDArray[np.float64
 def _climbed(
     paths: _Paths, starts: list[NDArray[np.float64]], sides: NDArray[np.float64]
 ) -> list[tuple[float, NDArray[np.float64]]]:
-    """Corners that no change of one side makes worse, and their expected shortfalls."""
+    """Expected shortfalls and corners; no change of one side makes any of the corners worse."""
     ends = _turned(paths, np.array(starts), sides)
     ends = sorted(ends, key=lambda end: -end[0])[:CLIMBS]
     done: list[tuple[float, NDArray[np.float64]]] = []
@@ -286,7 +294,7 @@ def _climbed(
         for at, found in enumerate(_one_side_changed(paths, corners, sides)):
             other = int(found.argmax())
             changed[at, other] = sides[:, other].sum() - corners[at, other]
-        # What is worse by rounding alone is no improvement: both are taken in the same way.
+        # The same function gives both shortfalls, so that rounding alone never looks worse.
         again = _shortfalls(paths, changed)
         better = [at for at, end in enumerate(ends) if again[at] > end[0]]
         done += [end for at, end in enumerate(ends) if at not in better]
@@ -297,7 +305,7 @@ def _climbed(
 def _turned(
     paths: _Paths, corners: Corners, sides: NDArray[np.float64]
 ) -> list[tuple[float, NDArray[np.float64]]]:
-    """Corners of which every side is the worse over the corner's own tail; each once."""
+    """Expected shortfalls and corners, each once; all sides are worse over the corner's tail."""
     done: dict[bytes, tuple[float, NDArray[np.float64]]] = {}
     seen: set[bytes] = set()
     least = np.full(len(corners), -np.inf)
@@ -318,7 +326,7 @@ def _turned(
 
 
 def _known(corner: NDArray[np.float64], seen: set[bytes]) -> bool:
-    """Whether a corner has been looked at before; it has been from now on."""
+    """Whether a corner was seen before; it is added to what was seen."""
     key = corner.tobytes()
     known = key in seen
     seen.add(key)
@@ -330,7 +338,8 @@ def _one_side_changed(
 ) -> NDArray[np.float64]:
     """Expected shortfall of each corner with each instrument's other side; [corners, instruments].
 
-    Beside the losses of a corner, each change is one product on a block of paths.
+    The losses of a corner are computed once on a block of paths. Each change of a side adds one
+    product to them.
     """
     count, total = sides.shape[1], len(corners) * sides.shape[1]
     parts = (range(low, min(low + paths.rows, total)) for low in range(0, total, paths.rows))
@@ -341,7 +350,10 @@ def _one_side_changed(
 def _changed(
     paths: _Paths, corners: Corners, sides: NDArray[np.float64], part: range
 ) -> NDArray[np.float64]:
-    """Some of them, counted corner by corner; float64 [part]."""
+    """Expected shortfalls with one side changed, of some pairs of corner and instrument.
+
+    Pairs are numbered corner by corner, and `part` is a range of these numbers; float64 [part].
+    """
     xp, count = array_module(paths.gains), sides.shape[1]
     width = tail_width(len(paths.gains), paths.level)
     worst = WorstLosses(rows=len(part), count=width, xp=xp)

@@ -1,7 +1,7 @@
 """How procyclical a margin is: measures of a series of margins over time.
 
-In: margins of one account, a bar each, the oldest first. Out: how far they rose, how fast, how much
-they moved, and what they cost.
+In: margins of one account, one for each bar, the oldest first. Out: how far and how fast they rose,
+how much they moved, and their mean.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class ProcyclicalityMeasures:
     Attributes
     ----------
     peak_to_trough : float
-        Largest margin over the smallest.
+        The largest margin divided by the smallest.
     largest_increase : float
-        Largest rise within `bars` bars, as a share of the margin that it began at; 0 if it never
+        Largest rise within `bars` bars, as a share of the margin before it; 0 if the margin never
         rose.
     bars : int
     log_change_std : float
-        Standard deviation of the changes of its logarithm from bar to bar.
+        Standard deviation of the changes of the margin's logarithm from bar to bar.
     average_cost : float
         Mean margin.
     """
@@ -46,14 +46,14 @@ def procyclicality_measures(margins: Any, *, bars: int = 5) -> ProcyclicalityMea
     Parameters
     ----------
     margins : array_like of shape (n,)
-        Above 0, the oldest first; at least two.
+        At least two margins above 0, the oldest first.
     bars : int
-        Of the largest increase.
+        Within which the largest increase is looked for.
 
     Raises
     ------
     DataError
-        If a margin is not a number above 0, or there are fewer than two.
+        If a margin is not a number above 0, or if there are fewer than two.
 
     References
     ----------

@@ -1,8 +1,8 @@
 """The requirement: initial and maintenance margin of every account, and of every owner that nets.
 
-In: units, gathered by account and by owner that nets, and how they are valued. Out: every column of
-the margin, one entry a row: the accounts, then those owners. Rows are taken as many at a time as
-the memory limit allows.
+In: units, with the account or the netting owner of each, and how they are valued. Out: every column
+of the margin, one entry a row: first the accounts, then those owners. Where the movements of all
+units would not fit the memory limit, rows are taken in chunks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mcmargin.progress import Progress
 from mcmargin.stresses.stress_losses import StressTable
 
 LEAST_UNITS = 4096
-"""Units whose movements are held at a time, however little memory there is."""
+"""Smallest number of units whose movements are kept at a time, whatever the memory limit."""
 
 MOVEMENTS = 128
 """One over the share of the memory limit that the movements of each component may take."""

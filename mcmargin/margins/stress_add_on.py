@@ -1,14 +1,15 @@
-"""The stress add-on: what stress costs beyond base, in part.
+"""The stress add-on: a share of the losses that stress adds to base.
 
 In: units with their expected shortfall, and their worst loss in the policy's scenarios. Out:
-amounts by unit, in the unit's currency. Two excesses over base are charged, each at its weight:
+amounts by unit, in the unit's currency. The add-on charges two excesses over base, each at its
+weight in the policy:
 
-worst scenario       the largest loss of all stress scenarios
-worse of two tests   concentration: the two underlyings of largest expected shortfall alone;
+worst scenario       the largest loss in all stress scenarios
+worse of two tests   concentration: the two underlyings with the largest expected shortfalls, alone;
                      perfect dependence: the sum of the expected shortfalls of all underlyings,
-                     which is the figure that comonotone underlyings would have
+                     which is the expected shortfall if they all move in step (comonotone)
 
-The tests are of positions; open orders are in base alone.
+The tests look at positions; open orders count in base alone.
 """
 
 from __future__ import annotations
@@ -34,22 +35,22 @@ from mcmargin.margins.unit_context import Amounts, UnitContext
 from mcmargin.progress import Progress
 
 LARGEST = 2
-"""Underlyings of the concentration test."""
+"""Number of underlyings in the concentration test."""
 
 FAR = 8.0
-"""Standard errors below the other test at which the concentration test does not count."""
+"""Distance in standard errors below the other test, beyond which the concentration test is out."""
 
 PARTS = 2**14
-"""Parts of units whose movements are held at a time."""
+"""Number of parts of units whose movements are kept at a time."""
 
 
 def add_on(context: UnitContext, base: Estimate) -> Estimate:
-    """What the worst scenario and the worse of two tests exceed base by, each at its weight.
+    """Weighted excesses over base: of the worst scenario, and of the worse of two tests.
 
     References
     ----------
-    OCC, STANS: a fraction of what the worse of a concentration test (the two largest risk
-    factors) and a perfect-dependence test exceeds the base expected shortfall by.
+    OCC, STANS: the add-on is a fraction of the excess over the base expected shortfall of the worse
+    of two tests: concentration (the two largest risk factors) and perfect dependence.
     """
     part = context.policy.stress
     added = none = fixed(np.zeros(len(context.units.currencies)))
@@ -66,11 +67,11 @@ def add_on(context: UnitContext, base: Estimate) -> Estimate:
 
 
 def dependence_tests(context: UnitContext) -> tuple[Amounts, Amounts]:
-    """Concentration and perfect-dependence test of every unit.
+    """Concentration test and perfect-dependence test of every unit.
 
-    The sum of expected shortfalls is that of comonotone underlyings, where each underlying's
-    profit and loss rises in its factor; elsewhere it is an upper bound of what any dependence
-    gives.
+    The sum of expected shortfalls is exact for underlyings that move in step, if the profit and
+    loss of each underlying rises with its factor. Otherwise it is an upper bound for every
+    dependence.
     """
     concentrated, dependent = _tests(context)
     return concentrated.amounts, dependent.amounts
@@ -90,8 +91,8 @@ def _tests(context: UnitContext) -> tuple[Estimate, Estimate]:
     all_of_it = replace(moved, amounts=dependent)
     if not context.together:
         return fixed(concentrated), all_of_it
-    # The tests move alike where they are of the same parts; else that of the two largest counts
-    # where it may be the worse.
+    # Both tests move alike if the unit has no other parts. If it has, the movements of the two
+    # largest parts are computed where the concentration test may be the worse one.
     weights = np.zeros(len(shortfalls))
     weights[taken] = largest[taken] > 0.0
     others = np.bincount(parts.owner, weights == 0.0, len(dependent)) > 0
@@ -104,19 +105,20 @@ def _tests(context: UnitContext) -> tuple[Estimate, Estimate]:
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """Positions of units in one underlying each; a part is a unit's positions in one.
+    """Units, split into parts: a part is all positions of a unit in one underlying.
 
     Attributes
     ----------
     owner, underlying : ndarray of shape (parts,), int64
         Unit and underlying of each part, in the order of units, then of underlyings' names.
     indptr : ndarray of shape (units + 1,), int64
-        Where each unit's parts begin.
+        Place of each unit's first part.
     underlyings : int
+        Number of underlyings.
     whole : ndarray of shape (parts,), bool
-        Parts that are all of their unit.
+        Whether the part is the whole unit.
     lone, lone_unit, lone_column : ndarray of shape (lone parts,), int64
-        Parts of a single position, their units and instruments.
+        Parts of a single position, with their units and instruments.
     lone_size : ndarray of shape (lone parts,), float64
     several : ndarray of shape (other parts,), int64
         Parts of several positions.
@@ -137,7 +139,7 @@ class _Parts:
     rows: sparse.csr_array
 
     def matrix(self, amounts: NDArray[np.float64]) -> sparse.csr_array:
-        """Amounts of parts as a matrix [units, underlyings], zeros kept."""
+        """Amounts of parts as a matrix [units, underlyings]; entries of 0 are kept."""
         shape = (len(self.indptr) - 1, self.underlyings)
         return sparse.csr_array((amounts, self.underlying, self.indptr), shape=shape)
 
@@ -148,7 +150,8 @@ def underlying_shortfalls(context: UnitContext) -> sparse.csr_array:
     Returns
     -------
     scipy.sparse.csr_array of shape (units, underlyings), float64
-        Underlyings in the order of their names, and zeros kept where a unit has positions.
+        Underlyings are in the order of their names. Where a unit has positions, an entry of 0 is
+        kept.
     """
     parts = _parts_of(context)
     none = np.zeros(len(parts.owner))
@@ -157,24 +160,24 @@ def underlying_shortfalls(context: UnitContext) -> sparse.csr_array:
 
 def _parts_of(context: UnitContext) -> _Parts:
     units, valuation = context.units, context.valuation
-    # A currency whose rate is an asset of the model is that asset.
+    # A currency whose rate is an asset of the model counts as that asset.
     same = valuation.market.fx_asset
     factors = [same.get(item.underlying, item.underlying) for item in valuation.instruments]
     names = sorted(set(factors))
     group = np.array([names.index(factor) for factor in factors], np.int64)
-    held = units.quantities
-    unit = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
-    keys, part = np.unique(unit * len(names) + group[held.indices], return_inverse=True)
+    quantities = units.quantities
+    unit = np.repeat(np.arange(quantities.shape[0]), np.diff(quantities.indptr))
+    keys, part = np.unique(unit * len(names) + group[quantities.indices], return_inverse=True)
     owner, underlying = np.divmod(keys, max(1, len(names)))
     positions = np.bincount(part, minlength=len(keys))
-    counts = np.bincount(owner, minlength=held.shape[0])
-    # A unit in one underlying has been looked at as a whole.
+    counts = np.bincount(owner, minlength=quantities.shape[0])
+    # The figures of a unit in one underlying are known already.
     whole = counts[owner] == 1
     single = (~whole & (positions == 1))[part]
     several = ~whole & (positions > 1)
     own = several[part]
     place = (np.cumsum(several) - 1)[part[own]]
-    shape = int(several.sum()), held.shape[1]
+    shape = int(several.sum()), quantities.shape[1]
     return _Parts(
         owner=owner,
         underlying=underlying,
@@ -183,10 +186,12 @@ def _parts_of(context: UnitContext) -> _Parts:
         whole=whole,
         lone=part[single],
         lone_unit=unit[single],
-        lone_column=held.indices[single].astype(np.int64),
-        lone_size=held.data[single],
+        lone_column=quantities.indices[single].astype(np.int64),
+        lone_size=quantities.data[single],
         several=np.flatnonzero(several),
-        rows=sparse.csr_array((held.data[own], (place, held.indices[own])), shape=shape),
+        rows=sparse.csr_array(
+            (quantities.data[own], (place, quantities.indices[own])), shape=shape
+        ),
     )
 
 
@@ -196,9 +201,10 @@ def _shortfalls(
     weights: NDArray[np.float64],
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float64], Estimate]:
-    """Expected shortfall of each part, and how their weighted sums move; no amounts of these.
+    """Expected shortfall of each part, and the movements of their weighted sums by unit.
 
-    Parts of several positions that weigh nothing are left out, unless all do.
+    The estimate of the sums has movements alone; its amounts are 0. Parts of several positions are
+    left out if their weight is 0, unless all weights are 0.
     """
     shortfalls, count = np.zeros(len(parts.owner)), len(parts.indptr) - 1
     whole, codes = context.figures.estimates.expected_shortfall, context.units.currencies
@@ -218,7 +224,7 @@ def _shortfalls(
     wanted = np.arange(len(parts.several))
     if weights.any() and not weights.all():
         wanted = np.flatnonzero(weights[parts.several])
-    # Movements of all parts at once would not fit; where there are none, one pass values them.
+    # The movements of all parts would not fit the memory; without movements one pass does.
     step = PARTS if context.together else max(1, len(wanted))
     for low in range(0, len(wanted), step):
         chunk = wanted[low : low + step]
@@ -234,7 +240,7 @@ def _shortfalls(
 def _kinds(
     context: UnitContext, parts: _Parts
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.bool_], list[str]], NDArray[np.int64]]:
-    """Instruments, sides and currencies of lone positions, and which of these each one is."""
+    """Different instruments, sides and currencies of lone positions, and which one each has."""
     codes = sorted(set(context.units.currencies))
     place = {code: at for at, code in enumerate(codes)}
     code = np.array([place[each] for each in context.units.currencies], np.int64)
@@ -245,5 +251,5 @@ def _kinds(
 
 
 def _pieces(progress: Progress, start: int, size: int, count: int) -> Progress:
-    """Progress of a part of a pass, told as that of the whole."""
+    """Progress of a part of a pass, told as progress of the whole pass."""
     return lambda done, total: progress(start + size * done // total, count)

@@ -1,10 +1,10 @@
-"""Tails of margin units whose instruments' values do not fit the memory.
+"""Tails of margin units, where the values of their instruments do not fit the memory.
 
 In: units, and a valuation that gives value changes by blocks of paths. Out: each unit's worst
-losses. On a block of paths every instrument is valued once, and then serves all units of a group;
-of each unit only its worst losses so far are held, and all of its gains where it has open orders.
-A group is as many units as fit: each group values its instruments anew, so that the fewer groups
-there are, the better.
+losses. Units are taken in groups. On a block of paths every instrument is valued once for all units
+of a group. For each unit, only the worst losses so far are kept, and all of its gains if it has
+open orders. A group has as many units as fit the memory: since each group values its instruments
+anew, few groups are better than many.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from mcmargin.valuing.valuation import Valuation
 from mcmargin.workers import parallel
 
 SHARE_OF_LIMIT = 2 / 3
-"""Share of the memory limit that a group's worst losses and gains may take."""
+"""Share of the memory limit that the worst losses and gains of a group may take."""
 
 PIECES = 16
-"""One over the share of the memory limit that one piece of units may take on a block of paths."""
+"""One over the share of the memory limit that a piece of units may take on a block of paths."""
 
 LARGEST_PIECE = 2 * 2**20
-"""Bytes of a piece's gains on a block of paths: more would leave the processor's cache."""
+"""Bytes of the gains of a piece on a block of paths; more would not fit the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Some units, and what is looked at for them.
+    """Some units, with the instruments that at least one of them holds.
 
     Attributes
     ----------
     rows : range
-        Of all units.
+        Places of the units among all.
     quantities : scipy.sparse.csr_array of shape (units, instruments)
-        Of the instruments that one of these units holds, in their order.
     codes : tuple of str
         Currencies, one a unit.
     valuation : Valuation
-        Of those instruments alone.
+        Of these instruments alone.
     columns : ndarray of shape (instruments,), int64
-        Where they are among all.
+        Places of the instruments among all.
     ordered : ndarray of shape (n,), int64
-        Units that have open orders, counted within the group.
+        Places in the group of the units that have open orders.
     holders : ndarray of shape (n,), int64
-        Units that have collateral, where their positions alone are asked for.
+        Places in the group of the units that have collateral; empty where nobody asks for their
+        positions alone.
     """
 
     rows: range
@@ -69,15 +69,15 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class GroupTails:
-    """What was found of a group.
+    """What was found for a group.
 
     Attributes
     ----------
     worst : WorstLosses
         Of all units.
     alone : WorstLosses
-        Of the holders' positions without their collateral.
-    gains : ndarray of shape (ordered units, paths), float64
+        Of the positions of `holders`, without their collateral.
+    gains : ndarray of shape (units of `ordered`, paths), float64
     """
 
     worst: WorstLosses
@@ -93,7 +93,7 @@ def with_orders(units: Units) -> NDArray[np.bool_]:
 def groups_of(
     units: Units, valuation: Valuation, level: float, confidence: float, *, whole: bool
 ) -> Iterator[Group]:
-    """Units in their order, so many at a time that what is held of them fits.
+    """Groups of units, in their order; each has as many units as fit the memory.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def groups_of(
     valuation : Valuation
     level, confidence : float
     whole : bool
-        Whether open orders, and positions without their collateral, are looked at.
+        Whether open orders, and positions without their collateral, are asked for too.
     """
     for rows in group_rows(units, valuation, level, confidence, whole=whole):
         yield _group(units, valuation, rows, whole)
@@ -110,15 +110,15 @@ def groups_of(
 def group_rows(
     units: Units, valuation: Valuation, level: float, confidence: float, *, whole: bool
 ) -> list[range]:
-    """Which units each group has; parameters as of `groups_of`."""
+    """Places of the units of each group; parameters of `groups_of`."""
     paths, count = valuation.scenarios.plan.paths, units.quantities.shape[0]
-    held = np.full(count, 1.5 * BYTES_A_LOSS * tail_width(paths, level, confidence))
+    sizes = np.full(count, 1.5 * BYTES_A_LOSS * tail_width(paths, level, confidence))
     if whole:
-        held += 8.0 * paths * with_orders(units)
-        held += BYTES_A_LOSS * tail_width(paths, level) * (_posted(units, valuation) > 0)
+        sizes += 8.0 * paths * with_orders(units)
+        sizes += BYTES_A_LOSS * tail_width(paths, level) * (_posted(units, valuation) > 0)
     most = SHARE_OF_LIMIT * valuation.memory_limit
     starts, total = [0], 0.0
-    for row, size in enumerate(held.tolist()):
+    for row, size in enumerate(sizes.tolist()):
         if total + size > most and row > starts[-1]:
             starts.append(row)
             total = 0.0
@@ -127,7 +127,7 @@ def group_rows(
 
 
 def _posted(units: Units, valuation: Valuation) -> NDArray[np.int64]:
-    """How many balances that move each unit has."""
+    """Number of balances that move, for each unit."""
     balances = len(valuation.collateral.instruments)
     if balances == 0:
         return np.zeros(units.quantities.shape[0], np.int64)
@@ -190,13 +190,13 @@ def tails_of_group(
             pass
         if progress is not None:
             progress(block.paths.stop, paths)
-        # Else they would be held while the next block is made.
+        # The next block is made without these values in memory.
         del changes, work
     return found
 
 
 def _look(group: Group, found: GroupTails, rows: range, block: PathBlock, changes: Any) -> None:
-    """Losses of some of a group's units on a block of paths."""
+    """Add the losses of some units of a group on a block of paths to what was found."""
     valuation, here = group.valuation, slice(rows.start, rows.stop)
     quantities, codes, first = group.quantities[here], group.codes[here], block.paths.start
     gains = block_gains(quantities, changes, codes, block, valuation)

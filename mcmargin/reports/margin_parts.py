@@ -1,7 +1,7 @@
-"""What a margin is made of: its parts in words, and as one picture.
+"""Parts of a margin, in words and as one picture.
 
 In: a row of a report's figures, and the positions of its account. Out: parts that add up to the
-margin, in the order of the policy's formula, and the steps of a picture of them.
+margin, in the order of the formula, and the bars of a picture of them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ ORDERS_AND_MINIMUM = (
 """Why base is more than the expected shortfall of the positions."""
 
 POSITIONS = 6
-"""Positions of an account that a picture shows one by one; the others are one step."""
+"""Number of positions that a picture shows one by one; all others share one bar."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """An amount that a margin is put together of.
+    """A part of a margin.
 
     Attributes
     ----------
     name : str
     amount : float, or ndarray of shape (accounts,)
-        Negative where it takes away.
+        Negative if the part lowers the margin.
     reason : str
     """
 
@@ -56,7 +56,7 @@ class Step:
     name : str
     amount : float
     start, width : float
-        Of the bar, in per cent of the picture's width.
+        Of the bar, in per cent of the width of the picture.
     """
 
     name: str
@@ -66,14 +66,14 @@ class Step:
 
 
 def parts_of(row: Mapping[Any, Any], policy: MarginPolicy) -> tuple[Part, ...]:
-    """What a margin is put together of, in the order of the policy's formula.
+    """Parts of a margin, in the order of the formula.
 
-    Amounts add up to the margin; those of parts that change nothing are 0.
+    Their amounts add up to the margin; a part that changes nothing has the amount 0.
 
     Parameters
     ----------
     row : mapping of str to float, or to ndarray
-        Of a report's figures: one account's, or columns of many.
+        Figures of a report: of one account, or columns of many.
     policy : MarginPolicy
 
     Examples
@@ -96,12 +96,12 @@ def parts_of(row: Mapping[Any, Any], policy: MarginPolicy) -> tuple[Part, ...]:
 
 
 def visible(parts: Sequence[Part], scale: float) -> list[Part]:
-    """Parts that are more than a hundred-thousandth of what they belong to."""
+    """Parts that are more than a hundred-thousandth of the whole."""
     return [part for part in parts if abs(part.amount) > 1e-5 * abs(scale)]
 
 
 def steps_of(amounts: Sequence[Share], total: float, name: str = "margin") -> list[Step]:
-    """Bars of amounts, each from where the last one ended, and the bar of what they come to.
+    """Bars of amounts, each of which starts where the last one ended, and a bar of their sum.
 
     Examples
     --------
@@ -125,14 +125,14 @@ def steps_of(amounts: Sequence[Share], total: float, name: str = "margin") -> li
 def picture_of(
     row: Mapping[Any, Any], parts: Sequence[Part], shares: Sequence[Share]
 ) -> list[Step]:
-    """One picture of an account's margin: expected shortfall by position, then all other parts.
+    """Picture of an account's margin: expected shortfall by position, then all other parts.
 
     Parameters
     ----------
     row : mapping
-        Of a report's figures.
+        Figures of the account.
     parts : sequence of Part
-        Its parts, expected shortfall first.
+        Of its margin, expected shortfall first.
     shares : sequence of (str, float)
         Positions, and balances that move with them, with their contributions.
     """
@@ -145,20 +145,20 @@ def picture_of(
 
 def shares_of(positions: pd.DataFrame, accounts: Collection[str]) -> dict[str, list[Share]]:
     """Names and contributions of the positions of some accounts, by account."""
-    held = positions[positions["account"].isin(accounts)]
-    # A balance goes by the name of its asset, as a position in it may.
-    posted = np.where(held["kind"] == "collateral", " (collateral)", "")
-    names = held["instrument"].to_numpy(object) + posted.astype(object)
+    own = positions[positions["account"].isin(accounts)]
+    # A balance has the name of its asset, and so may a position.
+    posted = np.where(own["kind"] == "collateral", " (collateral)", "")
+    names = own["instrument"].to_numpy(object) + posted.astype(object)
     found: dict[str, list[Share]] = {}
     for account, name, amount in zip(
-        held["account"], names.tolist(), held["contribution"].tolist(), strict=True
+        own["account"], names.tolist(), own["contribution"].tolist(), strict=True
     ):
         found.setdefault(account, []).append((name, amount))
     return found
 
 
 def _largest(shares: Sequence[Share]) -> list[Share]:
-    """The positions that matter most, and the others together."""
+    """The positions with the largest shares, and all others together."""
     ordered = sorted(shares, key=lambda share: -abs(share[1]))
     if len(ordered) <= POSITIONS:
         return ordered

@@ -1,4 +1,4 @@
-"""The command line's stress: losses and default fund as in the library, and what is refused."""
+"""`stress` gives the losses and the default fund of the library, and refuses wrong input."""
 
 import json
 
@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from tests.helpers.commands import called
 from tests.helpers.models import make_model
 
 POLICY = """version = 1
@@ -37,12 +36,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def call(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    return lambda *arguments: called(arguments, monkeypatch, capsys)
-
-
 def margins_of(folder):
     book = mm.read_positions(folder / "positions.csv", orders=folder / "orders.csv")
     scenarios = mm.simulate(mm.load_model(folder / "model.npz"), horizon=2, paths=2000, seed=7)
@@ -51,7 +44,7 @@ def margins_of(folder):
 
 @pytest.fixture(scope="module")
 def expected(folder):
-    """The same through the library."""
+    """The stress report and the default fund that the library gives."""
     margins = margins_of(folder)
     policy = mm.MarginPolicy.from_toml(folder / "policy.toml")
     stress = mm.stress(margins.session.book, margins.session.scenarios, None, policy)

@@ -126,7 +126,7 @@ def quick(monkeypatch):
 
         monkeypatch.setattr(verification, name, again)
 
-    once("simulate", verification.simulate)
+    once("simulate_plan", verification.simulate_plan)
     once("margin", verification.margin)
 
 

@@ -1,11 +1,12 @@
-"""The command line on books with balances: equity, health, and orders that equity permits."""
+"""`what-if`, `max-order`, `status` and `greeks` give the answers of the library."""
 
 import json
 
+import pandas as pd
 import pytest
 
 import mcmargin as mm
-from tests.helpers.commands import called
+from tests.helpers import derivatives as book
 from tests.helpers.models import make_model
 
 POSITIONS = "account,instrument,quantity\nlong,a0,10\nshort,a1,-5\n"
@@ -39,9 +40,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def call(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    return lambda *arguments: called(arguments, monkeypatch, capsys)
+def ask(derivatives, call_in):
+    """Run a command in the folder of the book of derivatives."""
+    return call_in(derivatives)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def expected(folder):
 
 
 def test_status_of_every_account(call, expected):
-    """Cash, and spot at its price: -900 + 10 x 100, and 600 + (2 - 5) x 100."""
+    """Equity is cash and spot at its price: -900 + 10 x 100, and 600 + (2 - 5) x 100."""
     status, text, message = call(
         "status", *BOOK, *PLAN, "--policy", "policy.toml", "--format", "json"
     )
@@ -74,7 +75,7 @@ def test_status_of_every_account(call, expected):
     ],
 )
 def test_status_fails_on_what_it_is_asked_to(folder, call, cash, state, failing):
-    """Ten at 100 and cash: equity of 1,000 and the cash; margins of 84 and 54."""
+    """The account holds 10 at 100: its equity is 1,000 plus cash, its margins are 84 and 54."""
     (folder / "cash.csv").write_text(f"account,asset,amount\nlong,USD,{cash}\nshort,USD,5000\n")
     command = ("status", *BOOK[:4], "--balances", "cash.csv", *PLAN, "--policy", "policy.toml")
     plain = call(*command)
@@ -90,7 +91,7 @@ def test_status_fails_on_what_it_is_asked_to(folder, call, cash, state, failing)
 
 
 def test_who_nets_is_judged_as_one(folder, call):
-    """One account is short of what the other has: together they have enough."""
+    """One account has too little equity, and both together have enough."""
     (folder / "accounts.csv").write_text("account,owner,netting\nlong,fund,net\nshort,fund,net\n")
     (folder / "cash.csv").write_text("account,asset,amount\nlong,USD,-999\nshort,USD,5000\n")
     command = ("status", *BOOK[:4], "--balances", "cash.csv", *PLAN, "--policy", "policy.toml")
@@ -156,3 +157,117 @@ def test_wrong_balances_are_status_2(folder, call, text, message):
     status, output, told = call("status", *BOOK[:4], "--balances", "wrong.csv", *PLAN)
     assert (status, output) == (2, "")
     assert message.replace("balances.csv", "wrong.csv") in told
+
+
+def test_what_if_on_the_same_scenarios(derivatives, ask):
+    trades = {"A-C": 4.0, "A-W0": 1.5}
+    options = [text for name, size in trades.items() for text in ("--trade", f"{name}={size:+}")]
+    command = ("what-if", *book.BOOK, *book.PLAN, "--account", "desk", *options)
+    status, text, _ = ask(*command, "--format", "json")
+    assert status == 0
+    found, expected = json.loads(text), book.report_of(derivatives)
+    assert found["trades"] == trades
+    for when, account in (
+        ("before", expected.account("desk")),
+        ("after", expected.what_if("desk", trades)),
+    ):
+        assert found[when]["margin"] == account.margin
+        assert found[when]["account"] == "desk"
+        held = {each["instrument"]: each["quantity"] for each in found[when]["contributions"]}
+        assert held == {each.instrument: each.quantity for each in account.contributions}
+    _, text, _ = ask(*command, "--format", "csv")
+    lines = text.splitlines()
+    assert lines[0] == "figure,before,before_error,after,after_error,change"
+    figure, before, before_error, after, after_error, change = lines[1].split(",")
+    assert figure == "margin"
+    errors = tuple(found[when]["margin_error"] for when in ("before", "after"))
+    assert (float(before_error), float(after_error)) == errors
+    assert min(errors) > 0
+    assert (float(before), float(after)) == tuple(found[w]["margin"] for w in ("before", "after"))
+    assert float(change) == float(after) - float(before)
+    _, text, _ = ask(*command)
+    assert text.splitlines()[0].split() == lines[0].split(",")
+
+
+def test_max_order_by_the_margin_that_it_leaves(derivatives, ask):
+    expected = book.report_of(derivatives)
+    equity = 1.5 * expected.account("euro").margin
+    order = ("--account", "euro", "--instrument", "A-PERP", "--side", "sell")
+    status, text, _ = ask("max-order", *book.BOOK, *book.PLAN, *order, "--equity", str(equity))
+    assert status == 0
+    size = float(text)
+    assert size > 0
+    for more, within in ((0.999, True), (1.001, False)):
+        after = expected.what_if("euro", {"A-PERP": -more * size}).margin
+        assert (after <= equity) is within
+    # The worst fill is short by 6: a purchase reduces risk for any equity, and no sale does.
+    for side, permitted in (("buy", True), ("sell", False)):
+        order = ("--account", "euro", "--instrument", "A-PERP", "--side", side, "--equity", "0")
+        status, text, _ = ask("max-order", *book.BOOK, *book.PLAN, *order)
+        assert (status, float(text) > 0) == (0, permitted)
+
+
+def test_greeks_of_units_and_of_positions(derivatives, ask):
+    files = ("--instruments", "instruments.toml", "--market", "market.toml")
+    status, text, message = ask("greeks", *files, "--format", "csv")
+    assert status == 0
+    assert "repaired from 0.2" in message
+    lines = text.splitlines()
+    assert lines[0] == "instrument,product,underlying,currency,value,delta,gamma,vega,theta"
+    assert [line.split(",")[0] for line in lines[1:]] == ["A", "A-PERP", "A-W1", "A-C", "A-W0"]
+    assert lines[1] == "A,spot,a0,USD,100.0,1.0,0.0,0.0,0.0"
+    accounts = ("--accounts", "accounts.csv")
+    status, text, _ = ask("greeks", *files, "positions.csv", *accounts, "--format", "json")
+    assert status == 0
+    rows = json.loads(text)
+    book = mm.read_positions(
+        derivatives / "positions.csv",
+        instruments=mm.read_instruments(derivatives / "instruments.toml"),
+        accounts=mm.read_accounts(derivatives / "accounts.csv"),
+    )
+    expected = mm.greeks_frame(book, mm.read_market(derivatives / "market.toml"))
+    pd.testing.assert_frame_equal(pd.DataFrame(rows), expected)
+    assert rows[-1]["account"] == "euro"
+    assert rows[-1]["quantity"] is None
+    assert rows[-1]["delta"] == pytest.approx(3 * 100 / 1.25)
+    status, text, _ = ask("greeks", *files, "positions.csv")
+    assert (status, "desk" in text) == (0, True)
+
+
+WHAT_IF = ("what-if", *book.BOOK, *book.PLAN, "--account", "desk")
+ORDER = ("max-order", *book.BOOK, *book.PLAN, "--account", "desk")
+WRONG = {
+    (*WHAT_IF, "--trade", "A"): "--trade 'A': a name and a value are needed, such as BTC-PERP=+3",
+    (*WHAT_IF, "--trade", "A=two"): "--trade A: 'two' is not a number",
+    (*WHAT_IF, "--trade", "A=nan"): "what_if: nan units of 'A' are not a finite number",
+    (*WHAT_IF, "--trade", "A=1", "--trade", "A=1"): "--trade: 'A' is given twice; give it once",
+    (*WHAT_IF, "--trade", "B=1"): "instrument 'B' is unknown; add it, or correct the name",
+    (*WHAT_IF,): "Missing option '--trade'",
+    (
+        "what-if",
+        *book.BOOK,
+        *book.PLAN,
+        "--account",
+        "nobody",
+        "--trade",
+        "A=1",
+    ): "account 'nobody' is unknown; the book has desk, euro",
+    (*ORDER, "--instrument", "A", "--side", "long", "--equity", "1"): "side 'long' is unknown",
+    (
+        *ORDER,
+        "--instrument",
+        "A",
+        "--side",
+        "buy",
+        "--equity",
+        "nan",
+    ): "equity must be a finite number",
+    ("greeks", "positions.csv"): "Missing option '--instruments'",
+}
+
+
+@pytest.mark.parametrize("arguments", list(WRONG), ids=lambda given: " ".join(given[-4:]))
+def test_wrong_input_is_status_2(ask, arguments):
+    status, output, message = ask(*arguments)
+    assert (status, output) == (2, ""), message
+    assert WRONG[arguments] in message
