@@ -11,7 +11,7 @@ import pytest
 
 import mcmargin as mm
 from benchmarks.size import size
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_devices
 from tests.helpers.models import make_model
 
 ENGINES = ("numpy", "cupy")
@@ -23,7 +23,7 @@ AS_OF = np.datetime64("2020-01-01", "ns")
 
 def skip_without(engine):
     """Skip where an engine cannot run, and say why."""
-    reason = cupy_engine.missing() if engine == "cupy" else None
+    reason = cupy_devices.missing() if engine == "cupy" else None
     if reason is not None:
         pytest.skip(f"mcmargin, cupy: {reason}")
 

@@ -77,7 +77,7 @@ def cupy_installed():
         None where it finds no GPU.
     reason : str, optional
     """
-    from mcmargin.engines.cupy_engine import missing
+    from mcmargin.engines.cupy_devices import missing
 
     with contextlib.ExitStack() as stack:
         if on_the_double():

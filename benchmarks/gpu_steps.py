@@ -16,7 +16,8 @@ import numpy as np
 
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.draws.random_stream import NORMAL_SINGLE, TILE_PATHS
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_engine, cupy_steps
+from mcmargin.engines.model_arrays import model_arrays
 
 INSTRUCTIONS = Path(__file__).parents[1] / "docs" / "gpu_instructions.json"
 STEPS = ("normals", "product", "mixing", "evolve")
@@ -73,7 +74,7 @@ def work_of(step, *, assets, bars, paths, horizons=1, mixed=False, product_rows=
     if step == "mixing":
         return Work(path_steps, SINGLE * path_steps, 0, path_steps * kernels["mixing"]["cycles"])
     if step == "product":
-        rows = cupy_engine.PRODUCT_ROWS if product_rows is None else product_rows
+        rows = cupy_steps.PRODUCT_ROWS if product_rows is None else product_rows
         tops = [min(low + rows, assets) for low in range(0, assets, rows)]
         heights = np.diff([0, *tops])
         # The factor itself is small; each group of rows reads the normals up to its own last.
@@ -138,27 +139,26 @@ def make_block(model, bars, paths):
     import cupy
 
     plan = SimulationPlan(7, paths, (bars,), "single")
-    constants = cupy_engine._constants(model, plan)
-    count = min(cupy_engine._fitting_tiles(constants, bars), len(plan.tiles))
+    host = model_arrays(model, plan)
+    there = cupy_steps.device_model(host)
+    count = min(cupy_engine._fitting_tiles(there, bars), len(plan.tiles))
     tiles, steps = range(count), range(bars)
-    width = count * TILE_PATHS
-    assets = len(model.assets)
-    own = cupy_engine._normals(constants.dtype, constants.key, NORMAL_SINGLE, assets, tiles, steps)
-    flat, shocks = own.reshape(assets, bars * width), cupy.empty((assets, bars * width), np.float32)
-    cupy_engine._multiply(constants, flat, shocks)
-    draws = (shocks, cupy_engine.NULL, cupy_engine._mixing(constants, tiles, steps))
+    width, assets = count * TILE_PATHS, len(model.assets)
+
+    def normals():
+        return cupy_steps.normals(np.float32, host.key, NORMAL_SINGLE, assets, tiles, steps)
+
+    flat = normals().reshape(assets, bars * width)
+    draws = cupy_steps.draw(there, tiles, steps)
     state = cupy.empty((2, assets, width), np.float32)
     results = tuple(cupy.empty((1, assets, width), np.float32) for _ in range(2))
-    marks = cupy.zeros((2, width), np.uint8), cupy.zeros((2, assets), np.int32), cupy_engine.NULL
+    flags, counts = cupy.zeros((2, width), np.uint8), cupy.zeros((2, assets), np.int32)
+    marks = cupy_steps.Marks(flags[0], flags[1], counts, None)
     runs = {
-        "normals": lambda: cupy_engine._normals(
-            constants.dtype, constants.key, NORMAL_SINGLE, assets, tiles, steps
-        ),
-        "product": lambda: cupy_engine._multiply(constants, flat, shocks),
-        "evolve": lambda: cupy_engine._evolve(
-            constants, plan, steps, (*draws, cupy_engine.NULL), state, 0, results, marks
-        ),
+        "normals": normals,
+        "product": lambda: cupy_steps.multiply(there, flat, draws.shocks),
+        "evolve": lambda: cupy_steps.evolve(there, plan, steps, draws, state, 0, results, marks),
     }
     if model.dependence.kind == "t":
-        runs["mixing"] = lambda: cupy_engine._mixing(constants, tiles, steps)
+        runs["mixing"] = lambda: cupy_steps.mixing_variables(there, tiles, steps)
     return Block(width, runs)

@@ -46,7 +46,7 @@ def arch(model, horizon, paths, threads):
     """arch's simulated forecast, an asset at a time, fed correlated innovations."""
     from threadpoolctl import threadpool_limits
 
-    from mcmargin.models.fitting import arch_model_of
+    from mcmargin.models.arch_fits import arch_model_of
 
     rng = np.random.default_rng(7)
     v, nu, count = model.volatility, model.dependence.nu, len(model.assets)

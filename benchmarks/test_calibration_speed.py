@@ -17,8 +17,8 @@ from arch.univariate.base import ARCHModel
 
 from benchmarks.size import size
 from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.calibration import calibrate
-from mcmargin.models.fitting import arch_model_of
 from mcmargin.scenarios.simulation import simulate
 from tests.helpers.models import make_model
 

@@ -30,18 +30,16 @@ from benchmarks.books import (
 )
 from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import (
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
-    StressWindow,
 )
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from tests.helpers.models import make_model, with_history
 
 BARS = 1500

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.size import size
 from mcmargin.data.prices import PriceHistory
-from mcmargin.models.fitting import arch_model_of
+from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.scenarios.simulation import simulate
 from tests.helpers.models import RECURSIONS, make_model
 

@@ -1,1 +1,1 @@
-"""CUDA sources, read through importlib.resources; see `mcmargin.engines.cupy_engine`."""
+"""The CUDA sources; `mcmargin.engines.cupy_kernels` reads, compiles and launches them."""

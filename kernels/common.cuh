@@ -1,9 +1,10 @@
 // What every kernel file shares: the generator, and the address of a draw.
 //
-// Philox4x64-10 of Salmon et al. (2011). The counter's four words are
-// [tile * 2^32 + slot * width + j, step, purpose, lane], j counting from 1: the table is in
-// mcmargin/draws/random_stream.py. No header is included, and neither shared memory nor barriers are
-// used, so that the same sources run as plain loops on a processor.
+// The generator is Philox4x64-10 of Salmon et al. (2011). The counter's four words are
+// [tile * 2^32 + slot * width + j, step, purpose, lane], where j counts from 1;
+// mcmargin/draws/random_stream.py has the table of purposes and widths. The sources include no
+// header, and they use neither shared memory nor barriers, so that a processor can run them as
+// plain loops.
 
 typedef unsigned long long u64;
 typedef long long i64;
@@ -34,6 +35,6 @@ __device__ inline Words philox(u64 low, u64 step, u64 purpose, u64 lane, u64 key
     return words;
 }
 
-// (word >> 11) / 2^53 in [0, 1), and its middle in (0, 1); exact in float64.
+// (word >> 11) / 2^53 in [0, 1), and half a step more, in (0, 1); both are exact in float64.
 __device__ inline double unit(u64 word) { return double(word >> 11) * 0x1p-53; }
 __device__ inline double middle(u64 word) { return unit(word) + 0x1p-54; }

@@ -5,34 +5,35 @@
 // EGARCH: ln h' = omega + alpha (|z| - sqrt(2/pi)) + gamma z + beta ln h, with ln h held within
 // its bounds. A branch on an asset's kind is uniform in a thread block.
 
-// One asset's constants, as the engine lays them out in `coefficients` [assets, COEFFICIENTS].
-const int COEFFICIENTS = 9;
+// One asset's constants. mcmargin/engines/cupy_steps.py reads the names here, and lays out
+// `coefficients` [assets, members] in their order.
 template <typename T>
 struct Asset {
     T omega, alpha, gamma, beta, start, lowest, highest, scale, diagonal;
 };
 
 // One asset's marginal table: g at the nodes, then ln(g / g at the edge) at the knots of the lower
-// and of the upper tail, which are even in ln(|x| / edge).
+// tail and of the upper tail. The knots lie at equal distances in ln(|x| / edge).
 const int TAIL_INTERVALS = 32;
 const int KNOTS_A_UNIT = 4;
 const int TABLE_WIDTH = TABLE_INTERVALS + 1 + 2 * (TAIL_INTERVALS + 1);
 
-// Steps whose draws are loaded together: one load a thread would leave the memory waiting.
+// Steps whose draws are loaded together: with one load at a time, the memory would be idle.
 const int AHEAD = 4;
 
 // Bits of `kinds`.
 const int EGARCH = 1;
 const int TABLED = 2;
 
-// Marginal transform g: straight lines in x within the table, of logarithms beyond its edges.
+// Marginal transform g. Within the table it is a straight line in x between two nodes; beyond the
+// edges, ln g is a straight line in ln x between two knots.
 template <typename T>
 __device__ inline T transform(T x, const T* __restrict__ table, T edge) {
     const T held = fmin(fmax(x, -edge), edge);
     const T step = 2 * edge / T(TABLE_INTERVALS), nodes_a_unit = T(TABLE_INTERVALS) / (2 * edge);
     const int node = min(int((held + edge) * nodes_a_unit), TABLE_INTERVALS - 1);
     const T left = table[node];
-    // held less its node is exact, where the whole way from the edge would be rounded.
+    // held less its node is exact; the distance from the edge to held would be rounded.
     const T share = (held - (T(node) * step - edge)) * nodes_a_unit;
     T g = left + share * (table[node + 1] - left);
     if (fabs(x) > edge) {
@@ -55,10 +56,15 @@ __device__ inline T next_variance_of(T h, T z, T eps, bool egarch, const Asset<T
     return asset.beta * h + slope * eps * eps + asset.omega;
 }
 
-// SOURCE 0: shocks [assets, steps, paths], the product with the dependence factor, plus
-// diagonal * own [assets, steps, paths] where own is given, times mixing [steps, paths] where
-// given, through the table or the scale. SOURCE 1: whole dates of shocks [assets, dates_count],
-// drawn by dates [steps, paths].
+// SOURCE 0: z is made of shocks [assets, steps, paths], the product with the dependence factor. If
+// own [assets, steps, paths] is given, diagonal * own is added; if mixing [steps, paths] is given,
+// the sum is multiplied by it; then it goes through the asset's table, or is multiplied by its
+// scale. SOURCE 1: z is read from shocks [assets, dates_count], at the date that dates
+// [steps, paths] gives.
+//
+// returns and next_variance are [horizons, assets, all_paths]; the block begins at first_path.
+// horizon_of_step says which horizon ends with a step, or -1. first is 0 if earlier steps of the
+// block have left their totals and variances in total_state and variance_state [assets, paths].
 template <typename T, int SOURCE>
 __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
                        const T* __restrict__ mixing, const int* __restrict__ dates,
@@ -71,9 +77,9 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
                        unsigned char* before) {
     const i64 path = i64(blockIdx.x) * blockDim.x + threadIdx.x;
     const i64 at = blockIdx.y;
-    // The last tile is simulated whole in every engine; what lies beyond the plan is not kept.
+    // Tiles are drawn whole, but paths beyond the plan are not kept.
     if (path >= paths || first_path + path >= all_paths) return;
-    const Asset<T> asset = *reinterpret_cast<const Asset<T>*>(coefficients + at * COEFFICIENTS);
+    const Asset<T> asset = reinterpret_cast<const Asset<T>*>(coefficients)[at];
     const bool egarch = kinds[at] & EGARCH, tabled = kinds[at] & TABLED;
     const T* table = tables + at * TABLE_WIDTH;
     const i64 state = at * paths + path;
@@ -82,7 +88,7 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
     bool hit_floor = false, hit_cap = false;
     const i64 row = at * (SOURCE == 1 ? dates_count : steps * paths);
     const T* mine = shocks + row;
-    // Of a draw in one asset's [steps, paths]: the engine keeps these below 2^31.
+    // The place of a draw in one asset's [steps, paths]; the engine keeps it below 2^31.
     int here = int(path);
     for (int done = 0; done < steps; done += AHEAD) {
         T drawn[AHEAD];
@@ -95,7 +101,7 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
                 if (own) drawn[i] += asset.diagonal * own[row + here];
                 if (mixing) drawn[i] *= mixing[here];
             }
-            // Beyond the last step its draw is loaded again, and not used.
+            // After the last step, the same draw is loaded again and is not used.
             if (done + i < steps - 1) here += int(paths);
         }
 #pragma unroll
@@ -125,10 +131,10 @@ __global__ void evolve(const T* __restrict__ shocks, const T* __restrict__ own,
     }
     total_state[state] = total;
     variance_state[state] = h;
-    // Several assets may write, and all write the same.
+    // Several assets may write here, and all write the same.
     if (hit_floor) floored[path] = 1;
     if (hit_cap) capped[path] = 1;
-    // Few paths are hit; of those that an earlier launch counted, `before` knows.
+    // Few paths reach a limit. `before` says which of them an earlier launch has counted.
     if (hit_floor || hit_cap) {
         const int known = before ? before[state] : 0;
         if (hit_floor && !(known & 1)) atomicAdd(&counts[at], 1);

@@ -1,12 +1,12 @@
-// Standard normals of all slots, steps and tiles of a block: words, then Box-Muller.
+// Standard normals of all slots, steps and tiles of a block, made of words by Box-Muller.
 //
-// Out: [slots, steps, tiles * 2048]. Grid: x tiles, y steps, z slots; 256 threads, four pairs of
-// normals a thread: four by the cosine, and the four that lie 1,024 paths on by the sine.
+// Out: [slots, steps, tiles * 2048]. Grid: x tiles, y steps, z slots. Each of 256 threads makes
+// four pairs of normals: the cosines go to four paths, the sines to the four paths 1,024 further on.
 // Accuracy: logf is the full function of the CUDA library (1 unit in the last place), the square
-// root is rounded correctly, no fast intrinsic is used. The angle 2 pi v goes in as sincospi(2 v),
-// which needs no reduction of its range: where the angle itself is rounded to float32, as in the
-// numpy engine, it lies up to 4.1e-7 away, so that normals differ by up to 2.8e-6 at the largest
-// radius, 6.7.
+// root is rounded correctly, and no fast intrinsic is used. The sine and cosine of the angle 2 pi v
+// are taken as sincospi(2 v), which needs no reduction of its range. The numpy engine rounds the
+// angle itself to float32, which moves it by up to 4.1e-7; so the normals of the two engines differ
+// by up to 2.8e-6 at the largest radius, 6.7.
 
 // Sine and cosine of pi times the turn.
 __device__ inline void sine_cosine(float turn, float* sine, float* cosine) {
@@ -24,7 +24,8 @@ __device__ inline void store(double* at, const double* four) {
     reinterpret_cast<double2*>(at)[1] = make_double2(four[2], four[3]);
 }
 
-// Radius and angle of four pairs: float32 takes both from one word's halves, float64 from two.
+// The u (radius) and v (angle) of four pairs: float32 takes both from the halves of one word,
+// float64 takes each from a word of its own.
 __device__ inline void pairs(u64 row, u64 quad, u64 step, u64 purpose, u64 lane, u64 key0,
                              u64 key1, float* u, float* v, u64 slot) {
     Words words = philox(row + slot * 256 + quad + 1, step, purpose, lane, key0, key1);

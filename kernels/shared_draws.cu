@@ -1,7 +1,9 @@
-// Draws of one word a path and step: mixing variables, historical dates, and jumps.
+// Draws that take one word for each path and step: mixing variables, historical dates, and jumps.
 //
-// Out: [steps, tiles * 2048]. One thread block a row of a tile, 512 threads, four paths a thread.
+// Out: [steps, tiles * 2048]. A thread block makes one step of one tile; each of its 512 threads
+// makes four paths.
 
+// The step and tile of a thread block, and where its thread writes first.
 struct Row {
     int step;
     i64 tile;
@@ -15,7 +17,8 @@ __device__ inline Row row_of(i64 first_tile, int tiles, int first_step) {
     return place;
 }
 
-// sqrt(nu / chi-square) of the t copula, in float64 through the table of ln chi-square on logits.
+// sqrt(nu / chi-square) of the t copula: a table gives ln chi-square at the logit of a uniform. All
+// of it is in float64.
 template <typename T>
 __global__ void mixing(T* out, const double* table, double nu, double table_edge, u64 key0,
                        u64 key1, int purpose, i64 first_tile, int tiles, int first_step) {
@@ -34,7 +37,7 @@ __global__ void mixing(T* out, const double* table, double nu, double table_edge
     }
 }
 
-// floor(word * count / 2^64), exactly.
+// The date drawn: floor(word * count / 2^64), exactly.
 __global__ void dates(int* out, u64 count, u64 key0, u64 key1, int purpose, i64 first_tile,
                       int tiles, int first_step) {
     const Row row = row_of(first_tile, tiles, first_step);

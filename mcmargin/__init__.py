@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcmargin.data.plausibility import Plausibility
     from mcmargin.data.prices import PriceHistory, read_prices
     from mcmargin.desk.margining import margin
+    from mcmargin.desk.stress_testing import stress
     from mcmargin.desk.verification import Verification, verify
     from mcmargin.desk.waterfall import attribute
     from mcmargin.draws.plan import SimulationPlan
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from mcmargin.instruments.instrument_files import read_instruments
     from mcmargin.instruments.instruments import Future, Option, Perpetual, Spot
     from mcmargin.margins.procyclicality import ProcyclicalityMeasures, procyclicality_measures
-    from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
+    from mcmargin.markets.market import Market
     from mcmargin.markets.market_files import read_market
+    from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
     from mcmargin.markets.quotes import read_quotes
     from mcmargin.markets.surface import VolatilitySurface
     from mcmargin.models.calibration import calibrate
@@ -48,23 +50,21 @@ if TYPE_CHECKING:
     from mcmargin.policies.policy_parts import (
         Collateral,
         Concentration,
-        Gap,
-        GridTerms,
         Leverage,
         LeverageTier,
         Liquidity,
         Maintenance,
         Procyclicality,
         Resources,
-        Stress,
-        StressWindow,
     )
+    from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
     from mcmargin.reports.default_fund import ResourcesToRisk, resources
     from mcmargin.reports.health import AccountLeverage, AccountStatus
     from mcmargin.reports.margin_change import MarginChange
     from mcmargin.reports.margin_report import MarginReport
-    from mcmargin.reports.stress_report import StressReport, stress
-    from mcmargin.scenarios.simulation import Scenarios, simulate
+    from mcmargin.reports.stress_report import StressReport
+    from mcmargin.scenarios.scenarios import Scenarios
+    from mcmargin.scenarios.simulation import simulate
 
 __version__ = "0.1.0"
 
@@ -143,12 +143,14 @@ _CONTENTS = {
     "models.model": ("MarketModel",),
     "models.model_file": ("load_model",),
     "draws.plan": ("SimulationPlan",),
-    "scenarios.simulation": ("Scenarios", "simulate"),
+    "scenarios.scenarios": ("Scenarios",),
+    "scenarios.simulation": ("simulate",),
     "numerics.black": ("black76", "black76_greeks"),
     "numerics.implied": ("implied_volatility",),
     "markets.quotes": ("read_quotes",),
     "markets.surface": ("VolatilitySurface",),
-    "markets.market": ("Depeg", "InstrumentLiquidity", "Market"),
+    "markets.market": ("Market",),
+    "markets.market_parts": ("Depeg", "InstrumentLiquidity"),
     "markets.market_files": ("read_market",),
     "instruments.instruments": ("Future", "Option", "Perpetual", "Spot"),
     "instruments.instrument_files": ("read_instruments",),
@@ -160,21 +162,19 @@ _CONTENTS = {
     "policies.policy_parts": (
         "Collateral",
         "Concentration",
-        "Gap",
-        "GridTerms",
         "Leverage",
         "LeverageTier",
         "Liquidity",
         "Maintenance",
         "Procyclicality",
         "Resources",
-        "Stress",
-        "StressWindow",
     ),
+    "policies.stress_parts": ("Gap", "GridTerms", "Stress", "StressWindow"),
     "desk.margining": ("margin",),
     "reports.health": ("AccountLeverage", "AccountStatus"),
     "reports.margin_report": ("MarginReport",),
-    "reports.stress_report": ("StressReport", "stress"),
+    "reports.stress_report": ("StressReport",),
+    "desk.stress_testing": ("stress",),
     "reports.default_fund": ("ResourcesToRisk", "resources"),
     "margins.procyclicality": ("ProcyclicalityMeasures", "procyclicality_measures"),
     "numerics.tail": ("TailEstimate", "estimate_tail", "expected_shortfall", "value_at_risk"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,17 @@ def fingerprint(*parts: Any, key: bytes | None = None) -> str:
         encoded = _encode(part)
         sha.update(f"{len(encoded)}:".encode() + encoded)
     return sha.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """A policy's value as tuples of plain values, for a fingerprint."""
+    if isinstance(value, Mapping):
+        return tuple((name, plain(entry)) for name, entry in sorted(value.items()))
+    if isinstance(value, tuple):
+        return tuple(map(plain, value))
+    if hasattr(value, "__dataclass_fields__"):
+        return (type(value).__name__, *(plain(getattr(value, each.name)) for each in fields(value)))
+    return value
 
 
 def package_version(name: str) -> str:

@@ -1,83 +1,14 @@
-"""What several stages share: checks of arguments, names and times for people, work on threads."""
+"""What several stages share: checks of arguments, and names, values and times for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
-from typing import Any, TypeAlias, TypeVar
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
-from mcmargin.data.ranges import cited, is_duration, plain_number
 from mcmargin.errors import DataError, McMarginError, PolicyError
 from mcmargin.names import shown
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the pieces of work done, and how many there are in all."""
-
-
-class Passes:
-    """Progress over several passes of the same pieces, in all a number that stays.
-
-    Parameters
-    ----------
-    call : callable
-        Called with pieces of all passes done, which grow, and how many there are.
-    pieces, count : int
-        Pieces of one pass, and passes.
-
-    Examples
-    --------
-    >>> passes = Passes(lambda done, total: print(done, "of", total), 100, 2)
-    >>> first, second = passes.begin(), passes.begin()
-    >>> first(50, 100)
-    50 of 200
-    >>> second(1, 4)
-    125 of 200
-    >>> passes.finish()
-    200 of 200
-    """
-
-    def __init__(self, call: Progress, pieces: int, count: int) -> None:
-        self._call, self._pieces, self._total = call, pieces, pieces * count
-        self._begun = self._told = 0
-
-    def begin(self) -> Progress:
-        """Progress of the pass that comes next, in whatever it counts itself."""
-        before = self._begun
-        self._begun += self._pieces
-        return lambda done, total: self._tell(before + self._pieces * done // total)
-
-    def finish(self) -> None:
-        """All is done, also what had nothing to count."""
-        self._tell(self._total)
-
-    def _tell(self, done: int) -> None:
-        if done > self._told:
-            self._told = done
-            self._call(done, self._total)
-
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results of `work`, in the items' order, made by threads where there are several.
-
-    Examples
-    --------
-    >>> list(parallel(abs, [-1, 2, -3], 2))
-    [1, 2, 3]
-    """
-    if threads < 2:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            yield from pool.map(work, items)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
 
 WAYS = {
     "Account": "give Account objects, such as read_accounts reads from a file",
@@ -224,3 +155,51 @@ def plain_time(stamp: object) -> str:
     ('2021-01-04', '2021-01-04T21:00:00')
     """
     return str(stamp)[:19].removesuffix("T00:00:00")
+
+
+def plain_number(value: Any) -> float | None:
+    """Return the float that a real number is, or None for anything else.
+
+    numpy's numbers count. What merely converts does not: truth values, complex numbers, lengths of
+    time (which numpy calls integers), arrays, text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain_number(np.float32(0.5)), plain_number(np.timedelta64(1, "D")), plain_number(True)
+    (0.5, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or is_duration(value):
+        return None
+    number: Any = value
+    try:
+        return float(number)
+    except OverflowError:
+        # A whole number beyond every float.
+        return math.inf if number > 0 else -math.inf
+
+
+def is_duration(value: Any) -> bool:
+    """Whether a value is numpy's length of time; told by its type alone, so that none is loaded."""
+    return getattr(getattr(value, "dtype", None), "kind", "") == "m"
+
+
+def _plain(value: Any) -> Any:
+    """The plain value that a scalar of numpy stands for."""
+    scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
+    return value.item() if scalar else value
+
+
+def cited(value: Any) -> str:
+    """Show a value as Python writes it, at most 60 characters of it; numpy's as the plain one.
+
+    Examples
+    --------
+    >>> cited("btc"), cited(10**5000)
+    ("'btc'", 'a whole number of many digits')
+    """
+    try:
+        return f"{_plain(value)!r:.60}"
+    except ValueError:
+        # Python refuses to write whole numbers of more than 4,300 digits.
+        return "a whole number of many digits"

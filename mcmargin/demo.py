@@ -1,7 +1,7 @@
 """The demonstration: real closes that ship with arch, a small book, and its margins.
 
-In: nothing but the installed packages. Out: prices, a book, and the steps run one after another; a
-model and a report that are quick to make, for examples.
+In: nothing but the installed packages. Out: prices, a book and the margins of the main job; a model
+and a report that are quick to make, which the examples in docstrings use.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from functools import cache
 import pandas as pd
 
 from mcmargin.books.book import Book
-from mcmargin.checks import Progress
 from mcmargin.data.prices import PriceHistory
 from mcmargin.desk.margining import margin
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.simulation import simulate
 
 
 def demo_prices() -> PriceHistory:
-    """S&P 500, NASDAQ and WTI closes from 1999 on, of different calendars and with gaps."""
+    """Closes of the S&P 500, the NASDAQ and WTI from 1999 on; their calendars differ."""
     from arch.data import nasdaq, sp500, wti
 
     frame = pd.concat(
@@ -39,7 +39,7 @@ def demo_prices() -> PriceHistory:
 
 
 def demo_book() -> Book:
-    """Four accounts: long equities, short oil, an index spread, and some of each."""
+    """A book of four accounts: long equities, short oil, an index spread, and all three."""
     rows = [
         ("long equities", "sp500", 100),
         ("long equities", "nasdaq", 50),
@@ -55,7 +55,7 @@ def demo_book() -> Book:
 
 @cache
 def demo_model() -> MarketModel:
-    """Model of the closes from 2016 on, of the kinds that are fitted in a moment, for examples."""
+    """A model of the closes from 2016 on, of kinds that are fitted in a moment, for examples."""
     recent = demo_prices().to_frame().loc["2016":]
     return calibrate(
         PriceHistory.from_frame(recent, source="arch.data"),
@@ -68,7 +68,7 @@ def demo_model() -> MarketModel:
 
 @cache
 def demo_report() -> MarginReport:
-    """Margins of the book on that model, each account with 250,000 dollars, for examples."""
+    """Margins of the book on that model, for examples; each account has posted 250,000 dollars."""
     positions = demo_book().to_frame()
     posted = pd.DataFrame({"account": positions["account"].unique()})
     book = Book.from_frame(positions, balances=posted.assign(asset="USD", amount=250_000))
@@ -79,14 +79,14 @@ def demo_report() -> MarginReport:
 def run_demo(
     say: Callable[[str], None], progress: Callable[[str], Progress | None]
 ) -> MarginReport:
-    """Run the main job, telling each step.
+    """Run the main job: fit, simulate, margin.
 
     Parameters
     ----------
     say : callable
-        Takes a line of text.
+        Takes the report of the fits.
     progress : callable
-        Takes a step's name and returns its progress callback, or None.
+        Takes the name of a step, and returns the progress callback of that step or None.
     """
     prices = demo_prices()
     model = calibrate(prices, progress=progress("Fitting"))

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -59,6 +59,24 @@ def default_jobs() -> int:
     Whoever started that process shares the cores out among several.
     """
     return cores() if multiprocessing.parent_process() is None else 1
+
+
+def parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results of `work`, in the items' order, made by threads where there are several.
+
+    Examples
+    --------
+    >>> list(parallel(abs, [-1, 2, -3], 2))
+    [1, 2, 3]
+    """
+    if threads < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(work, items)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def map_where_it_pays(

@@ -19,9 +19,10 @@ from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.ranges import Range, declared_ranges, range_in
 from mcmargin.instruments.instrument_files import ROWS, NamedRow
-from mcmargin.markets.levels import LevelRow
 from mcmargin.markets.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
+from mcmargin.markets.order_book import OrderBookRow
 from mcmargin.policies import policy_parts as parts
+from mcmargin.policies import stress_parts
 from mcmargin.policies.policy import MarginPolicy
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
@@ -43,16 +44,16 @@ MODELS = {
     "volatility": QuotesTable.model_fields,
     "depeg": DepegTable.model_fields,
     "liquidity": LiquidityTable.model_fields,
-    "levels": LevelRow.model_fields,
+    "levels": OrderBookRow.model_fields,
 }
 POLICY = {
     "policy": MarginPolicy,
     "policy maintenance": parts.Maintenance,
     "policy procyclicality": parts.Procyclicality,
-    "policy stress": parts.Stress,
-    "policy stress window": parts.StressWindow,
-    "policy grid terms": parts.GridTerms,
-    "policy gap": parts.Gap,
+    "policy stress": stress_parts.Stress,
+    "policy stress window": stress_parts.StressWindow,
+    "policy grid terms": stress_parts.GridTerms,
+    "policy gap": stress_parts.Gap,
     "policy liquidity": parts.Liquidity,
     "policy concentration": parts.Concentration,
     "policy leverage": parts.Leverage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mcmargin.data.ranges import cited
+from mcmargin.checks import cited
 from mcmargin.errors import DataError
 
 MODES = ("cross", "isolated")

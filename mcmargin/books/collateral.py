@@ -1,14 +1,17 @@
-"""Collateral: which balances of a book move with its positions.
+"""Collateral: the balances of a book, their kinds, and which of them move with the positions.
 
-In: a book, a market, and how the policy counts balances. Out: balances as units of spot, in columns
-of their own beside the positions.
+In: a book, a market, and what its positions have gained since they were entered. Out: the kind of
+each balance, what one unit of a kind is worth, and the balances that move with the positions, as
+units of an instrument.
 
-Jointly, an account's expected shortfall is that of positions and balances together, and balances
-count at full value: a coin that falls where the position loses is charged once. Coins that inverse
-contracts have gained and not settled are coins, too. With haircuts, balances count at less, what
-is unrealised counts in full, and neither moves. Cash in the account's own currency neither moves
-nor takes a haircut; a coin does, even as an account's currency, since gains are counted in quote
-currency.
+A policy counts balances in one of two ways. `joint`: the expected shortfall of an account is that
+of its positions and balances together, and balances count at full value. A coin that falls where
+the positions lose is thus charged once. What an inverse contract has gained and not settled is
+coins, and moves as they do. `haircut`: balances count at less than their value, unrealised profit
+and loss counts in full, and neither moves.
+
+Cash in the account's own currency neither moves nor takes a haircut. A coin does both, even where
+it is the account's currency, because gains are counted in quote currency.
 """
 
 from __future__ import annotations
@@ -20,86 +23,93 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.books.book import Book
-from mcmargin.books.unrealised import unrealised_of
+from mcmargin.books.unrealised import Unrealised
 from mcmargin.instruments.instruments import Balance
 from mcmargin.markets.market import Market
-from mcmargin.policies.policy import MarginPolicy
 
 
 @dataclass(frozen=True)
-class Kind:
+class BalanceKind:
     """Balances that count alike: of one asset, in accounts of one currency, on one side."""
 
     asset: str
     currency: str
     debit: bool
 
+    def is_own_cash(self, market: Market) -> bool:
+        """Whether it is cash in the account's own currency, and not a coin."""
+        return self.asset == self.currency and self.asset not in market.coins
+
+    def unit_value(self, market: Market) -> float:
+        """Value of one unit, in the account's currency."""
+        if self.asset == self.currency:
+            return 1.0
+        return market.worth(self.asset) / market.worth(self.currency)
+
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """Balances that move in the accounts' profit and loss.
+class PostedBalances:
+    """All balances of a book, one after another, and their kinds.
 
     Attributes
     ----------
-    items : tuple of Balance
-    amounts : scipy.sparse.csr_array of shape (accounts, items), float64
+    kinds : tuple of BalanceKind
+    account, kind : ndarray of shape (balances,), int64
+        Place of each balance's account in the book, and of its kind in `kinds`.
+    amounts : ndarray of shape (balances,), float64
+        Units of the asset; negative is a debit.
     """
 
-    items: tuple[Balance, ...]
-    amounts: sparse.csr_array
+    kinds: tuple[BalanceKind, ...]
+    account: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    amounts: NDArray[np.float64]
 
-    def of(self, row: int) -> Held:
-        """One account's."""
-        return Held(self.items, self.amounts[[row]])
+    def of(self, row: int) -> PostedBalances:
+        """Those of one account, whose place is then 0."""
+        own = slice(*np.searchsorted(self.account, [row, row + 1]))
+        account = np.zeros_like(self.account[own])
+        return PostedBalances(self.kinds, account, self.kind[own], self.amounts[own])
 
-    def plus(self, item: Balance, amount: float) -> Held:
-        """One account's, with so much more of an item."""
-        if amount == 0.0:
-            return self
-        items = self.items if item in self.items else (*self.items, item)
-        amounts = np.zeros((1, len(items)))
-        amounts[:, : len(self.items)] = self.amounts.toarray()
-        amounts[0, items.index(item)] += amount
-        return Held(items, sparse.csr_array(amounts))
+    def unit_values(self, market: Market) -> NDArray[np.float64]:
+        """Value of one unit of each kind, in its accounts' currency; float64 [kinds]."""
+        return np.array([kind.unit_value(market) for kind in self.kinds], float)
 
-    def beside(self, positions: sparse.csr_array) -> sparse.csr_array:
-        """Positions, and these balances in columns after them."""
-        if not self.items:
-            return positions
-        joined = sparse.csr_array(sparse.hstack([positions, self.amounts], format="csr"))
-        joined.sort_indices()
-        return joined
-
-    def room_beside(self, orders: sparse.csr_array) -> sparse.csr_array:
-        """Orders, with empty columns after them."""
-        shape = (orders.shape[0], orders.shape[1] + len(self.items))
-        return sparse.csr_array((orders.data, orders.indices, orders.indptr), shape=shape)
+    def gross_values(self, accounts: int, market: Market) -> NDArray[np.float64]:
+        """Sum of the sizes of each account's balances, without haircuts; float64 [accounts]."""
+        values = np.abs(self.amounts) * self.unit_values(market)[self.kind]
+        return np.bincount(self.account, values, accounts).astype(float)
 
 
-def collateral_mode(policy: MarginPolicy) -> str:
-    """How a policy counts balances: `haircut` where it says so, else `joint`."""
-    return "joint" if policy.collateral is None else policy.collateral.mode
+def posted_balances(book: Book) -> PostedBalances:
+    """Balances of a book with their kinds, in the order of `book.balances.data`.
 
-
-def kinds_of(book: Book) -> tuple[list[Kind], NDArray[np.int64]]:
-    """Kinds of balances that a book has, and the kind of each, in the order of `balances.data`."""
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> book = Book.from_frame(
+    ...     pd.DataFrame({"account": ["a", "b"], "instrument": ["btc"] * 2, "quantity": [1, 2]}),
+    ...     balances=pd.DataFrame({"account": ["a", "b"], "asset": ["USD"] * 2, "amount": [5, -3]}),
+    ... )
+    >>> found = posted_balances(book)
+    >>> found.kinds[found.kind[1]], found.amounts.tolist()
+    (BalanceKind(asset='USD', currency='USD', debit=True), [5.0, -3.0])
+    """
     if book.balances is None:
-        return [], np.zeros(0, np.int64)
+        nothing = np.zeros(0, np.int64)
+        return PostedBalances((), nothing, nothing, np.zeros(0))
     codes, own = np.unique([account.currency for account in book.accounts], return_inverse=True)
-    rows = np.repeat(own, np.diff(book.balances.indptr))
+    rows = np.repeat(np.arange(len(book.accounts)), np.diff(book.balances.indptr))
     debit = book.balances.data < 0
-    keys = (book.balances.indices.astype(np.int64) * len(codes) + rows) * 2 + debit
+    keys = (book.balances.indices.astype(np.int64) * len(codes) + own[rows]) * 2 + debit
     found, kind = np.unique(keys, return_inverse=True)
-    kinds = [
-        Kind(book.assets[key // 2 // len(codes)], str(codes[key // 2 % len(codes)]), key % 2 == 1)
+    kinds = tuple(
+        BalanceKind(
+            book.assets[key // 2 // len(codes)], str(codes[key // 2 % len(codes)]), key % 2 == 1
+        )
         for key in found.tolist()
-    ]
-    return kinds, kind.astype(np.int64)
-
-
-def is_own_cash(kind: Kind, market: Market) -> bool:
-    """Whether it is cash in the account's own currency, and that no coin."""
-    return kind.asset == kind.currency and kind.asset not in market.coins
+    )
+    return PostedBalances(kinds, rows, kind.astype(np.int64), book.balances.data)
 
 
 def balance_of(asset: str, market: Market) -> Balance:
@@ -107,48 +117,38 @@ def balance_of(asset: str, market: Market) -> Balance:
     return Balance(asset, asset, market.quoted.get(asset, market.currency))
 
 
-def held_of(book: Book, market: Market, policy: MarginPolicy) -> Held:
-    """What moves with the positions: nothing but in joint mode, and of a book with balances.
+def moving_balances(
+    book: Book, posted: PostedBalances, gained: Unrealised, market: Market
+) -> tuple[tuple[Balance, ...], sparse.csr_array]:
+    """Balances that move with the positions, where they count jointly.
 
-    Balances, and what contracts have gained since their entry prices and is not settled yet: coins
-    of inverse ones, and money of others; all but cash in the account's own currency.
+    They are what was posted, and what contracts have gained since their entry prices and have not
+    settled yet: coins of inverse contracts, money of others. Cash in an account's own currency does
+    not move.
+
+    Returns
+    -------
+    tuple of Balance
+        One unit of each asset that moves; none of a book without balances.
+    scipy.sparse.csr_array of shape (accounts, assets that move), float64
     """
     accounts = len(book.accounts)
-    if book.balances is None or collateral_mode(policy) != "joint":
-        return Held((), sparse.csr_array((accounts, 0)))
-    gained = unrealised_of(book, market)
+    if book.balances is None:
+        return (), sparse.csr_array((accounts, 0))
     names = sorted({*book.assets, *gained.assets})
-    posted, won = (
-        np.array([names.index(name) for name in assets], np.int64)
-        for assets in (book.assets, gained.assets)
+    places = {name: at for at, name in enumerate(names)}
+    of_kinds, of_gained = (
+        np.array([places[name] for name in assets], np.int64)
+        for assets in ([kind.asset for kind in posted.kinds], gained.assets)
     )
-    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
-    row = np.concatenate([rows, gained.rows])
-    asset = np.concatenate([posted[book.balances.indices], won[gained.asset]])
-    amounts = np.concatenate([book.balances.data, gained.amounts])
-    own = {name: at for at, name in enumerate(names) if name not in market.coins}
+    row = np.concatenate([posted.account, gained.rows])
+    asset = np.concatenate([of_kinds[posted.kind], of_gained[gained.asset]])
+    amounts = np.concatenate([posted.amounts, gained.amounts])
+    own = {name: at for name, at in places.items() if name not in market.coins}
     cash = np.array([own.get(account.currency, -1) for account in book.accounts], np.int64)
     moving = asset != cash[row]
     used, column = np.unique(asset[moving], return_inverse=True)
-    held = sparse.csr_array((amounts[moving], (row[moving], column)), shape=(accounts, len(used)))
-    held.sum_duplicates()
-    held.sort_indices()
-    return Held(tuple(balance_of(names[at], market) for at in used), held)
-
-
-def posted_values(book: Book, market: Market) -> NDArray[np.float64]:
-    """Balances of each account by their sizes, without haircuts, in its currency."""
-    accounts = len(book.accounts)
-    if book.balances is None:
-        return np.zeros(accounts)
-    kinds, kind = kinds_of(book)
-    values = np.array([unit_value(each, market) for each in kinds], float)
-    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
-    return np.bincount(rows, np.abs(book.balances.data) * values[kind], accounts).astype(float)
-
-
-def unit_value(kind: Kind, market: Market) -> float:
-    """What one unit is worth, in the account's currency."""
-    if kind.asset == kind.currency:
-        return 1.0
-    return market.worth(kind.asset) / market.worth(kind.currency)
+    matrix = sparse.csr_array((amounts[moving], (row[moving], column)), shape=(accounts, len(used)))
+    matrix.sum_duplicates()
+    matrix.sort_indices()
+    return tuple(balance_of(names[at], market) for at in used), matrix

@@ -1,20 +1,21 @@
 """Margin units: what is margined as one, a whole account, a lone position, or an owner.
 
-In: a book. Out: the units' positions and orders as sparse matrices, and to which account or owner
-each unit belongs. A cross account is one unit; an isolated one has a unit a position; an owner
-whose accounts are netted has one unit of all of them besides.
+In: accounts, their positions and orders. Out: the units' positions and orders as sparse matrices,
+and the account or owner that each unit belongs to. A cross account is one unit. An isolated account
+has one unit for each instrument. An owner whose accounts are netted has one unit more, of all of
+them together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held
+from mcmargin.books.accounts import Account
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,69 +51,70 @@ class Units:
         return self.quantities + self.sells if self.sells.nnz else self.quantities
 
 
-def units_of(book: Book, held: Held | None = None) -> Units:
-    """Cut a book into units, in the order of accounts, then of owners.
+def units_of(
+    accounts: Sequence[Account],
+    quantities: sparse.csr_array,
+    buys: sparse.csr_array,
+    sells: sparse.csr_array,
+) -> Units:
+    """Cut accounts into units, in the order of accounts, then of the owners that net.
 
-    Balances that move with the positions stand in columns after the instruments'.
+    Parameters
+    ----------
+    accounts : sequence of Account
+    quantities, buys, sells : scipy.sparse.csr_array of shape (accounts, instruments), float64
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> from mcmargin.books.book import Account
-    >>> rows = {"account": ["a", "a"], "instrument": ["btc", "eth"], "quantity": [1, -10]}
-    >>> accounts = [Account("a", mode="isolated")]
-    >>> units_of(Book.from_frame(pd.DataFrame(rows), accounts=accounts)).quantities.toarray()
+    >>> from mcmargin.books.accounts import Account
+    >>> held, none = sparse.csr_array([[1.0, -10.0]]), sparse.csr_array((1, 2))
+    >>> units_of([Account("a", mode="isolated")], held, none, none).quantities.toarray()
     array([[  1.,   0.],
            [  0., -10.]])
     """
-    matrices = (book.quantities, book.buys, book.sells)
-    if held is not None and held.items:
-        orders = [held.room_beside(each) for each in matrices[1:]]
-        matrices = (held.beside(book.quantities), orders[0], orders[1])
-    accounts = range(len(book.accounts))
-    isolated = np.array([account.mode == "isolated" for account in book.accounts], bool)
-    netted = _netted_owners(book)
+    rows = np.arange(len(accounts))
+    isolated = np.array([account.mode == "isolated" for account in accounts], bool)
+    netted = _netted_owners(accounts)
     if not isolated.any() and not netted:
-        currencies = tuple(account.currency for account in book.accounts)
-        return Units(*matrices, currencies, np.array(accounts, np.int64), ())
+        currencies = tuple(account.currency for account in accounts)
+        return Units(quantities, buys, sells, currencies, rows, ())
     # Which instruments each account touches, so that an isolated one has a unit for each.
-    touched = abs(matrices[0]) + abs(matrices[1]) + abs(matrices[2])
+    touched = abs(quantities) + abs(buys) + abs(sells)
     touched.sort_indices()
-    # One that touches none has a unit all the same.
+    # An account that touches none has a unit all the same.
     counts = np.where(isolated, np.maximum(np.diff(touched.indptr), 1), 1)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    keys = np.repeat(accounts, np.diff(touched.indptr)) * touched.shape[1] + touched.indices
+    keys = np.repeat(rows, np.diff(touched.indptr)) * touched.shape[1] + touched.indices
     members = _members(netted, len(accounts))
 
     def cut(matrix: sparse.csr_array) -> sparse.csr_array:
         entries = sparse.coo_array(matrix)
-        rows, columns = (axis.astype(np.int64) for axis in entries.coords)
-        place = np.searchsorted(keys, rows * touched.shape[1] + columns) - touched.indptr[rows]
-        unit = first[rows] + np.where(isolated[rows], place, 0)
+        row, column = (axis.astype(np.int64) for axis in entries.coords)
+        place = np.searchsorted(keys, row * touched.shape[1] + column) - touched.indptr[row]
+        unit = first[row] + np.where(isolated[row], place, 0)
         shape = (int(first[-1]), matrix.shape[1])
-        alone = sparse.csr_array((entries.data, (unit, columns)), shape=shape)
+        alone = sparse.csr_array((entries.data, (unit, column)), shape=shape)
         stacked = sparse.csr_array(sparse.vstack([alone, members @ matrix], format="csr"))
         stacked.eliminate_zeros()
         stacked.sort_indices()
         return stacked
 
-    account = np.concatenate([np.repeat(accounts, counts), np.full(len(netted), -1)])
-    heads = [*account[account >= 0], *(rows[0] for rows in netted.values())]
-    quantities, buys, sells = map(cut, matrices)
+    account = np.concatenate([np.repeat(rows, counts), np.full(len(netted), -1)])
+    heads = [*account[account >= 0], *(own[0] for own in netted.values())]
     return Units(
-        quantities,
-        buys,
-        sells,
-        currencies=tuple(book.accounts[row].currency for row in heads),
+        cut(quantities),
+        cut(buys),
+        cut(sells),
+        currencies=tuple(accounts[row].currency for row in heads),
         account=account.astype(np.int64),
         owner=tuple(netted),
     )
 
 
-def _netted_owners(book: Book) -> dict[str, list[int]]:
+def _netted_owners(accounts: Sequence[Account]) -> dict[str, list[int]]:
     """Accounts of each owner that nets several."""
     rows: dict[str, list[int]] = {}
-    for row, account in enumerate(book.accounts):
+    for row, account in enumerate(accounts):
         if account.netting == "net":
             rows.setdefault(account.owner, []).append(row)
     return {owner: own for owner, own in rows.items() if len(own) > 1}

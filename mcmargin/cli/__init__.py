@@ -1,8 +1,13 @@
-"""The command line: files in, margins out.
+"""The command line: it reads files and options, and prints or writes results.
 
-In: paths and options. Out: machine output alone on stdout, messages and progress on stderr; exit
-status 0 for done, 2 for bad input, 128 and a signal's number where one ended it, 1 for anything
-else. A module a subject; `app` holds what they share, and `inputs` what several commands read.
+In: paths and options. Out: results on stdout or in files, messages and progress on stderr. The exit
+status is 0 if the work is done, 2 if an input cannot be used, 128 plus the number of a signal that
+ended the command, and 1 for anything else.
+
+`commands` loads the modules that hold the commands, one module for each subject. `app` is the
+application that they are added to, `options` holds the options that several commands share,
+`inputs` makes a policy and margins of these options, `file_names` checks and names files, and
+`printing` writes to the screen. No calculation is done here: the margin job itself is in `jobs`.
 """
 
 import sys
@@ -17,7 +22,7 @@ def main() -> None:
     with on_any_console():
         try:
             with ending_in_order():
-                # Only here, so that a signal finds its handler while libraries are loaded, too.
+                # The import stands here, so that signals are handled while libraries are loaded.
                 from mcmargin.cli.commands import run
 
                 status = run()

@@ -1,24 +1,27 @@
-"""The application that commands are added to: options in common, progress, messages, statuses."""
+"""The application that commands are added to, with their progress bars, results and exit statuses.
+
+In: a command line. Out: the exit status. `run` turns every error into one line on stderr.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcmargin.cli.file_names import FileNamingGroup
+from mcmargin.cli.options import Format
 from mcmargin.cli.printing import emit, say, show
 from mcmargin.data.files import write_text
 from mcmargin.errors import McMarginError
 
 if TYPE_CHECKING:
-    from mcmargin.checks import Progress
+    from mcmargin.progress import Progress
 
 app = typer.Typer(
     cls=FileNamingGroup,
@@ -41,32 +44,9 @@ app = typer.Typer(
 'mcmargin demo' shows it on real prices; 'mcmargin margin --help' explains a step.""",
 )
 
-Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Model file that 'calibrate' or 'update' wrote.")
-]
-Paths = Annotated[int, typer.Option(metavar="COUNT", help="Simulated paths.")]
-Seed = Annotated[
-    int,
-    typer.Option(
-        metavar="NUMBER", help="Seed of the random stream; one seed gives the same figures again."
-    ),
-]
-Engine = Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy.")]
-Precision = Annotated[
-    str, typer.Option(metavar="NAME", help="single (float32) or double (float64).")
-]
-
-
-class Format(StrEnum):
-    """How a result is printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
 
 def deliver(text: str, shape: Format, output: Path | None) -> None:
-    """Write a result to a file, or print it: a table for people, else for machines."""
+    """Write a result to a file, or print it: a table for people, other formats for machines."""
     if output is not None:
         write_text(output, text)
     elif shape is Format.table:
@@ -76,7 +56,7 @@ def deliver(text: str, shape: Format, output: Path | None) -> None:
 
 
 def format_of(asked: Format | None, output: Path | None) -> Format:
-    """Format that was asked for, or else the one that a file's name ends in; a table without.
+    """The format that was asked for, or the ending of the output's name, or else a table.
 
     Examples
     --------
@@ -89,7 +69,7 @@ def format_of(asked: Format | None, output: Path | None) -> Format:
 
 @contextmanager
 def bar(step: str) -> Iterator[Progress | None]:
-    """Show a progress bar on stderr where a person watches, and none elsewhere."""
+    """Show a progress bar if stderr is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -102,11 +82,23 @@ def bar(step: str) -> Iterator[Progress | None]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
+@contextmanager
+def bars() -> Iterator[Callable[[str], Progress | None]]:
+    """Give a function that shows the progress bar of a step in place of the bar before it."""
+    with ExitStack() as shown:
+
+        def begin(step: str) -> Progress | None:
+            shown.close()
+            return shown.enter_context(bar(step))
+
+        yield begin
+
+
 def _version(asked: bool) -> None:
     if asked:
-        from mcmargin import __version__
+        from mcmargin.audit import package_version
 
-        show(f"mcmargin {__version__}")
+        show(f"mcmargin {package_version('mcmargin')}")
         raise typer.Exit
 
 
@@ -123,11 +115,11 @@ def start(
 
 
 def run() -> int:
-    """Status of what the command line says; errors become one line on stderr."""
+    """Do what the command line says; return the exit status."""
     try:
         status = _status_of_command()
         if sys.stdout is not None:
-            # Here, since the interpreter would tell of a full disk or a reader gone in its own way.
+            # At exit the interpreter would report a full disk or a closed pipe in its own words.
             sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()
@@ -157,7 +149,7 @@ def _status_of_command() -> int:
 
 
 def _say_where() -> None:
-    """Print the traceback of the error at hand, where MCMARGIN_DEBUG asks for it."""
+    """Print the traceback of the current error if MCMARGIN_DEBUG is set."""
     if os.environ.get("MCMARGIN_DEBUG"):
         import traceback
 
@@ -165,7 +157,7 @@ def _say_where() -> None:
 
 
 def _discard_output() -> None:
-    """Let what waits in stdout go nowhere, where it cannot go where it should."""
+    """Discard the text that waits in stdout and cannot be written."""
     with suppress(OSError, AttributeError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, AttributeError, ValueError), open(os.devnull, "w") as nowhere:

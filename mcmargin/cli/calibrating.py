@@ -1,4 +1,4 @@
-"""Commands that make and move models."""
+"""Commands that fit a model and update it: `calibrate` and `update`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import Model, app, bar
+from mcmargin.cli.app import app, bar
+from mcmargin.cli.options import Model
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 from mcmargin.data.locks import locked, require_unchanged, stamp_of
@@ -137,9 +138,11 @@ def calibrate(
 
     Example: mcmargin calibrate prices.csv -o model.npz
     """
-    from mcmargin import calibrate, load_model, read_prices
     from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_of
+    from mcmargin.data.prices import read_prices
+    from mcmargin.models.calibration import calibrate
+    from mcmargin.models.model_file import load_model
 
     check_destination(output, inputs=(prices,))
     history = read_prices(prices, zone=zone, calendar=calendar, stamps=stamps, price=price)
@@ -189,19 +192,20 @@ def update(
 
     Example: mcmargin update model.npz newer.csv -o model.npz
     """
-    from mcmargin import load_model, read_prices
     from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_from, plausibility_of
+    from mcmargin.data.prices import read_prices
+    from mcmargin.models.model_file import load_model
 
     check_destination(output, inputs=(prices,))
     given = plausibility_of(allow or []).widened()
     with locked(output):
         stamp = stamp_of(output)
         before = load_model(model)
-        # The newer file of one asset's candles may have another name than the first.
+        # The asset has the name of the first file of candles; the newer file may have another.
         asset = before.assets[0] if price is not None and len(before.assets) == 1 else None
         history = read_prices(prices, price=price, asset=asset)
-        # The model's own limits, but for those that are widened here.
+        # The model keeps its own limits, except those that are widened here.
         limits = plausibility_from(before.plausibility.widened() | given, where="--allow")
         moved = before.update(history, provisional=provisional, plausibility=limits)
         in_place = output.exists() and model.samefile(output)

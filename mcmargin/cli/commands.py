@@ -1,4 +1,4 @@
-"""All commands, added to the application in the order in which help lists them.
+"""All commands: importing this module adds them to the application.
 
 In: nothing. Out: `run`, which does what the command line says.
 """

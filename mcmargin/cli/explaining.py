@@ -1,24 +1,27 @@
-"""The command that says why margins changed between two saved reports."""
+"""The command `why`, which says why margins changed between two saved reports."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, app, bar, deliver, format_of
-from mcmargin.cli.inputs import BookFiles
+from mcmargin.cli.app import app, bar, deliver, format_of
+from mcmargin.cli.options import Engine, Format, OutputFormat
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 from mcmargin.errors import DataError
 
+if TYPE_CHECKING:
+    from mcmargin.books.files_of_book import BookFiles
+
 PAGES = {".html": "to_html", ".png": "to_png"}
-"""Endings of outputs that are drawn, and what draws them."""
+"""Endings of pages and pictures, and the method of the result that writes each."""
 
 
 def _several(name: str, what: str) -> Any:
-    """An option that is given once for both reports, or once for each."""
+    """An option that is given once for both reports, or once for each report."""
     return typer.Option(
         name,
         metavar="FILE",
@@ -57,12 +60,7 @@ def why(
             show_default="print it",
         ),
     ] = None,
-    form: Annotated[
-        Format | None,
-        typer.Option(
-            "--format", help="Format of the result.", show_default="as FILE ends, or table"
-        ),
-    ] = None,
+    form: OutputFormat = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Page to write as well.", show_default="none"),
@@ -101,7 +99,7 @@ def why(
             yesterday,
             today,
             model=model,
-            book=[each.read()[0] for each in files],
+            book=files,
             market=market,
             previous=previous,
             engine=engine,
@@ -125,7 +123,9 @@ def why(
 
 
 def _books(positions: list[Path] | None, *others: list[Path] | None) -> list[BookFiles]:
-    """Files of the books that are given, one for each report or one for both."""
+    """Files of the books that are given: one book for each report, or one for both."""
+    from mcmargin.books.files_of_book import BookFiles
+
     if not positions:
         if any(others):
             raise DataError("--positions is missing: the other files of a book go with it")

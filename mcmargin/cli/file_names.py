@@ -1,7 +1,7 @@
-"""Names of files, at the border of every command: in its messages, and of its outputs.
+"""Names of files: errors name the files that they are about, and outputs have sensible names.
 
-In: a command's options. Out: an error that names the files that it is about, whichever part of the
-package it comes from; and a refusal of outputs whose names end in what the command does not write.
+In: a command's options. Out: errors from any part of the package, with the names of the files that
+they are about. An output is refused if its name ends in a format that the command does not write.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUBJECTS = {
     "margins": r"\bmargin report\b",
     "report": r"\breport\b",
 }
-"""Words of a message that are about the file of an option."""
+"""For each option that names a file, the words by which a message is about that file."""
 
 WRITTEN = {
     "calibrate": (".npz",),
@@ -42,10 +42,10 @@ WRITTEN = {
     "why": (".json", ".csv", ".html", ".png"),
     "policy init": (".toml",),
 }
-"""Endings that a command's output may have, beside those that promise nothing."""
+"""Endings that each command writes; an ending that is not in PROMISES is always accepted."""
 
 TABLES = ("margin", "stress", "why")
-"""Commands that write a table where a name promises nothing."""
+"""Commands that write a table if the ending is not in PROMISES."""
 
 PROMISES = frozenset({
     *(".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".pptx"),
@@ -56,14 +56,14 @@ PROMISES = frozenset({
     *(".xml", ".yaml", ".yml", ".toml", ".ini", ".json", ".jsonl", ".ndjson", ".csv", ".tsv"),
     *(".rst", ".tex", ".ipynb", ".py"),
 })  # fmt: skip
-"""Endings of names that promise a format."""
+"""Endings of names by which a reader expects a certain format."""
 
 
 class FileNamingGroup(TyperGroup):
     """Commands whose outputs are checked by name, and whose errors name their files."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command that does so."""
+        """Find a command, and wrap it in these checks."""
         command = super().get_command(ctx, cmd_name)
         if command is None or isinstance(command, TyperGroup):
             return command
@@ -83,7 +83,7 @@ class FileNamingGroup(TyperGroup):
 
 
 def check_endings(command: str, options: Mapping[str, Any]) -> None:
-    """Refuse outputs whose names end in what a command does not write.
+    """Refuse an output whose name ends in a format that the command does not write.
 
     Raises
     ------
@@ -113,7 +113,7 @@ in .json, .csv, .html, .parquet or, for a table, .txt (a spreadsheet opens .csv)
         if ending not in PROMISES or ending in allowed:
             continue
         if path.resolve() in inputs:
-            continue  # The command says that it would be overwritten.
+            continue  # The command itself refuses to overwrite an input.
         choices = [*allowed] if option == "output" else [".html"]
         told = ", ".join(choices)
         if option == "output" and command in TABLES:
@@ -126,9 +126,10 @@ in .json, .csv, .html, .parquet or, for a table, .txt (a spreadsheet opens .csv)
 
 
 def with_files(error: McMarginError, options: Mapping[str, Any]) -> McMarginError:
-    """The error, with the names of the files that its words are about before it.
+    """The error, with the names of the files that it is about in front of its message.
 
-    One that names a file of the command already, and one that is about none, stay as they are.
+    An error that already names a file of the command stays as it is, and so does an error that is
+    about no file.
 
     Examples
     --------
@@ -142,12 +143,12 @@ def with_files(error: McMarginError, options: Mapping[str, Any]) -> McMarginErro
     files = {name: _paths(options.get(name)) for name in SUBJECTS}
     message = str(error)
     given = [str(path) for paths in files.values() for path in paths]
-    # A message that begins with an option is about what was typed.
+    # A message that begins with an option is about the text that was typed.
     about_option = message.startswith("--")
     if isinstance(error, EngineError) or about_option or any(name in message for name in given):
         return error
     if not files["instruments"]:
-        # Without a file of them, instruments are what the positions name.
+        # Without a file of instruments, the positions name them.
         files["instruments"] = files["positions"]
     named: dict[str, None] = {}
     for subject, words in SUBJECTS.items():
@@ -158,6 +159,6 @@ def with_files(error: McMarginError, options: Mapping[str, Any]) -> McMarginErro
 
 
 def _paths(given: Any) -> list[Path]:
-    """Files of one option: none, one or several."""
+    """The files that one option names: none, one or several."""
     several = given if isinstance(given, (list, tuple)) else [given]
     return [path for path in several if isinstance(path, Path)]

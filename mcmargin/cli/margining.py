@@ -1,4 +1,4 @@
-"""Commands that simulate, margin and verify."""
+"""Commands that make figures and check them: `margin`, `simulate` and `verify`."""
 
 from __future__ import annotations
 
@@ -7,35 +7,21 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import (
+from mcmargin.cli.app import app, bar, deliver, format_of
+from mcmargin.cli.inputs import margined
+from mcmargin.cli.options import (
+    BookOptions,
+    ChargeOptions,
     Engine,
     Format,
+    InstrumentFile,
     Model,
     Paths,
+    PlanOptions,
+    Positions,
     Precision,
     Seed,
-    app,
-    bar,
-    deliver,
-    format_of,
-)
-from mcmargin.cli.inputs import (
-    AccountFile,
-    BalanceFile,
-    BookFiles,
-    Horizon,
-    InstrumentFile,
-    Level,
-    MarketFile,
-    OrderFile,
-    PolicyFile,
-    Positions,
-    PreviousFile,
-    ProductHorizon,
-    margin_policy,
-    margined,
-    read_report,
-    scenarios_of,
+    grouped,
 )
 from mcmargin.cli.printing import say, show
 from mcmargin.data.files import check_destination
@@ -43,16 +29,13 @@ from mcmargin.errors import DataError
 
 
 @app.command()
+@grouped
 def margin(
     model: Model,
     positions: Positions,
-    instruments: InstrumentFile = None,
-    market: MarketFile = None,
-    accounts: AccountFile = None,
-    orders: OrderFile = None,
-    balances: BalanceFile = None,
-    policy: PolicyFile = None,
-    previous: PreviousFile = None,
+    *,
+    book: BookOptions,
+    charge: ChargeOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -80,13 +63,7 @@ def margin(
             show_default="none",
         ),
     ] = None,
-    horizon: Horizon = None,
-    product_horizon: ProductHorizon = None,
-    level: Level = None,
-    paths: Paths = 100_000,
-    seed: Seed = 7,
-    engine: Engine = "auto",
-    precision: Precision = "single",
+    plan: PlanOptions,
 ) -> None:
     """Margin every account: expected shortfall over the margin period of risk, or by a policy.
 
@@ -99,9 +76,9 @@ def margin(
     from mcmargin.data.tables import is_parquet
     from mcmargin.names import to_csv_text
 
-    files = BookFiles(positions, instruments, market, accounts, orders, balances)
+    files = book.with_positions(positions)
     written = () if output is None else _written(output)
-    others = [path for path in (policy, previous) if path is not None]
+    others = [path for path in (charge.policy, charge.previous) if path is not None]
     for path in (*written, *(() if html is None else (html,))):
         files.check_output(path, model, *others)
     page = form is None and output is not None and output.suffix.lower() == ".html"
@@ -111,9 +88,7 @@ def margin(
         check_installed()
     if html is not None and html.resolve() in [path.resolve() for path in written]:
         raise DataError(f"{html}: --html and --output are one file; name two")
-    charged = margin_policy(policy, level, horizon, product_horizon)
-    plan = (paths, seed, engine, precision)
-    report = margined(files, model, charged, previous, plan, every=False)
+    report = margined(model, positions, book, charge, plan, every=False)
     if output is not None and is_parquet(output):
         report.to_parquet(output)
     else:
@@ -135,7 +110,7 @@ def margin(
 
 
 def _written(output: Path) -> tuple[Path, ...]:
-    """Files that an output stands for."""
+    """The files that are written for one output."""
     from mcmargin.data.tables import is_parquet
     from mcmargin.reports.report_file import parquet_files
 
@@ -165,12 +140,22 @@ def simulate(
 
     Example: mcmargin simulate model.npz -o scenarios.npz --horizon 1 --horizon 5
     """
-    from mcmargin import load_model
+    from mcmargin.models.model_file import load_model
+    from mcmargin.scenarios import simulation
     from mcmargin.scenarios.limited_words import limited_words
 
     check_destination(output, inputs=(model,))
-    horizons = tuple(horizon or [2])
-    scenarios = scenarios_of(load_model(model), horizons, paths, seed, engine, precision)
+    fitted = load_model(model)
+    with bar("Simulating") as progress:
+        scenarios = simulation.simulate(
+            fitted,
+            horizons=tuple(horizon or [2]),
+            paths=paths,
+            seed=seed,
+            engine=engine,
+            precision=precision,
+            progress=progress,
+        )
     scenarios.save(output)
     say(f"Wrote {output}: {scenarios.returns.shape} returns (horizons, assets, paths).")
     limits = scenarios.floored_paths, scenarios.capped_paths, scenarios.limited
@@ -178,6 +163,7 @@ def simulate(
 
 
 @app.command()
+@grouped
 def verify(
     report: Annotated[
         Path,
@@ -185,6 +171,7 @@ def verify(
     ],
     model: Model,
     positions: Positions,
+    *,
     instruments: InstrumentFile = None,
     market: Annotated[
         Path | None,
@@ -195,9 +182,7 @@ def verify(
             show_default="the report's prices",
         ),
     ] = None,
-    accounts: AccountFile = None,
-    orders: OrderFile = None,
-    balances: BalanceFile = None,
+    book: BookOptions,
     previous: Annotated[
         Path | None,
         typer.Option(
@@ -216,15 +201,19 @@ def verify(
 
     Example: mcmargin verify report.json model.npz positions.csv
     """
-    from mcmargin import load_model, verify
+    from mcmargin.desk import verification
+    from mcmargin.desk.restoring import read_report
+    from mcmargin.models.model_file import load_model
 
     filed = read_report(report, altered=True)
     last = None if previous is None else read_report(previous)
-    files = BookFiles(positions, instruments, market, accounts, orders, balances)
     fitted = load_model(model)
-    book, priced = files.read(currency=filed.market.get("currency") if market is None else None)
+    currency = filed.market.get("currency") if market is None else None
+    held, priced = book.with_positions(positions).read(currency=currency, tell=say)
     with bar("Simulating") as progress:
-        outcome = verify(filed, fitted, book, priced, last, engine=engine, progress=progress)
+        outcome = verification.verify(
+            filed, fitted, held, priced, last, engine=engine, progress=progress
+        )
     show(outcome.verdict)
     for reason in outcome.reasons:
         say(reason)

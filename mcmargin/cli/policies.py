@@ -1,4 +1,4 @@
-"""Commands on policies: what one does, and one to start from."""
+"""Commands on policies: `policy check` explains one, and `policy init` writes one."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def check(
 
     Example: mcmargin policy check policy.toml
     """
+    from mcmargin.policies.formula import policy_in_words
     from mcmargin.policies.policy import MarginPolicy
-    from mcmargin.policies.policy_words import policy_in_words
 
     read = MarginPolicy.from_toml(policy)
     show(f"{shown(read.name or policy.name)}, fingerprint {read.fingerprint()}")
-    for step in policy_in_words(read):
-        show(f"\n{step.name} = {step.formula}" if step.formula else f"\n{step.name}")
-        for sentence in step.sentences:
+    for line in policy_in_words(read):
+        show(f"\n{line.name} = {line.formula}" if line.formula else f"\n{line.name}")
+        for sentence in line.sentences:
             show(textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="    "))
 
 

@@ -1,7 +1,8 @@
-"""What commands print, and how they end.
+"""Printing to the screen, and ending when a signal says so.
 
-In: text. Out: on stdout, text for people in whatever the console can show, or text for machines in
-UTF-8; on stderr, messages. A signal that asks a command to end lets it remove what it began.
+In: text. Out: on stdout, text for people in the characters that the console can show, or text for
+machines in UTF-8; on stderr, messages. When a signal ends a command, the command first removes the
+files that it has begun to write.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def show(text: str) -> None:
 
 
 def emit(text: str) -> None:
-    """Print text for machines: in UTF-8, as it would be in a file, with no line end added.
+    """Print text for machines in UTF-8, exactly as it would be written to a file.
 
-    Where stdout is a terminal, a person reads it: hidden characters are shown as their codes.
+    If stdout is a terminal, a person reads it, and hidden characters are shown as their codes.
     """
     _check_open()
     bytes_of = getattr(sys.stdout, "buffer", None)
@@ -54,16 +55,17 @@ def emit(text: str) -> None:
 
 def say(text: str) -> None:
     """Print a message to stderr."""
-    # Where stderr is closed, print would turn to stdout, which is the machine's.
+    # If stderr is closed, print would write to stdout, where only results may stand.
     if sys.stderr is not None:
         print(shown_lines(text), file=sys.stderr)
 
 
 @contextmanager
 def on_any_console() -> Iterator[None]:
-    """Let stdout and stderr replace characters that their encodings lack, instead of raising.
+    """Let stdout and stderr replace characters that their encodings lack.
 
-    This covers help and usage errors, which typer prints, as well.
+    Without this, printing such a character raises an error. Help and usage errors, which typer
+    prints, are covered as well.
     """
     changed = []
     for stream in (sys.stdout, sys.stderr):
@@ -74,7 +76,7 @@ def on_any_console() -> Iterator[None]:
         yield
     finally:
         for stream, errors in changed:
-            # This flushes the stream. If its reader has gone, that has been dealt with before.
+            # This flushes the stream. An error of a closed pipe has been handled before.
             with suppress(OSError, ValueError):
                 stream.reconfigure(errors=errors)
 
@@ -95,9 +97,9 @@ codecs.register_error(ON_CONSOLES, _replaced)
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP raise `Ended`, so that what was begun is removed first.
+    """Let Ctrl-C, SIGTERM and SIGHUP raise `Ended`, so that unfinished files are removed first.
 
-    A signal that whoever started this process wants ignored, as `nohup` does, stays ignored.
+    A signal stays ignored if the process was started with that signal ignored, as `nohup` does.
     """
     before = {}
     # Windows has no SIGHUP, and a thread other than the main one sets no handlers.
@@ -122,7 +124,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def say_how_ended(ended: Ended) -> int:
-    """Exit status of a command that a signal ended, as shells tell it."""
+    """Say which signal ended the command; return the exit status that shells use for it."""
     name = signal.Signals(ended.number).name
     say("mcmargin: interrupted" if name == "SIGINT" else f"mcmargin: ended by {name}")
     return 128 + ended.number

@@ -1,4 +1,4 @@
-"""Commands that answer before a trade: what-ifs, the largest order, greeks, health."""
+"""Commands that answer questions about a book: `what-if`, `max-order`, `status` and `greeks`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Engine, Format, Model, Paths, Precision, Seed, app
-from mcmargin.cli.inputs import (
+from mcmargin.cli.app import app
+from mcmargin.cli.inputs import margined, pairs
+from mcmargin.cli.options import (
     AccountFile,
-    BalanceFile,
-    BookFiles,
-    Horizon,
-    InstrumentFile,
-    Level,
-    MarketFile,
-    OrderFile,
-    PolicyFile,
+    BookOptions,
+    ChargeOptions,
+    Format,
+    Model,
+    PlanOptions,
     Positions,
-    PreviousFile,
-    ProductHorizon,
-    margin_policy,
-    margined,
-    pairs,
-    read_market_aloud,
+    ResultFormat,
+    grouped,
 )
 from mcmargin.cli.printing import emit, say, show
 
@@ -40,12 +34,11 @@ if TYPE_CHECKING:
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Account that trades.")]
 NAMED = 20
-"""Accounts that `status --fail-on` names of each state."""
-
-ResultFormat = Annotated[Format, typer.Option("--format", help="Format of the result.")]
+"""How many accounts of each state `status --fail-on` names."""
 
 
 @app.command()
+@grouped
 def what_if(
     model: Model,
     positions: Positions,
@@ -58,21 +51,11 @@ def what_if(
             "option for more.",
         ),
     ],
-    instruments: InstrumentFile = None,
-    market: MarketFile = None,
-    accounts: AccountFile = None,
-    orders: OrderFile = None,
-    balances: BalanceFile = None,
-    policy: PolicyFile = None,
-    previous: PreviousFile = None,
+    *,
+    book: BookOptions,
+    charge: ChargeOptions,
     form: ResultFormat = Format.table,
-    horizon: Horizon = None,
-    product_horizon: ProductHorizon = None,
-    level: Level = None,
-    paths: Paths = 100_000,
-    seed: Seed = 7,
-    engine: Engine = "auto",
-    precision: Precision = "single",
+    plan: PlanOptions,
 ) -> None:
     """Print an account's figures before and after trades, on the same scenarios.
 
@@ -84,16 +67,7 @@ def what_if(
 
     asked = pairs("--trade", "BTC-PERP=+3", trade)
     trades = {name: parse_number(size, where=f"--trade {name}") for name, size in asked.items()}
-    report = margined(
-        BookFiles(positions, instruments, market, accounts, orders, balances),
-        model,
-        margin_policy(policy, level, horizon, product_horizon),
-        previous,
-        (paths, seed, engine, precision),
-        every=True,
-        account=account,
-        traded=trades,
-    )
+    report = margined(model, positions, book, charge, plan, account=account, traded=trades)
     before, after = report.account(account), report.what_if(account, trades)
     if form is Format.json:
         emit(_json({"trades": trades, "before": asdict(before), "after": asdict(after)}))
@@ -102,6 +76,7 @@ def what_if(
 
 
 @app.command()
+@grouped
 def max_order(
     model: Model,
     positions: Positions,
@@ -110,11 +85,8 @@ def max_order(
         str, typer.Option("--instrument", metavar="NAME", help="Instrument to order.")
     ],
     side: Annotated[str, typer.Option(metavar="SIDE", help="buy or sell.")],
-    instruments: InstrumentFile = None,
-    market: MarketFile = None,
-    accounts: AccountFile = None,
-    orders: OrderFile = None,
-    balances: BalanceFile = None,
+    *,
+    book: BookOptions,
     equity: Annotated[
         float | None,
         typer.Option(
@@ -123,16 +95,9 @@ def max_order(
             show_default="the account's, where balances are given",
         ),
     ] = None,
-    policy: PolicyFile = None,
-    previous: PreviousFile = None,
+    charge: ChargeOptions,
     form: ResultFormat = Format.table,
-    horizon: Horizon = None,
-    product_horizon: ProductHorizon = None,
-    level: Level = None,
-    paths: Paths = 100_000,
-    seed: Seed = 7,
-    engine: Engine = "auto",
-    precision: Precision = "single",
+    plan: PlanOptions,
 ) -> None:
     """Print the largest order, in units, that an account's equity permits; inf means any order.
 
@@ -142,16 +107,7 @@ def max_order(
     Example: mcmargin max-order model.npz positions.csv --account desk --instrument sp500
     --side buy --equity 1000
     """
-    report = margined(
-        BookFiles(positions, instruments, market, accounts, orders, balances),
-        model,
-        margin_policy(policy, level, horizon, product_horizon),
-        previous,
-        (paths, seed, engine, precision),
-        every=True,
-        account=account,
-        traded=[instrument],
-    )
+    report = margined(model, positions, book, charge, plan, account=account, traded=[instrument])
     units = report.max_order(account, instrument, side=side, equity=equity)
     if form is Format.table:
         show(repr(units))
@@ -180,9 +136,11 @@ class FailOn(StrEnum):
 
 
 @app.command()
+@grouped
 def status(
     model: Model,
     positions: Positions,
+    *,
     balances: Annotated[
         Path,
         typer.Option(
@@ -191,12 +149,8 @@ def status(
             help="CSV or Parquet: account,asset,amount, the collateral.",
         ),
     ],
-    instruments: InstrumentFile = None,
-    market: MarketFile = None,
-    accounts: AccountFile = None,
-    orders: OrderFile = None,
-    policy: PolicyFile = None,
-    previous: PreviousFile = None,
+    book: BookOptions,
+    charge: ChargeOptions,
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
@@ -208,13 +162,7 @@ def status(
         ),
     ] = None,
     form: ResultFormat = Format.table,
-    horizon: Horizon = None,
-    product_horizon: ProductHorizon = None,
-    level: Level = None,
-    paths: Paths = 100_000,
-    seed: Seed = 7,
-    engine: Engine = "auto",
-    precision: Precision = "single",
+    plan: PlanOptions,
 ) -> None:
     """Print each account's equity against its margins: healthy, margin call or liquidation.
 
@@ -226,14 +174,7 @@ def status(
     """
     from mcmargin.reports.health import entry_price_note, standings
 
-    report = margined(
-        BookFiles(positions, instruments, market, accounts, orders, balances),
-        model,
-        margin_policy(policy, level, horizon, product_horizon),
-        previous,
-        (paths, seed, engine, precision),
-        every=True,
-    )
+    report = margined(model, positions, book, charge, plan)
     statuses = report.statuses()
     if form is Format.json:
         emit(_json([_finite(row) for row in statuses.to_dict("records")]))
@@ -282,13 +223,14 @@ def greeks(
     Example: mcmargin greeks --instruments instruments.toml --market market.toml positions.csv
     """
     from mcmargin.books.book_greeks import greeks_frame, instrument_greeks
+    from mcmargin.books.files_of_book import BookFiles, market_of
 
     if positions is None:
         from mcmargin.instruments.instrument_files import read_instruments
 
-        frame = instrument_greeks(read_instruments(instruments), read_market_aloud(market))
+        frame = instrument_greeks(read_instruments(instruments), market_of(market, say))
     else:
-        book, priced = BookFiles(positions, instruments, market, accounts, None, None).read()
+        book, priced = BookFiles(positions, instruments, market, accounts).read(tell=say)
         assert priced is not None
         frame = greeks_frame(book, priced)
     if form is Format.json:
@@ -299,7 +241,7 @@ def greeks(
 
 
 def _told(standing: pd.DataFrame, fail_on: FailOn) -> bool:
-    """Say on stderr who is in the states that are asked for; whether anybody is."""
+    """Say on stderr which accounts and owners are in the states of `fail_on`; return if any is."""
     from mcmargin.reports.health import STATES
 
     asked = STATES[1:] if fail_on is FailOn.call else STATES[2:]
@@ -313,7 +255,7 @@ def _told(standing: pd.DataFrame, fail_on: FailOn) -> bool:
 
 
 def _compared(before: AccountMargin, after: AccountMargin) -> pd.DataFrame:
-    """Figures that are single numbers, before and after, each with its error where it has one."""
+    """Figures that are single numbers, before and after a trade, with their errors if known."""
     import pandas as pd
 
     numbers = [each.name for each in fields(before) if each.type == "float"]
@@ -343,7 +285,7 @@ def _print(frame: pd.DataFrame, form: Format, *, decimals: int) -> None:
 
 
 def _finite(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """JSON has neither NaN nor infinity."""
+    """Replace NaN and infinity by None, because JSON has neither."""
     return {
         name: None if isinstance(cell, float) and not math.isfinite(cell) else cell
         for name, cell in row.items()

@@ -1,4 +1,4 @@
-"""Commands that show: what is installed here, and the main job on real prices."""
+"""Commands that show what is installed (`info`) and the main job on real prices (`demo`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mcmargin.cli.app import app, bar
 from mcmargin.cli.printing import say, show
 
 if TYPE_CHECKING:
-    from mcmargin.checks import Progress
+    from mcmargin.progress import Progress
 
 
 @app.command()
@@ -19,8 +19,8 @@ def info() -> None:
     """
     from importlib.metadata import PackageNotFoundError, version
 
-    from mcmargin.engines import cupy_engine
-    from mcmargin.scenarios.simulation import choose_engine, device_ids, thread_count
+    from mcmargin.engines import cupy_devices
+    from mcmargin.engines.choice import choose_engine, device_ids, thread_count
 
     chosen, threads = choose_engine("auto"), thread_count(None)
     used = device_ids(None) if chosen == "cupy" else None
@@ -29,11 +29,11 @@ def info() -> None:
             show(f"{name} {version(name)}")
         except PackageNotFoundError:
             show(f"{name} not installed")
-    reason = cupy_engine.missing()
+    reason = cupy_devices.missing()
     show("engines numpy" if reason else "engines numpy cupy")
     if reason:
         show(f"device none: {reason}")
-    for number, name in enumerate(cupy_engine.device_names()):
+    for number, name in enumerate(cupy_devices.device_names()):
         show(f"device {number} {name}")
     show(f"engine {chosen}")
     if chosen == "cupy":

@@ -1,4 +1,4 @@
-"""The command that lives through a policy's stress scenarios."""
+"""The command `stress`, which computes losses in a policy's stress scenarios."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcmargin.cli.app import Format, Model, app, deliver, format_of
-from mcmargin.cli.inputs import (
-    AccountFile,
-    BalanceFile,
-    BookFiles,
-    InstrumentFile,
-    MarketFile,
-    OrderFile,
+from mcmargin.cli.app import app, deliver, format_of
+from mcmargin.cli.options import (
+    BookOptions,
+    Format,
+    Model,
+    OutputFormat,
     Positions,
-    read_report,
+    grouped,
 )
 from mcmargin.cli.printing import say
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@grouped
 def stress(
     model: Model,
     positions: Positions,
@@ -35,11 +34,8 @@ def stress(
             "--policy", metavar="FILE", help="TOML, with the scenarios in its part [stress]."
         ),
     ],
-    instruments: InstrumentFile = None,
-    market: MarketFile = None,
-    accounts: AccountFile = None,
-    orders: OrderFile = None,
-    balances: BalanceFile = None,
+    *,
+    book: BookOptions,
     margins: Annotated[
         Path | None,
         typer.Option(
@@ -60,12 +56,7 @@ def stress(
             show_default="print it",
         ),
     ] = None,
-    form: Annotated[
-        Format | None,
-        typer.Option(
-            "--format", help="Format of the result.", show_default="as FILE ends, or table"
-        ),
-    ] = None,
+    form: OutputFormat = None,
 ) -> None:
     """Tell what accounts lose in a policy's stress scenarios, and what a default fund must hold.
 
@@ -75,19 +66,21 @@ def stress(
 
     Example: mcmargin stress model.npz positions.csv --policy policy.toml --margins report.json
     """
-    from mcmargin import MarginPolicy, load_model, resources, simulate, stress
+    from mcmargin.desk.restoring import read_report
+    from mcmargin.desk.stress_testing import stress_of_model
+    from mcmargin.models.model_file import load_model
     from mcmargin.names import to_csv_text
+    from mcmargin.policies.policy import MarginPolicy
+    from mcmargin.reports.default_fund import resources
     from mcmargin.reports.stress_report import stress_to_json
 
-    files = BookFiles(positions, instruments, market, accounts, orders, balances)
+    files = book.with_positions(positions)
     if output is not None:
         files.check_output(output, model, policy, *([] if margins is None else [margins]))
     asked = MarginPolicy.from_toml(policy)
     charged = None if margins is None else read_report(margins)
-    (book, priced), fitted = files.read(), load_model(model)
-    # Its history and state are what stress looks at; no path of it.
-    scenarios = simulate(fitted, horizon=1, paths=1, seed=0, engine="numpy")
-    found = stress(book, scenarios, priced, asked)
+    (held, market), fitted = files.read(tell=say), load_model(model)
+    found = stress_of_model(held, fitted, market, asked)
     fund = None if charged is None else resources(charged, found, asked)
     shape = format_of(form, output)
     if shape is Format.json:
@@ -104,7 +97,7 @@ def stress(
 
 
 def _fund(fund: ResourcesToRisk) -> dict[str, Any]:
-    """A default fund as JSON; a ratio to no loss at all is null."""
+    """The fields of a default fund for JSON; the ratio is null if there is no loss at all."""
     names = ("cover", "fund", "margin", "loss", "target_ratio", "met", "surplus", "currency")
     return {name: getattr(fund, name) for name in names} | {
         "ratio": None if math.isinf(fund.ratio) else fund.ratio,

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from numbers import Real
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from mcmargin.checks import cited, plain_number
 from mcmargin.errors import DataError, McMarginError
 
 
@@ -324,51 +324,3 @@ def require_bounded_deviation(volatility: float, years: float, what: str) -> Non
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
-
-
-def plain_number(value: Any) -> float | None:
-    """Return the float that a real number is, or None for anything else.
-
-    numpy's numbers count. What merely converts does not: truth values, complex numbers, lengths of
-    time (which numpy calls integers), arrays, text.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> plain_number(np.float32(0.5)), plain_number(np.timedelta64(1, "D")), plain_number(True)
-    (0.5, None, None)
-    """
-    if isinstance(value, bool) or not isinstance(value, Real) or is_duration(value):
-        return None
-    number: Any = value
-    try:
-        return float(number)
-    except OverflowError:
-        # A whole number beyond every float.
-        return math.inf if number > 0 else -math.inf
-
-
-def is_duration(value: Any) -> bool:
-    """Whether a value is numpy's length of time; told by its type alone, so that none is loaded."""
-    return getattr(getattr(value, "dtype", None), "kind", "") == "m"
-
-
-def _plain(value: Any) -> Any:
-    """The plain value that a scalar of numpy stands for."""
-    scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
-    return value.item() if scalar else value
-
-
-def cited(value: Any) -> str:
-    """Show a value as Python writes it, at most 60 characters of it; numpy's as the plain one.
-
-    Examples
-    --------
-    >>> cited("btc"), cited(10**5000)
-    ("'btc'", 'a whole number of many digits')
-    """
-    try:
-        return f"{_plain(value)!r:.60}"
-    except ValueError:
-        # Python refuses to write whole numbers of more than 4,300 digits.
-        return "a whole number of many digits"

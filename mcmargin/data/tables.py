@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mcmargin.checks import plain_number
 from mcmargin.data.limits import LONGEST_LINE, read_bytes
 from mcmargin.data.parquet_tables import read_frame
-from mcmargin.data.ranges import plain_number
 from mcmargin.errors import DataError
 from mcmargin.names import from_csv_cell
 

@@ -61,7 +61,7 @@ def read_columns(
     Examples
     --------
     >>> from mcmargin.errors import PolicyError
-    >>> from mcmargin.markets.market import Depeg
+    >>> from mcmargin.markets.market_parts import Depeg
     >>> rows = [{"probability": 0.01, "loss": 0.5}, {"probability": 0, "loss": 1.0}]
     >>> read_columns(Depeg, rows, PolicyError, where="depeg")
     {'probability': [0.01, 0.0], 'loss': [0.5, 1.0]}

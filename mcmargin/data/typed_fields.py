@@ -49,7 +49,7 @@ def read_dataclass(
     Examples
     --------
     >>> from mcmargin.errors import PolicyError
-    >>> from mcmargin.markets.market import Depeg
+    >>> from mcmargin.markets.market_parts import Depeg
     >>> read_dataclass(Depeg, {"probability": 0.01, "loss": 0.5}, PolicyError)
     Depeg(probability=0.01, loss=0.5)
     """

@@ -1,23 +1,21 @@
 """Attribution: what the margin of each account is made of.
 
-In: a report that this process made. Out: rows of account, component and amount that add up to the
-margin before it is rounded to a tick. Of the components,
+In: a report that this process made. Out: rows of account, component and amount, which add up to
+the margin before it is rounded to a tick. The components are
 
-expected_shortfall    by position: its share of the account's (Euler)
-collateral            by asset: the same of balances that move with the positions
-open_orders           what the worst fills add, by the instrument that is ordered (kind `order`)
-minimum               what lifts these to the least of short options, or to 0
-floor                 what the floor's volatility adds, and `stress` what stress scenarios do
-procyclicality        what the buffer adds, or the speed limit takes off
-liquidity, stressed_funding                by position
-concentration, leverage_minimum            by underlying; the latter's excess over the total
-maintenance           what maintenance margin is above all that
+expected_shortfall    by position: its share of the account's expected shortfall (Euler)
+collateral            by asset: the share of a balance that moves with the positions
+open_orders           what the worst fills add, by the ordered instrument (of kind `order`)
+minimum               what is added to reach the minimum of short options, or to reach 0
 
-Where an amount belongs to no position or underlying, these are empty.
+and then what each further step of `mcmargin.policies.formula` adds or takes off: `BY_POSITION` and
+`BY_UNDERLYING` list those that are shared out. Instrument and underlying are empty where an amount
+belongs to the whole account.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,13 +24,28 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.desk.order_shares import fills_of, order_shares
+from mcmargin.desk.session import Session
 from mcmargin.errors import DataError
 from mcmargin.margins.components import stressed_funding_costs
 from mcmargin.margins.leverage import concentration_charges, leverage_charges, underlyings
 from mcmargin.margins.liquidity import liquidity_costs
+from mcmargin.margins.operations import added_by_steps
 from mcmargin.margins.unit_context import UnitContext
 from mcmargin.numerics.arrays import device_of
-from mcmargin.reports.margin_report import MarginReport, Session, session_of
+from mcmargin.policies.formula import FORMULA
+from mcmargin.reports.margin_figures import MarginFigures
+
+BY_POSITION: dict[str, Callable[[UnitContext], Any]] = {
+    "liquidity": liquidity_costs,
+    "stressed_funding": stressed_funding_costs,
+}
+"""Steps whose charge is shared out over positions, and what each position is charged."""
+
+BY_UNDERLYING: dict[str, Callable[[UnitContext], Any]] = {
+    "concentration": concentration_charges,
+    "leverage_minimum": leverage_charges,
+}
+"""Steps whose charge is shared out over underlyings, and what each underlying is charged."""
 
 COLUMNS = ["account", "component", "kind", "instrument", "underlying", "amount"]
 
@@ -43,16 +56,19 @@ BY = {
 }
 
 
-def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
+def attribution(session: Session, by: str | None = None) -> pd.DataFrame:
     """Rows of account, component and amount; see `MarginReport.attribution`."""
     if by is not None and by not in BY:
         raise DataError(f"attribution by {by!r} is unknown; give one of {tuple(BY)}")
-    session = session_of(report, "attribution")
+    report = session.report
+    figures = report.figures.select_dtypes("number")
+    columns = {name: figures[name].to_numpy(float) for name in figures}
+    added = added_by_steps(columns, tick=0.0)
     parts = [
         _shares(report, session),
         _orders(report, session.context),
-        *_by_size(report, session.context),
-        *_of_accounts(report.figures),
+        *_by_size(report, session.context, added),
+        *_of_accounts(report, added),
     ]
     frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     place = pd.Index(report.figures["account"]).get_indexer(pd.Index(frame["account"]))
@@ -62,7 +78,7 @@ def attribution(report: MarginReport, by: str | None = None) -> pd.DataFrame:
     return frame.groupby(BY[by], sort=False)[["amount"]].sum().reset_index()
 
 
-def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
+def _shares(report: MarginFigures, session: Session) -> pd.DataFrame:
     """Each position's and balance's share of expected shortfall."""
     held = report.positions
     names = {item.name: item.underlying for item in session.book.instruments}
@@ -73,7 +89,7 @@ def _shares(report: MarginReport, session: Session) -> pd.DataFrame:
                   held["contribution"])  # fmt: skip
 
 
-def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
+def _orders(report: MarginFigures, context: UnitContext) -> pd.DataFrame:
     """What the fills of each ordered instrument add to expected shortfall."""
     units, valuation = context.units, context.valuation
     added = context.figures.open_orders
@@ -90,34 +106,27 @@ def _orders(report: MarginReport, context: UnitContext) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _by_size(report: MarginReport, context: UnitContext) -> list[pd.DataFrame]:
-    """What is charged by position and by underlying."""
+def _by_size(
+    report: MarginFigures, context: UnitContext, added: Mapping[str, Any]
+) -> list[pd.DataFrame]:
+    """What steps add, shared out over positions or underlyings by what each of them is charged."""
     accounts = report.figures["account"].to_numpy(object)
     items = context.valuation.instruments
     names = np.array([item.name for item in items], object)
     own = np.array([item.underlying for item in items], object)
-    parts = []
-    charged = {
-        "liquidity": liquidity_costs(context),
-        "stressed_funding": stressed_funding_costs(context),
-    }
-    for component, matrix in charged.items():
-        rows, columns, amounts = _entries(sparse.coo_array(matrix), context)
-        parts.append(
-            _frame(accounts[rows], component, "position", names[columns], own[columns], amounts)
-        )
-    larger = _excess(report, "leverage_minimum", "total")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = larger / report.figures["leverage_minimum"].to_numpy(float)
-    share = np.where(larger > 0, share, 0.0)
     ordered = np.array(underlyings(items), object)
-    for component, dense, weights in (
-        ("concentration", concentration_charges(context), np.ones(len(accounts))),
-        ("leverage_minimum", leverage_charges(context), share),
-    ):
-        rows, columns, amounts = _entries(sparse.coo_array(dense), context)
-        amounts = amounts * weights[rows]
-        part = _frame(accounts[rows], component, "account", "", ordered[columns], amounts)
+    parts = []
+    for name, charges in (BY_POSITION | BY_UNDERLYING).items():
+        rows, columns, amounts = _entries(sparse.coo_array(charges(context)), context)
+        # All of it, but of a minimum only what it is above the amount so far.
+        charged = report.figures[name].to_numpy(float)
+        share = np.divide(added[name], charged, out=np.zeros(len(charged)), where=charged > 0.0)
+        amounts = amounts * share[rows]
+        if name in BY_POSITION:
+            whose: tuple[Any, ...] = "position", names[columns], own[columns]
+        else:
+            whose = "account", "", ordered[columns]
+        part = _frame(accounts[rows], name, *whose, amounts)
         parts.append(part[part["amount"] != 0.0])
     return parts
 
@@ -133,24 +142,16 @@ def _entries(
     return rows[chosen], columns[chosen].astype(np.int64), amounts
 
 
-def _excess(report: MarginReport, name: str, over: str) -> NDArray[np.float64]:
-    """What one column is above another, or 0."""
-    figures = report.figures
-    return np.asarray(np.maximum(figures[name].to_numpy(float) - figures[over].to_numpy(float), 0))
-
-
-def _of_accounts(figures: pd.DataFrame) -> list[pd.DataFrame]:
+def _of_accounts(report: MarginFigures, added: Mapping[str, Any]) -> list[pd.DataFrame]:
     """What belongs to no position, in the order in which the margin is put together."""
-    column = {name: values.to_numpy() for name, values in figures.select_dtypes("number").items()}
-    worst = column["expected_shortfall"] + column["open_orders"]  # those by instrument
-    floored = np.maximum(column["base"], column["floor"])
-    least = np.maximum(column["total"], column["leverage_minimum"])
-    amounts = {
-        "minimum": column["base"] - worst,
-        "floor": floored - column["base"],
-        "stress": column["stressed"] - floored,
-        "procyclicality": column["calm"] - column["stressed"],
-        "maintenance": column["unrounded"] - least,
+    figures, (first, *others) = report.figures, FORMULA
+    # Positions and ordered instruments have had their shares of the first step.
+    shared = figures["expected_shortfall"].to_numpy() + figures["open_orders"].to_numpy()
+    amounts = {"minimum": added[first.name] - shared}
+    amounts |= {
+        each.name: added[each.name]
+        for each in others
+        if each.name not in BY_POSITION and each.name not in BY_UNDERLYING
     }
     parts = []
     for component, amount in amounts.items():

@@ -6,32 +6,28 @@ trail; and, for the next one, what this report says of each row.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
-from mcmargin.audit import package_version
-from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
+from mcmargin.books.resolved import ResolvedBook
 from mcmargin.books.units import Units
-from mcmargin.data.bars import DAY
-from mcmargin.data.times import utc_time
-from mcmargin.engines import cupy_engine
-from mcmargin.errors import DataError
+from mcmargin.desk.session import Session
+from mcmargin.engines.choice import library_versions
 from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 from mcmargin.margins.horizons import settlement_notes
-from mcmargin.margins.requirement import SUMMED, Previous, Requirement, Run, Sums
-from mcmargin.markets.market import Market, market_terms
-from mcmargin.models.model import CalibrationNotes, MarketModel
-from mcmargin.policies.policy import MarginPolicy
+from mcmargin.margins.requirement import Requirement, Sums
+from mcmargin.margins.row_margins import SUMMED
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_terms import market_terms
+from mcmargin.models.model import CalibrationNotes
 from mcmargin.reports.account_figures import (
     BOUNDS,
     COLUMNS,
@@ -43,30 +39,37 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
-from mcmargin.reports.margin_report import MarginReport, Session
-from mcmargin.reports.report_checksum import require_unaltered
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.reports.margin_figures import MarginFigures
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
-
-CHARGES = ("calm", "maintenance_calm")
-"""Of the last report, that a buffer and a speed limit go by."""
 
 _OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
 
 
-def report_of(
-    session: Session,
-    units: Units,
+def gathered(
+    resolved: ResolvedBook,
     required: Requirement,
-    policy: MarginPolicy,
+    previous: MarginFigures | None,
     equity: Equity,
     haircuts: Sequence[Haircut],
-) -> MarginReport:
-    """Gather figures by account and owner, with the audit trail."""
-    book, valuation, previous = session.book, session.valuation, session.previous
+) -> MarginFigures:
+    """Figures by account, position and owner, with the audit trail.
+
+    Parameters
+    ----------
+    resolved : ResolvedBook
+    required : Requirement
+        A row for each account of the book, and then for each owner that nets.
+    previous : MarginFigures, optional
+    equity : Equity
+        Of the accounts.
+    haircuts : sequence of Haircut
+    """
+    book, context = resolved.book, required.context
+    units, valuation, policy = context.units, context.valuation, context.policy
     scenarios, market = valuation.scenarios, valuation.market
     names = np.array([account.name for account in book.accounts], object)
-    return MarginReport(
+    return MarginFigures(
         figures=pd.DataFrame(
             {
                 "account": names,
@@ -77,7 +80,7 @@ def report_of(
                 **{name: required.columns[name][: len(names)] for name in BOUNDS},
             }
         ),
-        positions=_positions(session, required.figures.contributions),
+        positions=_positions(resolved, valuation, required.figures.contributions),
         owners=_owners(book, units, required, market, equity.equity),
         haircuts=haircut_frame(
             {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
@@ -101,7 +104,6 @@ def report_of(
         capped_paths=scenarios.capped_paths,
         limited_paths=_limited_paths(scenarios),
         versions=library_versions(scenarios.engine),
-        session=session,
     )
 
 
@@ -125,34 +127,43 @@ def _notes(valuation: Valuation) -> CalibrationNotes:
     return replace(notes, doubts=(*hours, *notes.doubts))
 
 
-def _positions(session: Session, contributions: NDArray[np.float64]) -> pd.DataFrame:
-    """One row a position, and a balance that moves with them, account by account."""
-    book, valuation = session.book, session.valuation
-    whole = session.held.beside(book.quantities)
-    counts, each = np.diff(whole.indptr), whole.indices
+def _positions(
+    resolved: ResolvedBook, valuation: Valuation, contributions: NDArray[np.float64]
+) -> pd.DataFrame:
+    """One row a position, and one a balance that moves with them, account by account."""
+    accounts, quantities = resolved.book.accounts, resolved.quantities
+    counts, each = np.diff(quantities.indptr), quantities.indices
     moving, values = _shown(valuation)
-    rates = np.array([valuation.market.worth(account.currency) for account in book.accounts])
-    names = np.array([account.name for account in book.accounts], object)
+    rates = np.array([valuation.market.worth(account.currency) for account in accounts])
+    names = np.array([account.name for account in accounts], object)
     return pd.DataFrame(
         {
             "account": np.repeat(names, counts),
             "instrument": np.array([i.name for i in valuation.instruments], object)[each],
             "kind": np.array(KINDS, object)[moving[each]],
-            "quantity": whole.data,
-            "exposure": whole.data * values[each] / np.repeat(rates, counts),
-            "contribution": contributions[: whole.nnz],
+            "quantity": quantities.data,
+            "exposure": quantities.data * values[each] / np.repeat(rates, counts),
+            "contribution": contributions[: quantities.nnz],
         }
     )
 
 
 def account_margin(
-    session: Session, required: Requirement, before: Mapping[Any, Any], haircut: float
+    after: Session, required: Requirement, before: Mapping[Any, Any], haircut: float
 ) -> AccountMargin:
-    """One account's figures after trades, of a book that has no other, and those before them.
+    """One account's figures after trades.
 
-    The haircut is that of the cash which trades are paid in: 0 but where that is a coin.
+    Parameters
+    ----------
+    after : Session
+        Its book has this account alone, after the trades.
+    required : Requirement
+    before : mapping
+        The account's row of the report's figures.
+    haircut : float
+        Of the cash that trades are paid in; 0 unless that cash is a coin.
     """
-    account, book, valuation = session.book.accounts[0], session.book, session.valuation
+    account, book, valuation = after.book.accounts[0], after.book, after.valuation
     row: dict[str, Any] = {name: float(required.columns[name][0]) for name in COLUMNS + BOUNDS}
     rate = valuation.market.worth(account.currency)
     values = valuation.units.value[: len(book.instruments)]
@@ -169,19 +180,21 @@ def account_margin(
     for figure in INTERVALS:
         row[f"{figure}_interval"] = (row.pop(f"{figure}_low"), row.pop(f"{figure}_high"))
     # No frame: a what-if is asked for many times a second.
-    whole, (moving, values) = session.held.beside(book.quantities), _shown(valuation)
-    each = whole.indices
-    held = tuple(
+    quantities, (moving, values) = after.resolved.quantities, _shown(valuation)
+    each = quantities.indices
+    contributions = tuple(
         Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)
         for column, *numbers in zip(
             each.tolist(),
-            whole.data.tolist(),
-            (whole.data * values[each] / rate).tolist(),
+            quantities.data.tolist(),
+            (quantities.data * values[each] / rate).tolist(),
             required.figures.contributions.tolist(),
             strict=True,
         )
     )
-    return AccountMargin(account.name, account.owner, account.currency, **row, contributions=held)
+    return AccountMargin(
+        account.name, account.owner, account.currency, **row, contributions=contributions
+    )
 
 
 def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -259,60 +272,3 @@ def _owners(
         for name, value in (whose | amounts).items():
             table[name].append(value)
     return owner_frame(table)
-
-
-def previous_of(
-    accounts: Sequence[Account], owners: Sequence[str], report: MarginReport | None, run: Run
-) -> Previous | None:
-    """What the last report says of some accounts, and of owners of theirs that net."""
-    if report is None:
-        return None
-    require_unaltered(report, "the previous report")
-    market = run.initial.market
-    own = pd.DataFrame({"name": [account.name for account in accounts]})
-    own["currency"] = [account.currency for account in accounts]
-    nets = {account.owner: account.currency for account in accounts}
-    netted = pd.DataFrame({"name": owners, "currency": [nets[name] for name in owners]})
-    rows = pd.concat(
-        [
-            _last_charges(own, report.figures, "account", market),
-            _last_charges(netted, report.owners, "owner", market),
-        ]
-    )
-    last, now = utc_time(report.as_of), run.initial.scenarios.as_of
-    if last > now:
-        raise DataError(
-            f"the previous report is of {report.as_of[:19]}, after these scenarios' {now}"
-        )
-    bars = _bars_closed(run.initial.scenarios.model, last, now)
-    calm, maintenance_calm = (rows[name].to_numpy(float) for name in CHARGES)
-    return Previous(calm, maintenance_calm, bars)
-
-
-def _last_charges(rows: pd.DataFrame, last: pd.DataFrame, key: str, market: Market) -> pd.DataFrame:
-    """Charges of the last report by name, at today's rate where the currency was another."""
-    known = last.set_index(key).reindex(rows["name"])
-    rates = [
-        1.0 if before == now or pd.isna(before) else market.worth(before) / market.worth(now)
-        for before, now in zip(known["currency"], rows["currency"], strict=True)
-    ]
-    return known[list(CHARGES)].astype(float).mul(np.array(rates, float), axis=0)
-
-
-def _bars_closed(model: MarketModel, last: np.datetime64, now: np.datetime64) -> int:
-    """Bars that closed after the last report: none between two ticks of one bar."""
-    times = model.history.times
-    if len(times) and times[0] <= last:
-        return int(np.sum((times > last) & (times <= now)))
-    return round(float((now - last) / DAY) / model.calendar.mean_days)
-
-
-def library_versions(engine: str) -> dict[str, str]:
-    """Versions that a figure may depend on; a model files those that it was fitted with."""
-    return {
-        "mcmargin": package_version("mcmargin"),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "python": platform.python_version(),
-        **(cupy_engine.versions() if engine == "cupy" else {}),
-    }

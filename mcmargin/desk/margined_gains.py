@@ -1,63 +1,37 @@
 """Gains of what was margined: of a whole account, or of each position of an isolated one.
 
-In: a report that this process made, and an account. Out: for each unit of the account its gains on
+In: a session, and an account. Out: for each unit of the account its gains on
 every path, with the fills of its open orders that cost most, and their VaR and expected shortfall.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from mcmargin.desk.order_shares import fills_of
+from mcmargin.desk.session import Session
 from mcmargin.numerics.arrays import device_of, to_host
 from mcmargin.numerics.tail import estimate_tail
-from mcmargin.reports.margin_report import MarginReport, Session
+from mcmargin.reports.live import MarginedGains
 
 
-@dataclass(frozen=True, eq=False)
-class MarginedGains:
-    """Gains of one unit, in its account's currency.
-
-    Attributes
-    ----------
-    instrument : str
-        That the unit is of, where an isolated account's positions are margined each alone; empty
-        for a whole account.
-    fills : tuple of (str, float)
-        Instruments and units of the open orders that are taken as filled.
-    gains : ndarray of shape (paths,), float64
-    value_at_risk, expected_shortfall : float
-        Of these gains.
-    """
-
-    instrument: str
-    fills: tuple[tuple[str, float], ...]
-    gains: NDArray[np.float64]
-    value_at_risk: float
-    expected_shortfall: float
-
-
-def margined_gains(report: MarginReport, session: Session, account: str) -> list[MarginedGains]:
+def margined_gains(session: Session, account: str) -> list[MarginedGains]:
     """Gains of each unit of an account, the largest expected shortfall first.
 
     Examples
     --------
     >>> from mcmargin.demo import demo_report
     >>> report = demo_report()
-    >>> (found,) = margined_gains(report, report.session, "short oil")
+    >>> (found,) = margined_gains(report.session, "short oil")
     >>> found.gains.shape, round(found.expected_shortfall)
     ((10000,), 27438)
     """
     units = session.context.units
-    names = [each.name for each in session.book.accounts]
-    row = names.index(account)
+    row = session.row(account)
     isolated = session.book.accounts[row].mode == "isolated"
     with device_of(session.scenarios.returns):
         found = [
-            _unit_gains(session, int(unit), report.policy.level, named=isolated)
+            _unit_gains(session, int(unit), session.report.policy.level, named=isolated)
             for unit in np.flatnonzero(units.account == row)
         ]
     return sorted(found, key=lambda each: -each.expected_shortfall)

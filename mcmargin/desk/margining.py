@@ -11,27 +11,27 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
-import numpy as np
-
-from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import balance_of, held_of, is_own_cash, kinds_of
-from mcmargin.books.units import Units, units_of
-from mcmargin.checks import Progress, few, require_type, whole_number
-from mcmargin.desk.gathering import previous_of, report_of, sums_of
-from mcmargin.errors import DataError, MemoryLimitWarning, PolicyError
-from mcmargin.instruments.instruments import Instrument, Spot, assets_of
+from mcmargin.books.resolved import ResolvedBook, resolve
+from mcmargin.books.units import Units
+from mcmargin.checks import require_type, whole_number
+from mcmargin.desk.gathering import gathered, sums_of
+from mcmargin.desk.live_session import LiveSession
+from mcmargin.desk.previous import previous_of
+from mcmargin.engines.choice import thread_count
+from mcmargin.errors import MemoryLimitWarning, PolicyError
 from mcmargin.margins.equity import equity_of
 from mcmargin.margins.haircuts import haircuts_of
-from mcmargin.margins.market_check import require_market_of_model, require_plausible_terms
-from mcmargin.margins.requirement import Run, requirement
+from mcmargin.margins.requirement import requirement
 from mcmargin.margins.unit_tails import group_rows, with_orders
+from mcmargin.margins.valuations import valuations_of
 from mcmargin.markets.market import Market
+from mcmargin.markets.model_prices import market_of_model
 from mcmargin.numerics.tail import tail_count
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.margin_report import MarginReport, Session
-from mcmargin.scenarios.simulation import Scenarios, thread_count
-from mcmargin.stresses.stress_losses import stress_values
+from mcmargin.progress import Progress
+from mcmargin.reports.margin_report import MarginReport
+from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation, within_memory
 
 
@@ -92,7 +92,7 @@ def margin(
         For an asset that the scenarios or the market lack, an expired instrument, a currency
         without rate or risk, a market dated before the model or too long after it (`max_age_days`
         of the policy), and prices that are not plausible beside the model's
-        (`mcmargin.margins.market_check`).
+        (`mcmargin.books.market_check`).
     PolicyError
         For a horizon, floor or stressed period that was not simulated, stress scenarios that model
         or market cannot give, or too few paths for the level.
@@ -114,7 +114,7 @@ def margin(
     """
     require_type("book", book, Book)
     require_type("scenarios", scenarios, Scenarios)
-    market = scenarios.market() if market is None else market
+    market = market_of_model(scenarios.model) if market is None else market
     require_type("market", market, Market)
     policy = MarginPolicy() if policy is None else policy
     require_type("policy", policy, MarginPolicy, error=PolicyError)
@@ -123,22 +123,19 @@ def margin(
     if memory_limit is not None:
         memory_limit = whole_number("memory_limit", memory_limit)
     tail_count(scenarios.plan.paths, policy.level)
-    check_book(book, scenarios, market)
-    check_balances(book, scenarios, market)
-    check_market(book, scenarios, market, policy)
+    resolved = resolve(book, scenarios.model, market, policy)
     count = thread_count(threads)
 
     def work(limit: int) -> MarginReport:
         limits = {"memory_limit": limit, "threads": count}
-        return _margin(book, scenarios, market, policy, previous, limits=limits, progress=progress)
+        return _margin(resolved, scenarios, policy, previous, limits=limits, progress=progress)
 
     return within_memory(work, scenarios, memory_limit, f"margins of {len(book.accounts)} accounts")
 
 
 def _margin(
-    book: Book,
+    resolved: ResolvedBook,
     scenarios: Scenarios,
-    market: Market,
     policy: MarginPolicy,
     previous: MarginReport | None,
     *,
@@ -146,21 +143,22 @@ def _margin(
     progress: Progress | None,
 ) -> MarginReport:
     """Margins within limits of memory and threads."""
-    held = held_of(book, market, policy)
-    run = run_of((*book.instruments, *held.items), scenarios, market, policy, **limits)
-    haircuts, shares = haircuts_of(book, run.initial, policy)
-    equity = equity_of(book, run.initial, shares)
-    units = units_of(book, held)
-    before = previous_of(book.accounts, units.owner, previous, run)
-    sums = sums_of(book, units.owner, market)
-    _tell_cost(units, run.initial, policy)
+    market, units, accounts = resolved.market, resolved.units, resolved.book.accounts
+    valuations = valuations_of(resolved.instruments, scenarios, market, policy, **limits)
+    haircuts, shares = haircuts_of(resolved, valuations.initial, policy)
+    equity = equity_of(resolved, valuations.initial, shares)
+    before = previous_of(accounts, units.owner, previous, scenarios, market)
+    sums = sums_of(resolved.book, units.owner, market)
+    _tell_cost(units, valuations.initial, policy)
     required = requirement(
-        units, len(book.accounts), run, policy, before, sums=sums, progress=progress
+        units, len(accounts), valuations, policy, before, sums=sums, progress=progress
     )
     # Without its own session: reports that follow one another would keep all of their scenarios.
     last = None if previous is None else replace(previous, session=None)
-    session = Session(book, held, scenarios, run, required.context, last, shares)
-    return report_of(session, units, required, policy, equity, haircuts)
+    found = gathered(resolved, required, last, equity, haircuts)
+    context = required.context
+    session = LiveSession(found, resolved, scenarios, valuations, context, last, shares)
+    return MarginReport(**vars(found), session=session)
 
 
 def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None:
@@ -179,171 +177,3 @@ def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None
         MemoryLimitWarning,
         stacklevel=6,
     )
-
-
-def run_of(
-    instruments: tuple[Instrument, ...],
-    scenarios: Scenarios,
-    market: Market,
-    policy: MarginPolicy,
-    *,
-    memory_limit: int,
-    threads: int,
-) -> Run:
-    """How to value instruments for each margin that a policy asks for.
-
-    Raises
-    ------
-    PolicyError
-        For a horizon, floor or stressed period that was not simulated, and for stress scenarios
-        that model or market cannot give.
-    """
-    longest = scenarios.plan.horizons[-1]
-    initial, maintenance = (
-        policy.horizons_from(longest),
-        policy.maintenance_horizons_from(longest),
-    )
-    for horizon in (*initial.values(), *maintenance.values()):
-        scenarios.horizon_index(horizon)
-    part = policy.procyclicality
-    wanted = []
-    if part is not None:
-        wanted = [
-            n for n, w in (("floor", part.floor_years), ("stressed", part.stressed_weight)) if w
-        ]
-    for name in wanted:
-        if name not in scenarios.companions:
-            raise PolicyError(
-                f"the policy's {name} scenarios were not simulated; give simulate() the policy"
-            )
-
-    if "stressed" in wanted and part is not None:
-        scenarios = scenarios.stressed(part.stressed_weight)
-    floors = {n: c for n, c in scenarios.companions.items() if n == "floor" and n in wanted}
-    share = memory_limit // ((1 + len(floors)) * (1 if maintenance == initial else 2))
-
-    def valued(source: Scenarios, horizons: dict[str, int]) -> Valuation:
-        return Valuation(instruments, source, market, horizons, share, threads)
-
-    first = valued(scenarios, initial)
-    companions = {name: valued(each, initial) for name, each in floors.items()}
-    stress = None
-    if policy.stress is not None and policy.stress.scenario_weight:
-        stress = stress_values(policy.stress, first)
-    if maintenance == initial:
-        return Run(first, first, companions, companions, stress, memory_limit)
-    lower = {name: valued(each, maintenance) for name, each in floors.items()}
-    second = valued(scenarios, maintenance)
-    return Run(first, second, companions, lower, stress, memory_limit)
-
-
-def check_book(book: Book, scenarios: Scenarios, market: Market) -> None:
-    """Refuse a book that the model or the market cannot value.
-
-    Raises
-    ------
-    DataError
-        Naming the accounts, the instrument, and what is missing.
-    """
-    if not book.accounts:
-        raise DataError("the book has no accounts; give at least one position")
-    columns = (abs(book.quantities) + abs(book.buys) + abs(book.sells)).tocsc()
-    for column, instrument in enumerate(book.instruments):
-        rows = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
-        holders = [book.accounts[row] for row in rows]
-        _check_held(instrument, f"instrument {instrument.name!r}", holders, scenarios, market)
-
-
-def check_market(book: Book, scenarios: Scenarios, market: Market, policy: MarginPolicy) -> None:
-    """Refuse a market that does not belong to the model, and terms that no instrument has.
-
-    Raises
-    ------
-    DataError
-        Naming both dates, or both figures, and the limit that lets them pass.
-    """
-    require_market_of_model(scenarios.model, market, policy)
-    require_plausible_terms(book.instruments, market)
-    names = set(book.known)
-    if all(type(each) is Spot and each.name == each.underlying for each in book.known.values()):
-        # Without a list of instruments the assets are the instruments, held or not.
-        names |= {*scenarios.assets, *market.fx, market.currency}
-    for name in market.liquidity:
-        if name not in names:
-            raise DataError(
-                f"market: liquidity of {name!r}: no instrument has this name; there are "
-                f"{few(sorted(names))}; correct the name, or take the table out"
-            )
-
-
-def check_balances(book: Book, scenarios: Scenarios, market: Market) -> None:
-    """Refuse balances that the model or the market cannot value, and debits that are no cash.
-
-    Raises
-    ------
-    DataError
-        Naming accounts, the asset, and what is missing.
-    """
-    kinds, kind = kinds_of(book)
-    for at, each in enumerate(kinds):
-        assert book.balances is not None
-        rows = np.searchsorted(book.balances.indptr, np.flatnonzero(kind == at), side="right") - 1
-        holders, what = [book.accounts[row] for row in rows], f"balance {each.asset!r}"
-        if each.debit and each.asset not in (market.currency, *market.fx, each.currency):
-            raise DataError(
-                f"{_named(holders)}, {what}: a debit must be in cash; enter a borrowed asset as a "
-                "short position"
-            )
-        if not is_own_cash(each, market):
-            _check_held(balance_of(each.asset, market), what, holders, scenarios, market)
-        elif each.asset not in (market.currency, *market.fx):
-            way = "name it in coins" if each.asset in market.spot else "give it in fx"
-            raise DataError(f"{_named(holders)}, {what}: the market has no rate of it; {way}")
-
-
-def _check_held(
-    item: Instrument, what: str, holders: list[Account], scenarios: Scenarios, market: Market
-) -> None:
-    """Refuse what its holders cannot be margined for."""
-    where = f"{_named(holders)}, {what}"
-    for asset in assets_of(item):
-        if asset not in (*scenarios.assets, *market.fx, market.currency):
-            raise DataError(
-                f"{where}: the model has no asset {asset!r}; it has {', '.join(scenarios.assets)}"
-            )
-        if asset not in (*market.spot, *market.fx, market.currency):
-            raise DataError(f"{where}: the market has no price of {asset!r}")
-        if asset not in scenarios.assets:
-            _check_currency(asset, where, scenarios, market)
-    foreign = {market.quoted.get(asset, market.currency) for asset in assets_of(item)}
-    for code in foreign - {item.currency}:
-        for each in (code, item.currency):
-            _check_currency(each, where, scenarios, market)
-    for holder in {holder.currency: holder for holder in holders}.values():
-        if item.currency != holder.currency:
-            for code in (item.currency, holder.currency):
-                if code not in market.coins:
-                    _check_currency(code, f"{_named([holder])}, {what}", scenarios, market)
-
-
-def _check_currency(code: str, where: str, scenarios: Scenarios, market: Market) -> None:
-    if code in market.coins and code in scenarios.assets:
-        return
-    if code not in (market.currency, *market.fx):
-        way = "name it in coins" if code in market.spot else "give it in fx"
-        raise DataError(
-            f"{where}: the market has no rate of currency {code!r} in {market.currency}; {way}"
-        )
-    risky = market.fx_asset.get(code, code) in scenarios.assets
-    if not (risky or code == market.currency or code in {*market.fx_volatility, *market.depeg}):
-        raise DataError(
-            f"{where}: the rate of {code!r} has no risk: it is no asset of the model, and the "
-            "market declares no fx_volatility of it (0 to hold it still)"
-        )
-
-
-def _named(holders: list[Account]) -> str:
-    """Name the first few accounts, and count the others."""
-    if not holders:
-        return "no account"
-    return f"account{'s' if len(holders) > 1 else ''} {few(repr(each.name) for each in holders)}"

@@ -10,36 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from mcmargin.books.book import Book, read_positions
-from mcmargin.checks import Progress
+from mcmargin.books.book import Book
+from mcmargin.books.files_of_book import BookFiles
 from mcmargin.desk.margining import margin
 from mcmargin.desk.verification import ENGINE_BOUND
 from mcmargin.errors import DataError, McMarginError, ModelFileError
-from mcmargin.instruments.instrument_files import read_instruments
 from mcmargin.markets.market import Market
 from mcmargin.markets.market_files import read_market
 from mcmargin.models.model import MarketModel
 from mcmargin.models.model_file import load_model
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import require_unaltered
-from mcmargin.scenarios.simulation import simulate
+from mcmargin.scenarios.simulation import simulate_plan
 
 T = TypeVar("T")
-
-BOOK_FILES = {
-    "instruments": (".toml", ".csv", ".parquet"),
-    "accounts": (".csv", ".parquet"),
-    "orders": (".csv", ".parquet"),
-    "balances": (".csv", ".parquet"),
-}
-"""Names beside positions.csv or positions.parquet that a book is read from, as docs/files.md has
-them."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +39,8 @@ class Sources:
     Attributes
     ----------
     models : tuple of MarketModel or path
-    books : tuple of Book or path
-        Of a path, the positions; the other files of the book lie beside it.
+    books : tuple of Book, BookFiles or path
+        A path is that of the positions; the other files of the book lie beside it.
     markets : tuple of Market or path
     reports : tuple of MarginReport or path
         That the reports may have taken as the previous one.
@@ -210,18 +200,7 @@ class _Parts:
         report, plan = filed.report, filed.report.plan
         assert self.model is not None
         assert self.book is not None
-        scenarios = simulate(
-            self.model,
-            horizons=plan.horizons,
-            paths=plan.paths,
-            seed=plan.seed,
-            policy=report.policy,
-            engine=engine,
-            precision=plan.precision,
-            variance_cap=plan.variance_cap,
-            price_floor=plan.price_floor,
-            progress=progress,
-        )
+        scenarios = simulate_plan(self.model, plan, report.policy, engine=engine, progress=progress)
         again = margin(self.book, scenarios, self.market, report.policy, previous=self.previous)
         if again.figures["account"].tolist() != report.figures["account"].tolist():
             raise DataError(f"{filed.name}: its accounts are not those of its book")
@@ -292,34 +271,18 @@ def _books(given: Sequence[Any], folder: Path | None, currency: str) -> Iterator
     for each in given:
         if isinstance(each, Book):
             yield each
+        elif isinstance(each, BookFiles):
+            yield each.read(currency=currency)[0]
         else:
-            yield from _books_of(Path(each), currency)
+            yield from _books_beside(Path(each), currency)
     for positions in _beside(folder, "positions.*"):
-        yield from _books_of(positions, currency)
+        yield from _books_beside(positions, currency)
 
 
-def _books_of(positions: Path, currency: str) -> Iterator[Book]:
-    """Books of a file of positions with the files beside it, all of them first."""
-    choices: list[list[Path | None]] = []
-    for name, endings in BOOK_FILES.items():
-        paths = (positions.with_name(f"{name}{ending}") for ending in endings)
-        choices.append([*(path for path in paths if path.exists()), None])
-
-    def read(chosen: tuple[Path | None, ...]) -> Book:
-        from mcmargin.books.book_files import read_accounts
-
-        instruments, accounts, orders, balances = chosen
-        return read_positions(
-            positions,
-            instruments=None if instruments is None else read_instruments(instruments),
-            accounts=None if accounts is None else read_accounts(accounts),
-            orders=orders,
-            balances=balances,
-            currency=currency,
-        )
-
-    for chosen in product(*choices):
+def _books_beside(positions: Path, currency: str) -> Iterator[Book]:
+    """Books that a file of positions and the files beside it make."""
+    for files in BookFiles.beside(positions):
         try:
-            yield read(chosen)
+            yield files.read(currency=currency)[0]
         except McMarginError:
             continue

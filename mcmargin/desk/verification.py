@@ -15,18 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.books.book import Book
-from mcmargin.books.collateral import posted_values
-from mcmargin.checks import Progress, require_type
-from mcmargin.data.ranges import cited
+from mcmargin.checks import cited, require_type
 from mcmargin.desk.margining import margin
+from mcmargin.desk.session import session_of
+from mcmargin.engines.choice import thread_count
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.numerics.tail import tail_count
+from mcmargin.progress import Progress
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import is_altered
-from mcmargin.scenarios.simulation import simulate, thread_count
+from mcmargin.scenarios.simulation import simulate_plan
 
 ENGINE_BOUND = {"single": 2e-5, "double": 1e-11}
 """Largest difference between engines, as a share of gross exposure."""
@@ -94,6 +95,7 @@ def verify(
     Examples
     --------
     >>> from mcmargin.demo import demo_book, demo_model
+    >>> from mcmargin.scenarios.simulation import simulate
     >>> model, book = demo_model(), demo_book()
     >>> made = margin(book, simulate(model, horizon=2, paths=10_000, seed=7))
     >>> filed = MarginReport.from_json(made.to_json())
@@ -134,18 +136,8 @@ def verify(
         reasons.append(f"the report took {asked} as the previous report, and {given} is given")
     altered = ("checksum differs: the report was altered after it was written",)
     try:
-        scenarios = simulate(
-            model,
-            horizons=plan.horizons,
-            paths=plan.paths,
-            seed=plan.seed,
-            policy=report.policy,
-            engine=engine,
-            precision=plan.precision,
-            variance_cap=plan.variance_cap,
-            price_floor=plan.price_floor,
-            threads=threads,
-            progress=progress,
+        scenarios = simulate_plan(
+            model, plan, report.policy, engine=engine, threads=threads, progress=progress
         )
         again = margin(book, scenarios, market, report.policy, previous=previous)
     except (DataError, PolicyError) as error:
@@ -347,11 +339,11 @@ def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginR
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:
     """Gross exposure of each account, and the value of its collateral, moving or not."""
-    assert report.session is not None
+    session = session_of(report, "verify")
     moving = report.positions[report.positions["kind"] == "collateral"]
     held = moving["exposure"].abs().groupby(moving["account"]).sum()
     own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
-    posted = posted_values(report.session.book, report.session.valuation.market)
+    posted = session.resolved.posted.gross_values(len(own), session.market)
     return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
 
 

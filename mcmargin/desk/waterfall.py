@@ -29,21 +29,24 @@ import pandas as pd
 
 from mcmargin.audit import fingerprint
 from mcmargin.books.book import Book
-from mcmargin.checks import Progress, require_type
+from mcmargin.checks import require_type
 from mcmargin.data.plausibility import LARGEST_LIMIT, UNLIMITED
 from mcmargin.data.times import utc_time
 from mcmargin.desk.common_book import common_book
-from mcmargin.desk.gathering import CHARGES
 from mcmargin.desk.margining import margin
+from mcmargin.desk.previous import CHARGES
 from mcmargin.desk.restoring import Filed, Sources, read_report, restored, several
+from mcmargin.desk.session import Session, session_of
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.horizons import horizons_needed
 from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.reports.margin_change import PARTS, MarginChange
-from mcmargin.reports.margin_report import MarginReport, Session, session_of
-from mcmargin.scenarios.simulation import Scenarios, simulate
+from mcmargin.reports.margin_report import MarginReport
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.scenarios.simulation import simulate_plan
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
 """What must be alike, so that no change is one of draws; horizons may differ."""
@@ -98,6 +101,7 @@ def attribute(
     --------
     >>> from mcmargin.data.prices import PriceHistory
     >>> from mcmargin.demo import demo_model, demo_report
+    >>> from mcmargin.scenarios.simulation import simulate
     >>> yesterday, model = demo_report(), demo_model()
     >>> closes = pd.DataFrame([[2500.0, 6650.0, 46.0]], ["2018-12-31"], columns=model.assets)
     >>> moved = model.update(PriceHistory.from_frame(closes))
@@ -261,7 +265,7 @@ def _margins(
             _of_instruments(world.market, world.book),
             world.policy,
             previous=world.previous,
-            memory_limit=session.run.memory_limit,
+            memory_limit=session.valuations.memory_limit,
             threads=valuation.threads,
         )
     except (DataError, PolicyError) as error:
@@ -292,16 +296,12 @@ def _scenarios(world: _World, sources: Sequence[tuple[MarginReport, Session]]) -
         if same and alike and needed <= {*plan.horizons}:
             return own
     plan = sources[-1][0].plan
-    return simulate(
+    horizons = tuple(sorted(needed.union(*(report.plan.horizons for report, _ in sources))))
+    return simulate_plan(
         world.model,
-        horizons=tuple(sorted(needed.union(*(report.plan.horizons for report, _ in sources)))),
-        paths=plan.paths,
-        seed=plan.seed,
-        policy=policy,
+        replace(plan, horizons=horizons),
+        policy,
         engine=sources[-1][1].scenarios.engine,
-        precision=plan.precision,
-        variance_cap=plan.variance_cap,
-        price_floor=plan.price_floor,
         threads=sources[-1][1].valuation.threads,
     )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcmargin.checks import real_number, whole_number
-from mcmargin.data.ranges import SIMULATED_BARS, cited
+from mcmargin.checks import cited, real_number, whole_number
+from mcmargin.data.ranges import SIMULATED_BARS
 from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.errors import PolicyError
 

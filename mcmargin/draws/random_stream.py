@@ -92,6 +92,19 @@ def stream_key(seed: int) -> NDArray[np.uint64]:
     return state.astype(np.uint64, copy=False)
 
 
+def normal_purposes(dtype: Any) -> tuple[int, int]:
+    """Purposes of the assets' own normals, and of common factors' normals, in a precision.
+
+    Examples
+    --------
+    >>> normal_purposes(np.float32) == (NORMAL_SINGLE, FACTOR_SINGLE)
+    True
+    """
+    if dtype is np.float64:
+        return NORMAL_DOUBLE, FACTOR_DOUBLE
+    return NORMAL_SINGLE, FACTOR_SINGLE
+
+
 def lane_of(name: str) -> int:
     """Fourth counter word of a named thing's draws.
 

@@ -1,179 +1,51 @@
-"""The cupy engine: blocks of path tiles through CUDA kernels and cuBLAS, on one GPU or several.
+"""The cupy engine: blocks of path tiles go through CUDA kernels and cuBLAS, on one GPU or several.
 
 In: a model and a plan. Out: the numpy engine's results within the design's bounds, in arrays that
-stay on the device. A block goes through normals, the product with the dependence factor in float32
-or float64 proper (never TF32), and one kernel that carries mixing, marginal transforms, recursion
-and compounding over all steps. Blocks are sized from free memory and halved where it runs out.
+stay on the device. The tiles are shared out among the devices; each device takes its share in
+blocks (`cupy_steps`), which are sized by its free memory, and halved where that runs out.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mcmargin.draws.random_stream import (
-    DATES,
-    FACTOR_DOUBLE,
-    FACTOR_SINGLE,
-    JUMPS,
-    MIXING,
-    NAMED,
-    NORMAL_DOUBLE,
-    NORMAL_SINGLE,
-    TILE_PATHS,
-    jump_bound,
-    stream_key,
+from mcmargin.draws.plan import SimulationPlan
+from mcmargin.draws.random_stream import NAMED, TILE_PATHS, jump_bound, stream_key
+from mcmargin.engines.cupy_devices import free_bytes, release_memory
+from mcmargin.engines.cupy_steps import (
+    DeviceModel,
+    Marks,
+    device_model,
+    draw,
+    evolve,
+    jumps,
+    normals,
 )
-from mcmargin.engines.cupy_kernels import kernel
 from mcmargin.engines.execution import Execution
 from mcmargin.engines.limited import Limited
+from mcmargin.engines.model_arrays import ModelArrays, model_arrays
 from mcmargin.errors import EngineError
-from mcmargin.models.marginals import MIXING_EDGE, is_scale, table_edge
 from mcmargin.models.model import MarketModel
-
-if TYPE_CHECKING:
-    from mcmargin.draws.plan import SimulationPlan
 
 Array = Any
 """An array on a device."""
 
 BLOCK_BYTES = 512 * 2**20
-"""Memory of one block at the most: many tiles a launch, and far below a card's memory."""
+"""Largest memory of one block: room for many tiles a launch, and far below a card's memory."""
 
 FREE_SHARE = 0.8
 """Share of the free memory that one block may take."""
 
-PRODUCT_ROWS = 256
-"""Assets of one product, which stops at the Cholesky factor's diagonal block."""
-
-SAMPLE = 16_384
-"""Paths of the sample that bounds a selection."""
-
 LARGEST_OFFSET = 2**31 - 1
-"""Draws of one asset in a block: kernels/evolve.cu counts them in 32 bits."""
+"""Largest number of one asset's draws in a block: kernels/evolve.cu counts them in 32 bits."""
 
 LARGEST_STEPS = 65_535
-"""Steps that are drawn together: the steps of normals are a grid's second dimension."""
-
-INSTALL = "install mcmargin with its extra cuda13 or cuda12 (README)"
-
-THREADS = 256
-NULL = np.uintp(0)
-EGARCH, TABLED = 1, 2
-"""Bits of an asset's kind, as kernels/evolve.cu reads them."""
-
-
-def missing() -> str | None:
-    """Why this engine cannot run here, or None where it can."""
-    if importlib.util.find_spec("cupy") is None:
-        return f"cupy is not installed; {INSTALL}"
-    try:
-        import cupy
-
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            return f"cupy finds no usable CUDA device ({error})"
-        if not count:
-            return "cupy finds no CUDA device"
-        from cupy import cublas  # noqa: F401  # loaded on a device alone
-    except (ImportError, OSError) as error:
-        # cupy's own message is a page; what it was raised from names the library.
-        return f"cupy cannot be loaded ({_first_line(error.__cause__ or error)}); {INSTALL}"
-    return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip(" =") for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
-
-
-def device_names() -> list[str]:
-    """Names of this machine's GPUs; none where the engine cannot run."""
-    if missing() is not None:
-        return []
-    import cupy
-
-    runtime = cupy.cuda.runtime
-    properties = (runtime.getDeviceProperties(at) for at in range(runtime.getDeviceCount()))
-    return [str(each["name"], "utf-8") for each in properties]
-
-
-def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
-    """Places of GPUs, each once and each one that this machine has.
-
-    Raises
-    ------
-    EngineError
-        For anything else.
-    """
-    import cupy
-
-    count = cupy.cuda.runtime.getDeviceCount()
-    if isinstance(devices, str) or not isinstance(devices, Sequence) or not devices:
-        raise EngineError(
-            f"devices must be several places of GPUs, such as (0, 1), not {devices!r}"
-        )
-    for each in devices:
-        if isinstance(each, bool) or not isinstance(each, Integral) or not 0 <= each < count:
-            raise EngineError(f"device {each!r} is not here; this machine has 0 to {count - 1}")
-    if len(set(devices)) < len(devices):
-        raise EngineError(f"devices {tuple(devices)} repeat; give each once")
-    return tuple(int(each) for each in devices)
-
-
-def free_bytes() -> int:
-    """Memory of the current device that is free, the pool's limit included."""
-    import cupy
-
-    pool = cupy.get_default_memory_pool()
-    free = cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
-    if pool.get_limit():
-        free = min(free, pool.get_limit() - pool.used_bytes())
-    return int(free)
-
-
-def release_memory() -> None:
-    """Give back what the pool keeps for later and nothing uses."""
-    import cupy
-
-    cupy.get_default_memory_pool().free_all_blocks()
-
-
-def versions() -> dict[str, str]:
-    """Of cupy, and of the CUDA runtime that it runs on, where the engine can run."""
-    import cupy
-
-    number = cupy.cuda.runtime.runtimeGetVersion()
-    return {"cupy": cupy.__version__, "cuda": f"{number // 1000}.{number % 1000 // 10}"}
-
-
-@dataclass(frozen=True, eq=False)
-class _Constants:
-    """A model's arrays on one device, in the simulation's precision."""
-
-    dtype: Any
-    key: tuple[np.uint64, np.uint64]
-    assets: int
-    dependence: str
-    factor: Array
-    common: bool
-    mixing: Array
-    nu: float
-    residuals: Array
-    coefficients: Array
-    kinds: Array
-    tables: Array
-    edge: float
-    floor: float
+"""Most steps that are drawn together: the steps of normals are a grid's second dimension."""
 
 
 def simulate_paths(
@@ -187,7 +59,7 @@ def simulate_paths(
     plan : SimulationPlan
     execution : Execution
     tiles : range, optional
-        Consecutive tiles whose paths alone are simulated; all by default.
+        Consecutive tiles, if only their paths are to be simulated.
 
     Returns
     -------
@@ -209,22 +81,38 @@ def simulate_paths(
         )
     devices = execution.devices or (cupy.cuda.Device().id,)
     tiles = plan.tiles if tiles is None else tiles
-    share = -(-len(tiles) // len(devices))
-    shares = [tiles[low : low + share] for low in range(0, len(tiles), share)]
-    report = _Progress(execution, len(tiles))
+    size = -(-len(tiles) // len(devices))
+    shares = [tiles[low : low + size] for low in range(0, len(tiles), size)]
+    arrays, progress = model_arrays(model, plan), _Progress(execution, len(tiles))
     with cupy.cuda.Device(devices[0]):
-        results = _results(model, plan, tiles, devices[0])
+        results = _results(arrays, plan, tiles, devices[0])
         if len(shares) == 1:
-            counts = _simulate_share(model, plan, execution, shares[0], devices[0], report, results)
-            return *results, counts
-        # The workers run in streams of their own: what was in this memory must be done with it.
-        cupy.cuda.get_current_stream().synchronize()
+            limited = _simulate_share(arrays, plan, execution, tiles, devices[0], progress, results)
+        else:
+            limited = _spread(arrays, plan, execution, shares, devices, progress, results)
+    return *results, limited
+
+
+def _spread(
+    model: ModelArrays,
+    plan: SimulationPlan,
+    execution: Execution,
+    shares: list[range],
+    devices: tuple[int, ...],
+    progress: _Progress,
+    results: tuple[Array, Array],
+) -> Limited:
+    """Simulate each share on a device of its own, and gather all on the first, the current one."""
+    import cupy
+
+    # The threads run in streams of their own: earlier work on this memory must be finished.
+    cupy.cuda.get_current_stream().synchronize()
 
     def work(share: range, device: int) -> tuple[tuple[Array, Array], Limited]:
         with cupy.cuda.Device(device):
-            # The first device's paths are the first: they go straight to their place.
+            # The first device's paths are the first of all: they go straight to their place.
             own = results if device == devices[0] else _results(model, plan, share, device)
-            counts = _simulate_share(model, plan, execution, share, device, report, own)
+            counts = _simulate_share(model, plan, execution, share, device, progress, own)
             cupy.cuda.get_current_stream().synchronize()
         return own, counts
 
@@ -234,31 +122,30 @@ def simulate_paths(
         ]
         done = [each.result() for each in running]
     del running
-    limited = sum((counts for _, counts in done), Limited.none(len(model.assets)))
+    limited = sum((counts for _, counts in done), Limited.none(model.assets))
     parts = [part for part, _ in done[1:]]
     del done
-    with cupy.cuda.Device(devices[0]):
-        start = plan.paths_in(shares[0])
-        try:
-            while parts:
-                start = _gather(parts.pop(0), results, start)
-        except cupy.cuda.memory.OutOfMemoryError as error:
-            raise EngineError(
-                f"device {devices[0]}: its memory does not hold {plan.paths} paths of "
-                f"{len(model.assets)} assets and a part of another device ({error}); give fewer "
-                "paths or horizons, or name a device with more memory first"
-            ) from None
-    return *results, limited
+    start = plan.paths_in(shares[0])
+    try:
+        while parts:
+            start = _gather(parts.pop(0), results, start)
+    except cupy.cuda.memory.OutOfMemoryError as error:
+        raise EngineError(
+            f"device {devices[0]}: its memory does not hold {plan.paths} paths of "
+            f"{model.assets} assets and a part of another device ({error}); give fewer "
+            "paths or horizons, or name a device with more memory first"
+        ) from None
+    return limited
 
 
 def _results(
-    model: MarketModel, plan: SimulationPlan, tiles: range, device: int
+    model: ModelArrays, plan: SimulationPlan, tiles: range, device: int
 ) -> tuple[Array, Array]:
-    """Room for the returns and next variances of some tiles, on the current device."""
+    """Empty arrays for the returns and next variances of some tiles, on the current device."""
     import cupy
 
     dtype = plan.dtype
-    shape = (len(plan.horizons), len(model.assets), plan.paths_in(tiles))
+    shape = (len(plan.horizons), model.assets, plan.paths_in(tiles))
     try:
         return cupy.empty(shape, dtype), cupy.empty(shape, dtype)
     except cupy.cuda.memory.OutOfMemoryError as error:
@@ -266,20 +153,21 @@ def _results(
 
 
 def _too_large(
-    model: MarketModel, plan: SimulationPlan, device: int, error: Exception
+    model: ModelArrays, plan: SimulationPlan, device: int, error: Exception
 ) -> EngineError:
     return EngineError(
-        f"device {device}: {plan.paths} paths of {len(model.assets)} assets over "
+        f"device {device}: {plan.paths} paths of {model.assets} assets over "
         f"{len(plan.horizons)} horizons do not fit its memory ({error}); give fewer paths or "
         "horizons"
     )
 
 
 def _gather(part: tuple[Array, Array], results: tuple[Array, Array], start: int) -> int:
-    """Copy another device's part to its place in the results; the path after it.
+    """Copy another device's part to its place in the results, and return the path after it.
 
-    By horizons, so that what is copied first takes little room: a kernel reads its own device
-    alone. Done when it returns, so that the part's memory may be given back.
+    One horizon is copied at a time, so that the copies take little memory: a kernel reads the
+    memory of its own device alone. The copies are finished when this returns, so that the part's
+    memory may be given back.
     """
     import cupy
 
@@ -292,7 +180,7 @@ def _gather(part: tuple[Array, Array], results: tuple[Array, Array], start: int)
 
 
 class _Progress:
-    """Tiles done, over all devices."""
+    """Counts the tiles that are done, over all devices."""
 
     def __init__(self, execution: Execution, tiles: int) -> None:
         self.wanted = execution.progress is not None
@@ -307,258 +195,98 @@ class _Progress:
 
 
 def _simulate_share(
-    model: MarketModel,
+    model: ModelArrays,
     plan: SimulationPlan,
     execution: Execution,
     tiles: range,
     device: int,
-    report: _Progress,
+    progress: _Progress,
     results: tuple[Array, Array],
 ) -> Limited:
-    """Simulate consecutive tiles on the current device, in blocks that its memory holds.
-
-    Into the first paths of the results. Out: paths floored and paths capped.
-    """
+    """Simulate consecutive tiles on the current device, into the first paths of the results."""
     import cupy
 
     out_of_memory = cupy.cuda.memory.OutOfMemoryError
     try:
-        constants = _constants(model, plan)
+        on_device = device_model(model)
         flags = cupy.zeros((2, len(tiles) * TILE_PATHS), np.uint8)
-        counts = cupy.zeros((2, constants.assets), np.int32)
+        counts = cupy.zeros((2, model.assets), np.int32)
     except out_of_memory as error:
         raise _too_large(model, plan, device, error) from None
     steps = min(plan.horizons[-1], LARGEST_STEPS)
-    block = execution.block_tiles or _fitting_tiles(constants, steps)
+    block = execution.block_tiles or _fitting_tiles(on_device, steps)
     block = min(block, len(tiles), LARGEST_OFFSET // (steps * TILE_PATHS))
     start = tiles.start
     while start < tiles.stop:
         here = range(start, min(start + block, tiles.stop))
         first = (start - tiles.start) * TILE_PATHS
         try:
-            marked = _simulate_block(constants, plan, here, steps, first, *results, flags)
-            counts += marked
+            counts += _simulate_block(on_device, plan, here, steps, first, results, flags)
         except out_of_memory as error:
             release_memory()
             if block == 1 and steps == 1:
                 raise EngineError(
                     f"device {device}: its memory does not hold one tile of "
-                    f"{constants.assets} assets ({error}); free some of it"
+                    f"{model.assets} assets ({error}); free some of it"
                 ) from None
-            # Half as much at a time: of tiles, then of the steps that are drawn together.
+            # Half as many tiles are tried; when there is one tile, half as many steps.
             block, steps = (block // 2, steps) if block > 1 else (1, max(1, steps // 2))
             continue
         start = here.stop
-        if report.wanted:
+        if progress.wanted:
             cupy.cuda.get_current_stream().synchronize()
-        report.add(len(here))
-    # Counted where they lie: to copy and count a million flags takes as long as to simulate.
+        progress.add(len(here))
+    # The device counts them: to copy a million flags takes as long as to simulate.
     kept = plan.paths_in(tiles)
     floored, capped = (int(n) for n in cupy.asnumpy(flags[:, :kept].sum(axis=1)))
     return Limited(floored, capped, cupy.asnumpy(counts).astype(np.int64))
 
 
-def _fitting_tiles(constants: _Constants, steps: int) -> int:
-    """Tiles whose arrays fit the memory that is free, the pool's limit included."""
-    factors = constants.factor.shape[1] if constants.common else 0
-    arrays = 2 * constants.assets * steps + factors * steps + 2 * constants.assets + steps
-    tile = arrays * TILE_PATHS * np.dtype(constants.dtype).itemsize
+def _fitting_tiles(model: DeviceModel, steps: int) -> int:
+    """Number of tiles whose arrays fit the free memory."""
+    host = model.host
+    arrays = 2 * host.assets * steps + host.factors * steps + 2 * host.assets + steps
+    tile = arrays * TILE_PATHS * np.dtype(host.dtype).itemsize
     return max(1, int(min(BLOCK_BYTES, FREE_SHARE * free_bytes()) / tile))
 
 
-def _constants(model: MarketModel, plan: SimulationPlan) -> _Constants:
-    """Bring a model to the current device."""
-    import cupy
-
-    dtype = plan.dtype
-    volatility, dependence, count = model.volatility, model.dependence, len(model.assets)
-    nu = dependence.nu
-    own = 1.0 if np.isinf(nu) else np.sqrt((nu - 2.0) / nu)
-    scaled = np.array([is_scale(marginal, nu) for marginal in model.innovations])
-    tabled = ~scaled & (dependence.kind != "historical")
-    sample, cap = volatility.sample_variance, plan.variance_cap
-    columns = [
-        *(volatility.omega, volatility.alpha, volatility.gamma, volatility.beta),
-        *(model.state.variance, sample / cap, sample * cap),
-        np.where(tabled, 1.0, own if dependence.kind != "historical" else 1.0),
-        dependence.diagonal if len(dependence.diagonal) else np.zeros(count),
-    ]
-    tables = model.tables if tabled.any() else np.zeros((1, 1))
-    key = stream_key(plan.seed)
-
-    def device(array: Any, kind: Any = dtype) -> Array:
-        return cupy.asarray(np.ascontiguousarray(array, kind))
-
-    return _Constants(
-        dtype=dtype,
-        key=(key[0], key[1]),
-        assets=count,
-        dependence=dependence.kind,
-        factor=device(dependence.factor),
-        common=len(dependence.diagonal) > 0,
-        mixing=device(dependence.mixing, np.float64),
-        nu=nu,
-        residuals=device(dependence.residuals.T),
-        coefficients=device(np.column_stack(columns)),
-        kinds=device(EGARCH * volatility.is_egarch + TABLED * tabled, np.int32),
-        tables=device(tables),
-        edge=table_edge(nu),
-        floor=plan.price_floor - 1.0,
-    )
-
-
 def _simulate_block(
-    constants: _Constants,
+    model: DeviceModel,
     plan: SimulationPlan,
     tiles: range,
     steps_together: int,
     first_path: int,
-    returns: Array,
-    next_variance: Array,
+    results: tuple[Array, Array],
     flags: Array,
 ) -> Array:
     """Simulate consecutive tiles, `steps_together` steps at a time, into the share's results.
 
-    Out: how many paths of each asset were floored and capped, [2, assets].
+    Flags [2, paths of the share] are set where a path is floored or capped. Out: how many paths of
+    each asset were floored and capped, [2, assets].
     """
     import cupy
 
-    paths = len(tiles) * TILE_PATHS
-    state = cupy.empty((2, constants.assets, paths), constants.dtype)
-    # Where one launch takes all steps, no path is counted twice.
+    assets, paths = model.host.assets, len(tiles) * TILE_PATHS
+    state = cupy.empty((2, assets, paths), model.host.dtype)
+    # Where one launch takes all steps, no path can be counted twice.
     several = steps_together < plan.horizons[-1]
-    before = cupy.zeros((constants.assets, paths), np.uint8) if several else NULL
-    counts = cupy.zeros((2, constants.assets), np.int32)
+    before = cupy.zeros((assets, paths), np.uint8) if several else None
+    counts = cupy.zeros((2, assets), np.int32)
+    marks = Marks(flags[0, first_path:], flags[1, first_path:], counts, before)
     for first_step in range(0, plan.horizons[-1], steps_together):
         steps = range(first_step, min(first_step + steps_together, plan.horizons[-1]))
-        shocks, own = _shocks(constants, tiles, steps)
-        draws = shocks, own, _mixing(constants, tiles, steps), _dates(constants, tiles, steps)
-        marks = flags, counts, before
-        _evolve(constants, plan, steps, draws, state, first_path, (returns, next_variance), marks)
+        draws = draw(model, tiles, steps)
+        evolve(model, plan, steps, draws, state, first_path, results, marks)
     return counts
-
-
-def _evolve(
-    constants: _Constants,
-    plan: SimulationPlan,
-    steps: range,
-    draws: tuple[Array, Array, Array, Array],
-    state: Array,
-    first_path: int,
-    results: tuple[Array, Array],
-    marks: tuple[Array, Array, Array],
-) -> None:
-    """Carry a block's state [2, assets, paths] over some steps, into the share's results.
-
-    Marks are the flags of paths [2, paths of the share], the counts of paths by asset [2, assets],
-    and what earlier steps of the block marked [assets, paths], or nothing.
-    """
-    import cupy
-
-    flags, counts, before = marks
-
-    paths, kept = state.shape[2], results[0].shape[2]
-    at = [plan.horizons.index(s + 1) if s + 1 in plan.horizons else -1 for s in steps]
-    source = 1 if constants.dependence == "historical" else 0
-    _launch(
-        "evolve.cu",
-        f"evolve<{_c_type(constants.dtype)}, {source}>",
-        (-(-paths // THREADS), constants.assets),
-        THREADS,
-        (
-            *(*draws, np.int64(constants.residuals.shape[1])),
-            *(constants.coefficients, constants.kinds, constants.tables),
-            *(constants.dtype(constants.edge), constants.dtype(constants.floor)),
-            *(cupy.asarray(np.array(at, np.int32)), np.int32(len(steps)), np.int64(paths)),
-            *(np.int32(steps.start == 0), state[0], state[1], *results),
-            *(np.int64(constants.assets), np.int64(kept), np.int64(first_path)),
-            *(flags[0, first_path:], flags[1, first_path:], counts, before),
-        ),
-    )
-
-
-def _shocks(constants: _Constants, tiles: range, steps: range) -> tuple[Array, Array]:
-    """Copula variables [assets, steps, paths], and the assets' own parts where factors are common.
-
-    For historical dependence the residuals [assets, dates] that dates are drawn from.
-    """
-    import cupy
-
-    if constants.dependence == "historical":
-        return constants.residuals, NULL
-    double = constants.dtype is np.float64
-    own_purpose, common_purpose = (
-        (NORMAL_DOUBLE, FACTOR_DOUBLE) if double else (NORMAL_SINGLE, FACTOR_SINGLE)
-    )
-    own = _normals(constants.dtype, constants.key, own_purpose, constants.assets, tiles, steps)
-    width = len(steps) * len(tiles) * TILE_PATHS
-    shocks = cupy.empty((constants.assets, width), constants.dtype)
-    if constants.common:
-        factors = constants.factor.shape[1]
-        drawn = _normals(constants.dtype, constants.key, common_purpose, factors, tiles, steps)
-        _multiply(constants, drawn.reshape(factors, width), shocks)
-        return shocks, own
-    _multiply(constants, own.reshape(constants.assets, width), shocks)
-    return shocks, NULL
-
-
-def _multiply(constants: _Constants, normals: Array, out: Array) -> None:
-    """Set out [assets, draws] to the product of the dependence factor and normals [.., draws].
-
-    Never in TF32, whatever the caller set cuBLAS to.
-    """
-    import cupy
-    from cupy import cublas
-    from cupy.cuda import cublas as library
-
-    handle = cupy.cuda.device.get_cublas_handle()
-    mode = library.getMathMode(handle)
-    library.setMathMode(handle, library.CUBLAS_DEFAULT_MATH)
-    try:
-        if constants.common:
-            cublas.gemm("N", "N", constants.factor, normals, out=out)
-            return
-        for low in range(0, constants.assets, PRODUCT_ROWS):
-            high = min(low + PRODUCT_ROWS, constants.assets)
-            rows = cupy.ascontiguousarray(constants.factor[low:high, :high])
-            cublas.gemm("N", "N", rows, normals[:high], out=out[low:high])
-    finally:
-        library.setMathMode(handle, mode)
-
-
-def _normals(
-    dtype: Any,
-    key: tuple[np.uint64, np.uint64],
-    purpose: int,
-    slots: int,
-    tiles: range,
-    steps: range,
-    lane: int = 0,
-) -> Array:
-    """Standard normals [slots, steps, paths]."""
-    import cupy
-
-    out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), dtype)
-    _launch(
-        "normals.cu",
-        f"normals<{_c_type(dtype)}>",
-        (len(tiles), len(steps), slots),
-        TILE_PATHS // 8,
-        (
-            *(out, *key, np.int32(purpose), np.uint64(lane), np.int64(tiles.start)),
-            *(np.int32(len(tiles)), np.int32(steps.start), np.int32(len(steps))),
-        ),
-    )
-    return out
 
 
 def named_normals(seed: int, lane: int, tiles: range, steps: range) -> Array:
     """Standard normals of a named thing; float64 [steps, paths of the tiles]."""
     import cupy
 
-    first, second = stream_key(seed)
+    key = stream_key(seed)
     parts = [
-        _normals(np.float64, (first, second), NAMED, 1, tiles, some, lane)[0]
+        normals(np.float64, key, NAMED, 1, tiles, some, lane)[0]
         for some in (steps[at : at + LARGEST_STEPS] for at in range(0, len(steps), LARGEST_STEPS))
     ]
     return parts[0] if len(parts) == 1 else cupy.concatenate(parts)
@@ -566,98 +294,4 @@ def named_normals(seed: int, lane: int, tiles: range, steps: range) -> Array:
 
 def named_jumps(seed: int, lane: int, tiles: range, steps: range, probability: float) -> Array:
     """Whether a named thing jumps; bool [steps, paths of the tiles]."""
-    import cupy
-
-    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), bool)
-    place = (np.int32(JUMPS), np.uint64(lane), *_rows(tiles, steps))
-    _launch(
-        "shared_draws.cu",
-        "jumps",
-        (len(steps) * len(tiles),),
-        TILE_PATHS // 4,
-        (out, np.uint64(jump_bound(probability)), *stream_key(seed), *place),
-    )
-    return out
-
-
-def _mixing(constants: _Constants, tiles: range, steps: range) -> Array:
-    """sqrt(nu / chi-square) [steps, paths], for t dependence."""
-    import cupy
-
-    if constants.dependence != "t":
-        return NULL
-    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), constants.dtype)
-    draw = (np.float64(constants.nu), np.float64(MIXING_EDGE), *constants.key, np.int32(MIXING))
-    _launch(
-        "shared_draws.cu",
-        f"mixing<{_c_type(constants.dtype)}>",
-        (len(steps) * len(tiles),),
-        TILE_PATHS // 4,
-        (out, constants.mixing, *draw, *_rows(tiles, steps)),
-    )
-    return out
-
-
-def _dates(constants: _Constants, tiles: range, steps: range) -> Array:
-    """Historical dates drawn [steps, paths], for historical dependence."""
-    import cupy
-
-    if constants.dependence != "historical":
-        return NULL
-    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), np.int32)
-    count = np.uint64(constants.residuals.shape[1])
-    _launch(
-        "shared_draws.cu",
-        "dates",
-        (len(steps) * len(tiles),),
-        TILE_PATHS // 4,
-        (out, count, *constants.key, np.int32(DATES), *_rows(tiles, steps)),
-    )
-    return out
-
-
-def _rows(tiles: range, steps: range) -> tuple[Any, ...]:
-    return np.int64(tiles.start), np.int32(len(tiles)), np.int32(steps.start)
-
-
-def _c_type(dtype: Any) -> str:
-    return "double" if dtype is np.float64 else "float"
-
-
-def _launch(
-    file: str, name: str, grid: tuple[int, ...], threads: int, arguments: tuple[Any, ...]
-) -> None:
-    kernel(file, name)(grid, (threads,), arguments)
-
-
-def kth_worst(losses: Array, count: int) -> Array:
-    """Each account's `count`-th largest loss of [accounts, paths]; float64 [accounts]."""
-    return worst_losses(losses, count)[:, 0]
-
-
-def worst_losses(losses: Array, count: int) -> Array:
-    """Each account's `count` largest losses, the least of them first; float64 [accounts, count].
-
-    A selection, not a full sort: a regular sample of the paths gives a bound that leaves a few
-    more losses above it than are asked for, and these alone are sorted.
-    """
-    import cupy
-
-    accounts, paths = losses.shape
-    if paths <= 4 * SAMPLE:
-        return cupy.sort(losses, axis=1)[:, paths - count :]
-    sample = cupy.sort(cupy.ascontiguousarray(losses[:, :: paths // SAMPLE]), axis=1)
-    taken = sample.shape[1]
-    # Six standard errors of the sample's rank: a bound that is still too high is rare.
-    expected = taken * count / paths
-    rank = min(taken, int(expected + 6 * expected**0.5 + 10))
-    chosen = losses >= sample[:, taken - rank, None]
-    counts = chosen.sum(axis=1)
-    if int(counts.min()) < count:
-        return cupy.sort(losses, axis=1)[:, paths - count :]
-    width = int(counts.max())
-    rows, columns = cupy.nonzero(chosen)
-    first = cupy.cumsum(counts) - counts
-    above = cupy.full((accounts, width), -np.inf)
-    above[rows, cupy.arange(len(rows)) - first[rows]] = losses[rows, columns]
-    return cupy.sort(above, axis=1)[:, width - count :]
+    return jumps(stream_key(seed), lane, jump_bound(probability), tiles, steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcmargin.checks import Progress
+from mcmargin.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""Instruments: what one unit of each is worth today and gains on every path.
+"""Instruments: what one unit of each is worth today, and what it gains in scenarios.
 
-In: the market of today, and that of each path at a horizon. Out: amounts in the instrument's own
-currency, float64, a gain positive. Each instrument is a small value with the same four functions:
+In: the market of today, and the market in scenarios (`Paths`). Out: amounts in the instrument's
+own currency, float64; a gain is positive. Every instrument is a small frozen value with the same
+four functions:
 
-value(market)            what a holder owns: 0 for what is settled by variation margin
-gain(paths)              value change of one unit on every path, cash received included
-notional(market)         the amount of underlying that one unit stands for, at today's price
-exposure(market)         the same times its sensitivity: what one unit moves like
+value(market)            what the holder of one unit owns; 0 if gains are paid out as they come
+gain(paths)              change of that value in every scenario, with the cash that was received
+notional(market)         price today of the amount of underlying that one unit stands for
+exposure(market)         gain of one unit for each relative move of the underlying
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ Instrument: TypeAlias = Spot | Perpetual | Future | Option
 
 
 def assets_of(instrument: Instrument) -> tuple[str, ...]:
-    """Names of all prices that an instrument's value hangs on."""
+    """Names of all prices that the value of an instrument depends on.
+
+    Examples
+    --------
+    >>> assets_of(Perpetual("BTC-PERP", "btc", price_asset="btc perpetual"))
+    ('btc', 'btc perpetual')
+    """
     own = getattr(instrument, "price_asset", None)
     future = getattr(instrument, "future", None)
     names = [instrument.underlying, own, getattr(future, "price_asset", None)]

@@ -1,6 +1,6 @@
-"""What is held outright, and contracts on a price: spot, balances, perpetuals and futures.
+"""Assets that are held outright, and contracts on a price: spot, balances, perpetuals, futures.
 
-In: the market of today, and that of each path. Out: values and gains of one unit; see
+In: the market of today, and the market in scenarios. Out: values and gains of one unit; see
 `mcmargin.instruments.instruments` for the functions that all instruments have.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar
 
 from mcmargin.data.ranges import (
     CONTRACT_SIZE,
@@ -20,15 +20,10 @@ from mcmargin.data.ranges import (
     growth,
     require_bounded_deviation,
 )
-from mcmargin.instruments.terms import check_terms, expiry_time, refuse_coin, years_left
+from mcmargin.instruments.paths import Paths
+from mcmargin.instruments.terms import check_terms, expiry_time, years_left
+from mcmargin.markets.market import Market
 from mcmargin.numerics.arrays import array_module
-
-if TYPE_CHECKING:
-    from mcmargin.markets.market import Market
-    from mcmargin.valuing.scenario_market import ScenarioMarket
-    from mcmargin.valuing.shocked_market import ShockedMarket
-
-    Paths: TypeAlias = ScenarioMarket | ShockedMarket
 
 HOURS_A_YEAR = 365 * 24.0
 
@@ -70,7 +65,7 @@ class Spot:
         return market.price(self.underlying, self.currency)
 
     def gain(self, paths: Paths) -> Any:
-        """Spot price x simple return."""
+        """Spot price times the simple return."""
         return paths.gain(self.underlying, self.currency)
 
     def notional(self, market: Market) -> float:
@@ -86,15 +81,16 @@ class Spot:
 class Balance(Spot):
     """One unit of an asset or a currency, posted as collateral.
 
-    It moves as spot does, and is no position: with no notional, nothing is charged by its size.
+    Its value moves as that of spot does. It is no position: its notional is 0, so that nothing is
+    charged for its size.
     """
 
     def notional(self, market: Market) -> float:
-        """Nothing: it is no position."""
+        """0: a balance is no position."""
         return 0.0
 
     def exposure(self, market: Market) -> float:
-        """Nothing: it is no position."""
+        """0: a balance is no position."""
         return 0.0
 
 
@@ -102,27 +98,29 @@ class Balance(Spot):
 class Perpetual:
     """A perpetual future, settled by variation margin.
 
-    A linear contract of size c gains c (P' - P) in quote currency. An inverse one, of size c in
-    quote currency, gains c (1/P - 1/P') coins, which are worth S' each: margins are taken in quote
-    currency, never in a simulated coin. P moves with the spot price S and a basis of its own.
+    A linear contract of size c gains c (P' - P) in the quote currency, where P is its price. An
+    inverse contract of size c in the quote currency gains c (1/P - 1/P') coins, each of which is
+    worth the spot price S': margins are computed in the quote currency, never in a simulated coin.
+    P moves with S and with a basis of its own.
 
     Attributes
     ----------
     name, underlying, currency : str
     inverse : bool
-        Margined in coin.
+        Whether the contract is margined in coin.
     contract_size : float
-        Units of the underlying; of an inverse contract, units of quote currency.
+        Units of the underlying; for an inverse contract, units of the quote currency.
     funding_rate : float
-        Expected share of notional that a long pays each interval; negative where it receives.
+        Share of the notional that a long position is expected to pay in each funding interval;
+        negative if it receives.
     stressed_funding_rate : float
-        Share of notional that the paying side, whichever it is, may have to pay each interval.
+        Share of the notional that either side may have to pay in each funding interval.
     funding_hours : float
-        Length of the interval.
+        Length of the funding interval.
     basis_volatility : float
-        Annualised volatility of P/S, drawn from the stream; 0 for none.
+        Annualised volatility of P/S; with 0 the ratio does not move.
     price_asset : str, optional
-        Asset of the model whose price is this contract's own; then no basis is drawn.
+        Asset of the model whose price is this contract's own. It then has no basis.
 
     Examples
     --------
@@ -149,18 +147,17 @@ class Perpetual:
 
     def __post_init__(self) -> None:
         check_terms(self)
-        refuse_coin(self)
 
     def value(self, market: Market) -> float:
-        """Nothing: gains are paid out as they come."""
+        """0: gains are paid out as they come."""
         return 0.0
 
     def price(self, market: Market) -> float:
-        """Price today: the contract's own where it has one, else spot."""
+        """Price today: the contract's own if it has one, otherwise the spot price."""
         return market.price(self.price_asset or self.underlying, self.currency)
 
     def gain(self, paths: Paths) -> Any:
-        """Price gain less expected funding, on every path."""
+        """Price gain less expected funding."""
         code = self.currency
         start = self.price(paths.market)
         if self.inverse:
@@ -175,12 +172,15 @@ class Perpetual:
         return self.contract_size * gain - self.funding(paths.market, paths.years)
 
     def funding(self, market: Market, years: float, *, stressed: bool = False) -> float:
-        """Amount that one long unit is expected to pay over some years; stressed, either side."""
+        """Amount that one long unit is expected to pay over some years.
+
+        With `stressed` it is the amount that a unit on either side may have to pay.
+        """
         rate = self.stressed_funding_rate if stressed else self.funding_rate
         return rate * self.notional(market) * years * HOURS_A_YEAR / self.funding_hours
 
     def _basis(self, paths: Paths) -> Any:
-        """P'/S' over P/S: lognormal, of mean 1."""
+        """(P'/S') / (P/S), lognormal of mean 1."""
         if not self.basis_volatility:
             return 1.0
         require_bounded_deviation(
@@ -191,11 +191,11 @@ class Perpetual:
         )
 
     def notional(self, market: Market) -> float:
-        """Size x price; of an inverse contract, its size."""
+        """Size times price; for an inverse contract, its size."""
         return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
-        """The notional; of an inverse contract, what it gains a relative move of spot."""
+        """The notional; for an inverse contract, its gain for each relative move of spot."""
         if not self.inverse:
             return self.notional(market)
         own = market.price(self.price_asset or self.underlying, self.currency)
@@ -204,25 +204,26 @@ class Perpetual:
 
 @dataclass(frozen=True)
 class Future:
-    """A dated future, settled by variation margin and at expiry by the spot price.
+    """A dated future, settled by variation margin, and at expiry by the spot price.
 
-    F = S exp(carry T), on every path with a basis of its own, which fades towards expiry as that
-    of a bridge does: its standard deviation after t of T years is v sqrt(t (T - t) / T).
+    Today F = S exp(carry T). In a scenario F moves with S and with a basis of its own, which fades
+    towards expiry as a Brownian bridge does: the standard deviation of ln(F/S) after t of T years
+    is v sqrt(t (T - t) / T).
 
     Attributes
     ----------
     name, underlying, currency : str
     expiry : str, date, datetime, pandas.Timestamp or numpy.datetime64
-        UTC where it has no zone; a date alone means its midnight.
+        In UTC if it has no zone. A date alone means its midnight.
     carry : float, optional
-        Continuously compounded, a year; the market's for the underlying where none is given.
+        ln(F/S) a year, continuously compounded; by default the market's for the underlying.
     inverse : bool
     contract_size : float
-        As of `Perpetual`.
+        As in `Perpetual`.
     basis_volatility : float
-        v, annualised; 0 for none.
+        v, annualised; with 0 the basis does not move.
     price_asset : str, optional
-        Asset of the model whose price is this contract's own; then no basis is drawn.
+        Asset of the model whose price is this contract's own. It then has no basis.
     """
 
     name: str
@@ -240,10 +241,9 @@ class Future:
     def __post_init__(self) -> None:
         check_terms(self)
         object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
-        refuse_coin(self)
 
     def value(self, market: Market) -> float:
-        """Nothing: gains are paid out as they come."""
+        """0: gains are paid out as they come."""
         return 0.0
 
     def price(self, market: Market) -> float:
@@ -262,14 +262,14 @@ class Future:
         >>> round(Future("F", "btc", "2022-01-01", carry=0.1).price(market), 2)
         33155.13
         """
-        years = years_left(self, market)
+        years = years_left(self.name, self.expiry, market)
         if self.price_asset:
             return market.price(self.price_asset, self.currency)
         spot = market.price(self.underlying, self.currency)
         return spot * growth(self.carry_rate(market), years, f"instrument {self.name!r}")
 
     def price_on(self, paths: Paths) -> Any:
-        """Futures price on every path; after expiry, the spot price that it settled at."""
+        """Futures price in every scenario; after expiry, the spot price at which it settled."""
         years = paths.years_left(self.expiry)
         if years <= 0.0:
             return paths.settled(self.expiry).price(self.underlying, self.currency)
@@ -284,7 +284,7 @@ class Future:
         return spot * _lognormal(volatility * paths.walk(self.name), paths.years * volatility**2)
 
     def gain(self, paths: Paths) -> Any:
-        """Price gain on every path; coins of an inverse contract are kept to the horizon."""
+        """Price gain; an inverse contract's gain stays in coins until the horizon."""
         start, price = self.price(paths.market), self.price_on(paths)
         if self.inverse:
             coin = paths.price(self.underlying, self.currency)
@@ -292,15 +292,15 @@ class Future:
         return self.contract_size * (price - start)
 
     def carry_rate(self, market: Market) -> float:
-        """Its own carry, or the market's for the underlying."""
+        """The future's own carry, or the market's for the underlying."""
         return market.carry.get(self.underlying, 0.0) if self.carry is None else self.carry
 
     def notional(self, market: Market) -> float:
-        """Size x price; of an inverse contract, its size."""
+        """Size times price; for an inverse contract, its size."""
         return self.contract_size * (1.0 if self.inverse else self.price(market))
 
     def exposure(self, market: Market) -> float:
-        """The notional; of an inverse contract, what it gains a relative move of spot."""
+        """The notional; for an inverse contract, its gain for each relative move of spot."""
         if not self.inverse:
             return self.notional(market)
         return (
@@ -309,5 +309,5 @@ class Future:
 
 
 def _lognormal(deviation: Any, variance: float) -> Any:
-    """exp(deviation - variance / 2), of mean 1 for a normal deviation of that variance."""
+    """exp(deviation - variance / 2): its mean is 1 if the deviation is normal of that variance."""
     return array_module(deviation).exp(deviation - 0.5 * variance)

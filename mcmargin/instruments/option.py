@@ -1,27 +1,22 @@
-"""European options, on spot or on a future: Black-76 on every path.
+"""European options on spot or on a future, valued by Black (1976) in every scenario.
 
-In: the market of today, and that of each path. Out: values, greeks and gains of one unit; see
-`mcmargin.instruments.instruments` for the functions that all instruments have.
+In: the market of today, and the market in scenarios. Out: values, greeks and gains of one unit;
+see `mcmargin.instruments.instruments` for the functions that all instruments have.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar
 
-from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, cited, growth
+from mcmargin.checks import cited
+from mcmargin.data.ranges import CONTRACT_SIZE, PRICE, growth
 from mcmargin.errors import DataError
-from mcmargin.instruments.terms import check_terms, expiry_time, years_left
-from mcmargin.numerics.black import black76_greeks, black76_point, black76_values
-
-if TYPE_CHECKING:
-    from mcmargin.markets.market import Market
-    from mcmargin.valuing.scenario_market import ScenarioMarket
-    from mcmargin.valuing.shocked_market import ShockedMarket
-
-    Paths: TypeAlias = ScenarioMarket | ShockedMarket
-
 from mcmargin.instruments.linear import Future
+from mcmargin.instruments.paths import Paths
+from mcmargin.instruments.terms import check_terms, expiry_time, years_left
+from mcmargin.markets.market import Market
+from mcmargin.numerics.black import black76_greeks, black76_point, black76_values
 
 KINDS = ("call", "put")
 SETTLEMENTS = ("quote", "coin")
@@ -29,11 +24,12 @@ SETTLEMENTS = ("quote", "coin")
 
 @dataclass(frozen=True)
 class Option:
-    """A European option on spot, or on a future, revalued in full by Black (1976).
+    """A European option on spot or on a future, valued in full by Black (1976).
 
-    Its value is exp(-r T) times Black's of F = S exp(carry T), or of the future's price. On a path
-    the smile keeps its shape in moneyness, time has passed, and its volatility is that of the
-    market times the root of the path's expected average variance to expiry over today's.
+    Its value is exp(-r T) times Black's value at the forward F = S exp(carry T), or at the price of
+    the future. In a scenario time has passed, and the smile keeps its shape in moneyness. The
+    implied volatility is today's at that moneyness, times the root of the expected average variance
+    until expiry over the same expectation of today.
 
     Attributes
     ----------
@@ -42,12 +38,17 @@ class Option:
         `call` or `put`.
     strike : float
     expiry : str, date, datetime, pandas.Timestamp or numpy.datetime64
-        UTC where it has no zone; a date alone means its midnight.
+        In UTC if it has no zone. A date alone means its midnight.
     settlement : str
-        `quote`, or `coin`: a pay-off inside the horizon then stays coin until its end.
+        `quote` or `coin`. If an option expires inside the horizon, its pay-off in coin stays in
+        coin until the horizon.
     contract_size : float
     future : Future, optional
-        The underlying, in place of spot.
+        The future on which the option is written; without it the option is on spot.
+
+    References
+    ----------
+    Black, F. (1976), The pricing of commodity contracts, Journal of Financial Economics 3.
 
     Examples
     --------
@@ -104,7 +105,7 @@ class Option:
         return 1.0 if self.kind == "call" else -1.0
 
     def value(self, market: Market) -> float:
-        """Value of one unit today, discounted; see `greeks`."""
+        """Discounted value of one unit today."""
         forward, years, volatility = self._today(market)
         value, _ = black76_point(forward, self.strike, volatility, years, self._sign)
         return self.contract_size * value * market.discount(self.currency, years)
@@ -112,8 +113,8 @@ class Option:
     def greeks(self, market: Market) -> dict[str, float]:
         """Value, delta, gamma, vega and theta of one unit.
 
-        delta and gamma are by the spot price at a volatility that stays, vega per 1.00 of
-        volatility, theta per calendar day.
+        Delta and gamma are derivatives by the spot price while the volatility stays. Vega is for a
+        change of 1.00 in volatility, theta for one calendar day.
 
         Examples
         --------
@@ -138,7 +139,7 @@ class Option:
             carry = self.future.carry_rate(market) if own else 0.0
         size = self.contract_size * discount
         value = float(black.value)
-        # The forward moves to the spot price, and the discount to 1, as time passes.
+        # As time passes, the forward also moves to the spot price, and the discount to 1.
         theta = float(black.theta) - float(black.delta) * forward * carry / 365.0
         return {
             "value": size * value,
@@ -149,7 +150,7 @@ class Option:
         }
 
     def gain(self, paths: Paths) -> Any:
-        """Value change on every path, or pay-off less today's value, kept to the horizon."""
+        """Value change; if the option has expired, its pay-off less today's value."""
         years = paths.years_left(self.expiry)
         if years <= 0.0:
             value = self._pay_off(paths)
@@ -183,7 +184,7 @@ class Option:
 
     def _today(self, market: Market) -> tuple[float, float, float]:
         """Forward, years to expiry, and volatility at the strike."""
-        years = years_left(self, market)
+        years = years_left(self.name, self.expiry, market)
         if self.future is not None:
             forward = self.future.price(market)
         else:
@@ -193,11 +194,11 @@ class Option:
         return forward, years, market.volatility_at(self.underlying, years, self.strike / forward)
 
     def notional(self, market: Market) -> float:
-        """Size x price of the underlying."""
+        """Size times price of the underlying."""
         return self.contract_size * market.price(self.underlying, self.currency)
 
     def exposure(self, market: Market) -> float:
-        """Delta x price of the underlying."""
+        """Size times delta times forward, discounted."""
         forward, years, volatility = self._today(market)
         _, delta = black76_point(forward, self.strike, volatility, years, self._sign)
         return self.contract_size * delta * forward * market.discount(self.currency, years)

@@ -1,52 +1,52 @@
 """Terms of instruments: what their fields must be, and the time that they have left.
 
-In: an instrument as it is made, or with a market. Out: numbers and times, or an error that names
-the instrument and the field.
+In: an instrument as it is made, or its expiry and a market. Out: numbers and times, or an error
+that names the instrument and the field.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mcmargin.checks import cited
 from mcmargin.data.bars import years_between
-from mcmargin.data.ranges import check_ranges, cited
+from mcmargin.data.ranges import check_ranges
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
-
-if TYPE_CHECKING:
-    from mcmargin.instruments.linear import Future, Perpetual
-    from mcmargin.instruments.option import Option
-    from mcmargin.markets.market import Market
+from mcmargin.markets.market import Market
 
 
-def years_left(instrument: Future | Option, market: Market) -> float:
-    """Years from a market to an instrument's expiry; DataError where it has expired."""
-    years: float = years_between(market.as_of, instrument.expiry)
+def years_left(name: str, expiry: np.datetime64, market: Market) -> float:
+    """Years from a market to the expiry of a named instrument.
+
+    Raises
+    ------
+    DataError
+        If it has expired.
+    """
+    years: float = years_between(market.as_of, expiry)
     if years <= 0.0:
         raise DataError(
-            f"instrument {instrument.name!r} expired at {instrument.expiry.astype('M8[s]')}, and "
+            f"instrument {name!r} expired at {expiry.astype('M8[s]')}, and "
             f"the market is of {market.as_of.astype('M8[s]')}; take it out of the book"
         )
     return years
 
 
 def expiry_time(name: str, expiry: Any) -> np.datetime64:
-    """Expiry in UTC; DataError where it is no ISO time."""
+    """Expiry of a named instrument, in UTC.
+
+    Raises
+    ------
+    DataError
+        If it is no ISO time.
+    """
     try:
         return utc_time(expiry)
     except ValueError as error:
         raise DataError(f"instrument {name!r}: expiry: {error}") from None
-
-
-def refuse_coin(instrument: Perpetual | Future) -> None:
-    """Refuse an inverse contract that claims to be quoted in its own coin."""
-    if instrument.inverse and instrument.currency == instrument.underlying:
-        raise DataError(
-            f"instrument {instrument.name!r}: an inverse contract's currency is the one it is "
-            f"quoted in, as USD, not its coin {instrument.currency!r}"
-        )
 
 
 def check_terms(instrument: Any) -> None:
@@ -55,7 +55,7 @@ def check_terms(instrument: Any) -> None:
     Raises
     ------
     DataError
-        Naming the instrument and the field.
+        If one of them cannot be right; the error names the instrument and the field.
     """
     for field in ("name", "underlying", "currency", "price_asset"):
         value = getattr(instrument, field, None)
@@ -65,11 +65,21 @@ def check_terms(instrument: Any) -> None:
             raise DataError(
                 f"instrument {cited(instrument.name)}: {field} must be text, not {cited(value)}"
             )
-    inverse = getattr(instrument, "inverse", False)
+    if hasattr(instrument, "inverse"):
+        _check_inverse(instrument)
+    check_ranges(instrument, f"instrument {instrument.name!r}")
+
+
+def _check_inverse(instrument: Any) -> None:
+    """Check the flag `inverse`, and that an inverse contract is not quoted in its own coin."""
+    inverse = instrument.inverse
     if not isinstance(inverse, (bool, np.bool_)):
         raise DataError(
             f"instrument {instrument.name!r}: inverse must be True or False, not {cited(inverse)}"
         )
-    if hasattr(instrument, "inverse"):
-        object.__setattr__(instrument, "inverse", bool(inverse))
-    check_ranges(instrument, f"instrument {instrument.name!r}")
+    object.__setattr__(instrument, "inverse", bool(inverse))
+    if inverse and instrument.currency == instrument.underlying:
+        raise DataError(
+            f"instrument {instrument.name!r}: an inverse contract's currency is the one it is "
+            f"quoted in, as USD, not its coin {instrument.currency!r}"
+        )

@@ -1,8 +1,8 @@
-"""Components of a margin: small functions, each an amount by unit and a reason.
+"""Components of a margin: small functions, each of which gives an amount for every unit.
 
-In: units with their expected shortfall, and how to value them. Out: columns of amounts, one entry a
-unit, in the unit's currency, with how they move with the paths where they do. `COMPONENTS` lists
-them all; how they are put together is in `mcmargin.margins.requirement`.
+In: units with their expected shortfall, and how their instruments are valued. Out: columns of
+amounts, one entry a unit, in the unit's currency, and how they move with the paths where they do.
+How they are put together stands in `mcmargin.policies.formula`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from mcmargin.margins.leverage import concentration, leverage_minimum
 from mcmargin.margins.liquidity import liquidity
 from mcmargin.margins.stress_add_on import add_on
 from mcmargin.margins.unit_context import Amounts, UnitContext
-from mcmargin.policies.policy import MarginPolicy
+from mcmargin.policies.formula import FORMULA
 from mcmargin.valuing.scenario_market import elapsed_years
 
 Component: TypeAlias = Callable[[UnitContext], Amounts | Estimate]
 
 
 def base(context: UnitContext) -> Estimate:
-    """Expected shortfall with the worst fills of open orders; at least the short options' least."""
+    """Expected shortfall with the worst fills of open orders, at least the short options' minimum.
+
+    It is never below 0.
+    """
     least = np.maximum(short_option_minimum(context), 0.0)
     worst = _worst(context.figures, context.kink("fills"))
     return larger(worst, fixed(least), context.kink("least"))
@@ -41,7 +44,7 @@ def _worst(figures: UnitFigures, kink: int) -> Estimate:
 
 
 def short_option_minimum(context: UnitContext) -> Amounts:
-    """A share of the notional of every option that is short, or would be if sold as ordered."""
+    """A share of the notional of every option that is short, or would be once its orders filled."""
     instruments = context.valuation.instruments
     options = np.array([item.product == "option" for item in instruments], float)
     short = -context.units.sold.minimum(0) @ (context.valuation.units.notional * options)
@@ -106,7 +109,6 @@ def _funding_beyond(
 
 COMPONENTS: Mapping[str, Component] = {
     "base": base,
-    "short_option_minimum": short_option_minimum,
     "floor": floor,
     "stress_add_on": stress_add_on,
     "liquidity": liquidity,
@@ -114,32 +116,16 @@ COMPONENTS: Mapping[str, Component] = {
     "stressed_funding": stressed_funding,
     "leverage_minimum": leverage_minimum,
 }
-"""Column by column, the amounts that a requirement is put together of."""
+"""The function of every component that a step of the formula takes in, by its name."""
 
 
-def reason_of(name: str, policy: MarginPolicy) -> str:
-    """Why a component is charged, for people."""
-    calm, stress = policy.procyclicality, policy.stress
-    charged = [
-        f"{100.0 * weight:.4g} % of the loss beyond base in {where}"
-        for weight, where in (
-            (stress.scenario_weight if stress else 0.0, "the worst stress scenario"),
-            (
-                stress.dependence_weight if stress else 0.0,
-                "the worse of two tests: the two largest risk factors alone, and all in step",
-            ),
-        )
-        if weight
-    ]
-    return {
-        "base": f"expected shortfall at {policy.level:.4g}, with the worst fills of open orders",
-        "short_option_minimum": f"{100.0 * policy.short_option_minimum:.4g} % of the notional of "
-        "each short option",
-        "floor": "the least margin: what it would be at the volatility of the last "
-        f"{calm.floor_years if calm else 0:.4g} years",
-        "stress_add_on": ", and ".join(charged) or "the policy charges no stressed loss",
-        "liquidity": "spread, order book, impact, and longer close-outs of large positions",
-        "concentration": "holdings of one underlying, by delta, beyond the free amount",
-        "leverage_minimum": "the least margin: notional divided by the largest leverage",
-        "stressed_funding": "what perpetuals may pay in funding beyond the expected rate",
-    }[name]
+def unit_components(context: UnitContext) -> dict[str, Estimate]:
+    """Every component of the formula, one entry a unit; 0 where the policy lacks its part."""
+    none = np.zeros(len(context.units.currencies))
+    found: dict[str, Estimate] = {}
+    for step in FORMULA:
+        if step.component:
+            on = step.is_on(context.policy)
+            amounts = COMPONENTS[step.component](context) if on else none
+            found[step.component] = amounts if isinstance(amounts, Estimate) else fixed(amounts)
+    return found

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.books.book import Book
-from mcmargin.books.collateral import kinds_of, unit_value
-from mcmargin.books.unrealised import unrealised_of, without_entry_price
+from mcmargin.books.resolved import ResolvedBook
+from mcmargin.books.unrealised import without_entry_price
 from mcmargin.margins.estimates import Estimate, fixed
-from mcmargin.markets.market import Market
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -49,38 +47,40 @@ class Equity:
     without_entry_price: NDArray[np.int64]
 
 
-def equity_of(book: Book, valuation: Valuation, haircuts: Estimate) -> Equity:
-    """Equity of all accounts, with these haircuts, a row a kind of balance, or none."""
-    market = valuation.market
-    accounts = len(book.accounts)
+def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) -> Equity:
+    """Equity of all accounts, with the haircut of each kind of balance, or with none."""
+    book, market = resolved.book, resolved.market
     rates = np.array([market.worth(each.currency) for each in book.accounts])
     values = valuation.units.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
-    unrealised = unrealised_of(book, market).by_account(accounts, market) / rates
-    lacking = without_entry_price(book)
+    collateral = collateral_estimate(resolved, haircuts)
+    equity = collateral.amounts + position_value + resolved.unrealised
     if book.balances is None:
-        nothing, unknown = np.zeros(accounts), np.full(accounts, np.nan)
-        return Equity(nothing, nothing, position_value, unrealised, unknown, lacking)
-    collateral = collateral_estimate(book, market, haircuts)
-    equity = collateral.amounts + position_value + unrealised
-    return Equity(collateral.amounts, collateral.error, position_value, unrealised, equity, lacking)
+        equity = np.full(len(book.accounts), np.nan)
+    return Equity(
+        collateral.amounts,
+        collateral.error,
+        position_value,
+        resolved.unrealised,
+        equity,
+        without_entry_price(book),
+    )
 
 
-def collateral_estimate(book: Book, market: Market, haircuts: Estimate) -> Estimate:
+def collateral_estimate(resolved: ResolvedBook, haircuts: Estimate) -> Estimate:
     """Balances of each account as they count, and how haircuts move that with the paths."""
-    accounts = len(book.accounts)
-    if book.balances is None:
+    posted, accounts = resolved.posted, len(resolved.book.accounts)
+    if not posted.kinds:
         return fixed(np.zeros(accounts))
-    kinds, kind = kinds_of(book)
-    less = haircuts if len(haircuts.amounts) else fixed(np.zeros(len(kinds)))
-    values = np.array([unit_value(each, market) for each in kinds], float)
-    signs = np.array([1.0 if each.debit else -1.0 for each in kinds], float)
-    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
-    amounts = book.balances.data * (values * (1.0 + signs * less.amounts))[kind]
-    shares = book.balances.data * (values * signs)[kind]
-    held = sparse.csr_array((shares, (rows, kind)), shape=(accounts, len(kinds)))
+    less = haircuts if len(haircuts.amounts) else fixed(np.zeros(len(posted.kinds)))
+    values = posted.unit_values(resolved.market)
+    signs = np.array([1.0 if kind.debit else -1.0 for kind in posted.kinds], float)
+    amounts = posted.amounts * (values * (1.0 + signs * less.amounts))[posted.kind]
+    shares = posted.amounts * (values * signs)[posted.kind]
+    places = (posted.account, posted.kind)
+    by_kind = sparse.csr_array((shares, places), shape=(accounts, len(posted.kinds)))
     return Estimate(
-        np.bincount(rows, amounts, accounts).astype(np.float64),
-        np.asarray(held @ less.moves),
-        np.asarray(held @ less.rest),
+        np.bincount(posted.account, amounts, accounts).astype(np.float64),
+        np.asarray(by_kind @ less.moves),
+        np.asarray(by_kind @ less.rest),
     )

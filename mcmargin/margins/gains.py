@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mcmargin.numerics.arrays import device_matrix
 from mcmargin.valuing.scenario_market import PathBlock
+from mcmargin.valuing.unit_values import converted
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -67,13 +68,9 @@ def _converted_sums(
         matrix = part if block.xp is np else device_matrix(part)
         gains = matrix @ (changes if len(chosen) == changes.shape[0] else changes[chosen])
         start = block.xp.asarray(part @ valuation.units.value[chosen])[:, None]
-        total = total + _converted(gains, start, code, block.at(horizon).currency(code), valuation)
+        moved = block.at(horizon).currency(code)
+        total = total + converted(gains, start, moved, valuation.market.worth(code))
     return total
-
-
-def _converted(gains: Any, start: Any, code: str, moved: Any, valuation: Valuation) -> Any:
-    """Gains in a currency that moves, of what is worth `start` today in the market's."""
-    return (start + gains) / moved - start / valuation.market.worth(code)
 
 
 def gains_a_unit(
@@ -113,7 +110,7 @@ def gains_a_unit(
     }
     return block.xp.stack(
         [
-            _converted(gain, value, code, moved[horizon], valuation)
+            converted(gain, value, moved[horizon], market.worth(code))
             for gain, value, horizon in zip(
                 changes,
                 valuation.units.value[columns],
@@ -150,5 +147,5 @@ def tail_gains(
             moved = block.at(horizon).currency(code)
             moved = moved[paths[at]] if getattr(moved, "ndim", 0) else moved
             start = xp.asarray(valuation.units.value[columns[here]])[:, None]
-            gained[at] = _converted(gained[at], start, code, moved, valuation)
+            gained[at] = converted(gained[at], start, moved, market.worth(code))
     return gained

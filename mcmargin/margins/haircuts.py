@@ -6,13 +6,14 @@ of account and side that occurs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
-from mcmargin.books.book import Book
-from mcmargin.books.collateral import Kind, balance_of, is_own_cash, kinds_of, unit_value
+from mcmargin.books.collateral import BalanceKind, balance_of
+from mcmargin.books.resolved import ResolvedBook
 from mcmargin.books.units import Units
 from mcmargin.margins.estimates import Estimate, fixed, larger, smaller, times, with_rows
 from mcmargin.margins.figures import unit_shortfalls
@@ -40,13 +41,13 @@ class Haircut:
 
 
 def haircuts_of(
-    book: Book, valuation: Valuation, policy: MarginPolicy
+    resolved: ResolvedBook, valuation: Valuation, policy: MarginPolicy
 ) -> tuple[list[Haircut], Estimate]:
     """Haircuts of all kinds of balances that a book has; none but in haircut mode.
 
     Parameters
     ----------
-    book : Book
+    resolved : ResolvedBook
     valuation : Valuation
         Of initial margin, whose scenarios and spot horizon they are taken over.
     policy : MarginPolicy
@@ -62,13 +63,11 @@ def haircuts_of(
     PolicyError
         If the haircuts' level needs more paths.
     """
-    part = policy.collateral
-    kinds, _ = kinds_of(book)
+    part, kinds, market = policy.collateral, resolved.posted.kinds, resolved.market
     if part is None or part.mode != "haircut" or not kinds:
         return [], fixed(np.zeros(0))
-    market = valuation.market
-    moving = [at for at, kind in enumerate(kinds) if not is_own_cash(kind, market)]
-    values = np.array([unit_value(kind, market) for kind in kinds])
+    moving = [at for at, kind in enumerate(kinds) if not kind.is_own_cash(market)]
+    values = resolved.posted.unit_values(market)
     none, whole = fixed(np.zeros(len(kinds))), fixed(np.ones(len(kinds)))
     lost = none
     if moving:
@@ -85,7 +84,7 @@ def haircuts_of(
     return found, shares
 
 
-def _unit_losses(kinds: list[Kind], valuation: Valuation, level: float) -> Estimate:
+def _unit_losses(kinds: Sequence[BalanceKind], valuation: Valuation, level: float) -> Estimate:
     """Expected shortfall of one unit of each kind, in its account's currency."""
     names = list(dict.fromkeys(kind.asset for kind in kinds))
     items = tuple(balance_of(name, valuation.market) for name in names)

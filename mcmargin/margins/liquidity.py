@@ -19,7 +19,7 @@ from mcmargin.instruments.instruments import Balance
 from mcmargin.margins.estimates import Estimate, fixed
 from mcmargin.margins.lone import lone_estimates
 from mcmargin.margins.unit_context import UnitContext
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.valuing.valuation import Valuation
 
 UNKNOWN = InstrumentLiquidity()

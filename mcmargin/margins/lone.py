@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Progress
 from mcmargin.margins.estimates import Estimate, fixed, joined
 from mcmargin.margins.figures import unit_shortfalls
 from mcmargin.margins.unit_context import UnitContext
+from mcmargin.progress import Progress
 
 
 def lone_estimates(

@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mcmargin.draws.random_stream import TILE_PATHS
-from mcmargin.margins.worst_losses import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.arrays import array_module, device_matrix, to_host
+from mcmargin.numerics.selection import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.tail import Tails, check_finite, tail_width, tails_of
 
 EXACT_INSTRUMENTS = 10

@@ -1,7 +1,8 @@
-"""The requirement: how components become a margin, in the order that `MarginPolicy` states.
+"""The requirement: initial and maintenance margin of every account, and of every owner that nets.
 
-In: amounts by unit, gathered by account and by owner that nets. Out: every column of the margin,
-one entry a row: the accounts, then those owners.
+In: units, gathered by account and by owner that nets, and how they are valued. Out: every column of
+the margin, one entry a row: the accounts, then those owners. Rows are taken as many at a time as
+the memory limit allows.
 """
 
 from __future__ import annotations
@@ -14,78 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Passes, Progress
-from mcmargin.margins.components import COMPONENTS
-from mcmargin.margins.estimates import (
-    GROUPS,
-    Estimate,
-    fixed,
-    gathered,
-    larger,
-    rows_of,
-    together_with,
-)
-from mcmargin.margins.figures import UnitFigures, figures_of, unit_figures, without_movements
-from mcmargin.margins.formula import margin_of, scaled_bounds
+from mcmargin.margins.estimates import GROUPS, Estimate, gathered, rows_of, together_with
+from mcmargin.margins.figures import UnitFigures, figures_of, without_movements
+from mcmargin.margins.row_margins import Previous, RowMargins, Shared, row_margins
 from mcmargin.margins.unit_context import Amounts, UnitContext
+from mcmargin.margins.valuations import Valuations
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.stresses.stress_losses import StressTable, StressValues, stress_losses
-from mcmargin.valuing.valuation import Valuation
-
-MOVING = (
-    *("margin", "maintenance", "base", "floor", "stress_add_on", "liquidity"),
-    *("open_orders", "wrong_way"),
-)
-"""Columns whose standard errors are reported beside those of the tails."""
-
-SUMMED = ("margin", "maintenance")
-"""Columns that are added up for owners."""
+from mcmargin.progress import Progress
+from mcmargin.stresses.stress_losses import StressTable
 
 LEAST_UNITS = 4096
 """Units whose movements are held at a time, however little memory there is."""
 
 MOVEMENTS = 128
-"""One over the share of the memory limit that each component's movements may take."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What margins are taken on.
-
-    Attributes
-    ----------
-    initial, maintenance : Valuation
-        The same where maintenance margin has no horizon of its own.
-    initial_companions, maintenance_companions : mapping of str to Valuation
-    stress : StressValues, optional
-        Where the policy charges stress scenarios.
-    memory_limit : int
-        Bytes that the valuations may take together.
-    """
-
-    initial: Valuation
-    maintenance: Valuation
-    initial_companions: Mapping[str, Valuation]
-    maintenance_companions: Mapping[str, Valuation]
-    stress: StressValues | None
-    memory_limit: int
-
-
-@dataclass(frozen=True, eq=False)
-class Previous:
-    """What the last report says of the rows.
-
-    Attributes
-    ----------
-    calm, maintenance_calm : ndarray of shape (rows,), float64
-        NaN where a row is new.
-    bars : int
-        Bars closed since then.
-    """
-
-    calm: Amounts
-    maintenance_calm: Amounts
-    bars: int
+"""One over the share of the memory limit that the movements of each component may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +70,14 @@ class Requirement:
 
     @property
     def figures(self) -> UnitFigures:
-        """Of the units of initial margin."""
+        """Of the units, for initial margin."""
         return self.context.figures
 
 
 def requirement(
     units: Units,
     accounts: int,
-    run: Run,
+    valuations: Valuations,
     policy: MarginPolicy,
     previous: Previous | None = None,
     *,
@@ -148,8 +91,8 @@ def requirement(
     ----------
     units : Units
     accounts : int
-        Rows of accounts; owners come after them.
-    run : Run
+        Number of accounts; the owners that net come after them.
+    valuations : Valuations
     policy : MarginPolicy
     previous : Previous, optional
     sums : Sums, optional
@@ -161,34 +104,35 @@ def requirement(
     """
     owners = np.cumsum(units.account < 0) - 1 + accounts
     row = np.where(units.account < 0, owners, units.account)
-    together = errors and (sums is not None or _moves_together(units, row, run, policy))
+    together = errors and (sums is not None or _moves_together(units, row, valuations, policy))
     size = len(row)
     if together:
-        size = max(LEAST_UNITS, run.memory_limit // (MOVEMENTS * 8 * GROUPS))
-    state = _State(policy, run, together, {}, ({}, {}))
-    parts: list[_Part] = []
+        size = max(LEAST_UNITS, valuations.memory_limit // (MOVEMENTS * 8 * GROUPS))
+    shared = Shared(policy, valuations, together)
+    parts: list[RowMargins] = []
     total: dict[str, Estimate] = {}
     for chunk in _chunks(row, size):
-        rows = slice(int(row[chunk.start]), int(row[chunk.stop - 1]) + 1)
-        whole = slice(chunk.start, chunk.stop)
-        own = units if len(chunk) == len(row) else _units_of(units, whole)
-        before = None if previous is None else _previous_of(previous, rows)
-        told = progress
-        if progress is not None and len(chunk) < len(row):
-            told = _share_of(progress, chunk, len(row))
-        part = _part(state, own, row[whole] - rows.start, rows.stop - rows.start, before, told)
+        rows = range(int(row[chunk.start]), int(row[chunk.stop - 1]) + 1)
+        part = row_margins(
+            shared,
+            units if len(chunk) == len(row) else _units_of(units, chunk),
+            row[chunk.start : chunk.stop] - rows.start,
+            len(rows),
+            _previous_of(previous, rows),
+            _share_of(progress, chunk, len(row)),
+        )
         if sums is not None:
-            _add_to(total, part.margins, rows, sums)
-        # Movements have served; of many units they would take more than all else.
+            total = _with_rows(total, part.margins, rows, sums)
+        # Movements are no longer needed; those of many units would take more than all else.
         parts.append(replace(part, margins={}, figures=without_movements(part.figures)))
     columns = {
         name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
     }
-    # What is asked of it later is nobody's progress.
+    # Without `passes`: what is asked of this context later is not told as progress.
     context = UnitContext(
         units,
-        run.initial,
-        run.initial_companions,
+        valuations.initial,
+        valuations.initial_companions,
         policy,
         policy.level,
         figures_of([part.figures for part in parts]),
@@ -197,185 +141,21 @@ def requirement(
     return Requirement(columns, context, total)
 
 
-@dataclass(frozen=True, eq=False)
-class _State:
-    """What all parts of a requirement share."""
-
-    policy: MarginPolicy
-    run: Run
-    together: bool
-    kinks: dict[str, int]
-    lone: tuple[dict[tuple[int, bool, str], Estimate], dict[tuple[int, bool, str], Estimate]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some rows of a requirement, and what they were computed from."""
-
-    columns: dict[str, Amounts]
-    figures: UnitFigures
-    stress: StressTable | None
-    margins: dict[str, Estimate]
-
-
-def _part(
-    state: _State,
-    units: Units,
-    row: NDArray[np.int64],
-    rows: int,
-    previous: Previous | None,
-    progress: Progress | None,
-) -> _Part:
-    """Columns of some rows, with all of their units."""
-    policy, run = state.policy, state.run
-    passes = None
-    if progress is not None:
-        passes = Passes(progress, len(units.currencies), _passes(run, policy))
-    figures = unit_figures(
-        units,
-        run.initial,
-        policy.level,
-        confidence=policy.confidence,
-        together=state.together,
-        progress=None if passes is None else passes.begin(),
-    )
-    stress = None
-    if run.stress is not None:
-        stress = stress_losses(units.quantities, units.currencies, run.stress, run.initial)
-    context = UnitContext(
-        units,
-        run.initial,
-        run.initial_companions,
-        policy,
-        policy.level,
-        figures,
-        stress,
-        passes,
-        together=state.together,
-        kinks=state.kinks,
-        lone=state.lone[0],
-    )
-    calm = None if previous is None else previous.calm
-    bars = 1 if previous is None else previous.bars
-    estimates = _gathered(_unit_estimates(context), row, rows)
-    estimates |= margin_of(estimates, policy, calm, bars, context.kink)
-    columns = _plain_sums(context, row, rows) | _shortfall_columns(figures, row, rows)
-    estimates["maintenance"] = estimates["maintenance_calm"] = fixed(np.zeros(rows))
-    own = policy.maintenance
-    if own is not None:
-        lower = unit_figures(
-            units,
-            run.maintenance,
-            own.level,
-            confidence=policy.confidence,
-            shares=False,
-            together=state.together,
-            progress=context.next_pass(),
-        )
-        context = replace(
-            context,
-            valuation=run.maintenance,
-            companions=run.maintenance_companions,
-            level=own.level,
-            figures=lower,
-            margin="maintenance",
-            lone=state.lone[1],
-        )
-        maintenance = _gathered(_unit_estimates(context), row, rows)
-        calm = None if previous is None else previous.maintenance_calm
-        maintenance |= margin_of(maintenance, policy, calm, bars, context.kink)
-        estimates["maintenance"] = maintenance["margin"]
-        estimates["maintenance_calm"] = maintenance["calm"]
-        # A shorter horizon can cost more: of a hedge that converges at expiry.
-        for name in ("margin", "unrounded"):
-            estimates[name] = larger(estimates[name], maintenance[name], context.kink(name))
-    if passes is not None:
-        passes.finish()
-    columns |= {name: each.amounts for name, each in estimates.items()}
-    columns |= {f"{name}_error": estimates[name].error for name in MOVING}
-    return _Part(columns, figures, stress, {name: estimates[name] for name in SUMMED})
-
-
-def _passes(run: Run, policy: MarginPolicy) -> int:
-    """Expected shortfalls that are taken of every unit: base, floor and stress, of each margin."""
-    tested = policy.stress is not None and policy.stress.dependence_weight > 0.0
-    each = 1 + ("floor" in run.initial_companions) + tested
-    return each if policy.maintenance is None else 2 * each
-
-
-def _moves_together(units: Units, row: NDArray[np.int64], run: Run, policy: MarginPolicy) -> bool:
-    """Whether a row's margin is made of several figures that move with the paths."""
+def _moves_together(
+    units: Units, row: NDArray[np.int64], valuations: Valuations, policy: MarginPolicy
+) -> bool:
+    """Whether the margin of a row is made of several figures that move with the paths."""
     tested = policy.stress is not None and policy.stress.dependence_weight > 0.0
     longer = policy.liquidity is not None and any(
-        each.daily_volume is not None for each in run.initial.market.liquidity.values()
+        each.daily_volume is not None for each in valuations.initial.market.liquidity.values()
     )
     isolated = len(np.unique(row)) < len(row)
-    floored = "floor" in run.initial_companions
+    floored = "floor" in valuations.initial_companions
     return tested or longer or isolated or floored or policy.maintenance is not None
 
 
-def _unit_estimates(context: UnitContext) -> dict[str, Estimate]:
-    """Every component, a row a unit."""
-    found = {name: component(context) for name, component in COMPONENTS.items()}
-    return {
-        name: each if isinstance(each, Estimate) else fixed(each) for name, each in found.items()
-    } | {
-        "open_orders": context.figures.estimates.open_orders,
-        "wrong_way": context.figures.estimates.wrong_way,
-    }
-
-
-def _gathered(
-    estimates: Mapping[str, Estimate], row: NDArray[np.int64], rows: int
-) -> dict[str, Estimate]:
-    """Sums over each row's units: an isolated account's positions are charged one by one."""
-    return {name: gathered(each, row, rows) for name, each in estimates.items()}
-
-
-def _plain_sums(context: UnitContext, row: NDArray[np.int64], rows: int) -> dict[str, Amounts]:
-    """Gross and net exposure of each row: those of its units, added up."""
-    quantities, values = context.units.quantities, context.valuation.units
-    largest = abs(quantities)
-    for filled in (context.units.bought, context.units.sold):
-        if filled is not quantities:
-            largest = largest.maximum(abs(filled))
-    exposures = {
-        "gross_exposure": abs(quantities) @ values.notional / context.rates,
-        "gross_with_orders": largest @ values.notional / context.rates,
-        "net_exposure": quantities @ values.exposure / context.rates,
-    }
-    return {
-        name: np.bincount(row, each, rows).astype(np.float64) for name, each in exposures.items()
-    }
-
-
-def _shortfall_columns(
-    figures: UnitFigures, row: NDArray[np.int64], rows: int
-) -> dict[str, Amounts]:
-    """Expected shortfall and value at risk of each row, with their errors and intervals."""
-    columns: dict[str, Amounts] = {}
-    several = np.bincount(row, minlength=rows) > 1
-    for name in ("expected_shortfall", "value_at_risk"):
-        whole = gathered(getattr(figures.estimates, name), row, rows)
-        low, high = getattr(figures, f"{name}_interval").T
-        apart, low, high = (
-            np.bincount(row, each, rows).astype(np.float64)
-            for each in (getattr(figures, f"{name}_error"), low, high)
-        )
-        error = np.where(several, whole.error, apart)
-        # Units that do not move together lessen the error of their sum, and the interval with it.
-        ratio = np.where(several & (apart > 0.0), error / np.where(apart > 0.0, apart, 1.0), 1.0)
-        columns |= {
-            name: whole.amounts,
-            f"{name}_error": error,
-            f"{name}_low": scaled_bounds(whole.amounts, low, ratio),
-            f"{name}_high": scaled_bounds(whole.amounts, high, ratio),
-        }
-    return columns
-
-
 def _chunks(row: NDArray[np.int64], size: int) -> list[range]:
-    """Units so many at a time, and all of a row together."""
+    """Ranges of about `size` units, each with all units of its rows."""
     if len(row) <= size:
         return [range(len(row))]
     starts = np.flatnonzero(np.diff(row, prepend=-1))
@@ -384,10 +164,11 @@ def _chunks(row: NDArray[np.int64], size: int) -> list[range]:
     return [range(low, high) for low, high in pairwise(cuts)]
 
 
-def _units_of(units: Units, chosen: slice) -> Units:
-    """Some units of many."""
+def _units_of(units: Units, chunk: range) -> Units:
+    """The units of one chunk."""
+    chosen = slice(chunk.start, chunk.stop)
     account = units.account[chosen]
-    before = int((units.account[: chosen.start] < 0).sum())
+    before = int((units.account[: chunk.start] < 0).sum())
     return Units(
         units.quantities[chosen],
         units.buys[chosen],
@@ -398,12 +179,18 @@ def _units_of(units: Units, chosen: slice) -> Units:
     )
 
 
-def _previous_of(previous: Previous, rows: slice) -> Previous:
-    return Previous(previous.calm[rows], previous.maintenance_calm[rows], previous.bars)
+def _previous_of(previous: Previous | None, rows: range) -> Previous | None:
+    """What the last report says of some rows."""
+    if previous is None:
+        return None
+    here = slice(rows.start, rows.stop)
+    return Previous(previous.calm[here], previous.maintenance_calm[here], previous.bars)
 
 
-def _share_of(progress: Progress, chunk: range, units: int) -> Progress:
-    """Progress of some units, told as that of all."""
+def _share_of(progress: Progress | None, chunk: range, units: int) -> Progress | None:
+    """Progress over the units of one chunk, told as progress over all units."""
+    if progress is None or len(chunk) == units:
+        return progress
 
     def tell(done: int, total: int) -> None:
         each = total // len(chunk)
@@ -412,15 +199,17 @@ def _share_of(progress: Progress, chunk: range, units: int) -> Progress:
     return tell
 
 
-def _add_to(
-    total: dict[str, Estimate], margins: Mapping[str, Estimate], rows: slice, sums: Sums
-) -> None:
-    """Add margins of some rows to the sums that they belong to."""
+def _with_rows(
+    total: Mapping[str, Estimate], margins: Mapping[str, Estimate], rows: range, sums: Sums
+) -> dict[str, Estimate]:
+    """Sums with the margins of some rows added to those that they belong to."""
     here = np.flatnonzero((sums.row >= rows.start) & (sums.row < rows.stop))
+    added = {}
     for name, each in margins.items():
         own = rows_of(each, sums.row[here] - rows.start)
         part = gathered(own, sums.sum[here], sums.count, sums.weights[here])
-        total[name] = together_with(total[name], part) if name in total else part
+        added[name] = together_with(total[name], part) if name in total else part
+    return added
 
 
 def _stress_of(parts: Sequence[StressTable | None]) -> StressTable | None:

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mcmargin.checks import Progress
 from mcmargin.margins.estimates import (
     GROUPS,
     Estimate,
@@ -32,6 +31,7 @@ from mcmargin.margins.estimates import (
 )
 from mcmargin.margins.lone import lone_estimates, shortfalls_of
 from mcmargin.margins.unit_context import Amounts, UnitContext
+from mcmargin.progress import Progress
 
 LARGEST = 2
 """Underlyings of the concentration test."""

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Passes, Progress
 from mcmargin.margins.estimates import Estimate
 from mcmargin.margins.figures import UnitFigures
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Passes, Progress
 from mcmargin.stresses.stress_losses import StressTable
 from mcmargin.valuing.valuation import Valuation
 

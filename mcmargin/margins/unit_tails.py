@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.checks import Progress, parallel
 from mcmargin.margins.gains import block_gains
-from mcmargin.margins.worst_losses import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.arrays import array_module
+from mcmargin.numerics.selection import BYTES_A_LOSS, WorstLosses
 from mcmargin.numerics.tail import check_finite, tail_width
+from mcmargin.progress import Progress
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
+from mcmargin.workers import parallel
 
 SHARE_OF_LIMIT = 2 / 3
 """Share of the memory limit that a group's worst losses and gains may take."""

@@ -7,139 +7,30 @@ counted in the market's own, the quote currency of every spot price.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
 
 import numpy as np
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.checks import require_type
-from mcmargin.data.plausibility import Plausibility, plausibility_from
+from mcmargin.audit import plain
+from mcmargin.checks import cited, plain_time, require_type
+from mcmargin.data.plausibility import Plausibility, way_to_widen
 from mcmargin.data.ranges import (
-    DAILY_VOLUME,
-    LEVEL_SIZE,
     OPEN_INTEREST,
     PRICE,
-    SHARE,
-    SPREAD,
     VOLATILITY,
     VOLATILITY_OR_NONE,
     YEARLY_RATE,
-    cited,
     declared_ranges,
     growth,
-    plain_number,
     within,
 )
 from mcmargin.data.times import utc_time
-from mcmargin.data.typed_fields import read_value
-from mcmargin.errors import DataError, PolicyError
-from mcmargin.markets.contradictions import require_plausible
+from mcmargin.errors import DataError
+from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
 from mcmargin.markets.surface import VolatilitySurface
-from mcmargin.policies.policy_parts import plain
-
-LARGEST_LOSS = 0.999999
-"""Of a depeg: something must be left to convert at."""
-
-
-@dataclass(frozen=True)
-class Depeg:
-    """A stablecoin's jump: once it has happened, it stays.
-
-    Attributes
-    ----------
-    probability : float
-        Of the jump in one bar, in [0, 1].
-    loss : float
-        Share of its value that the coin loses, in [0, 1).
-    """
-
-    probability: Annotated[float, SHARE]
-    loss: Annotated[float, SHARE]
-
-    def __post_init__(self) -> None:
-        for name in ("probability", "loss"):
-            value = plain_number(getattr(self, name))
-            if value is None or not SHARE.holds(value):
-                given = cited(getattr(self, name))
-                raise DataError(f"depeg: {name} must lie between 0 and 1, not {given}")
-            object.__setattr__(self, name, value)
-        if self.loss > LARGEST_LOSS:
-            raise DataError(
-                f"depeg: a loss of {self.loss:g} leaves no rate to convert at; give less, as 0.999"
-            )
-
-
-@dataclass(frozen=True)
-class InstrumentLiquidity:
-    """How much of an instrument can be traded, and at what cost.
-
-    Attributes
-    ----------
-    daily_volume : float, optional
-        Units traded a day.
-    spread : float, optional
-        Share of price between best bid and ask.
-    bids, asks : tuple of (float, float)
-        Price and size in units of each level of the order book, the best first.
-
-    Raises
-    ------
-    DataError
-        If a number is not above 0, levels are out of order, or bids and asks cross.
-
-    Examples
-    --------
-    >>> InstrumentLiquidity(bids=((99.0, 5.0), (98.0, 9.0)), asks=((101.0, 4.0),)).middle
-    100.0
-    """
-
-    daily_volume: Annotated[float, DAILY_VOLUME] | None = None
-    spread: Annotated[float, SPREAD] | None = None
-    bids: tuple[tuple[float, float], ...] = ()
-    asks: tuple[tuple[float, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, allowed in declared_ranges(InstrumentLiquidity).items():
-            given = getattr(self, name)
-            if given is not None:
-                object.__setattr__(self, name, within(f"market: {name}", given, allowed))
-        for side, order in (("bids", -1), ("asks", 1)):
-            levels = _levels(side, getattr(self, side))
-            object.__setattr__(self, side, levels)
-            prices = [price for price, _ in levels]
-            if prices != sorted(set(prices), reverse=order < 0):
-                raise DataError(f"market: {side} must run from the best price on, each once")
-        if self.bids and self.asks and self.bids[0][0] >= self.asks[0][0]:
-            raise DataError(
-                f"market: the order book is crossed: bid {self.bids[0][0]}, ask {self.asks[0][0]}"
-            )
-
-    @property
-    def middle(self) -> float:
-        """Between best bid and ask; the one there is where there is one side alone."""
-        best = [levels[0][0] for levels in (self.bids, self.asks) if levels]
-        return sum(best) / len(best)
-
-
-def _levels(side: str, given: Any) -> tuple[tuple[float, float], ...]:
-    """Levels of one side as pairs of plain floats."""
-    pairs = isinstance(given, (list, tuple)) and all(
-        isinstance(level, (list, tuple)) and len(level) == 2 for level in given
-    )
-    if not pairs:
-        raise DataError(
-            f"market: {side} must be pairs of price and size, such as ((99.5, 10.0), (99.0, 5.0)), "
-            f"not {cited(given)}"
-        )
-    return tuple(
-        (
-            within(f"market: a price of the {side}", price, PRICE),
-            within(f"market: a size of the {side}", size, LEVEL_SIZE),
-        )
-        for price, size in given
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +81,7 @@ class Market:
     ------
     DataError
         If the time is none, a number is not finite or out of its range, or figures are not
-        plausible or contradict each other (`mcmargin.markets.contradictions`).
+        plausible or contradict each other.
 
     Examples
     --------
@@ -252,7 +143,7 @@ class Market:
             if code not in (*self.fx, *self.spot):
                 raise DataError(f"market: the coin {code!r} has no price; give it in spot or fx")
         require_type("plausibility", self.plausibility, Plausibility)
-        require_plausible(self)
+        _require_plausible(self)
 
     def price(self, name: str, currency: str | None = None) -> float:
         """Price of an asset, or value of a currency.
@@ -301,7 +192,7 @@ class Market:
         """exp(-rate x years); DataError where that is beyond exp(100) either way."""
         return growth(-self.rate(currency), years, f"the discount of {currency!r}")
 
-    def level_of(self, underlying: str) -> float | VolatilitySurface:
+    def volatility_of(self, underlying: str) -> float | VolatilitySurface:
         """Implied volatility of an underlying.
 
         Raises
@@ -309,19 +200,19 @@ class Market:
         DataError
             If it has none.
         """
-        level = self.volatility.get(underlying)
-        if level is None:
+        volatility = self.volatility.get(underlying)
+        if volatility is None:
             raise DataError(
                 f"the market has no volatility of {underlying!r}; options on it need one"
             )
-        return level if isinstance(level, VolatilitySurface) else float(level)
+        return volatility if isinstance(volatility, VolatilitySurface) else float(volatility)
 
     def volatility_at(self, underlying: str, years: float, moneyness: float) -> float:
         """Implied volatility at one time to expiry and one strike / forward."""
-        level = self.level_of(underlying)
-        if isinstance(level, VolatilitySurface):
-            return float(level.volatility(years, math.log(moneyness)))
-        return level
+        given = self.volatility_of(underlying)
+        if isinstance(given, VolatilitySurface):
+            return float(given.volatility(years, math.log(moneyness)))
+        return given
 
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of everything that is given, in one form for any types."""
@@ -394,67 +285,90 @@ def _check_types(market: Market) -> None:
                 raise DataError(f"market: {name} of {key!r} must be a name, not {cited(entry)}")
 
 
-def market_terms(market: Market) -> dict[str, Any]:
-    """Plain values of all that a market gives; of a surface its fingerprint."""
-    terms: dict[str, Any] = {"currency": market.currency, "coins": list(market.coins)}
-    for each in fields(market):
-        content = getattr(market, each.name)
-        if isinstance(content, Mapping) and (content or each.name == "spot"):
-            terms[each.name] = {name: _term(entry) for name, entry in sorted(content.items())}
-    if widened := market.plausibility.widened():
-        terms["plausibility"] = widened
-    return terms
-
-
-def market_of(as_of: np.datetime64, terms: Mapping[str, Any]) -> Market:
-    """Market of plain values; the inverse of `market_terms`.
+def _require_plausible(market: Market) -> None:
+    """Refuse a market that is not plausible by its own limits.
 
     Raises
     ------
     DataError
-        If a term is unknown or of another type, or a surface is only named.
+        For a volatility or rate that looks as if it were in percent, a currency's rate that is not
+        the price of the asset that is this rate, and a surface whose forwards are not those of
+        the spot price.
     """
-    kinds = _kinds_of_terms()
-    given: dict[str, Any] = {}
-    for name, content in terms.items():
-        if name not in kinds:
+    limits = market.plausibility
+    for what, volatility in _volatilities(market):
+        if volatility > limits.volatility:
             raise DataError(
-                f"field market.{name!s:.60} is unknown; it is one of {', '.join(kinds)}"
+                f"market: {what} is {volatility:g}, which is {100 * volatility:,.6g} % a year; is "
+                f"it in percent? Then give {volatility / 100:g}. "
+                f"{way_to_widen('volatility', volatility)}"
             )
-        given[name] = read_value(kinds[name], content, DataError, f"market.{name}", defaults=True)
-    if "spot" not in given:
-        raise DataError("field market.spot is missing")
-    for name, level in given.get("volatility", {}).items():
-        if isinstance(level, str):
-            raise DataError(
-                f"market: the volatility of {name!r} is a surface, of which only the fingerprint "
-                "is filed; give the market itself"
-            )
-    if "plausibility" in given:
-        try:
-            limits = plausibility_from(given["plausibility"], where="market.plausibility")
-        except PolicyError as error:
-            raise DataError(str(error)) from None
-        given["plausibility"] = limits
-    return Market(as_of=as_of, **given)
+    for what, rates in (("rate", market.rates), ("carry", market.carry)):
+        for name, rate in rates.items():
+            if abs(rate) > limits.rate:
+                raise DataError(
+                    f"market: the {what} of {name!r} is {rate:g}, which is {100 * rate:,.6g} % a "
+                    f"year; is it in percent? Then give {rate / 100:g}. "
+                    f"{way_to_widen('rate', rate)}"
+                )
+    for code, asset in market.fx_asset.items():
+        if asset in market.spot and code in market.fx:
+            _require_same_rate(market, code, asset)
+    for name, given in market.volatility.items():
+        if isinstance(given, VolatilitySurface) and name in (*market.spot, *market.fx):
+            _require_forwards(market, name, given)
 
 
-def _kinds_of_terms() -> dict[str, Any]:
-    """Types of what `market_terms` gives; a volatility may be a surface's fingerprint."""
-    kinds = get_type_hints(Market)
-    del kinds["as_of"]
-    # Of the limits only those that differ from the usual ones.
-    return kinds | {"volatility": Mapping[str, Any], "plausibility": Mapping[str, Any]}
+def is_inverse(rate: float, price: float, difference: float) -> bool:
+    """Whether a price is one over a rate, and not the rate itself.
+
+    Examples
+    --------
+    >>> is_inverse(1 / 150, 150.3, 0.05), is_inverse(1.01, 1.0, 0.05)
+    (True, False)
+    """
+    return abs(rate * price - 1.0) <= difference < abs(rate / price - 1.0)
 
 
-def _term(entry: Any) -> Any:
-    if isinstance(entry, VolatilitySurface):
-        return entry.fingerprint()
-    if isinstance(entry, (Depeg, InstrumentLiquidity)):
-        # Lists, as a file of them gives back: a report that was just made reads like a filed one.
-        return {name: _listed(content) for name, content in asdict(entry).items()}
-    return entry if isinstance(entry, str) else float(entry)
+def _volatilities(market: Market) -> Iterator[tuple[str, float]]:
+    """Each volatility with its name; of a surface the highest at the money."""
+    for name, volatility in market.volatility.items():
+        if isinstance(volatility, VolatilitySurface):
+            volatility = float(np.max(volatility.volatility(volatility.times, 0.0)))
+        yield f"the volatility of {name!r}", volatility
+    for what, given in (("vol_of_vol", market.vol_of_vol), ("fx_volatility", market.fx_volatility)):
+        for name, volatility in given.items():
+            yield f"the {what} of {name!r}", volatility
 
 
-def _listed(content: Any) -> Any:
-    return [_listed(item) for item in content] if isinstance(content, tuple) else content
+def _require_same_rate(market: Market, code: str, asset: str) -> None:
+    rate, price = float(market.fx[code]), float(market.spot[asset])
+    difference, limit = abs(price / rate - 1.0), market.plausibility.fx_difference
+    if difference <= limit:
+        return
+    inverse = is_inverse(rate, price, max(limit, 0.05))
+    question = (
+        f"is one of them quoted inversely? Both must be the value of one {code} in "
+        f"{market.currency}, and so must the closes that the model was calibrated on"
+        if inverse
+        else f"one of them is wrong, or {asset!r} is not the rate"
+    )
+    raise DataError(
+        f"market: the rate of {code!r} is {rate:g} in fx, and the price of its asset {asset!r} is "
+        f"{price:g} in spot: {question}. {way_to_widen('fx_difference', difference)}"
+    )
+
+
+def _require_forwards(market: Market, name: str, surface: VolatilitySurface) -> None:
+    """Forwards lie around spot by the limit, and by the largest carry over their time."""
+    spot, limits = market.price(name), market.plausibility
+    room = math.log1p(limits.forward_difference) + limits.rate * surface.times
+    apart = np.abs(np.log(surface.forwards / spot))
+    # A forward that is not known is NaN, and in no comparison.
+    for at in np.flatnonzero(apart > room)[:1].tolist():
+        difference = math.expm1(apart[at])
+        raise DataError(
+            f"market: the volatility surface of {name!r} has a forward of {surface.forwards[at]:g} "
+            f"at {plain_time(surface.expiries[at])}, and the spot price is {spot:g}: are these "
+            f"quotes of another asset? {way_to_widen('forward_difference', difference)}"
+        )

@@ -1,9 +1,9 @@
 """Market files: TOML, and the quotes and order books beside it, into a `Market`.
 
 In: a file whose tables are the market's attributes; a volatility is a number, or names a file of
-quotes in the same folder or below, as an instrument's liquidity names one of levels. Out: a
-`Market`, or a `DataError` that names the file, the table and the entry (of quotes and levels, row
-and column), and the way out.
+quotes in the same folder or below it. In the same way an instrument's liquidity names the file of
+its order book. Out: a `Market`, or a `DataError` that names the file, the table and the entry (in
+a file of quotes or of an order book, the row and the column), and says what to do.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from mcmargin.data.validation import (
     read_toml,
 )
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.markets.levels import read_levels
-from mcmargin.markets.market import Depeg, InstrumentLiquidity, Market
+from mcmargin.markets.market import Market
+from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
+from mcmargin.markets.order_book import read_order_book
 from mcmargin.markets.quotes import read_quotes
 from mcmargin.markets.surface import VolatilitySurface
 
@@ -86,13 +87,13 @@ class LiquidityTable(Row):
     )
 
 
-def _kind_of_level(value: Any) -> str:
+def _kind_of_volatility(value: Any) -> str:
     return "table" if isinstance(value, dict) else "number"
 
 
-Level: TypeAlias = Annotated[
+NumberOrQuotes: TypeAlias = Annotated[
     Annotated[Number, VOLATILITY, Tag("number")] | Annotated[QuotesTable, Tag("table")],
-    Discriminator(_kind_of_level),
+    Discriminator(_kind_of_volatility),
 ]
 
 
@@ -130,7 +131,7 @@ class MarketFile(Row):
     carry: dict[Text, Annotated[Number, YEARLY_RATE]] = Field(
         {}, description="ln(F/S) a year of each underlying, continuous; 0 where none is given."
     )
-    volatility: dict[Text, Level] = Field(
+    volatility: dict[Text, NumberOrQuotes] = Field(
         {},
         description="Implied volatility of each underlying of options, a year (0.8 is 80 %); or "
         "a table, below.",
@@ -183,7 +184,7 @@ def read_market(path: str | os.PathLike[str]) -> Market:
     ------
     DataError
         For a table or entry that is unknown, missing, of another type or out of its range; for
-        quotes or levels that cannot be used, or that do not lie in the market file's folder.
+        quotes or an order book that cannot be used or does not lie in the market file's folder.
 
     Examples
     --------
@@ -200,19 +201,12 @@ def read_market(path: str | os.PathLike[str]) -> Market:
     except PolicyError as error:
         raise DataError(f"{path}: {error}") from None
     volatility = {
-        name: level if isinstance(level, float) else _surface(Path(path), file, name, level, limits)
-        for name, level in file.volatility.items()
+        name: given if isinstance(given, float) else _surface(Path(path), file, name, given, limits)
+        for name, given in file.volatility.items()
     }
     depeg = {code: Depeg(jump.probability, jump.loss) for code, jump in file.depeg.items()}
     liquidity = {
-        name: InstrumentLiquidity(
-            table.daily_volume,
-            table.spread,
-            **(
-                {} if table.levels is None else read_levels(_levels(Path(path), name, table.levels))
-            ),
-        )
-        for name, table in file.liquidity.items()
+        name: _liquidity(Path(path), name, table) for name, table in file.liquidity.items()
     }
     others = {
         name: getattr(file, name)
@@ -232,19 +226,22 @@ def read_market(path: str | os.PathLike[str]) -> Market:
 
 
 def files_beside(path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Files of quotes and levels that a market file names; errors as `read_market`."""
+    """Paths of the quotes and order books that a market file names.
+
+    The errors are those of `read_market`.
+    """
     file = _read(path)
     quotes = (
-        _quotes(Path(path), name, level.quotes)
-        for name, level in file.volatility.items()
-        if isinstance(level, QuotesTable)
+        _quotes(Path(path), name, given.quotes)
+        for name, given in file.volatility.items()
+        if isinstance(given, QuotesTable)
     )
-    levels = (
-        _levels(Path(path), name, table.levels)
+    order_books = (
+        _order_book(Path(path), name, table.levels)
         for name, table in file.liquidity.items()
         if table.levels is not None
     )
-    return (*quotes, *levels)
+    return (*quotes, *order_books)
 
 
 def repair_notes(market: Market) -> tuple[str, ...]:
@@ -257,9 +254,9 @@ def repair_notes(market: Market) -> tuple[str, ...]:
             else f"strike {change.strike:.6g}"
         )
         + f", repaired from {change.before:.6g} to {change.after:.6g}"
-        for name, level in market.volatility.items()
-        if isinstance(level, VolatilitySurface)
-        for change in level.repairs
+        for name, given in market.volatility.items()
+        if isinstance(given, VolatilitySurface)
+        for change in given.repairs
     )
 
 
@@ -311,7 +308,12 @@ def _quotes(path: Path, name: str, quotes: str) -> Path:
     return _inside(path, f"[volatility] {name}.quotes", quotes)
 
 
-def _levels(path: Path, name: str, levels: str) -> Path:
+def _liquidity(path: Path, name: str, table: LiquidityTable) -> InstrumentLiquidity:
+    sides = {} if table.levels is None else read_order_book(_order_book(path, name, table.levels))
+    return InstrumentLiquidity(table.daily_volume, table.spread, **sides)
+
+
+def _order_book(path: Path, name: str, levels: str) -> Path:
     return _inside(path, f"[liquidity] {name}.levels", levels)
 
 

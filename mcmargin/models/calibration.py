@@ -15,27 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
-from mcmargin.checks import Progress, few, real_number, require_type, whole_number
+from mcmargin.checks import few, real_number, require_type, whole_number
 from mcmargin.data.bar_patterns import calendar_of, refuse_local_times, weekdays_of
 from mcmargin.data.bars import DAY, BarCalendar
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
 from mcmargin.errors import CalibrationError, DataError, PolicyError
+from mcmargin.models.arch_fits import AssetFit
 from mcmargin.models.closing_times import require_closes
 from mcmargin.models.dependence import check_pair, fit_dependence
-from mcmargin.models.fitting import (
-    VOLATILITIES,
-    AssetFit,
-    FitTask,
-    fit_task,
-    refilter,
-    start_values,
-)
+from mcmargin.models.fitting import FitTask, fit_task, start_values
 from mcmargin.models.halts import halted_bars, stretched
+from mcmargin.models.history import History
 from mcmargin.models.marginals import marginal_tables
-from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.model import MarketModel
+from mcmargin.models.model_values import FilterState
 from mcmargin.models.possible import require_possible
-from mcmargin.models.volatility import volatility_of
+from mcmargin.models.refiltering import refilter
+from mcmargin.models.volatility import KINDS, volatility_of
+from mcmargin.progress import Progress
 from mcmargin.workers import default_jobs, map_where_it_pays, one_blas_thread
 
 MINIMUM_RETURNS = 100
@@ -129,10 +127,8 @@ def calibrate(
     require_type("prices", prices, PriceHistory)
     if warm_start is not None:
         require_type("warm_start", warm_start, MarketModel)
-    if not isinstance(volatility, str) or volatility not in VOLATILITIES:
-        raise CalibrationError(
-            f"volatility {volatility!r} is unknown; choose one of {VOLATILITIES}"
-        )
+    if not isinstance(volatility, str) or volatility not in KINDS:
+        raise CalibrationError(f"volatility {volatility!r} is unknown; choose one of {(*KINDS,)}")
     require_type("own_history", own_history, bool, np.bool_)
     check_pair(innovations, dependence)
     _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from scipy import linalg, optimize, special, stats
 
 from mcmargin.errors import CalibrationError
-from mcmargin.models.innovations import KINDS as INNOVATIONS
+from mcmargin.models.innovations import PARAMETERS
 from mcmargin.models.marginals import mixing_table
 from mcmargin.models.scores import copula_correlation
 from mcmargin.workers import one_blas_thread
 
+INNOVATIONS = tuple(PARAMETERS)
 KINDS = ("gaussian", "t", "historical")
 
 LEGAL = {

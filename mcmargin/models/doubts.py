@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,8 @@ from mcmargin.data.bars import DAY, MONDAY, WEEK, BarCalendar
 from mcmargin.data.plausibility import Plausibility, changed_places
 from mcmargin.data.zones import wall_clock
 from mcmargin.models.halts import Halt, halts_of, stands_still
-
-if TYPE_CHECKING:
-    from mcmargin.models.model import History, MarketModel
+from mcmargin.models.history import History
+from mcmargin.models.model_values import ModelValues
 
 ROUGHEST = 3.0
 """Multiple of the standard deviation of an asset's plausible returns at which its conditional one
@@ -48,7 +46,7 @@ class Doubt:
     lasts: bool = False
 
 
-def doubts_of(model: MarketModel) -> tuple[Doubt, ...]:
+def doubts_of(model: ModelValues) -> tuple[Doubt, ...]:
     """All that is doubtful in a model's prices: halts that last, then the rest, newest first."""
     found = [*_moves(model), *_gaps(model)]
     # What has no order of its own stays in that of the assets.
@@ -56,7 +54,7 @@ def doubts_of(model: MarketModel) -> tuple[Doubt, ...]:
     return (*_lasting_halts(model), *_tick(model), *rest)
 
 
-def past_halts(model: MarketModel) -> Iterator[Doubt]:
+def past_halts(model: ModelValues) -> Iterator[Doubt]:
     """Halts that have ended, which fits and dependence leave out."""
     history, limits = model.history, model.plausibility
     for at, asset in enumerate(model.assets):
@@ -110,17 +108,7 @@ def bars_between(calendar: BarCalendar, first: np.datetime64, last: np.datetime6
     return len(dates) + int(not starts[0])
 
 
-def closes_of(model: MarketModel) -> NDArray[np.float64]:
-    """Closes before the first bar of the history and after each; float64 [bars + 1, assets].
-
-    From the model's last ones back by the returns, to rounding.
-    """
-    last = model.committed.prices
-    grown = np.cumprod((1.0 + model.history.returns)[::-1], axis=0)[::-1]
-    return np.asarray(np.vstack([last / grown, last]))
-
-
-def _lasting_halts(model: MarketModel) -> Iterator[Doubt]:
+def _lasting_halts(model: ModelValues) -> Iterator[Doubt]:
     history, state = model.history, model.state
     if len(history.times) == 0:
         return
@@ -153,7 +141,7 @@ def _last_halt(returns: NDArray[np.float64], limits: Plausibility) -> Halt | Non
     return halts[-1] if halts and halts[-1].end == len(returns) else None
 
 
-def _moves(model: MarketModel) -> Iterator[Doubt]:
+def _moves(model: ModelValues) -> Iterator[Doubt]:
     history, limits = model.history, model.plausibility
     if len(history.times) == 0:
         return
@@ -163,7 +151,7 @@ def _moves(model: MarketModel) -> Iterator[Doubt]:
     deviations = _deviations(history, limits)
     told = limits.is_told(history.returns, deviations)
     rows = np.flatnonzero(told.any(axis=1))
-    closes = closes_of(model) if (told.sum(axis=1) > 1).any() else None
+    closes = model.past_closes() if (told.sum(axis=1) > 1).any() else None
     for row in rows.tolist():
         time, places = history.times[row], np.flatnonzero(told[row]).tolist()
         groups = [] if closes is None else changed_places(closes[row + 1], closes[row], told[row])
@@ -191,7 +179,7 @@ def _deviations(history: History, limits: Plausibility) -> NDArray[np.float64]:
     return np.asarray(np.minimum(np.sqrt(history.variances), ROUGHEST * plain))
 
 
-def _tick(model: MarketModel) -> Iterator[Doubt]:
+def _tick(model: ModelValues) -> Iterator[Doubt]:
     """Prices within the running bar that are far from the last closes."""
     if not model.provisional:
         return
@@ -205,7 +193,7 @@ def _tick(model: MarketModel) -> Iterator[Doubt]:
         )
 
 
-def _gaps(model: MarketModel) -> Iterator[Doubt]:
+def _gaps(model: ModelValues) -> Iterator[Doubt]:
     """Returns of the calibration that span many bars; updates tell of their own."""
     times, calendar = model.history.times, model.calendar
     if "update" in model.facts:

@@ -1,8 +1,8 @@
 """Standardised innovations of one asset: their distribution function, quantiles and moments.
 
-In: a kind (`normal`, `t`, `skewt`, `ged`, `empirical`) with the parameters that arch fitted, or
-standardised residuals. Out: an `Innovations`, of mean 0 and variance 1, whose quantile function
-is accurate in both tails: tails are always asked for by their own probability, never by 1 - p.
+In: a kind of distribution with the parameters that arch fitted, or standardised residuals. Out: an
+`Innovations` of mean 0 and variance 1. Its quantile function is accurate in both tails, since a
+tail is always asked for by its own probability, never by 1 - p.
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ from scipy import integrate, special, stats
 
 from mcmargin.errors import CalibrationError
 
-KINDS = ("normal", "t", "skewt", "ged", "empirical")
-
 TAIL_SHARE = 0.05
 """Share of residuals in each tail that a generalised Pareto distribution describes."""
 
 BODY_KNOTS = 181
-MINIMUM_EMPIRICAL = 250
+"""Number of quantiles by which the body of an empirical distribution is kept."""
 
-LEAST_SPREAD = 1e-9
-"""Of a tail's excesses, as a share of the largest: below it they are of one size."""
+PARAMETERS = {"normal": 0, "t": 1, "skewt": 2, "ged": 1, "empirical": 4 + BODY_KNOTS}
+"""Every kind of innovations, and how many parameters it has."""
+
+MINIMUM_EMPIRICAL = 250
+"""Least number of residuals of an empirical distribution."""
+
+LEAST_RANGE = 1e-9
+"""Least range of a tail's excesses, as a share of the largest excess. Below it all are equal."""
 
 SHORTFALL_NODES = 200
 SHORTFALL_REACH = 100.0
-"""-ln of the share of a tail that is left out: t of 2.1 degrees of freedom leaves e**-52 of it."""
+"""-ln of the share of a tail that is left out. Of the expected shortfall of a t of 2.1 degrees of
+freedom that leaves e**-52 out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +46,12 @@ class Innovations:
     Attributes
     ----------
     kind : str
-        One of `KINDS`.
+        One of `PARAMETERS`.
     parameters : ndarray of shape (n,), float64
-        t: (degrees of freedom,); skewt: (degrees of freedom, skewness) of Hansen (1994);
-        ged: (shape,); normal: (); empirical: lower tail shape, lower tail scale, upper tail
-        shape, upper tail scale, then the quantiles at `BODY_KNOTS` probabilities evenly from
-        `TAIL_SHARE` to 1 - `TAIL_SHARE`, joined by straight lines.
+        normal: none; t: degrees of freedom; skewt: degrees of freedom and skewness of Hansen
+        (1994); ged: shape; empirical: shape and scale of the lower tail, shape and scale of the
+        upper tail, then the quantiles at `BODY_KNOTS` evenly spaced probabilities from
+        `TAIL_SHARE` to 1 - `TAIL_SHARE`, between which the quantile function is linear.
 
     References
     ----------
@@ -73,10 +78,10 @@ class Innovations:
         return _quantile(self, np.asarray(q, float), upper=True)
 
     def negative_second_moment(self) -> float:
-        """E[z**2 1{z < 0}], one half where the distribution is symmetric.
+        """E[z**2 1{z < 0}], which is one half for a symmetric distribution.
 
-        It weighs the leverage term in the persistence of GJR-GARCH. In closed form, but for an
-        integral of Hansen's density.
+        It weighs the leverage term in the persistence of GJR-GARCH. It is in closed form, except
+        for `skewt`, where Hansen's density is integrated numerically.
         """
         if self.kind in ("normal", "t", "ged"):
             return 0.5
@@ -87,7 +92,7 @@ class Innovations:
         return _empirical_negative_moment(self.parameters)
 
     def shortfalls(self, level: float) -> tuple[float, float]:
-        """Expected shortfalls beyond a level in the lower and in the upper tail, both positive.
+        """Expected shortfalls at a level, of the lower and of the upper tail, both positive.
 
         Examples
         --------
@@ -95,7 +100,8 @@ class Innovations:
         >>> round(low, 4), round(high, 4)
         (2.6652, 2.6652)
         """
-        # The mean of quantiles over the tail's probabilities, even in their logarithm.
+        # An expected shortfall is the mean of the quantiles over the tail's probabilities. The
+        # nodes lie in their logarithm, as power tails need many small probabilities.
         nodes, weights = np.polynomial.legendre.leggauss(SHORTFALL_NODES)
         share = np.exp(-SHORTFALL_REACH * (nodes + 1) / 2)
         weights = SHORTFALL_REACH / 2 * weights * share
@@ -124,7 +130,7 @@ def _hansen_quantile(p: NDArray[np.float64], nu: float, skew: float, *, upper: b
         return -_hansen_quantile(p, nu, -skew, upper=False)
     a, b, _ = _hansen_constants(nu, skew)
     left = p < (1 - skew) / 2
-    # Beyond the mode the tail probability is 1 - p, and t.isf keeps it accurate.
+    # Above the mode t.isf takes the upper tail's probability itself, and stays accurate.
     below = (1 - skew) * stats.t.ppf(np.where(left, p, 0.25) / (1 - skew), nu)
     above = (1 + skew) * stats.t.isf(np.where(left, 0.25, 1 - p) / (1 + skew), nu)
     return (np.where(left, below, above) * np.sqrt((nu - 2) / nu) - a) / b
@@ -150,7 +156,7 @@ def _empirical_quantile(
     shape_low, scale_low, shape_high, scale_high = parameters[:4]
     body = parameters[4:]
     knots = np.linspace(TAIL_SHARE, 1 - TAIL_SHARE, BODY_KNOTS)
-    # Both tail probabilities; the one asked for is exact, the other serves the far side.
+    # The probability of the tail asked for is exact; the other one serves the far side.
     low, high = (1 - p, p) if upper else (p, 1 - p)
     value = np.interp(low, knots, body)
     tail = np.minimum(low, TAIL_SHARE) / TAIL_SHARE
@@ -165,14 +171,14 @@ def _excess(tail: NDArray[np.float64], shape: float, scale: float) -> NDArray[np
 
 
 def empirical_innovations(residuals: NDArray[np.float64], *, asset: str = "") -> Innovations:
-    """Semi-parametric distribution of standardised residuals with generalised Pareto tails.
+    """Distribution of standardised residuals: empirical, with generalised Pareto tails.
 
-    Between the 5 % and the 95 % quantiles the empirical quantile function is interpolated, so
-    that it is continuous; beyond them excesses follow the generalised Pareto distribution of
-    their own mean and variance, whose shape is below 1/2 (Hosking and Wallis 1987). The whole is
-    then moved and scaled to mean 0 and variance 1, exactly; it has the residuals' own variance
-    nearly already, so that its quantiles stay theirs. (Likelihood knows no variance: of heavy
-    tails it often finds one so large that scaling it to 1 took a third off expected shortfall.)
+    Between the 5 % and the 95 % quantiles the empirical quantile function is interpolated linearly.
+    Beyond them excesses follow the generalised Pareto distribution that has their mean and variance
+    (Hosking and Wallis 1987); its shape is thus below 1/2. The whole distribution is then moved and
+    scaled to mean 0 and variance 1 exactly. This changes its quantiles very little, since it nearly
+    has the residuals' variance before. (A fit of the tails by maximum likelihood may imply a far
+    larger variance. Scaling it to 1 would take a third off the expected shortfall.)
 
     Parameters
     ----------
@@ -183,7 +189,7 @@ def empirical_innovations(residuals: NDArray[np.float64], *, asset: str = "") ->
     Raises
     ------
     CalibrationError
-        For fewer than `MINIMUM_EMPIRICAL` residuals, or where all in a tail are equal.
+        If there are fewer than `MINIMUM_EMPIRICAL` residuals, or all of a tail are equal.
 
     References
     ----------
@@ -205,8 +211,8 @@ def empirical_innovations(residuals: NDArray[np.float64], *, asset: str = "") ->
     body = np.quantile(residuals, np.linspace(TAIL_SHARE, 1 - TAIL_SHARE, BODY_KNOTS))
     ordered, count = np.sort(residuals), max(2, round(TAIL_SHARE * len(residuals)))
     excesses = body[0] - ordered[:count], ordered[-count:] - body[-1]
-    # Moves of one size, as those of a peg between two prices, differ by rounding alone.
-    if not all(np.ptp(each) > LEAST_SPREAD * np.abs(each).max() for each in excesses):
+    # A pegged coin that moves between two prices has moves of one size, which differ by rounding.
+    if not all(np.ptp(each) > LEAST_RANGE * np.abs(each).max() for each in excesses):
         raise CalibrationError(
             f"{asset}: too few of {len(residuals)} residuals differ to tell their tails; leave the "
             "asset out, or give a longer history or one of longer bars"
@@ -221,7 +227,7 @@ def empirical_innovations(residuals: NDArray[np.float64], *, asset: str = "") ->
 
 
 def _fit_tail(excesses: NDArray[np.float64]) -> tuple[float, float]:
-    """Shape and scale of the generalised Pareto distribution of the excesses' mean and variance."""
+    """Shape and scale of the generalised Pareto distribution with the mean and variance given."""
     ratio = excesses.mean() ** 2 / excesses.var()
     return float((1 - ratio) / 2), float(excesses.mean() * (1 + ratio) / 2)
 
@@ -234,8 +240,9 @@ def empirical_moments(
     Parameters
     ----------
     body : ndarray of shape (181,), float64
-        Quantiles at `BODY_KNOTS` probabilities evenly from `TAIL_SHARE` to 1 - `TAIL_SHARE`.
-    low, high : two numbers each
+        Quantiles at `BODY_KNOTS` evenly spaced probabilities from `TAIL_SHARE` to
+        1 - `TAIL_SHARE`.
+    low, high : sequence of 2 float
         Shape, below 1/2, and scale of the generalised Pareto distribution of each tail.
 
     Examples
@@ -260,11 +267,12 @@ def _empirical_negative_moment(parameters: NDArray[np.float64]) -> float:
     low, high, body = parameters[:2], parameters[2:4], parameters[4:]
     left, right = np.minimum(body[:-1], 0.0), np.minimum(body[1:], 0.0)
     width = np.diff(body)
-    # The part of each piece that lies below 0; a piece without width does so or does not.
+    # The share of each piece that lies below 0. A piece without width is below 0 as a whole, or
+    # its `left` and `right` are 0: its share may be 1 in both cases.
     part = np.divide(right - left, width, out=np.ones_like(width), where=width > 0)
     share = (1 - 2 * TAIL_SHARE) / len(width)
     inside = share * np.sum(part * (left * left + left * right + right * right)) / 3
-    # z is body[0] - y in the lower tail and body[-1] + y in the upper one, y a Pareto excess.
+    # With a Pareto excess y, z is body[0] - y in the lower tail and body[-1] + y in the upper one.
     lower = _square_beyond(body[0], *low)
     upper = _square(-body[-1], *high) - _square_beyond(-body[-1], *high)
     return float(inside + TAIL_SHARE * (lower + upper))
@@ -277,7 +285,10 @@ def _square(edge: float, shape: float, scale: float) -> float:
 
 
 def _square_beyond(edge: float, shape: float, scale: float) -> float:
-    """E[(y - edge)**2 1{y > edge}]: beyond an edge an excess is Pareto again, of another scale."""
+    """E[(y - edge)**2 1{y > edge}] of a generalised Pareto excess y.
+
+    What exceeds an edge is generalised Pareto again, with another scale.
+    """
     if edge <= 0.0:
         return _square(edge, shape, scale)
     beyond = max(scale + shape * edge, 0.0)

@@ -9,116 +9,24 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mcmargin.checks import few, plain_time, require_type
-from mcmargin.data.bars import INSTANT, YEAR, BarCalendar, Closes
+from mcmargin.data.bars import YEAR
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.prices import PriceHistory
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
-from mcmargin.models.dependence import Dependence
+from mcmargin.models.archive import check_key, write_archive
 from mcmargin.models.doubts import Doubt, doubts_of, past_halts
-from mcmargin.models.halts import halted_bars
-from mcmargin.models.innovations import Innovations
-from mcmargin.models.updates import call_summary, revision_summary, update_summary
-from mcmargin.models.volatility import VARIANCE_FLOOR, Volatility
+from mcmargin.models.model_values import ModelValues
+from mcmargin.models.possible import require_finite
+from mcmargin.models.update_records import call_summary, revision_summary, update_summary
+from mcmargin.models.updating import updated
+from mcmargin.models.volatility import VARIANCE_FLOOR
 from mcmargin.names import shown
-
-
-@dataclass(frozen=True, eq=False)
-class FilterState:
-    """Where the filter stands: after the close of one bar, or provisionally within one.
-
-    Attributes
-    ----------
-    as_of : numpy.datetime64
-    prices : ndarray of shape (assets,), float64
-    variance : ndarray of shape (assets,), float64
-        Of the bar that comes next.
-    residuals : ndarray of shape (assets,), float64
-        Standardised residual of the bar that ended.
-    """
-
-    as_of: np.datetime64
-    prices: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    residuals: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """Joint returns that the model has seen, and its filter's variances: what stress is read from.
-
-    Its arrays are read-only. What `extended` adds is joined to them when one is first read, so
-    that an update costs by its own bars, however many came before.
-
-    Attributes
-    ----------
-    times : ndarray of shape (bars,), datetime64[ns]
-        End of each bar, increasing.
-    returns, variances : ndarray of shape (bars, assets), float64
-        Simple returns as fractions, and the variance that the filter gave each bar beforehand.
-
-    Examples
-    --------
-    >>> days = np.array(["2021-01-01", "2021-01-02"], "datetime64[ns]")
-    >>> first = History(days[:1], np.array([[0.01]]), np.array([[1e-4]]))
-    >>> second = first.extended(days[1:], np.array([[-0.02]]), np.array([[2e-4]]))
-    >>> first.returns.tolist(), second.returns.tolist()
-    ([[0.01]], [[0.01], [-0.02]])
-    """
-
-    times: NDArray[np.datetime64]
-    returns: NDArray[np.float64]
-    variances: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        self._set((self.times, self.returns, self.variances))
-
-    def _set(self, arrays: tuple[NDArray[Any], ...]) -> None:
-        """Set the arrays to views that cannot be written: models that branch share them."""
-        for name, array in zip(_HISTORY_ARRAYS, arrays, strict=True):
-            view = array.view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
-
-    # Hidden from type checkers, to whom any name would be an attribute.
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Join the parts when an array is first asked for, which is not there until then."""
-            if name not in _HISTORY_ARRAYS:
-                raise AttributeError(f"History has no attribute {name!r}")
-            parts = self.__dict__.get("_parts")
-            # Gone where another thread has joined them just now; two that join set the same.
-            if parts is not None:
-                self._set(tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-                self.__dict__.pop("_parts", None)
-            return self.__dict__[name]
-
-    @property
-    def residuals(self) -> NDArray[np.float64]:
-        """Standardised residuals; float64 [bars, assets]."""
-        return np.asarray(self.returns / np.sqrt(self.variances))
-
-    def extended(
-        self,
-        times: NDArray[np.datetime64],
-        returns: NDArray[np.float64],
-        variances: NDArray[np.float64],
-    ) -> History:
-        """Return the history with newer bars; this one stays as it is."""
-        before = self.__dict__.get("_parts") or ((self.times, self.returns, self.variances),)
-        longer = object.__new__(History)
-        longer.__dict__["_parts"] = (*before, (times, returns, variances))
-        return longer
-
-
-_HISTORY_ARRAYS = ("times", "returns", "variances")
 
 
 @dataclass(frozen=True)
@@ -150,28 +58,11 @@ class CalibrationNotes:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MarketModel:
-    """A calibrated market.
+class MarketModel(ModelValues):
+    """A calibrated market: frozen, saved exactly, and moved to newer prices by `update`.
 
-    Attributes
-    ----------
-    assets : tuple of str
-    volatility : Volatility
-    innovations : tuple of Innovations
-        One an asset.
-    dependence : Dependence
-    committed : FilterState
-        After the last closed bar; every update starts here.
-    state : FilterState
-        What simulation starts from: `committed`, or a provisional state within a bar.
-    tables : ndarray of shape (assets, 4163) or (0, 0), float64
-        Marginal transforms (`mcmargin.models.marginals.marginal_table`); empty for `historical`.
-    calendar : BarCalendar
-        When bars close.
-    history : History
-    facts : dict
-        Bar length, fits asset by asset, dates lost, updates since, data fingerprint, library
-        versions.
+    Its attributes are those of `mcmargin.models.model_values.ModelValues`; `calibrate` and
+    `load_model` make it.
 
     Examples
     --------
@@ -183,17 +74,6 @@ class MarketModel:
     [22.2, 29.7, 49.0]
     """
 
-    assets: tuple[str, ...]
-    volatility: Volatility
-    innovations: tuple[Innovations, ...]
-    dependence: Dependence
-    committed: FilterState
-    state: FilterState
-    tables: NDArray[np.float64]
-    calendar: BarCalendar
-    history: History
-    facts: dict[str, Any]
-
     def __repr__(self) -> str:
         within = ", provisional" if self.provisional else ""
         return (
@@ -202,45 +82,9 @@ class MarketModel:
         )
 
     @cached_property
-    def plausibility(self) -> Plausibility:
-        """Limits that the model was calibrated with."""
-        return Plausibility(**self.facts.get("plausibility", {}))
-
-    @cached_property
-    def halted(self) -> NDArray[np.bool_]:
-        """Bars of the history on which an asset was halted; bool [bars, assets]."""
-        return halted_bars(self.history.returns, self.plausibility.still_bars)
-
-    @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
         """What may be wrong in the prices, and was taken: lasting halts, then the newest first."""
         return doubts_of(self)
-
-    @property
-    def as_of(self) -> np.datetime64:
-        """Time of the prices that simulation starts from."""
-        return self.state.as_of
-
-    @property
-    def provisional(self) -> bool:
-        """Whether the state is within a bar."""
-        return self.state is not self.committed
-
-    def closes(self, count: int, time: np.datetime64) -> Closes:
-        """The closes of the next bars after a market's time and after the model's own.
-
-        Parameters
-        ----------
-        count : int
-        time : numpy.datetime64
-            Of the market. Where the model's prices are within the bar of a date, and the market
-            says no more than that date, the date's close is still ahead.
-        """
-        calendar = self.calendar
-        place, own = calendar.clock(time), calendar.clock(self.as_of).astype("datetime64[D]")
-        if self.provisional and calendar.dated and place == own:
-            time = time - INSTANT
-        return calendar.closes(self.committed.as_of, count, after=time)
 
     def update(
         self,
@@ -296,8 +140,6 @@ class MarketModel:
         >>> model.update(newer, provisional=True).provisional
         True
         """
-        from mcmargin.models.updating import updated
-
         require_type("prices", prices, PriceHistory)
         try:
             clock = np.datetime64("now", "ns") if now is None else utc_time(now)
@@ -322,7 +164,7 @@ class MarketModel:
             text, first = self._updates(), np.datetime64(start)
         else:
             first = since.committed.as_of
-            ticked = self.provisional and self.state is not since.state
+            ticked = self.provisional and not self.state.equals(since.state)
             closed = self.committed.as_of > first
             text = f"prices of {plain_time(self.as_of)} within the running bar" if ticked else ""
             if closed or not ticked:
@@ -376,16 +218,6 @@ class MarketModel:
         lines += [f"To be looked at: {each.text}" for each in (*self.doubts, *past_halts(self))]
         return "\n".join(shown(line) for line in lines if line)
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        from mcmargin.models.model_file import model_fingerprint
-
-        return model_fingerprint(self)
-
-    def fingerprint(self) -> str:
-        """SHA-256, hexadecimal, over everything that the model holds."""
-        return self._fingerprint
-
     def save(self, path: str | os.PathLike[str], *, key: bytes | None = None) -> None:
         """Write the model: to a temporary name in the same folder, synced, then renamed.
 
@@ -395,9 +227,10 @@ class MarketModel:
         key : bytes, optional
             Sign the checksum (HMAC-SHA-256) instead of only guarding against accidents.
         """
-        from mcmargin.models.model_file import save_model
-
-        save_model(self, path, key=key)
+        check_key(key)
+        for state in (self.committed, self.state):
+            require_finite(state.prices, state.variance, self.assets, state.as_of, source=str(path))
+        write_archive(path, self.arrays(), key=key)
 
 
 def _law(fit: dict[str, Any]) -> str:

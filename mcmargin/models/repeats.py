@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mcmargin.checks import plain_time
 from mcmargin.data.bars import DAY
 from mcmargin.errors import DataError
-from mcmargin.models.model import MarketModel
+from mcmargin.models.model_values import ModelValues
 
 LONGEST = 48
 """Closes that are compared: two days of hours, and no two zones are that far apart."""
@@ -40,7 +40,7 @@ CHANCE_OF_ONE = 0.01
 
 
 def refuse_repeats(
-    model: MarketModel,
+    model: ModelValues,
     times: NDArray[np.datetime64],
     closes: NDArray[np.float64],
     *,
@@ -54,7 +54,7 @@ def refuse_repeats(
 
     Parameters
     ----------
-    model : MarketModel
+    model : ModelValues
     times : ndarray of shape (rows,), datetime64[ns]
         After the model's last close.
     closes : ndarray of shape (rows, assets), float64
@@ -68,7 +68,7 @@ def refuse_repeats(
     last = model.committed
     if times[0] - last.as_of > FARTHEST:
         return
-    known = _newest(model, LONGEST)
+    known = model.past_closes(LONGEST)
     expected = model.calendar.closes_after(last.as_of, 1)[0]
     for count in range(min(len(known), len(times)), 0, -1):
         tail = known[-count:]
@@ -76,7 +76,7 @@ def refuse_repeats(
             continue
         moved = bool((tail[1:] != tail[:-1]).any())
         likely = (count > 1 and moved) or (count == 1 and times[0] > expected)
-        if likely and _chance(_newest(model, EARLIER), count) <= (
+        if likely and _chance(model.past_closes(EARLIER), count) <= (
             CHANCE if count > 1 else CHANCE_OF_ONE
         ):
             hours = float((times[count - 1] - last.as_of) / DAY * 24)
@@ -87,12 +87,6 @@ def refuse_repeats(
                 f"{plain_time(times[count - 1])}. The times seem to be of another zone; convert "
                 "them to UTC, or write their zone with them"
             )
-
-
-def _newest(model: MarketModel, count: int) -> NDArray[np.float64]:
-    """The model's last closes, and its last one after them; float64 [count + 1, assets]."""
-    last, returns = model.committed.prices, model.history.returns[-count:]
-    return np.vstack([last / np.cumprod((1.0 + returns)[::-1], axis=0)[::-1], last])
 
 
 def _chance(known: NDArray[np.float64], count: int) -> float:

@@ -7,6 +7,7 @@ What cannot be a close is refused, and the model stays as it was.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +20,26 @@ from mcmargin.data.prices import PriceHistory, joint_returns
 from mcmargin.errors import DataError
 from mcmargin.models.closing_times import require_closes, within_bar
 from mcmargin.models.dependence import Dependence
-from mcmargin.models.doubts import closes_of
 from mcmargin.models.halts import halted_bars, known_since, stands_still
-from mcmargin.models.model import FilterState, MarketModel
+from mcmargin.models.model_values import FilterState, ModelValues
 from mcmargin.models.possible import require_finite, require_own_columns, require_possible
 from mcmargin.models.repeats import refuse_repeats
-from mcmargin.models.updates import record_revisions, record_update
+from mcmargin.models.update_records import record_revisions, record_update
+
+Model = TypeVar("Model", bound=ModelValues)
 
 REVISED = 1e-3
 """Relative difference from which a close of the same date counts as revised, and not as rounded."""
 
 
 def updated(
-    model: MarketModel,
+    model: Model,
     prices: PriceHistory,
     *,
     provisional: bool,
     plausibility: Plausibility | None,
     now: np.datetime64,
-) -> MarketModel:
+) -> Model:
     """Filter a model forward over newer closes; see `MarketModel.update`."""
     limits = model.plausibility if plausibility is None else plausibility
     require_type("plausibility", limits, Plausibility)
@@ -53,7 +55,7 @@ def updated(
     if not taken.any():
         return model
     require_closes(
-        _known_closes(model),
+        _close_times(model),
         model.calendar.unscheduled(ordered.times[taken]),
         model.calendar.days,
         limits,
@@ -66,7 +68,7 @@ def updated(
     return _with_closes(model, ordered, limits)
 
 
-def _of_assets(model: MarketModel, prices: PriceHistory) -> PriceHistory:
+def _of_assets(model: ModelValues, prices: PriceHistory) -> PriceHistory:
     """The prices of the model's assets, in its order."""
     places = {asset: at for at, asset in enumerate(prices.assets)}
     lacking = [asset for asset in model.assets if asset not in places]
@@ -76,7 +78,7 @@ def _of_assets(model: MarketModel, prices: PriceHistory) -> PriceHistory:
     return replace(prices, assets=model.assets, prices=prices.prices[:, columns])
 
 
-def _known_closes(model: MarketModel) -> NDArray[np.datetime64]:
+def _close_times(model: ModelValues) -> NDArray[np.datetime64]:
     times, close = model.history.times, model.committed.as_of
     # A model made by hand has no history.
     return times if len(times) else np.array([close], "datetime64[ns]")
@@ -94,7 +96,7 @@ def _refuse_future(prices: PriceHistory, limits: Plausibility, now: np.datetime6
         )
 
 
-def _refuse_running(model: MarketModel, prices: PriceHistory, now: np.datetime64) -> None:
+def _refuse_running(model: ModelValues, prices: PriceHistory, now: np.datetime64) -> None:
     """Refuse a bar that is stamped at its start and has not ended by now."""
     if model.calendar.stamps != "start":
         return
@@ -106,7 +108,7 @@ def _refuse_running(model: MarketModel, prices: PriceHistory, now: np.datetime64
         )
 
 
-def _refuse_revised(model: MarketModel, prices: PriceHistory) -> None:
+def _refuse_revised(model: ModelValues, prices: PriceHistory) -> None:
     """Refuse prices whose row at the model's last close says something else than it does."""
     last = model.committed
     for row in prices.prices[prices.times == last.as_of]:
@@ -121,7 +123,7 @@ def _refuse_revised(model: MarketModel, prices: PriceHistory) -> None:
             )
 
 
-def _with_revisions(model: MarketModel, prices: PriceHistory) -> MarketModel:
+def _with_revisions(model: Model, prices: PriceHistory) -> Model:
     """The model, with a record of older closes that are others in the prices."""
     history = model.history
     older = np.flatnonzero(prices.times < model.committed.as_of)
@@ -130,7 +132,7 @@ def _with_revisions(model: MarketModel, prices: PriceHistory) -> MarketModel:
     both, own, theirs = np.intersect1d(history.times, prices.times[older], return_indices=True)
     if len(both) == 0:
         return model
-    rows, known = prices.prices[older[theirs]], closes_of(model)[own + 1]
+    rows, known = prices.prices[older[theirs]], model.past_closes()[own + 1]
     found = [
         {
             "asset": model.assets[at],
@@ -144,7 +146,7 @@ def _with_revisions(model: MarketModel, prices: PriceHistory) -> MarketModel:
     return model if facts == model.facts else replace(model, facts=facts)
 
 
-def _with_tick(model: MarketModel, prices: PriceHistory, limits: Plausibility) -> MarketModel:
+def _with_tick(model: Model, prices: PriceHistory, limits: Plausibility) -> Model:
     """The model within the running bar: at the last row, after the closes before it."""
     newer = np.flatnonzero(prices.times > model.committed.as_of)
     if len(newer) == 0:
@@ -156,7 +158,7 @@ def _with_tick(model: MarketModel, prices: PriceHistory, limits: Plausibility) -
         whole = np.array(earlier)[np.isfinite(rows).all(axis=1)]
         times = prices.times[whole]
         # Rows of the running bar itself are ticks that the last one replaces.
-        inside = within_bar(_known_closes(model), times, model.calendar.days, limits)
+        inside = within_bar(_close_times(model), times, model.calendar.days, limits)
         closes = whole[~inside]
         if len(closes):
             kept = np.append(np.flatnonzero(prices.times <= model.committed.as_of), closes)
@@ -166,7 +168,7 @@ def _with_tick(model: MarketModel, prices: PriceHistory, limits: Plausibility) -
     return replace(model, state=state)
 
 
-def _tick(model: MarketModel, prices: PriceHistory, row: int, limits: Plausibility) -> FilterState:
+def _tick(model: ModelValues, prices: PriceHistory, row: int, limits: Plausibility) -> FilterState:
     last, time, new = model.committed, prices.times[row], prices.prices[row]
     if model.calendar.stamps == "start":
         # Of a bar that is stamped at its start only the end is known, and a tick lies before it.
@@ -190,7 +192,7 @@ def _tick(model: MarketModel, prices: PriceHistory, row: int, limits: Plausibili
     return FilterState(time, closes, variance, residuals)
 
 
-def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility) -> MarketModel:
+def _with_closes(model: Model, prices: PriceHistory, limits: Plausibility) -> Model:
     """The model after the closes that are newer than its own."""
     last, source = model.committed, prices.source
     joint = joint_returns(prices, before=(last.as_of, last.prices))
@@ -237,7 +239,7 @@ def _with_closes(model: MarketModel, prices: PriceHistory, limits: Plausibility)
     return replace(moved, dependence=_dependence(model, moved, residuals))
 
 
-def _held(model: MarketModel, returns: NDArray[np.float64]) -> NDArray[np.int64]:
+def _held(model: ModelValues, returns: NDArray[np.float64]) -> NDArray[np.int64]:
     """Bar of history and new returns whose variance an asset keeps, as its halt is known; or -1.
 
     Only a halt reads the history, which costs by its length.
@@ -249,7 +251,7 @@ def _held(model: MarketModel, returns: NDArray[np.float64]) -> NDArray[np.int64]
 
 
 def _dependence(
-    model: MarketModel, moved: MarketModel, residuals: NDArray[np.float64]
+    model: ModelValues, moved: ModelValues, residuals: NDArray[np.float64]
 ) -> Dependence:
     """The dependence after new residuals, but those of dates on which an asset is halted."""
     law = model.dependence
@@ -269,7 +271,7 @@ def _dependence(
     return replace(law, residuals=dates[-law.lookback :])
 
 
-def _standardised(model: MarketModel, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+def _standardised(model: ModelValues, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
     try:
         fits = [model.facts["fits"][asset] for asset in model.assets]

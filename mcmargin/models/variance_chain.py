@@ -6,7 +6,6 @@ In: one asset's recursion as a function of variance and innovation, and its boun
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from mcmargin.models.innovations import Innovations
+from mcmargin.models.volatility import Recursion
 from mcmargin.numerics.arrays import array_module
 
 SPACING = 0.07
@@ -28,9 +28,6 @@ PANELS = np.concatenate([np.arange(0.0, 4.0, 0.5), np.arange(4.0, 41.0, 2.0)])
 """Ends of the quadrature's panels, in -ln of twice a tail's probability: as far as 2e-18."""
 
 PANEL_NODES = 16
-
-Recursion = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-"""Next variances of variances [nodes, 1] and innovations [points]; [nodes, points], not bounded."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,36 +1,87 @@
-"""Volatility recursions of all assets, and what they say of the bars after the next.
+"""Volatility: every kind of recursion, what it needs, and the filter that runs it.
 
-In: fitted coefficients. Out: the variance of the bar after one, and the expected average variance
-of the bars after any, capped as in simulation, which is what an option's remaining life sees.
+In: fitted coefficients of all assets. Out: the variance of the bar after one. All that differs from
+kind to kind stands in this file and, for the simulation, in the two engines: `KINDS` says how
+`arch` fits a kind and which coefficients are its own, and `Volatility` has the recursions. The
+docstring of `VolatilityKind` says how a kind is added.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcmargin.models.innovations import Innovations
-from mcmargin.models.variance_chain import VarianceChain, quadrature, variance_chain
+COEFFICIENTS = ("omega", "alpha", "gamma", "beta")
+"""Coefficients of the recursions, in the order of the columns everywhere."""
 
 ROOT_TWO_OVER_PI = float(np.sqrt(2.0 / np.pi))
 
-LARGEST_CAP = 1e4
-"""Multiple of the sample variance at which expectations hold EGARCH's variance where the cap is
-higher or there is none: with power tails an uncapped one has no expectation, and what makes it up
-lies on paths that are never drawn."""
-
-NO_CAP = 1e8
-"""Multiple of the sample variance from which a cap takes nothing off expectations."""
-
-LEAST_SHARE = 1e-4
-"""Least variance of the grid of expectations, over the start's or the sample's."""
-
-
 VARIANCE_FLOOR = 0.01
 """Least variance of a filter, as a share of the sample's: a tenth of its volatility."""
+
+EWMA_DECAY = 0.94
+"""RiskMetrics' daily decay factor."""
+
+SLOW_START = (0.1, 0.1, 0.995)
+"""alpha, gamma and beta of EGARCH's second start. Its likelihood has several optima on series that
+have single enormous days, and arch's own start finds those of faster recursions."""
+
+Recursion = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""Next variances of variances [nodes, 1] and innovations [points]: [nodes, points], not bounded."""
+
+
+@dataclass(frozen=True)
+class VolatilityKind:
+    """How one kind of volatility is fitted, and which coefficients it has.
+
+    A kind whose recursion is one of the two of `Volatility` needs its row in `KINDS` and no more.
+    A new recursion also needs a branch in `Volatility.next_variance` and `Volatility.recursion`, in
+    `numpy_engine` and in `kernels/evolve.cu`.
+
+    Attributes
+    ----------
+    process : callable
+        Makes arch's volatility process, given the module `arch.univariate`.
+    fitted : tuple of str
+        The coefficients that arch fits, in arch's order.
+    declared : mapping of str to float
+        Coefficients that are declared and not fitted. A coefficient that is neither is 0.
+    logarithmic : bool
+        Whether the recursion is one of ln h, as EGARCH's, and not of h.
+    second_start : tuple of float, optional
+        alpha, gamma and beta of a second start of the optimiser, for a likelihood with several
+        optima. The optimum must not depend on history then, so that no fit starts from an earlier
+        model.
+    """
+
+    process: Callable[[Any], Any]
+    fitted: tuple[str, ...]
+    declared: Mapping[str, float] = field(default_factory=dict)
+    logarithmic: bool = False
+    second_start: tuple[float, ...] | None = None
+
+
+KINDS: Mapping[str, VolatilityKind] = {
+    "garch": VolatilityKind(lambda arch: arch.GARCH(p=1, o=0, q=1), ("omega", "alpha", "beta")),
+    "gjr": VolatilityKind(lambda arch: arch.GARCH(p=1, o=1, q=1), COEFFICIENTS),
+    "egarch": VolatilityKind(
+        lambda arch: arch.EGARCH(p=1, o=1, q=1),
+        COEFFICIENTS,
+        logarithmic=True,
+        second_start=SLOW_START,
+    ),
+    "ewma": VolatilityKind(
+        lambda arch: arch.EWMAVariance(EWMA_DECAY),
+        (),
+        {"alpha": 1.0 - EWMA_DECAY, "beta": EWMA_DECAY},
+    ),
+    "constant": VolatilityKind(lambda arch: arch.ConstantVariance(), ("omega",)),
+}
+"""Every kind of volatility by its name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +91,19 @@ class Volatility:
     Linear kinds: h' = omega + (alpha + gamma 1{e < 0}) e**2 + beta h. EGARCH (Nelson 1991):
     ln h' = omega + alpha (|z| - sqrt(2/pi)) + gamma z + beta ln h.
 
-    A filter's variance, of every kind, is held at `floor` or above. A price that stands still for
-    months would otherwise drive EWMA's to 1e-18, and its first move would be billions of standard
-    deviations. A simulation starts from what the filter says; over its few bars no floor is needed
-    but EGARCH's own.
+    The filter holds the variance of every kind at `floor` or above. Without a floor a price that
+    stands still for months would drive EWMA's variance to 1e-18, and the first move after that
+    would be billions of standard deviations. A simulation starts from the filter's variance; over
+    its few bars it needs no floor but that of EGARCH.
 
     Attributes
     ----------
     kinds : tuple of str
-        `garch`, `gjr`, `egarch`, `ewma` or `constant`, one an asset.
+        Kind of each asset, one of `KINDS`.
     omega, alpha, gamma, beta : ndarray of shape (assets,), float64
     sample_variance : ndarray of shape (assets,), float64
-        Variance of the returns that were fitted, a bar; simulated variance is capped by it.
+        Variance of the returns that were fitted, a bar. The cap of a simulated variance is a
+        multiple of it.
     """
 
     kinds: tuple[str, ...]
@@ -64,7 +116,7 @@ class Volatility:
     @property
     def is_egarch(self) -> NDArray[np.bool_]:
         """Which assets follow EGARCH; bool [assets]."""
-        return np.array([kind == "egarch" for kind in self.kinds])
+        return np.array([KINDS[kind].logarithmic for kind in self.kinds])
 
     @property
     def floor(self) -> NDArray[np.float64]:
@@ -74,9 +126,16 @@ class Volatility:
     def next_variance(
         self, variance: NDArray[np.float64], returns: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Variance of the bar after one whose variance and return are given; [..., assets].
+        """Variance of the next bar, given the variance and the return of this one.
 
-        At `floor` or above.
+        Parameters
+        ----------
+        variance, returns : ndarray of shape (..., assets), float64
+
+        Returns
+        -------
+        ndarray of shape (..., assets), float64
+            At `floor` or above.
         """
         square = returns * returns
         linear = (
@@ -94,153 +153,61 @@ class Volatility:
         )
         return np.maximum(np.where(self.is_egarch, np.exp(log_next), linear), self.floor)
 
+    def recursion(self, at: int) -> Recursion:
+        """The recursion of one asset as a function of variance and innovation, without the floor.
+
+        Parameters
+        ----------
+        at : int
+            The asset's position.
+        """
+        omega, alpha, gamma, beta = (float(getattr(self, name)[at]) for name in COEFFICIENTS)
+
+        def linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
+            return omega + ((alpha + gamma * (z < 0)) * z * z + beta) * h
+
+        def log_linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
+            shock = alpha * (np.abs(z) - ROOT_TWO_OVER_PI) + gamma * z
+            # Any bound lies far below exp(600), so that this limit only prevents an overflow.
+            return np.asarray(np.exp(np.minimum(omega + beta * np.log(h) + shock, 600.0)))
+
+        return log_linear if KINDS[self.kinds[at]].logarithmic else linear
+
+    def persistence(self, at: int, square: float = 1.0, negative: float = 0.5) -> float:
+        """Share of an excess of one asset's variance (EGARCH: of ln h) that is left a bar later.
+
+        Parameters
+        ----------
+        at : int
+            The asset's position.
+        square, negative : float
+            E[z**2] and E[z**2 1{z < 0}] of its innovations z.
+        """
+        _, alpha, gamma, beta = (float(getattr(self, name)[at]) for name in COEFFICIENTS)
+        if KINDS[self.kinds[at]].logarithmic:
+            return abs(beta)
+        return alpha * square + beta + gamma * negative
+
 
 def volatility_of(
     kinds: tuple[str, ...],
     coefficients: NDArray[np.float64],
     sample_variance: NDArray[np.float64],
 ) -> Volatility:
-    """Volatility of rows of omega, alpha, gamma, beta; coefficients [assets, 4]."""
-    omega, alpha, gamma, beta = np.ascontiguousarray(coefficients.T)
-    return Volatility(kinds, omega, alpha, gamma, beta, sample_variance)
-
-
-@dataclass(frozen=True, eq=False)
-class VarianceOutlook:
-    """Expected average variance of one asset over bars to come, as they are simulated.
-
-    Without a cap E[h] of the linear kinds returns to its long-run level by the persistence p a
-    bar: E[h_j] = V + p**j (h_0 - V); a persistence of 1 without a constant keeps it where it is.
-    A cap on the variance takes from that, by 3 % in ten bars where tails are heavy, and by a
-    quarter where the start is near the cap. Then, and for EGARCH, whose log variance is held
-    within the cap's factor of the sample's, the expectation is that of a chain over ln h.
-
-    Attributes
-    ----------
-    kind : str
-    persistence : float
-        Share of an excess over the long run that is left a bar later; of EGARCH, of ln h.
-    long_run : float
-        V, a variance a bar.
-    start : float
-        Variance of the next bar, today.
-    chain : VarianceChain, optional
-        None where the closed form is exact.
-    """
-
-    kind: str
-    persistence: float
-    long_run: float
-    start: float
-    chain: VarianceChain | None
-
-    def average(self, variance: Any, bars: float) -> Any:
-        """Expected average variance over `bars` bars, given the variance of the first.
-
-        Parameters
-        ----------
-        variance : ndarray of any shape, float64
-            On a device or not.
-        bars : float
-            1 or more; a part of a bar counts in proportion.
-        """
-        return self.average_at(self.place(variance), bars)
-
-    def place(self, variance: Any) -> Any:
-        """What is found once for averages over any number of bars from these variances on."""
-        return variance if self.chain is None else self.chain.place(variance)
-
-    def average_at(self, place: Any, bars: float) -> Any:
-        """The same of a `place`."""
-        if self.chain is None:
-            return self.long_run + self.fading(bars) * (place - self.long_run)
-        return self.chain.sums_at(place, bars) / bars
-
-    def average_today(self, skip: int, bars: float) -> float:
-        """Expectation today of the same average, over `bars` bars after the first `skip`."""
-        if self.chain is None:
-            reached = self.long_run + self.persistence**skip * (self.start - self.long_run)
-            return float(self.long_run + self.fading(bars) * (reached - self.long_run))
-        return self.chain.expected_sum(self.start, skip, bars) / bars
-
-    def fading(self, bars: float) -> float:
-        """Share of an excess over the long run that the average of `bars` bars keeps, uncapped."""
-        if self.persistence == 1.0 or self.kind == "constant":
-            return 1.0
-        return float((1.0 - self.persistence**bars) / (bars * (1.0 - self.persistence)))
-
-
-def variance_outlook(
-    volatility: Volatility,
-    at: int,
-    innovations: Innovations,
-    start: float,
-    *,
-    bars: int,
-    cap: float = np.inf,
-    dates: NDArray[np.float64] | None = None,
-) -> VarianceOutlook:
-    """Outlook of one asset.
+    """Volatility of all assets from a row of coefficients each.
 
     Parameters
     ----------
-    volatility : Volatility
-    at : int
-        The asset's position.
-    innovations : Innovations
-    start : float
-        Variance of the next bar.
-    bars : int
-        Bars that expectations must reach.
-    cap : float
-        Multiple of the sample variance at which the simulation caps a variance, and by which it
-        divides EGARCH's least.
-    dates : ndarray of shape (dates,), float64, optional
-        Standardised residuals that the simulation draws, for `historical` dependence, in place of
-        the innovations' own distribution.
+    kinds : tuple of str
+    coefficients : ndarray of shape (assets, 4), float64
+        omega, alpha, gamma and beta.
+    sample_variance : ndarray of shape (assets,), float64
 
     Examples
     --------
-    >>> columns = np.array([[2e-6, 0.08, 0.0, 0.90]])
-    >>> law = volatility_of(("garch",), columns, np.full(1, 1e-4))
-    >>> outlook = variance_outlook(law, 0, Innovations("normal", np.empty(0)), 4e-4, bars=1)
-    >>> round(float(outlook.average(4e-4, 1.0)) * 1e4, 6)
-    4.0
+    >>> law = volatility_of(("garch",), np.array([[2e-6, 0.08, 0.0, 0.90]]), np.full(1, 1e-4))
+    >>> law.next_variance(np.array([1e-4]), np.array([0.02])).round(9).tolist()
+    [0.000124]
     """
-    kind, sample = volatility.kinds[at], float(volatility.sample_variance[at])
-    omega, alpha, gamma, beta = (
-        float(column[at])
-        for column in (volatility.omega, volatility.alpha, volatility.gamma, volatility.beta)
-    )
-    if dates is None:
-        draws, square, negative = quadrature(innovations), 1.0, innovations.negative_second_moment()
-    else:
-        draws = dates, np.full(len(dates), 1.0 / len(dates))
-        square, negative = float(np.mean(dates**2)), float(np.mean(dates**2 * (dates < 0)))
-    if kind == "egarch":
-        cap = min(cap, LARGEST_CAP)
-
-        def log_linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
-            shock = alpha * (np.abs(z) - ROOT_TWO_OVER_PI) + gamma * z
-            # Held far beyond the bounds, so that no exponential overflows.
-            return np.asarray(np.exp(np.minimum(omega + beta * np.log(h) + shock, 600.0)))
-
-        bounds = sample / cap, sample * cap
-        reach = min(bounds[0], start), max(bounds[1], start)
-        chain = variance_chain(log_linear, draws, bounds=bounds, reach=reach, bars=bars)
-        return VarianceOutlook(kind, abs(beta), np.nan, start, chain)
-    persistence = alpha * square + beta + gamma * negative
-    if abs(1.0 - persistence) < 1e-9:
-        # EWMA's, to rounding: its excess stays.
-        persistence = 1.0
-    long_run = 0.0 if persistence == 1.0 else omega / (1.0 - persistence)
-    if kind == "constant" or cap > NO_CAP:
-        return VarianceOutlook(kind, persistence, long_run, start, None)
-
-    def linear(h: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
-        return omega + ((alpha + gamma * (z < 0)) * z * z + beta) * h
-
-    bounds = LEAST_SHARE * min(sample, start), sample * cap
-    reach = bounds[0], max(bounds[1], start)
-    chain = variance_chain(linear, draws, bounds=bounds, reach=reach, bars=bars)
-    return VarianceOutlook(kind, persistence, long_run, start, chain)
+    omega, alpha, gamma, beta = np.ascontiguousarray(coefficients.T)
+    return Volatility(kinds, omega, alpha, gamma, beta, sample_variance)

@@ -9,7 +9,6 @@ there, and only the tail comes back.
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -22,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mcmargin.checks import real_number, require_real_array
-from mcmargin.data.ranges import is_duration
+from mcmargin.checks import is_duration, real_number, require_real_array
 from mcmargin.errors import DataError, PolicyError
-from mcmargin.margins.worst_losses import worst_of_all
 from mcmargin.numerics.arrays import array_module, to_host
+from mcmargin.numerics.selection import worst_losses, worst_of_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,10 +406,9 @@ def shortfalls(losses: Any, *, level: float) -> NDArray[np.float64]:
     [995.5, 1991.0]
     """
     xp = array_module(losses)
-    engine = importlib.import_module(f"mcmargin.engines.{xp.__name__}_engine")
     k = tail_count(losses.shape[1], level)
     # In their order, so that their sum does not depend on how they were selected.
-    worst = xp.sort(engine.worst_losses(losses, math.ceil(k)), axis=1)
+    worst = xp.sort(worst_losses(losses, math.ceil(k)), axis=1)
     var = worst[:, 0]
     return to_host(var + (worst - var[:, None]).sum(axis=1) / float(k))
 

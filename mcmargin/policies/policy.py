@@ -1,39 +1,39 @@
 """MarginPolicy: what is charged, declared as one checked value.
 
 In: numbers, and the parts that are wanted. Out: a value that `margin` reads, written to and read
-from TOML. The order of operations, in the code's own words:
+from TOML. It switches the steps of the formula on; `mcmargin.policies.formula` has them in one
+table. Line by line they are
 
-    base     = ES(level, horizon by product class), with the stressed weight inside it
-    stressed = max(base, ten-year floor) + stress add-on
-    calm     = buffer and speed limit(stressed, previous)
-    total    = calm + liquidity + concentration + funding
-    margin   = round up to tick(max(total, notional / maximum leverage))
+    base        = ES(level, horizon by product class)
+    stressed    = max(base, floor) + stress add-on
+    calm        = buffer and speed limit(stressed, previous)
+    total       = calm + liquidity + concentration + funding
+    margin      = round up to tick(max(total, notional / maximum leverage))
+    maintenance = the same at its own level and horizon
 
-Maintenance margin goes the same way with its own level and horizon on the same paths, and initial
-margin is max(its own, maintenance): a shorter horizon can cost more.
+The paths of base include those of the stressed period, at their weight. Initial margin is never
+below maintenance margin, which is taken on the same paths: a shorter horizon can cost more.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any
 
 from mcmargin.audit import fingerprint as digest
-from mcmargin.checks import require_type
-from mcmargin.data.ranges import (
-    CONFIDENCE,
-    PROBABILITY,
-    SHARE,
-    Range,
-    check_ranges,
-    cited,
-    plain_number,
-)
-from mcmargin.errors import PolicyError
+from mcmargin.audit import plain
+from mcmargin.checks import cited, plain_number, require_type
+from mcmargin.data.files import write_text
+from mcmargin.data.limits import LARGEST_TOML, read_bytes, require_shallow
+from mcmargin.data.ranges import CONFIDENCE, PROBABILITY, SHARE, Range, check_ranges
+from mcmargin.data.typed_fields import read_dataclass
+from mcmargin.errors import DataError, PolicyError
+from mcmargin.policies.part_checks import PRODUCTS, check_horizons
 from mcmargin.policies.policy_parts import (
-    PRODUCTS,
     Collateral,
     Concentration,
     Leverage,
@@ -41,10 +41,8 @@ from mcmargin.policies.policy_parts import (
     Maintenance,
     Procyclicality,
     Resources,
-    Stress,
-    check_horizons,
-    plain,
 )
+from mcmargin.policies.stress_parts import Stress
 
 VERSION = 1
 """Of the form of policy files."""
@@ -179,12 +177,30 @@ class MarginPolicy:
         ...     MarginPolicy.from_toml(path).procyclicality.buffer
         0.25
         """
-        from mcmargin.policies.policy_file import policy_from_toml
-
-        return policy_from_toml(path)
+        given = _toml_of(path)
+        version = given.pop("version", None)
+        if version != VERSION:
+            found = (
+                "no version is given" if version is None else f"version {version!r:.60} is unknown"
+            )
+            raise PolicyError(f"{path}: {found}; the first line must be: version = {VERSION}")
+        try:
+            policy: MarginPolicy = read_dataclass(cls, given, PolicyError, defaults=True)
+        except PolicyError as error:
+            raise PolicyError(f"{path}: {error}") from None
+        return policy
 
     def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
-        """TOML of the policy, without what is at its default; written whole where asked.
+        """TOML of the policy, without the fields that stand at their default.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the text to, too.
+
+        Returns
+        -------
+        str
 
         Examples
         --------
@@ -195,9 +211,42 @@ class MarginPolicy:
         [horizons]
         option = 5
         """
-        from mcmargin.policies.policy_file import policy_to_toml
+        import tomli_w
 
-        return policy_to_toml(self, path)
+        text = tomli_w.dumps({"version": VERSION} | _given(self))
+        if path is not None:
+            write_text(Path(path), text)
+        return text
 
 
-__all__ = ["PRODUCTS", "VERSION", "MarginPolicy"]
+def _toml_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file of a policy's size."""
+    try:
+        given = tomllib.loads(read_bytes(path, most=LARGEST_TOML).decode("utf-8-sig"))
+        require_shallow(path, given)
+    except DataError as error:
+        raise PolicyError(str(error)) from None
+    except RecursionError:
+        raise PolicyError(f"{path}: not a TOML file (nested too deep)") from None
+    except ValueError as error:
+        raise PolicyError(f"{path}: not a TOML file ({error})") from None
+    return given
+
+
+def _given(part: Any) -> dict[str, Any]:
+    """Fields of a part that are not at their defaults, as values that TOML has."""
+    entries = {}
+    for each in fields(part):
+        value = getattr(part, each.name)
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if value is not None and value != default:
+            entries[each.name] = _toml_value(value)
+    return entries
+
+
+def _toml_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _toml_value(entry) for name, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_toml_value(entry) for entry in value]
+    return _given(value) if hasattr(value, "__dataclass_fields__") else value

@@ -7,29 +7,15 @@ In: numbers and names. Out: frozen values of plain types. What a part does stand
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from mcmargin.checks import require_type, whole_number
-from mcmargin.data.ranges import (
-    CONFIDENCE,
-    NOTIONAL,
-    SHARE,
-    SIMULATED_BARS,
-    Range,
-    check_ranges,
-    cited,
-)
-from mcmargin.data.times import date_text
+from mcmargin.checks import whole_number
+from mcmargin.data.ranges import CONFIDENCE, NOTIONAL, SHARE, Range, check_ranges
 from mcmargin.errors import PolicyError
+from mcmargin.policies.part_checks import check_horizons, one_of, parts_of
+from mcmargin.policies.stress_parts import StressWindow
 
-PRODUCTS = ("spot", "perpetual", "future", "option")
-"""Product classes of instruments."""
-
-GRIDS = ("deribit", "okx-major", "okx-mid", "okx-other", "paradex")
-"""Scenario grids that exchanges publish; see `mcmargin.stresses.stress_grids`."""
-
-REPLAYS = ("filtered", "raw")
 COLLATERAL_MODES = ("joint", "haircut")
 
 
@@ -54,148 +40,6 @@ class Maintenance:
     def __post_init__(self) -> None:
         check_ranges(self, "maintenance", error=PolicyError)
         check_horizons(self)
-
-
-@dataclass(frozen=True)
-class StressWindow:
-    """Dates of the model's history whose worst bars are replayed.
-
-    Attributes
-    ----------
-    name : str
-        Name of the window in results.
-    first, last : str
-        First and last date, as ISO text; both are included.
-    worst : int
-        How many of the dates that are worst for an account are listed; the worst gives its loss.
-    replay : str
-        `filtered` takes the date's standardised residuals at today's volatility; `raw` takes its
-        returns as they were.
-    """
-
-    name: str
-    first: str
-    last: str
-    worst: int = 1
-    replay: str = "filtered"
-
-    def __post_init__(self) -> None:
-        require_text("stress window: name", self.name)
-        for name in ("first", "last"):
-            try:
-                object.__setattr__(self, name, date_text(getattr(self, name)))
-            except ValueError as error:
-                raise PolicyError(f"stress window {self.name!r}: {name} {error}") from None
-        if self.first > self.last:
-            raise PolicyError(f"stress window {self.name!r}: it ends before it begins")
-        whole_number(f"stress window {self.name!r}: worst", self.worst)
-        one_of(f"stress window {self.name!r}: replay", self.replay, REPLAYS)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A jump of one underlying, while all others stand still.
-
-    Attributes
-    ----------
-    underlying : str
-        The asset whose price jumps.
-    move : float
-        Size of the jump as a fraction; -0.3 is a fall of 30 %.
-    """
-
-    underlying: str
-    move: Annotated[float, Range(-1.0, 100.0)]
-
-    def __post_init__(self) -> None:
-        require_text("gap: underlying", self.underlying)
-        check_ranges(self, "gap", error=PolicyError)
-
-
-@dataclass(frozen=True)
-class GridTerms:
-    """Terms that the exchanges' own sources leave open; the defaults are ours.
-
-    Attributes
-    ----------
-    volatility_up, volatility_down : float
-        Relative move of the implied volatility of an option with 30 days to expiry. The default is
-        that of Deribit's former grid, in both directions.
-    power, floor_days : float
-        A move of an option of n days is (30 / max(floor_days, n))**power times as large; the
-        power is that of Deribit's former grid.
-    extended_weight : float, optional
-        Share that counts of the loss in a move beyond the grid's edge. If none is given, it is the
-        edge divided by the move: a linear position then loses as much there as at the edge.
-    """
-
-    volatility_up: Annotated[float, Range(0.0, 100.0)] = 0.38
-    volatility_down: Annotated[float, SHARE] = 0.38
-    power: Annotated[float, SHARE] = 0.30
-    floor_days: Annotated[float, Range(0.01, 365.0)] = 1.0
-    extended_weight: Annotated[float, SHARE] | None = None
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "gridterms", error=PolicyError)
-
-
-@dataclass(frozen=True)
-class Stress:
-    """Stress scenarios, and the add-on that they make.
-
-    Attributes
-    ----------
-    windows : tuple of StressWindow
-        Times of the history that are replayed.
-    grids : mapping of str to str
-        For an underlying, or `*` for all others, the name of a published grid: `deribit`,
-        `okx-major`, `okx-mid`, `okx-other` or `paradex`.
-    grid_terms : GridTerms
-        Terms that the grids need and the exchanges do not publish.
-    gaps : tuple of Gap
-        Jumps of one underlying alone.
-    depegs : mapping of str to float
-        For a currency, the share of its value that it loses.
-    scenario_weight : float
-        If the loss in the worst scenario exceeds base, the share of that excess that is added to
-        the margin.
-    dependence_weight : float
-        Share of the excess over base of the worse of two tests that is added: the two largest risk
-        factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
-        The weights are 0 by default: stress is reported, and adds nothing to the margin.
-
-    Examples
-    --------
-    >>> year = StressWindow("2008", "2008-01-01", "2008-12-31", worst=5)
-    >>> Stress(windows=(year,), grids={"*": "okx-major"}, gaps=(Gap("btc", -0.3),)).gaps[0].move
-    -0.3
-    """
-
-    windows: tuple[StressWindow, ...] = ()
-    grids: Mapping[str, str] = field(default_factory=dict)
-    grid_terms: GridTerms = field(default_factory=GridTerms)
-    gaps: tuple[Gap, ...] = ()
-    depegs: Mapping[str, Annotated[float, SHARE]] = field(default_factory=dict)
-    scenario_weight: Annotated[float, SHARE] = 0.0
-    dependence_weight: Annotated[float, SHARE] = 0.0
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "stress", error=PolicyError)
-        lists: tuple[tuple[str, type, str], ...] = (
-            ("windows", StressWindow, "StressWindow('2008', '2008-01-01', '2008-12-31')"),
-            ("gaps", Gap, "Gap('btc', -0.3)"),
-        )
-        for name, kind, way in lists:
-            given = parts_of(f"stress: {name}", getattr(self, name), kind, way)
-            object.__setattr__(self, name, given)
-        require_type("stress: grid_terms", self.grid_terms, GridTerms, error=PolicyError)
-        if not isinstance(self.grids, Mapping):
-            raise PolicyError(
-                "stress: grids must map underlyings to grids, such as {'btc': 'deribit'}, not "
-                f"{cited(self.grids)}"
-            )
-        for underlying, grid in self.grids.items():
-            one_of(f"stress: grid of {underlying!r}", grid, GRIDS)
 
 
 @dataclass(frozen=True)
@@ -389,67 +233,3 @@ class Collateral:
     def __post_init__(self) -> None:
         one_of("collateral: mode", self.mode, COLLATERAL_MODES)
         check_ranges(self, "collateral", error=PolicyError)
-
-
-def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
-    """Check a list of parts, and return it as a tuple.
-
-    Raises
-    ------
-    PolicyError
-        If it is no list or tuple, or holds anything but such parts.
-
-    Examples
-    --------
-    >>> parts_of("stress: gaps", [Gap("btc", -0.3)], Gap, "Gap('btc', -0.3)")
-    (Gap(underlying='btc', move=-0.3),)
-    """
-    if not isinstance(value, (tuple, list)):
-        raise PolicyError(f"{where} must be a tuple of {kind.__name__} objects, not {cited(value)}")
-    for each in value:
-        if not isinstance(each, kind):
-            raise PolicyError(
-                f"{where} must hold {kind.__name__} objects, such as {way}, not {cited(each)}"
-            )
-    return tuple(value)
-
-
-def require_text(where: str, value: Any) -> None:
-    """Refuse a name that is no text, or empty."""
-    if not isinstance(value, str) or not value.strip():
-        raise PolicyError(f"{where} must be text, not {cited(value)}")
-
-
-def one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Refuse a name that is not among the allowed."""
-    if not isinstance(value, str) or value not in allowed:
-        raise PolicyError(f"{what} {value!r} is unknown; give one of {allowed}")
-
-
-def check_horizons(part: Any) -> None:
-    """Check `horizon` and `horizons`, and keep them plain and sorted."""
-    if part.horizon is not None:
-        object.__setattr__(
-            part, "horizon", whole_number("horizon", part.horizon, most=SIMULATED_BARS)
-        )
-    if not isinstance(part.horizons, Mapping):
-        raise PolicyError(
-            f"horizons must be a mapping of product classes to bars, such as {{'option': 5}}, not "
-            f"{part.horizons!r}; give one for all as horizon="
-        )
-    plain = {}
-    for product, bars in sorted(part.horizons.items()):
-        one_of("horizons: product class", product, PRODUCTS)
-        plain[product] = whole_number(f"horizons of {product!r}", bars, most=SIMULATED_BARS)
-    object.__setattr__(part, "horizons", plain)
-
-
-def plain(value: Any) -> Any:
-    """A policy's value as tuples of plain values, for a fingerprint."""
-    if isinstance(value, Mapping):
-        return tuple((name, plain(entry)) for name, entry in sorted(value.items()))
-    if isinstance(value, tuple):
-        return tuple(map(plain, value))
-    if hasattr(value, "__dataclass_fields__"):
-        return (type(value).__name__, *(plain(getattr(value, each.name)) for each in fields(value)))
-    return value

@@ -1,74 +1,39 @@
-"""Policies in words: what a policy does, step by step, in the order of its formula.
+"""Policies in words: what a policy says about each step of its formula, and beside the formula.
 
-In: a `MarginPolicy`. Out: steps, each with its line of the formula and sentences, for a terminal
-and for reports.
+In: a `MarginPolicy`. Out: sentences and phrases, for a terminal and for reports. The order of the
+steps stands in `mcmargin.policies.formula`, whose table refers to these words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from mcmargin.policies.part_checks import PRODUCTS
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.policies.policy_parts import (
-    PRODUCTS,
-    Collateral,
-    Leverage,
-    Procyclicality,
-    Resources,
-    Stress,
-)
+from mcmargin.policies.policy_parts import Leverage
+
+Sentences: TypeAlias = Callable[[MarginPolicy], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step of the formula.
+class StepWords:
+    """What people read about a step of the formula.
 
     Attributes
     ----------
-    name : str
-        The column of a report that it makes, or the part that it is.
-    formula : str
-        Empty for what stands beside the formula.
-    sentences : tuple of str
+    label : str
+        Name of the part of the margin in pictures.
+    reason : function of MarginPolicy
+        Why the part is charged; a phrase.
+    sentences : function of MarginPolicy
+        What the policy says about the step; whole sentences.
     """
 
-    name: str
-    formula: str
-    sentences: tuple[str, ...]
-
-
-def policy_in_words(policy: MarginPolicy) -> tuple[Step, ...]:
-    """Say what a policy does.
-
-    Examples
-    --------
-    >>> steps = policy_in_words(MarginPolicy(level=0.975, horizon=2, tick=0.01))
-    >>> [step.name for step in steps]
-    ['base', 'stressed', 'calm', 'total', 'margin', 'maintenance']
-    >>> steps[0].sentences[0]
-    'Expected shortfall at 97.5 % over 2 bars, with the worst fills of open orders.'
-    """
-    beside = [
-        Step(name, "", sentences)
-        for name, sentences in (
-            ("collateral", _collateral(policy.collateral)),
-            ("resources", _resources(policy.resources)),
-            ("age", _age(policy.max_age_days)),
-        )
-        if sentences
-    ]
-    return (
-        Step("base", "ES(level, horizon by product class)", _base(policy)),
-        Step("stressed", "max(base, floor) + stress add-on", _stressed(policy)),
-        Step("calm", "buffer and speed limit(stressed, previous)", _calm(policy.procyclicality)),
-        Step("total", "calm + liquidity + concentration + funding", _total(policy)),
-        Step(
-            "margin", "round up to tick(max(total, notional / maximum leverage))", _margin(policy)
-        ),
-        Step("maintenance", "the same at its own level and horizon", _maintenance(policy)),
-        *beside,
-    )
+    label: str
+    reason: Callable[[MarginPolicy], str]
+    sentences: Sentences
 
 
 def _base(policy: MarginPolicy) -> tuple[str, ...]:
@@ -91,19 +56,33 @@ def _base(policy: MarginPolicy) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _stressed(policy: MarginPolicy) -> tuple[str, ...]:
-    part = policy.procyclicality
-    years = 0.0 if part is None else part.floor_years
-    floor = (
+def _base_reason(policy: MarginPolicy) -> str:
+    return f"the average loss on the worst {percent(1.0 - policy.level)} of the paths"
+
+
+def _floor_years(policy: MarginPolicy) -> float:
+    return policy.procyclicality.floor_years if policy.procyclicality else 0.0
+
+
+def _floor(policy: MarginPolicy) -> tuple[str, ...]:
+    years = _floor_years(policy)
+    if not years:
+        return ("There is no floor.",)
+    return (
         "The floor: the margin is never below what it would be at the volatility of the last "
-        f"{years:g} years."
-        if years
-        else "There is no floor."
+        f"{years:g} years.",
     )
-    return floor, *_stress(policy.stress)
 
 
-def _stress(part: Stress | None) -> tuple[str, ...]:
+def _floor_reason(policy: MarginPolicy) -> str:
+    return (
+        "the least margin: what it would be at the volatility of the last "
+        f"{_floor_years(policy):.4g} years"
+    )
+
+
+def _stress(policy: MarginPolicy) -> tuple[str, ...]:
+    part = policy.stress
     if part is None:
         return ("There is no stress add-on.",)
     lived = [f"{window.name} ({window.first} to {window.last})" for window in part.windows]
@@ -128,7 +107,24 @@ def _stress(part: Stress | None) -> tuple[str, ...]:
     return tuple(found) or ("The stress part names no scenario and no weight, and adds nothing.",)
 
 
-def _calm(part: Procyclicality | None) -> tuple[str, ...]:
+def _stress_reason(policy: MarginPolicy) -> str:
+    part = policy.stress
+    weights = {
+        "the worst stress scenario": part.scenario_weight if part else 0.0,
+        "the worse of two tests: the two largest risk factors alone, and all in step": (
+            part.dependence_weight if part else 0.0
+        ),
+    }
+    charged = [
+        f"{100.0 * weight:.4g} % of the loss beyond base in {where}"
+        for where, weight in weights.items()
+        if weight
+    ]
+    return ", and ".join(charged) or "the policy charges no stressed loss"
+
+
+def _calm(policy: MarginPolicy) -> tuple[str, ...]:
+    part = policy.procyclicality
     found = []
     if part is not None and part.buffer:
         found.append(
@@ -146,46 +142,50 @@ def _calm(part: Procyclicality | None) -> tuple[str, ...]:
     return *found, f"{whose} from the margins of the previous report."
 
 
-def _total(policy: MarginPolicy) -> tuple[str, ...]:
-    found = []
+def _liquidity(policy: MarginPolicy) -> tuple[str, ...]:
     part = policy.liquidity
-    if part is not None:
-        found.append(
-            "Liquidity: closing out costs what the order book says, or else half the spread"
-            + (f" ({percent(part.spread)} where the market gives none)" if part.spread else "")
-            + ", and beyond the book "
-            f"{part.impact:g} x daily volatility x sqrt(size / daily volume). A position larger "
-            f"than {percent(part.participation)} of a day's volume takes more than a day to close."
-        )
-    if policy.concentration is not None:
-        found.append(
-            f"Concentration: if more than {amount(policy.concentration.free_notional)} of one "
-            f"underlying is held, {percent(policy.concentration.rate)} of the rest is charged."
-        )
+    if part is None:
+        return ()
     return (
-        *found,
+        "Liquidity: closing out costs what the order book says, or else half the spread"
+        + (f" ({percent(part.spread)} where the market gives none)" if part.spread else "")
+        + ", and beyond the book "
+        f"{part.impact:g} x daily volatility x sqrt(size / daily volume). A position larger "
+        f"than {percent(part.participation)} of a day's volume takes more than a day to close.",
+    )
+
+
+def _concentration(policy: MarginPolicy) -> tuple[str, ...]:
+    part = policy.concentration
+    if part is None:
+        return ()
+    return (
+        f"Concentration: if more than {amount(part.free_notional)} of one "
+        f"underlying is held, {percent(part.rate)} of the rest is charged.",
+    )
+
+
+def _stressed_funding(policy: MarginPolicy) -> tuple[str, ...]:
+    return (
         "Funding: what the stressed funding rate of perpetuals asks for beyond the expected rate.",
     )
 
 
-def _margin(policy: MarginPolicy) -> tuple[str, ...]:
-    found = ["Leverage is not limited." if policy.leverage is None else _leverage(policy.leverage)]
+def _leverage(policy: MarginPolicy) -> tuple[str, ...]:
     part = policy.leverage
-    if part is not None and part.open_interest_lower < float("inf"):
-        found.append(
-            "As the open interest of an underlying grows from "
-            f"{amount(part.open_interest_lower)} to {amount(part.open_interest_upper)}, the margin "
-            "grows to the whole notional."
-        )
-    found.append(
-        f"The margin is rounded up to a multiple of {amount(policy.tick)}."
-        if policy.tick
-        else "The margin is not rounded."
+    if part is None:
+        return ("Leverage is not limited.",)
+    if part.open_interest_lower == float("inf"):
+        return (_tiers(part),)
+    return (
+        _tiers(part),
+        "As the open interest of an underlying grows from "
+        f"{amount(part.open_interest_lower)} to {amount(part.open_interest_upper)}, the margin "
+        "grows to the whole notional.",
     )
-    return tuple(found)
 
 
-def _leverage(part: Leverage) -> str:
+def _tiers(part: Leverage) -> str:
     brackets = [
         f"{tier.max_leverage:g} " + ("beyond" if index else "for all")
         if tier.up_to == float("inf")
@@ -193,6 +193,12 @@ def _leverage(part: Leverage) -> str:
         for index, tier in enumerate(part.tiers)
     ]
     return f"Largest leverage by notional in one underlying: {', '.join(brackets)}."
+
+
+def _tick(policy: MarginPolicy) -> tuple[str, ...]:
+    if not policy.tick:
+        return ("The margin is not rounded.",)
+    return (f"The margin is rounded up to a multiple of {amount(policy.tick)}.",)
 
 
 def _maintenance(policy: MarginPolicy) -> tuple[str, ...]:
@@ -206,7 +212,8 @@ def _maintenance(policy: MarginPolicy) -> tuple[str, ...]:
     )
 
 
-def _collateral(part: Collateral | None) -> tuple[str, ...]:
+def _collateral(policy: MarginPolicy) -> tuple[str, ...]:
+    part = policy.collateral
     if part is None:
         return ()
     if part.mode == "joint":
@@ -220,7 +227,8 @@ def _collateral(part: Collateral | None) -> tuple[str, ...]:
     )
 
 
-def _resources(part: Resources | None) -> tuple[str, ...]:
+def _resources(policy: MarginPolicy) -> tuple[str, ...]:
+    part = policy.resources
     if part is None:
         return ()
     largest = (
@@ -234,12 +242,54 @@ def _resources(part: Resources | None) -> tuple[str, ...]:
     )
 
 
-def _age(days: float | None) -> tuple[str, ...]:
+def _age(policy: MarginPolicy) -> tuple[str, ...]:
+    days = policy.max_age_days
     if days is None:
         return ()
     return (
         f"A margin is refused where the model is more than {days:g} days older than the market.",
     )
+
+
+BASE = StepWords("expected shortfall", _base_reason, _base)
+FLOOR = StepWords("floor", _floor_reason, _floor)
+STRESS = StepWords("stress", _stress_reason, _stress)
+CALM = StepWords(
+    "buffer, speed limit",
+    lambda policy: "a buffer added in calm times, or a rise that the speed limit spreads over bars",
+    _calm,
+)
+LIQUIDITY = StepWords(
+    "liquidity",
+    lambda policy: "spread, order book, impact, and longer close-outs of large positions",
+    _liquidity,
+)
+CONCENTRATION = StepWords(
+    "concentration",
+    lambda policy: "holdings of one underlying, by delta, beyond the free amount",
+    _concentration,
+)
+STRESSED_FUNDING = StepWords(
+    "stressed funding",
+    lambda policy: "what perpetuals may pay in funding beyond the expected rate",
+    _stressed_funding,
+)
+LEVERAGE = StepWords(
+    "leverage minimum",
+    lambda policy: "the least margin: notional divided by the largest leverage",
+    _leverage,
+)
+TICK = StepWords("tick", lambda policy: "rounding up to a whole number of ticks", _tick)
+MAINTENANCE = StepWords(
+    "maintenance", lambda policy: "initial margin is at least maintenance", _maintenance
+)
+
+BESIDE: Mapping[str, Sentences] = {
+    "collateral": _collateral,
+    "resources": _resources,
+    "age": _age,
+}
+"""What a policy says beside its formula."""
 
 
 def _over(horizon: int | None, horizons: Mapping[str, int], otherwise: str) -> str:
@@ -275,7 +325,7 @@ def percent(share: float, *, sign: bool = False) -> str:
 
 
 def amount(value: float) -> str:
-    """An amount, thousands apart.
+    """An amount with commas between thousands.
 
     Examples
     --------

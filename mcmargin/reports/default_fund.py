@@ -16,7 +16,7 @@ from mcmargin.checks import require_type
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.names import table_cell, with_borders_of_console
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.margin_report import MarginReport
+from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.stress_report import StressReport
 
 
@@ -89,7 +89,7 @@ class ResourcesToRisk:
 
 
 def resources(
-    report: MarginReport, stress: StressReport, policy: MarginPolicy | None = None
+    report: MarginFigures, stress: StressReport, policy: MarginPolicy | None = None
 ) -> ResourcesToRisk:
     """Size a default fund, and measure margin and fund against stressed loss.
 
@@ -99,7 +99,7 @@ def resources(
 
     Parameters
     ----------
-    report : MarginReport
+    report : MarginFigures
     stress : StressReport
         Of the same book and market.
     policy : MarginPolicy, optional
@@ -120,8 +120,9 @@ def resources(
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.policies.policy_parts import Gap, Resources, Stress
-    >>> from mcmargin.reports.stress_report import stress
+    >>> from mcmargin.policies.policy_parts import Resources
+    >>> from mcmargin.policies.stress_parts import Gap, Stress
+    >>> from mcmargin.desk.stress_testing import stress
     >>> gaps = Stress(gaps=(Gap("wti", 0.3), Gap("sp500", -0.2)))
     >>> policy = MarginPolicy(stress=gaps, resources=Resources(cover=2))
     >>> report = demo_report()
@@ -130,7 +131,7 @@ def resources(
     >>> round(fund.fund), fund.owners["owner"][fund.owners["covered"]].tolist()
     (81561, ['index spread', 'short oil'])
     """
-    require_type("report", report, MarginReport)
+    require_type("report", report, MarginFigures)
     require_type("stress", stress, StressReport)
     policy = report.policy if policy is None else policy
     require_type("policy", policy, MarginPolicy, error=PolicyError)
@@ -165,5 +166,5 @@ def resources(
         loss=loss,
         ratio=(margin + fund) / loss if loss > 0.0 else math.inf,
         target_ratio=part.target_ratio,
-        currency=stress.session.valuation.market.currency,
+        currency=stress.values.market.currency,
     )

@@ -6,17 +6,13 @@ In: a report of a book with balances. Out: equity against initial and maintenanc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from mcmargin.checks import few
 from mcmargin.errors import DataError
 from mcmargin.names import shown
-
-if TYPE_CHECKING:
-    from mcmargin.reports.margin_report import MarginReport
+from mcmargin.reports.margin_figures import MarginFigures
 
 STATES = ("healthy", "margin call", "liquidation")
 
@@ -123,14 +119,14 @@ class AccountLeverage:
     max_leverage: float
 
 
-def account_status(report: MarginReport, account: str) -> AccountStatus:
+def account_status(report: MarginFigures, account: str) -> AccountStatus:
     """Status of one account; see `MarginReport.status`."""
     own_equity(report, account)  # which refuses an unknown account, and a book without balances
     frame = _statuses(report.figures[report.figures["account"] == account])
     return AccountStatus(*next(frame.itertuples(index=False, name=None)))
 
 
-def account_statuses(report: MarginReport, by: str) -> pd.DataFrame:
+def account_statuses(report: MarginFigures, by: str) -> pd.DataFrame:
     """Statuses of all accounts or owners; see `MarginReport.statuses`."""
     if by not in ("account", "owner"):
         raise DataError(f"statuses: by {by!r} is unknown; give 'account' or 'owner'")
@@ -143,7 +139,7 @@ def account_statuses(report: MarginReport, by: str) -> pd.DataFrame:
     return _statuses(own, by)
 
 
-def standings(report: MarginReport) -> pd.DataFrame:
+def standings(report: MarginFigures) -> pd.DataFrame:
     """Statuses of all that has one margin: owners that net, and every account of the others.
 
     An account that is netted with others of its owner has no standing of its own: what it lacks,
@@ -207,12 +203,12 @@ def _statuses(figures: pd.DataFrame, by: str = "account") -> pd.DataFrame:
     )
 
 
-def own_equity(report: MarginReport, account: str, *, asked: str = "") -> float:
+def own_equity(report: MarginFigures, account: str, *, asked: str = "") -> float:
     """Equity of an account.
 
     Parameters
     ----------
-    report : MarginReport
+    report : MarginFigures
     account : str
     asked : str
         What takes a figure of equity in its place, for the error: such as `max_order`.
@@ -230,9 +226,3 @@ def own_equity(report: MarginReport, account: str, *, asked: str = "") -> float:
             f"asset, amount){instead if asked else ''}"
         )
     return equity
-
-
-def no_account(report: MarginReport, account: object) -> DataError:
-    """An error that says which accounts there are."""
-    names = report.figures["account"]
-    return DataError(f"the report has no account {account!r}; it has {few(names)}")

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from mcmargin.desk.margined_gains import MarginedGains, margined_gains
-from mcmargin.policies.policy_words import bars, percent, policy_in_words
+from mcmargin.policies.formula import policy_in_words
+from mcmargin.policies.policy_words import bars, percent
 from mcmargin.reports import report_charts as charts
 from mcmargin.reports.default_fund import resources
+from mcmargin.reports.live import Live, MarginedGains
+from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
-from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
 from mcmargin.reports.page_environment import page_environment
 from mcmargin.reports.report_text import limits_note
 from mcmargin.reports.shown_figures import exact_place, shown
-from mcmargin.reports.stress_report import StressReport, stress
+from mcmargin.reports.stress_report import StressReport
 
 OWNERS = 300
 """Owners of several accounts that a page lists."""
@@ -46,12 +47,12 @@ ALWAYS = "expected shortfall"
 """Part that every picture has."""
 
 
-def report_to_html(report: MarginReport) -> str:
+def report_to_html(report: MarginFigures, live: Live | None = None) -> str:
     """One page; see `MarginReport.to_html`."""
     environment = page_environment()
     order = ordered(report)
     lines = lines_of(report, order.iloc[:LISTED])
-    stressed = _stress(report)
+    stressed = None if live is None else live.stress()
     codes = set(report.figures["currency"])
     reasons, whole = _whole(report)
     ends = sorted(set(report.horizons.values()))
@@ -74,12 +75,12 @@ def report_to_html(report: MarginReport) -> str:
         shown_of=len(order) if len(order) > len(lines) else 0,
         columns=["account", *(["state"] if states else []), "margin", *figures],
         figures=figures,
-        charts=_details(report, lines),
-        charted=min(DETAILED, len(lines)) if report.session is not None else 0,
+        charts=_details(report, live, lines),
+        charted=min(DETAILED, len(lines)) if live is not None else 0,
         owners=report.owners[report.owners["accounts"] > 1].iloc[:OWNERS].to_dict("records"),
         reasons=reasons,
         whole=whole,
-        overview=_overview(report, stressed),
+        overview=_overview(report, live, stressed),
         stress=stressed,
         stressed=_stressed_rows(report, stressed),
         scenarios=0 if stressed is None else stressed.scenarios,
@@ -90,7 +91,7 @@ def report_to_html(report: MarginReport) -> str:
     return page
 
 
-def _horizons(report: MarginReport) -> str:
+def _horizons(report: MarginFigures) -> str:
     """The simulated horizons in words."""
     *others, last = report.plan.horizons
     if not others:
@@ -103,7 +104,7 @@ def _near(lines: list[Line]) -> tuple[list[str], list[str]]:
     return [line.margin for line in lines], [line.figures.get(OVER, "") for line in lines]
 
 
-def _whole(report: MarginReport) -> tuple[dict[str, str], list[tuple[Step, str]]]:
+def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[Step, str]]]:
     """Why each part is charged that some account is, and a picture of all margins together."""
     figures = report.figures
     columns = {name: figures[name].to_numpy(float) for name in figures.select_dtypes("number")}
@@ -125,18 +126,8 @@ def _whole(report: MarginReport) -> tuple[dict[str, str], list[tuple[Step, str]]
     return reasons, [(step, shown(step.amount, place)) for step in steps_of(amounts, total)]
 
 
-def _stress(report: MarginReport) -> StressReport | None:
-    """Losses in the policy's stress scenarios, where it has any and the book is at hand."""
-    part, session = report.policy.stress, report.session
-    if part is None or session is None:
-        return None
-    if not (part.windows or part.grids or part.gaps or part.depegs):
-        return None
-    return stress(session.book, session.scenarios, session.valuation.market, report.policy)
-
-
 def _stressed_rows(
-    report: MarginReport, stressed: StressReport | None
+    report: MarginFigures, stressed: StressReport | None
 ) -> list[dict[Hashable, Any]]:
     """Accounts with their worst scenario, those first whose loss exceeds their margin by most."""
     if stressed is None:
@@ -148,7 +139,9 @@ def _stressed_rows(
     return frame.iloc[np.argsort(-beyond, kind="stable")[:STRESSED]].to_dict("records")
 
 
-def _overview(report: MarginReport, stressed: StressReport | None) -> list[dict[str, str]]:
+def _overview(
+    report: MarginFigures, live: Live | None, stressed: StressReport | None
+) -> list[dict[str, str]]:
     """Charts of the largest accounts side by side, in the market's currency."""
     code, figures = report.market["currency"], report.figures
     rates = rates_of(report, figures["currency"])
@@ -170,7 +163,7 @@ def _overview(report: MarginReport, stressed: StressReport | None) -> list[dict[
             "svg": charts.margins_chart(names, margins * rates, errors * rates, losses),
         }
     ]
-    previous = None if report.session is None else report.session.previous
+    previous = None if live is None else live.previous
     if previous is None:
         return found
     last = largest["account"].map(previous.figures.set_index("account")["calm"]).to_numpy(float)
@@ -191,14 +184,16 @@ def _overview(report: MarginReport, stressed: StressReport | None) -> list[dict[
     return found
 
 
-def _details(report: MarginReport, lines: list[Line]) -> dict[str, list[dict[str, str]]]:
+def _details(
+    report: MarginFigures, live: Live | None, lines: list[Line]
+) -> dict[str, list[dict[str, str]]]:
     """Charts of the first accounts, by their place on the page; none of a report that was read."""
-    if report.session is None:
+    if live is None:
         return {}
     first = [line for line in lines if line.kind != "owner"][:DETAILED]
     found = {}
     for line in first:
-        units = margined_gains(report, report.session, line.name)
+        units = live.margined_gains(line.name)
         found[line.key] = [
             {
                 "title": f"Profit and loss of {unit.instrument or 'the account'}, {line.currency}",

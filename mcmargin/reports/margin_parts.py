@@ -13,13 +13,18 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from mcmargin.margins.components import reason_of
-from mcmargin.margins.formula import rounded_up
+from mcmargin.margins.operations import added_by_steps
+from mcmargin.policies.formula import FORMULA
 from mcmargin.policies.policy import MarginPolicy
-from mcmargin.policies.policy_words import percent
 
 Share: TypeAlias = tuple[str, float]
 """Name and contribution of a position."""
+
+ORDERS_AND_MINIMUM = (
+    "what the worst fills of open orders add, and what is added to reach the minimum "
+    "of short options, or to 0"
+)
+"""Why base is more than the expected shortfall of the positions."""
 
 POSITIONS = 6
 """Positions of an account that a picture shows one by one; the others are one step."""
@@ -80,35 +85,13 @@ def parts_of(row: Mapping[Any, Any], policy: MarginPolicy) -> tuple[Part, ...]:
     >>> parts[0].name, round(parts[0].amount) == round(row["margin"])
     ('expected shortfall', True)
     """
-    floored = np.maximum(row["base"], row["floor"])
-    least = np.maximum(row["total"], row["leverage_minimum"])
-    rounded = rounded_up(least, policy.tick)
+    added = added_by_steps(row, policy.tick)
+    first, *others = FORMULA
+    shortfall = row["expected_shortfall"]
     return (
-        Part(
-            "expected shortfall",
-            row["expected_shortfall"],
-            f"the average loss on the worst {percent(1.0 - policy.level)} of the paths",
-        ),
-        Part(
-            "open orders, minimum",
-            row["base"] - row["expected_shortfall"],
-            "what the worst fills of open orders add, and what is added to reach the minimum "
-            "of short options, or to 0",
-        ),
-        Part("floor", floored - row["base"], reason_of("floor", policy)),
-        Part("stress", row["stress_add_on"], reason_of("stress_add_on", policy)),
-        Part(
-            "buffer, speed limit",
-            row["calm"] - row["stressed"],
-            "a buffer added in calm times, or a rise that the speed limit spreads over bars",
-        ),
-        *(
-            Part(name.replace("_", " "), row[name], reason_of(name, policy))
-            for name in ("liquidity", "concentration", "stressed_funding")
-        ),
-        Part("leverage minimum", least - row["total"], reason_of("leverage_minimum", policy)),
-        Part("tick", rounded - least, "rounding up to a whole number of ticks"),
-        Part("maintenance", row["margin"] - rounded, "initial margin is at least maintenance"),
+        Part(first.words.label, shortfall, first.words.reason(policy)),
+        Part("open orders, minimum", added[first.name] - shortfall, ORDERS_AND_MINIMUM),
+        *(Part(each.words.label, added[each.name], each.words.reason(policy)) for each in others),
     )
 
 

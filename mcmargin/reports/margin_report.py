@@ -1,7 +1,7 @@
-"""MarginReport: what margin() found, as tables, JSON, Parquet or text.
+"""MarginReport: what margin() found, and what a user asks of it.
 
-In: figures by account and the audit trail. Out: a frozen value that a person reads, a job files,
-and `verify` recomputes: it carries the plan, the policy, the market and every fingerprint.
+In: figures by account and the audit trail, and where the desk made the report, what answers with
+its scenarios. Out: tables, JSON, Parquet, a page or text; and figures after a trade.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,117 +17,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.books.book import Book
-from mcmargin.books.collateral import Held
-from mcmargin.checks import few, plain_time
 from mcmargin.data.files import write_text
-from mcmargin.data.times import utc_time
-from mcmargin.draws.plan import SimulationPlan
-from mcmargin.errors import DataError
-from mcmargin.margins.estimates import Estimate
-from mcmargin.margins.requirement import Run
-from mcmargin.margins.unit_context import UnitContext
-from mcmargin.markets.market import Market, market_of
-from mcmargin.models.model import CalibrationNotes
-from mcmargin.policies.policy import MarginPolicy
-from mcmargin.reports.account_figures import AccountMargin, account_of, account_rows
+from mcmargin.reports.account_figures import AccountMargin
 from mcmargin.reports.health import (
     AccountLeverage,
     AccountStatus,
     account_status,
     account_statuses,
-    no_account,
 )
-from mcmargin.scenarios.simulation import Scenarios
-from mcmargin.valuing.valuation import Valuation
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """What a report was made of, kept for what-ifs on the same scenarios and for attribution.
-
-    `haircuts` are those of the book's kinds of balances, a row each; none but in haircut mode.
-    """
-
-    book: Book
-    held: Held
-    scenarios: Scenarios
-    run: Run
-    context: UnitContext
-    previous: MarginReport | None
-    haircuts: Estimate
-
-    @property
-    def valuation(self) -> Valuation:
-        """Of initial margin."""
-        return self.run.initial
-
-
-def session_of(report: MarginReport, asked: str) -> Session:
-    """What a report was made of.
-
-    Parameters
-    ----------
-    report : MarginReport
-    asked : str
-        What needs it, for the error: such as `what_if`.
-
-    Raises
-    ------
-    DataError
-        If the report was read from a file, or came from another process.
-    """
-    if report.session is None:
-        raise DataError(
-            f"{asked} needs the scenarios that the report was made on. This report has none, as "
-            "one that was read from a file or came from another process; call margin() here, and "
-            "ask the report that it returns"
-        )
-    return report.session
+from mcmargin.reports.live import Live, required
+from mcmargin.reports.margin_figures import MarginFigures
+from mcmargin.reports.report_file import report_from_json, report_to_json, report_to_parquet
+from mcmargin.reports.report_text import report_to_tables, report_to_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MarginReport:
+class MarginReport(MarginFigures):
     """Margins of all accounts, with what is needed to compute them again.
+
+    `MarginFigures` lists the fields.
 
     Attributes
     ----------
-    figures : DataFrame
-        One row an account, the fields of `AccountMargin` but its contributions.
-    positions : DataFrame
-        One row a position: account, instrument, kind, quantity, exposure, contribution; and one a
-        balance that moves with them, of kind `collateral`.
-    owners : DataFrame
-        One row an owner, the fields of `OwnerMargin`.
-    haircuts : DataFrame
-        One row an asset, currency of accounts and side, the fields of `Haircut`; none but in
-        haircut mode.
-    policy : MarginPolicy
-    plan : SimulationPlan
-    horizons : dict of str to int
-        Close-out horizon of each product class, in bars.
-    engine : str
-    as_of, market_as_of, previous_as_of : str
-        Of the model's state, of the prices used, and of the last report's state, empty where none
-        was taken.
-    market : dict
-        Prices and rates used; of a volatility surface its fingerprint alone.
-    fingerprints : dict
-        Of model, book, market and policy.
-    calibration : CalibrationNotes
-        Dates joined and lost, updates since, and the fits that gave way.
-    floored_paths, capped_paths : int
-    limited_paths : dict of str to dict of str to int
-        How many paths of each asset were `floored`, and `capped`; of a policy's other scenarios,
-        such as those of its floor, under `floored in floor`. None but those with some.
-    versions : dict
-    checksum : str
-        Of a report that was read from a file: over all that it said when it was written. `verify`,
-        and what takes a report as the previous one, compare it with what it says now.
-    session : Session, optional
-        In the process that made the report: what `what_if`, `max_order`, `max_leverage`,
-        `profit_and_loss` and `attribution` are taken on. None where the report was read from a
-        file, or was pickled: a worker's report comes back with its figures and without scenarios.
+    session : Live, optional
+        In the process that made the report: what was margined (`book`, `scenarios`, `market`), on
+        which `what_if`, `max_order`, `max_leverage`, `profit_and_loss` and `attribution` are
+        taken. None where the report was read from a file, or was pickled: the figures of a report
+        go to other processes, and its scenarios do not.
 
     Examples
     --------
@@ -142,26 +57,7 @@ class MarginReport:
     4  index spread      sp500  position     100.0  248574.0       -5378.0
     """
 
-    figures: pd.DataFrame
-    positions: pd.DataFrame
-    owners: pd.DataFrame
-    haircuts: pd.DataFrame
-    policy: MarginPolicy
-    plan: SimulationPlan
-    horizons: dict[str, int]
-    engine: str
-    as_of: str
-    market_as_of: str
-    previous_as_of: str
-    market: dict[str, Any]
-    fingerprints: dict[str, str]
-    calibration: CalibrationNotes
-    floored_paths: int
-    capped_paths: int
-    limited_paths: dict[str, dict[str, int]]
-    versions: dict[str, str]
-    session: Session | None = None
-    checksum: str = ""
+    session: Live | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Figures and audit trail, for pickle: scenarios stay in the process that made them."""
@@ -173,35 +69,8 @@ class MarginReport:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MarginReport:
         own = {each.name for each in fields(self)} - {"session"}
-        # A session is never changed, so that a copy may share it.
+        # Nothing changes a session, so that a copy may share it.
         return replace(self, **{name: deepcopy(getattr(self, name), memo) for name in sorted(own)})
-
-    @cached_property
-    def accounts(self) -> tuple[AccountMargin, ...]:
-        """The figures, an object an account."""
-        return tuple(map(account_of, account_rows(self.figures, self.positions)))
-
-    def account(self, name: str) -> AccountMargin:
-        """Figures of one account.
-
-        Raises
-        ------
-        DataError
-            If the report has no such account.
-        """
-        rows = self.figures[self.figures["account"] == name]
-        if len(rows) == 0:
-            raise no_account(self, name)
-        own = self.positions[self.positions["account"] == name]
-        return account_of(next(account_rows(rows, own)))
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row an account; intervals as low and high columns."""
-        return self.figures.copy()
-
-    def contributions_frame(self) -> pd.DataFrame:
-        """One row a position, and one a balance that moves with them; see `positions`."""
-        return self.positions.copy()
 
     def profit_and_loss(self, account: str) -> NDArray[np.float64]:
         """Gains of an account on every path, in its currency; float64 [paths].
@@ -213,9 +82,7 @@ class MarginReport:
         DataError
             For an unknown account, or a report that was read from a file.
         """
-        from mcmargin.desk.what_if import profit_and_loss
-
-        return profit_and_loss(self, account)
+        return required(self.session, "profit_and_loss").profit_and_loss(account)
 
     def what_if(self, account: str, trades: Mapping[str, float]) -> AccountMargin:
         """Figures of an account after trades, on the same scenarios.
@@ -243,9 +110,7 @@ class MarginReport:
         >>> round(before.margin), round(after.margin)
         (27438, 21950)
         """
-        from mcmargin.desk.what_if import what_if
-
-        return what_if(self, account, trades)
+        return required(self.session, "what_if").what_if(account, trades)
 
     def max_order(
         self,
@@ -293,9 +158,8 @@ class MarginReport:
         >>> demo_report().max_order("short oil", "wti", side="sell", equity=30_000, lot=100)
         400.0
         """
-        from mcmargin.desk.what_if import max_order
-
-        return max_order(self, account, instrument, side=side, equity=equity, lot=lot)
+        live = required(self.session, "max_order")
+        return live.max_order(account, instrument, side=side, equity=equity, lot=lot)
 
     def status(self, account: str) -> AccountStatus:
         """Whether an account covers its own margins, and by how much.
@@ -367,9 +231,7 @@ class MarginReport:
         >>> round(found.leverage, 2), round(found.max_leverage, 2)
         (9.31, 8.23)
         """
-        from mcmargin.desk.what_if import max_leverage
-
-        return max_leverage(self, account, equity=equity)
+        return required(self.session, "max_leverage").max_leverage(account, equity=equity)
 
     def attribution(self, by: str | None = None) -> pd.DataFrame:
         """What each account's margin is made of, before it is rounded to a tick.
@@ -400,14 +262,10 @@ class MarginReport:
         1  diversified       sp500   6916.0
         2  diversified        wti   6618.0
         """
-        from mcmargin.desk.attribution import attribution
-
-        return attribution(self, by)
+        return required(self.session, "attribution").attribution(by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.report/2, every figure exact; written whole where asked."""
-        from mcmargin.reports.report_file import report_to_json
-
         text = report_to_json(self)
         if path is not None:
             write_text(Path(path), text)
@@ -434,8 +292,6 @@ class MarginReport:
         DataError
             If any cannot be written.
         """
-        from mcmargin.reports.report_file import report_to_parquet
-
         return report_to_parquet(self, path)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -457,7 +313,7 @@ class MarginReport:
         """
         from mcmargin.reports.html_report import report_to_html
 
-        text = report_to_html(self)
+        text = report_to_html(self, self.session)
         if path is not None:
             write_text(Path(path), text)
         return text
@@ -485,39 +341,12 @@ class MarginReport:
         >>> MarginReport.from_json(text).to_json() == text
         True
         """
-        from mcmargin.reports.report_file import report_from_json
-
-        return report_from_json(text, source)
-
-    def market_used(self) -> Market:
-        """The market that instruments were valued at.
-
-        Raises
-        ------
-        DataError
-            If a number is none, or a volatility surface is needed that the report only names.
-        """
-        try:
-            as_of = utc_time(self.market_as_of)
-        except ValueError as error:
-            raise DataError(f"market_as_of: {error}") from None
-        return market_of(as_of, self.market)
-
-    def __repr__(self) -> str:
-        return (
-            f"<MarginReport of {few(self.figures['account'])}: "
-            f"{100 * self.policy.level:.10g} %, prices of {plain_time(self.market_as_of)}, "
-            f"{self.plan.paths:,} paths, seed {self.plan.seed}>"
-        )
+        return report_from_json(cls, text, source)
 
     def _repr_html_(self) -> str:
         """Tables for a notebook, which asks for them by this name."""
-        from mcmargin.reports.report_text import report_to_tables
-
         return report_to_tables(self)
 
     def __str__(self) -> str:
         """Table for a terminal, with what was simulated."""
-        from mcmargin.reports.report_text import report_to_text
-
         return report_to_text(self)

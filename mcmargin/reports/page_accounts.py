@@ -16,9 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mcmargin.reports.health import STATES, standings
+from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.margin_parts import Share, Step, parts_of, picture_of, shares_of
-from mcmargin.reports.margin_report import MarginReport
-from mcmargin.reports.report_file import market_without_surfaces
 from mcmargin.reports.shown_figures import (
     exact_place,
     place_of,
@@ -77,7 +76,7 @@ class Line:
     steps: tuple[tuple[Step, str], ...]
 
 
-def ordered(report: MarginReport) -> pd.DataFrame:
+def ordered(report: MarginFigures) -> pd.DataFrame:
     """Accounts and owners that net, in the order of a page.
 
     Returns
@@ -122,13 +121,13 @@ def ordered(report: MarginReport) -> pd.DataFrame:
     return frame.iloc[np.lexsort([key.to_numpy() for key in keys])].reset_index(drop=True)
 
 
-def rates_of(report: MarginReport, codes: pd.Series[str]) -> NDArray[np.float64]:
+def rates_of(report: MarginFigures, codes: pd.Series[str]) -> NDArray[np.float64]:
     """Value of each currency in the market's; float64 of the same length."""
-    market = market_without_surfaces(report)
+    market = report.market_without_surfaces()
     return codes.map({code: market.worth(str(code)) for code in codes.unique()}).to_numpy(float)
 
 
-def lines_of(report: MarginReport, chosen: pd.DataFrame) -> list[Line]:
+def lines_of(report: MarginFigures, chosen: pd.DataFrame) -> list[Line]:
     """Lines of accounts and owners, in the order given."""
     held = chosen["row"][chosen["kind"] != "owner"].to_numpy()
     rows = dict(zip(held.tolist(), report.figures.iloc[held].to_dict("records"), strict=True))
@@ -144,7 +143,7 @@ def lines_of(report: MarginReport, chosen: pd.DataFrame) -> list[Line]:
 
 
 def _line(
-    report: MarginReport,
+    report: MarginFigures,
     row: Mapping[Any, Any],
     key: str,
     kind: str,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mcmargin.reports.health import STATES, entry_price_note
-from mcmargin.reports.margin_report import MarginReport
+from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.page_accounts import MARGIN_ERROR, rates_of
 from mcmargin.reports.report_text import SHOWN_DOUBTS, limits_note, short_history
 from mcmargin.reports.shown_figures import exact_place, place_of, shown, shown_error
@@ -70,7 +70,7 @@ class Group:
     named: tuple[Shortfall, ...]
 
 
-def groups_of(report: MarginReport, order: pd.DataFrame) -> tuple[Group, ...]:
+def groups_of(report: MarginFigures, order: pd.DataFrame) -> tuple[Group, ...]:
     """The states, liquidation first; none where the report knows no equity."""
     if (order["state"] == "").all():
         return ()
@@ -89,14 +89,14 @@ def groups_of(report: MarginReport, order: pd.DataFrame) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def _errors(report: MarginReport, rows: pd.DataFrame) -> float:
+def _errors(report: MarginFigures, rows: pd.DataFrame) -> float:
     """Sum of the Monte Carlo errors of accounts' margins, in the market's currency."""
     own = rows[rows["kind"] != "owner"]
     errors = report.figures[MARGIN_ERROR].to_numpy(float)[own["row"].to_numpy()]
     return float(errors @ own["rate"].to_numpy(float))
 
 
-def _named(report: MarginReport, rows: pd.DataFrame) -> Iterator[Shortfall]:
+def _named(report: MarginFigures, rows: pd.DataFrame) -> Iterator[Shortfall]:
     for kind, at in zip(rows["kind"], rows["row"], strict=True):
         netted = kind == "owner"
         row = (report.owners if netted else report.figures).iloc[at].to_dict()
@@ -117,7 +117,7 @@ def _named(report: MarginReport, rows: pd.DataFrame) -> Iterator[Shortfall]:
         )
 
 
-def totals_of(report: MarginReport) -> list[tuple[str, str]]:
+def totals_of(report: MarginFigures) -> list[tuple[str, str]]:
     """Margins of all owners by currency, and what all accounts hold, in the market's."""
     own = str(report.market["currency"])
     names = ["margin", *(["maintenance"] if report.policy.maintenance else [])]
@@ -142,7 +142,7 @@ def totals_of(report: MarginReport) -> list[tuple[str, str]]:
     ]
 
 
-def notes_of(report: MarginReport) -> tuple[str, ...]:
+def notes_of(report: MarginFigures) -> tuple[str, ...]:
     """What somebody who acts on the figures has to know about them."""
     # Not known of a file that was written before they were counted.
     lacking = report.figures["without_entry_price"].fillna(0).to_numpy(np.int64)

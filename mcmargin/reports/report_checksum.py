@@ -9,28 +9,44 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mcmargin.data.json_text import plain_columns, records
+from mcmargin.data.typed_fields import without_infinity
 from mcmargin.errors import DataError
+from mcmargin.reports.account_figures import UNKNOWN
+from mcmargin.reports.margin_figures import MarginFigures
 
-if TYPE_CHECKING:
-    from mcmargin.reports.margin_report import MarginReport
+SCHEMA = "mcmargin.report/2"
+
+PARTS = ("policy", "plan", "calibration")
 
 TABLES = ("figures", "positions", "owners", "haircuts")
 
 
-def report_checksum(report: MarginReport, header: Mapping[str, Any]) -> str:
+def report_header(report: MarginFigures) -> dict[str, Any]:
+    """All that a report says beside its figures, as plain values."""
+    apart = ("checksum", *PARTS, *TABLES)
+    others = [each.name for each in fields(MarginFigures) if each.name not in apart]
+    values = {name: asdict(getattr(report, name)) for name in PARTS}
+    haircuts = [*records(plain_columns(report.haircuts, unknown=UNKNOWN))]
+    return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
+        name: getattr(report, name) for name in others
+    }
+
+
+def report_checksum(report: MarginFigures, header: Mapping[str, Any]) -> str:
     """SHA-256, hexadecimal, of a report's header, as plain values, and of its tables.
 
     Examples
     --------
     >>> from mcmargin.demo import demo_report
-    >>> from mcmargin.reports.report_file import report_from_json, report_header
     >>> report = demo_report()
-    >>> again = report_from_json(report.to_json(), "report")
+    >>> again = type(report).from_json(report.to_json())
     >>> again.checksum == report_checksum(report, report_header(report))
     True
     """
@@ -44,12 +60,12 @@ def report_checksum(report: MarginReport, header: Mapping[str, Any]) -> str:
     return sha.hexdigest()
 
 
-def require_unaltered(report: MarginReport, what: str) -> None:
+def require_unaltered(report: MarginFigures, what: str) -> None:
     """Refuse a report from a file that does not say what it said when it was written.
 
     Parameters
     ----------
-    report : MarginReport
+    report : MarginFigures
         One that this process made has no checksum, and passes; so do files of the first schema.
     what : str
         What it is, for the message.
@@ -66,10 +82,8 @@ def require_unaltered(report: MarginReport, what: str) -> None:
         )
 
 
-def is_altered(report: MarginReport) -> bool:
+def is_altered(report: MarginFigures) -> bool:
     """Whether a report has a checksum, and it is another than that of what it says."""
-    from mcmargin.reports.report_file import report_header
-
     return bool(report.checksum) and report.checksum != report_checksum(
         report, report_header(report)
     )

@@ -1,4 +1,4 @@
-"""Report files: a MarginReport as JSON that can be recomputed, and as Parquet for many accounts.
+"""Report files: a margin report as JSON that can be recomputed, and as Parquet for many accounts.
 
 In: a report, or a text. Out: a text whose every figure is exact, or the report that it holds; a
 text that is not one is refused with the name of the first field that is wrong.
@@ -10,21 +10,20 @@ import io
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mcmargin.checks import require_type
 from mcmargin.data.files import write_together
 from mcmargin.data.json_text import json_text, json_value, plain_columns, records
 from mcmargin.data.times import utc_time
 from mcmargin.data.typed_columns import read_columns
-from mcmargin.data.typed_fields import read_dataclass, without_infinity
+from mcmargin.data.typed_fields import read_dataclass
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import McMarginError, ModelFileError
 from mcmargin.margins.haircuts import Haircut
-from mcmargin.markets.market import Market
 from mcmargin.models.model import CalibrationNotes
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.reports.account_figures import (
@@ -37,18 +36,16 @@ from mcmargin.reports.account_figures import (
     haircut_frame,
     owner_frame,
 )
-from mcmargin.reports.margin_report import MarginReport
-from mcmargin.reports.report_checksum import report_checksum
+from mcmargin.reports.margin_figures import MarginFigures
+from mcmargin.reports.report_checksum import SCHEMA, report_checksum, report_header
 
-SCHEMA = "mcmargin.report/2"
+T = TypeVar("T", bound=MarginFigures)
 
 ABSENT: dict[str, dict[str, tuple[str, ...]]] = {SCHEMA: {}, "mcmargin.report/1": ADDED}
 """Schemas that are read, and which fields of each table's rows may be missing."""
 
 ROWS = {"accounts": AccountMargin, "owners": OwnerMargin, "haircuts": Haircut}
 """Tables of a file, and what their rows are."""
-
-PARTS = ("policy", "plan", "calibration")
 
 CHECKSUM = re.compile("[0-9a-f]{64}")
 
@@ -74,7 +71,7 @@ class ReportFile:
     checksum: str
 
 
-def report_to_json(report: MarginReport) -> str:
+def report_to_json(report: MarginFigures) -> str:
     """JSON of schema mcmargin.report/2, every figure exact; docs/files.md describes it."""
     head = _signed_header(report)
     owners = records(plain_columns(report.owners, unknown=UNKNOWN))
@@ -82,8 +79,8 @@ def report_to_json(report: MarginReport) -> str:
     return json_text(head, {"owners": owners, "accounts": accounts})
 
 
-def report_from_json(text: str, source: str) -> MarginReport:
-    """Read a report; see `MarginReport.from_json`."""
+def report_from_json(kind: type[T], text: str, source: str) -> T:
+    """Read a report of a class; see `MarginReport.from_json`."""
     require_type("text", text, str)
     try:
         # Some editors put a byte order mark before what they save.
@@ -93,43 +90,17 @@ def report_from_json(text: str, source: str) -> MarginReport:
             raise ModelFileError(
                 f"its schema is {schema!r}; this version reads {' and '.join(ABSENT)}"
             )
-        tables = {}
-        for name, kind in ROWS.items():
-            if name not in fields:
-                raise ModelFileError(f"field {name} is missing")
-            absent, rows = ABSENT[schema].get(name, ()), fields.pop(name)
-            tables[name] = read_columns(kind, rows, ModelFileError, where=name, absent=absent)
-            for field in ADDED[name]:
-                column = tables[name][field]
-                if field not in absent and None in column:
-                    place = f"{name}[{column.index(None)}].{field}"
-                    raise ModelFileError(f"field {place} is None; a number is needed")
-        if schema != SCHEMA:
-            fields.setdefault("checksum", "")
-            fields.setdefault("limited_paths", {})
-        if isinstance(notes := fields.get("calibration"), dict):
-            # Reports of earlier versions know of none.
-            notes.setdefault("doubts", [])
-        file: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
-        if schema == SCHEMA and not CHECKSUM.fullmatch(file.checksum):
-            raise ModelFileError(
-                f"field checksum is {file.checksum!r:.60}; 64 hexadecimal digits are needed"
-            )
-        for field in ("as_of", "market_as_of"):
-            try:
-                utc_time(getattr(file, field))
-            except ValueError as error:
-                raise ModelFileError(f"{field}: {error}") from None
+        tables = _tables(fields, schema)
+        head = _header(fields, schema)
         figures, positions = frames_of(tables["accounts"])
-        head = {each.name: getattr(file, each.name) for each in dataclass_fields(file)}
-        report = MarginReport(
+        report = kind(
             figures=figures,
             positions=positions,
             owners=owner_frame(tables["owners"]),
             haircuts=haircut_frame(tables["haircuts"]),
-            **head,
+            **{each.name: getattr(head, each.name) for each in dataclass_fields(head)},
         )
-        market_without_surfaces(report)  # which refuses terms that make no market
+        report.market_without_surfaces()  # which refuses terms that make no market
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{source}: not a margin report: {error}") from None
     except McMarginError as error:
@@ -137,16 +108,45 @@ def report_from_json(text: str, source: str) -> MarginReport:
     return report
 
 
-def market_without_surfaces(report: MarginReport) -> Market:
-    """The market that a report used, but for volatility surfaces, which are only named."""
-    terms, levels = report.market, report.market.get("volatility")
-    if isinstance(levels, dict):
-        numbers = {name: level for name, level in levels.items() if not isinstance(level, str)}
-        terms = terms | {"volatility": numbers}
-    return replace(report, market=terms).market_used()
+def _tables(fields: dict[str, Any], schema: str) -> dict[str, Any]:
+    """Columns of each table of rows, taken out of a file's fields."""
+    tables = {}
+    for name, row in ROWS.items():
+        if name not in fields:
+            raise ModelFileError(f"field {name} is missing")
+        absent = ABSENT[schema].get(name, ())
+        columns = read_columns(row, fields.pop(name), ModelFileError, where=name, absent=absent)
+        for field in ADDED[name]:
+            column = columns[field]
+            if field not in absent and None in column:
+                place = f"{name}[{column.index(None)}].{field}"
+                raise ModelFileError(f"field {place} is None; a number is needed")
+        tables[name] = columns
+    return tables
 
 
-def report_to_parquet(report: MarginReport, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+def _header(fields: dict[str, Any], schema: str) -> ReportFile:
+    """What a file holds beside its rows."""
+    if schema != SCHEMA:
+        fields.setdefault("checksum", "")
+        fields.setdefault("limited_paths", {})
+    if isinstance(notes := fields.get("calibration"), dict):
+        # Reports of earlier versions have no doubts.
+        notes.setdefault("doubts", [])
+    head: ReportFile = read_dataclass(ReportFile, fields, ModelFileError)
+    if schema == SCHEMA and not CHECKSUM.fullmatch(head.checksum):
+        raise ModelFileError(
+            f"field checksum is {head.checksum!r:.60}; 64 hexadecimal digits are needed"
+        )
+    for field in ("as_of", "market_as_of"):
+        try:
+            utc_time(getattr(head, field))
+        except ValueError as error:
+            raise ModelFileError(f"{field}: {error}") from None
+    return head
+
+
+def report_to_parquet(report: MarginFigures, path: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Write accounts, and what is beside them, all or none; see `MarginReport.to_parquet`."""
     import pyarrow
     from pyarrow import parquet
@@ -180,18 +180,7 @@ def parquet_files(path: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
     return target, positions, owners
 
 
-def _signed_header(report: MarginReport) -> dict[str, Any]:
+def _signed_header(report: MarginFigures) -> dict[str, Any]:
     """The header with its checksum; that of a report from a file stays as the file has it."""
     header = report_header(report)
     return header | {"checksum": report.checksum or report_checksum(report, header)}
-
-
-def report_header(report: MarginReport) -> dict[str, Any]:
-    """All that a report says beside its figures, as plain values."""
-    apart = ("checksum", *PARTS)
-    others = [each.name for each in dataclass_fields(ReportFile) if each.name not in apart]
-    values = {name: asdict(getattr(report, name)) for name in PARTS}
-    haircuts = [*records(plain_columns(report.haircuts, unknown=UNKNOWN))]
-    return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
-        name: getattr(report, name) for name in others
-    }

@@ -14,8 +14,8 @@ from html import escape
 import numpy as np
 
 from mcmargin.names import shown, table_cell, with_borders_of_console
-from mcmargin.reports.health import entry_price_note
-from mcmargin.reports.margin_report import MarginReport
+from mcmargin.reports.health import account_statuses, entry_price_note
+from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.scenarios.limited_words import limited_words
 
 SHOWN_ACCOUNTS = 50
@@ -49,7 +49,7 @@ class Grid:
     rows: list[list[str]]
 
 
-def report_to_text(report: MarginReport) -> str:
+def report_to_text(report: MarginFigures) -> str:
     """Tables for a terminal, with what was simulated."""
     from rich.console import Console
     from rich.table import Table
@@ -69,7 +69,7 @@ def report_to_text(report: MarginReport) -> str:
     return with_borders_of_console(stream.getvalue().rstrip())
 
 
-def report_to_tables(report: MarginReport) -> str:
+def report_to_tables(report: MarginFigures) -> str:
     """The same as HTML, for a notebook: nothing but tables and paragraphs, every text escaped."""
     lines = []
     for grid in _grids(report):
@@ -84,7 +84,7 @@ def report_to_tables(report: MarginReport) -> str:
     return "\n".join(lines)
 
 
-def short_history(report: MarginReport) -> str:
+def short_history(report: MarginFigures) -> str:
     """What a floor rests on, where the model's history is shorter than its years; else nothing."""
     part, years = report.policy.procyclicality, report.calibration.history_years
     asked = 0.0 if part is None else part.floor_years
@@ -95,18 +95,18 @@ def short_history(report: MarginReport) -> str:
     return f"The floor of {asked:g} years rests on the {shown} years that the model has"
 
 
-def limits_note(report: MarginReport) -> str:
+def limits_note(report: MarginFigures) -> str:
     """Paths on which a price was floored or a variance capped, and whose."""
     return limited_words(report.floored_paths, report.capped_paths, report.limited_paths)
 
 
-def _grids(report: MarginReport) -> Iterator[Grid]:
+def _grids(report: MarginFigures) -> Iterator[Grid]:
     yield _accounts(report)
     if (report.owners["accounts"] > 1).any():
         yield _owners(report)
 
 
-def _accounts(report: MarginReport) -> Grid:
+def _accounts(report: MarginFigures) -> Grid:
     bars = sorted(set(report.horizons.values()))
     count = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
     over = "1 bar" if bars == [1] else f"{count} bars"
@@ -123,7 +123,7 @@ def _accounts(report: MarginReport) -> Grid:
     shown |= {"gross_with_orders": "with orders"} if ordered else {}
     shown |= {"net_exposure": "net delta"}
     rows = []
-    states = report.statuses()["state"].tolist() if owned else []
+    states = account_statuses(report, "account")["state"].tolist() if owned else []
     for at, row in enumerate(figures.iloc[:SHOWN_ACCOUNTS].to_dict("records")):
         share = row["margin"] / whole.iloc[at] if whole.iloc[at] else 0.0
         rows.append(
@@ -146,7 +146,7 @@ def _amount(value: float) -> str:
     return "" if np.isnan(value) else f"{value:,.2f}"
 
 
-def _owners(report: MarginReport) -> Grid:
+def _owners(report: MarginFigures) -> Grid:
     rows = [
         [
             f"{row['owner']} ({row['currency']})",
@@ -160,7 +160,7 @@ def _owners(report: MarginReport) -> Grid:
     return Grid("Owners", names, rows)
 
 
-def _notes(report: MarginReport) -> Iterator[str]:
+def _notes(report: MarginFigures) -> Iterator[str]:
     if len(report.figures) > SHOWN_ACCOUNTS:
         yield f"and {len(report.figures) - SHOWN_ACCOUNTS:,} accounts more"
     if len(report.owners) > SHOWN_ACCOUNTS:

@@ -7,251 +7,18 @@ the same plan and model give the same scenarios.
 
 from __future__ import annotations
 
-import importlib
-import io
-import os
-import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mcmargin.checks import Progress, few, plain_time, require_type, whole_number
-from mcmargin.data.bars import Closes
-from mcmargin.data.files import write_atomically
-from mcmargin.data.times import utc_time
+from mcmargin.checks import require_type, whole_number
 from mcmargin.draws.plan import SimulationPlan
-from mcmargin.draws.random_stream import lane_of
-from mcmargin.engines import cupy_engine
+from mcmargin.engines.choice import choose_engine, device_ids, engine_named, thread_count
 from mcmargin.engines.execution import Execution
 from mcmargin.errors import EngineError, PolicyError
-from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
-from mcmargin.models.volatility import VarianceOutlook, variance_outlook
-from mcmargin.numerics.arrays import array_module, to_host
 from mcmargin.policies.policy import MarginPolicy
+from mcmargin.progress import Progress
 from mcmargin.scenarios.companions import companions_of
-
-LINUX = sys.platform == "linux"
-NAMED_BYTES = 2**28
-"""Draws of named things that scenarios keep."""
-
-ENGINES = ("auto", "numpy", "cupy")
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Scenarios:
-    """Simulated market moves.
-
-    Attributes
-    ----------
-    model : MarketModel
-    plan : SimulationPlan
-    returns : ndarray of shape (horizons, assets, paths), float32 or float64
-        Simple returns from now to each horizon, as fractions; on the device where the cupy
-        engine made them.
-    next_variance : ndarray of shape (horizons, assets, paths)
-        Variance of the bar after each horizon.
-    engine : str
-    floored_paths, capped_paths : int
-        Paths on which some price was floored, or some variance capped.
-    companions : mapping of str to Scenarios
-        The same paths at the volatility of other times, where a policy needs them.
-    limited : mapping of str to mapping of str to int
-        Under `floored` and `capped`, how many paths of each asset were; none but those with some.
-    """
-
-    model: MarketModel
-    plan: SimulationPlan
-    returns: NDArray[Any]
-    next_variance: NDArray[Any]
-    engine: str
-    floored_paths: int
-    capped_paths: int
-    companions: Mapping[str, Scenarios] = field(default_factory=dict)
-    limited: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        plan = self.plan
-        return (
-            f"<Scenarios of {few(self.assets)}: as of {plain_time(self.as_of)}, horizons "
-            f"{few(map(str, plan.horizons))}, {plan.paths:,} paths, seed {plan.seed}, "
-            f"{self.engine} engine>"
-        )
-
-    @property
-    def assets(self) -> tuple[str, ...]:
-        """The model's assets, in the order of the arrays."""
-        return self.model.assets
-
-    @property
-    def as_of(self) -> np.datetime64:
-        """Time of the state that the simulation started from."""
-        return self.model.as_of
-
-    def closes_after(self, time: np.datetime64) -> NDArray[np.datetime64]:
-        """Times at which the simulated bars close; datetime64[ns] [longest horizon].
-
-        Parameters
-        ----------
-        time : numpy.datetime64
-            Of the market, or any other type that is a time. The first simulated bar is the one
-            that closes next after it, and after the model's last close. Within a bar, as after a
-            tick, a whole bar's variance is thus charged for what is left of it.
-        """
-        return self.closes(time).times
-
-    def closes(self, time: np.datetime64) -> Closes:
-        """Closes of the simulated bars, with what settles at each; see `closes_after`."""
-        moment = utc_time(time)
-        if moment not in self._closes:
-            self._closes[moment] = self.model.closes(self.plan.horizons[-1], moment)
-        return self._closes[moment]
-
-    @cached_property
-    def _closes(self) -> dict[np.datetime64, Closes]:
-        return {}
-
-    def mean_square(self, asset: str, horizon: int) -> float:
-        """Mean of (1 + return)**2 of an asset over all paths."""
-        key = (asset, horizon)
-        if key not in self._mean_squares:
-            moves = self.returns[self.horizon_index(horizon), self.assets.index(asset)]
-            self._mean_squares[key] = float(((1.0 + moves.astype(np.float64)) ** 2).mean())
-        return self._mean_squares[key]
-
-    @cached_property
-    def _mean_squares(self) -> dict[tuple[str, int], float]:
-        return {}
-
-    def outlook(self, asset: str, bars: int) -> VarianceOutlook:
-        """What the model expects of an asset's variance, as far as `bars` bars at least."""
-        reach = 1 << max(6, (bars - 1).bit_length())
-        held, known = self._outlooks.get(asset, (0, None))
-        if known is not None and held >= reach:
-            return known
-        # A longer reach serves every shorter one alike, and takes its place.
-        at, model = self.assets.index(asset), self.model
-        drawn = model.dependence.residuals
-        found = variance_outlook(
-            model.volatility,
-            at,
-            model.innovations[at],
-            float(model.state.variance[at]),
-            bars=reach,
-            cap=self.plan.variance_cap,
-            dates=drawn[:, at] if len(drawn) else None,
-        )
-        self._outlooks[asset] = reach, found
-        return found
-
-    @cached_property
-    def _outlooks(self) -> dict[str, tuple[int, VarianceOutlook]]:
-        return {}
-
-    def named_normals(self, name: str, tiles: range, most: int | None = None) -> Any:
-        """Standard normals of a named thing, each bar; float64 [longest horizon, paths of tiles].
-
-        Drawn where the scenarios lie, and kept up to `NAMED_BYTES`, or `most` where that is less,
-        so that a market that moves is valued again without new draws.
-        """
-        key = (name, tiles.start, tiles.stop)
-        if key not in self._named:
-            engine, steps = self._engine, range(self.plan.horizons[-1])
-            drawn = engine.named_normals(self.plan.seed, lane_of(name), tiles, steps)
-            drawn = drawn[:, : self.plan.paths_in(tiles)]
-            room = NAMED_BYTES if most is None else min(most, NAMED_BYTES)
-            if self._named_bytes.total + drawn.nbytes > room:
-                return drawn
-            self._named_bytes.total += drawn.nbytes
-            self._named[key] = drawn
-        return self._named[key]
-
-    def named_jumps(self, name: str, tiles: range, probability: float) -> Any:
-        """Whether a named thing jumps in each bar; bool [longest horizon, paths of tiles]."""
-        steps = range(self.plan.horizons[-1])
-        jumps = self._engine.named_jumps(self.plan.seed, lane_of(name), tiles, steps, probability)
-        return jumps[:, : self.plan.paths_in(tiles)]
-
-    @property
-    def _engine(self) -> ModuleType:
-        where = array_module(self.returns).__name__
-        return importlib.import_module(f"mcmargin.engines.{where}_engine")
-
-    @cached_property
-    def _named_bytes(self) -> SimpleNamespace:
-        """`total` of the draws that are kept. Threads that add at once may lose one's count, which
-        lets the scenarios keep a draw more.
-        """
-        return SimpleNamespace(total=0)
-
-    @cached_property
-    def _named(self) -> dict[tuple[str, int, int], Any]:
-        return {}
-
-    def horizon_index(self, horizon: int) -> int:
-        """Position of a horizon in `returns`.
-
-        Raises
-        ------
-        PolicyError
-            Naming the horizons there are.
-        """
-        if horizon not in self.plan.horizons:
-            raise PolicyError(
-                f"horizon {horizon} was not simulated; these were: {self.plan.horizons}"
-            )
-        return self.plan.horizons.index(horizon)
-
-    def to_host(self) -> Scenarios:
-        """The same scenarios in numpy arrays."""
-        returns, next_variance = to_host(self.returns), to_host(self.next_variance)
-        others = {name: each.to_host() for name, each in self.companions.items()}
-        return replace(self, returns=returns, next_variance=next_variance, companions=others)
-
-    def stressed(self, weight: float) -> Scenarios:
-        """Scenarios whose last paths, a share of all, are those of the companion `stressed`.
-
-        Each path is drawn alike in both, so that a share of the observations is stressed. They are
-        kept, so that a market that moves is valued again on the same.
-        """
-        if weight not in self._mixtures:
-            other, calm = self.companions["stressed"], round((1.0 - weight) * self.plan.paths)
-            returns, next_variance = self.returns.copy(), self.next_variance.copy()
-            returns[:, :, calm:] = other.returns[:, :, calm:]
-            next_variance[:, :, calm:] = other.next_variance[:, :, calm:]
-            self._mixtures[weight] = replace(self, returns=returns, next_variance=next_variance)
-        return self._mixtures[weight]
-
-    @cached_property
-    def _mixtures(self) -> dict[float, Scenarios]:
-        return {}
-
-    def market(self) -> Market:
-        """The model's own latest prices, as a market."""
-        prices = self.model.state.prices.tolist()
-        return Market(as_of=self.as_of, spot=dict(zip(self.assets, prices, strict=True)))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write returns, next variances, assets, horizons and seed as npz, whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            returns=to_host(self.returns),
-            next_variance=to_host(self.next_variance),
-            assets=np.array(self.assets),
-            horizons=np.array(self.plan.horizons),
-            seed=np.array(str(self.plan.seed)),
-            spot=self.model.state.prices,
-            as_of=np.array(str(self.as_of)),
-            model_fingerprint=np.array(self.model.fingerprint()),
-        )
-        write_atomically(Path(path), buffer.getvalue())
+from mcmargin.scenarios.scenarios import Scenarios
 
 
 def simulate(
@@ -277,25 +44,28 @@ def simulate(
     ----------
     model : MarketModel
     horizon : int, optional
-        Bars; 1 where neither it nor `horizons` is given.
+        Bars; 1 if neither this nor `horizons` is given.
     horizons : tuple of int, optional
-        Several horizons of the same paths, increasing.
+        Several horizons of the same paths, in increasing order.
     paths, seed : int
     policy : MarginPolicy, optional
-        Whose floor or stressed period is simulated too, on the same draws.
+        If it has a floor or a stressed period, these are simulated too, on the same draws.
     engine : str
-        `auto`, `numpy` or `cupy`; `MCMARGIN_ENGINE` stands in for `auto`.
+        `auto`, `numpy` or `cupy`. The environment variable `MCMARGIN_ENGINE` replaces `auto`.
     precision, variance_cap, price_floor
         See `SimulationPlan`.
     threads : int, optional
-        `MCMARGIN_THREADS`, or one a core. Changes no figure.
+        Threads of the processor; by default `MCMARGIN_THREADS`, or one for each core. Their
+        number changes no figure.
     devices : tuple of int, optional
-        GPUs to spread the paths over, for the cupy engine; `MCMARGIN_DEVICES`, or the current one.
-        Results lie on the first, in the order of cupy's current stream.
+        GPUs over which the cupy engine spreads the paths; by default `MCMARGIN_DEVICES`, or the
+        current one. The results lie on the first, in the order of cupy's current stream.
     block_tiles : int, optional
-        Tiles of 2,048 paths worked on at a time. Changes no figure beyond the engine's bound.
+        Tiles of 2,048 paths that are worked on at a time. Their number changes no figure by more
+        than the bound between engines.
     progress : callable, optional
-        Called with groups of tiles done and in all, from the threads that did them.
+        Called with the number of groups of tiles that are done, and of all, by the threads that
+        do them.
 
     Returns
     -------
@@ -304,9 +74,10 @@ def simulate(
     Raises
     ------
     PolicyError
-        For a plan out of range.
+        If the plan is out of range, or the model's history lacks a period that the policy asks
+        for.
     EngineError
-        For an engine or a device that is unknown or not here, and for devices where it is numpy.
+        If the engine or a device is unknown or not here, or devices are given to numpy.
 
     Examples
     --------
@@ -320,13 +91,40 @@ def simulate(
         require_type("policy", policy, MarginPolicy, error=PolicyError)
     if horizon is not None and horizons is not None:
         raise PolicyError("give horizon or horizons, not both")
-    if horizons is not None and not isinstance(horizons, Iterable):
-        raise PolicyError(
-            f"horizons must be several whole numbers of bars, such as (1, 2), not {horizons!r}; "
-            "give one as horizon="
-        )
     wanted = horizons if horizons is not None else (1 if horizon is None else horizon,)
     plan = SimulationPlan(seed, paths, wanted, precision, variance_cap, price_floor)
+    return simulate_plan(
+        model,
+        plan,
+        policy,
+        engine=engine,
+        threads=threads,
+        devices=devices,
+        block_tiles=block_tiles,
+        progress=progress,
+    )
+
+
+def simulate_plan(
+    model: MarketModel,
+    plan: SimulationPlan,
+    policy: MarginPolicy | None = None,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    devices: tuple[int, ...] | None = None,
+    block_tiles: int | None = None,
+    progress: Progress | None = None,
+) -> Scenarios:
+    """Simulate a plan that is known, such as that of a report; see `simulate` for the parameters.
+
+    Examples
+    --------
+    >>> from mcmargin.demo import demo_model
+    >>> plan = SimulationPlan(seed=7, paths=10_000, horizons=(1, 5), precision="double")
+    >>> simulate_plan(demo_model(), plan).returns.dtype
+    dtype('float64')
+    """
     if block_tiles is not None:
         block_tiles = whole_number("block_tiles", block_tiles)
     chosen = choose_engine(engine)
@@ -337,67 +135,26 @@ def simulate(
     if chosen == "cupy":
         devices = device_ids(devices)
     execution = Execution(thread_count(threads), devices, block_tiles, progress)
-    module = importlib.import_module(f"mcmargin.engines.{chosen}_engine")
-
-    def run(start: MarketModel) -> Scenarios:
-        returns, next_variance, limited = module.simulate_paths(start, plan, execution)
-        counts = limited.floored, limited.capped
-        by_name = limited.by_name(start.assets)
-        return Scenarios(start, plan, returns, next_variance, chosen, *counts, limited=by_name)
-
-    scenarios = run(model)
-    if policy is None:
-        return scenarios
-    others = {name: run(each.model) for name, each in companions_of(model, policy).items()}
-    return replace(scenarios, companions=others)
+    others = {} if policy is None else companions_of(model, policy)
+    scenarios = _drawn(model, plan, chosen, execution)
+    companions = {
+        name: _drawn(each.model, plan, chosen, execution) for name, each in others.items()
+    }
+    return replace(scenarios, companions=companions)
 
 
-def device_ids(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """GPUs as asked, else `MCMARGIN_DEVICES`, else none in particular."""
-    if devices is not None:
-        return cupy_engine.checked_devices(devices)
-    given = os.environ.get("MCMARGIN_DEVICES")
-    if not given:
-        return None
-    if not all(each.strip().isdecimal() for each in given.split(",")):
-        raise EngineError(f"MCMARGIN_DEVICES must be places of GPUs, such as 0,1, not {given!r}")
-    return cupy_engine.checked_devices([int(each) for each in given.split(",")])
-
-
-def choose_engine(engine: str) -> str:
-    """Name of the engine that will run.
-
-    Raises
-    ------
-    EngineError
-        For an engine that is unknown or not here.
-
-    Examples
-    --------
-    >>> choose_engine("numpy")
-    'numpy'
-    """
-    if isinstance(engine, str) and engine == "auto":
-        engine = os.environ.get("MCMARGIN_ENGINE") or "auto"
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise EngineError(f"engine {engine!r:.60} is unknown; choose one of {ENGINES}")
-    if engine == "numpy":
-        return "numpy"
-    reason = cupy_engine.missing()
-    if reason is None:
-        return "cupy"
-    if engine == "cupy":
-        raise EngineError(f"engine 'cupy' cannot run here: {reason}; use engine='numpy'")
-    return "numpy"
-
-
-def thread_count(threads: int | None) -> int:
-    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
-    if threads is None:
-        given = os.environ.get("MCMARGIN_THREADS") or None
-        if given is None:
-            return len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1
-        if not (given.isascii() and given.isdigit() and int(given) > 0):
-            raise PolicyError(f"MCMARGIN_THREADS must be a whole number above 0, not {given!r}")
-        return int(given)
-    return whole_number("threads", threads)
+def _drawn(
+    model: MarketModel, plan: SimulationPlan, engine: str, execution: Execution
+) -> Scenarios:
+    """Scenarios of one model."""
+    returns, next_variance, limited = engine_named(engine).simulate_paths(model, plan, execution)
+    return Scenarios(
+        model,
+        plan,
+        returns,
+        next_variance,
+        engine,
+        limited.floored,
+        limited.capped,
+        limited=limited.by_name(model.assets),
+    )

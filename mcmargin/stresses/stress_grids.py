@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mcmargin.policies.policy_parts import GRIDS, GridTerms, one_of
+from mcmargin.policies.part_checks import one_of
+from mcmargin.policies.stress_parts import GRIDS, GridTerms
 
 EXTENDED = (-0.66, -0.33, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 """Deribit's extended price moves."""

@@ -14,20 +14,23 @@ underlying, those contracts on it that have prices of their own, and its implied
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from mcmargin.errors import DataError, PolicyError
-from mcmargin.instruments.instruments import Balance, Instrument, assets_of
+from mcmargin.data.bars import years_between
+from mcmargin.data.times import utc_time
+from mcmargin.draws.plan import SimulationPlan
+from mcmargin.errors import PolicyError
+from mcmargin.instruments.instruments import Balance, Future, Instrument, assets_of
 from mcmargin.markets.market import Market
-from mcmargin.policies.policy_parts import Stress, StressWindow
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.policies.stress_parts import Stress, StressWindow
 from mcmargin.stresses.stress_grids import StressGrid, stress_grid
-from mcmargin.valuing.scenario_market import INDEX_YEARS, LEAST_SQUARED_SHOCK, bars_in
-from mcmargin.valuing.shocked_market import Moves, ShockedMarket, basis_walks
+from mcmargin.valuing.outlooks import Outlooks, volatility_ratio
+from mcmargin.valuing.shocked_market import Moves, ShockedMarket
 
 ALL_OTHERS = "*"
 """Stands in a policy for the underlyings that it does not name."""
@@ -60,7 +63,11 @@ class StressSet:
 
 
 def stress_sets(
-    part: Stress, instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
+    part: Stress,
+    instruments: Sequence[Instrument],
+    market: Market,
+    outlooks: Outlooks,
+    price_floor: float = SimulationPlan.price_floor,
 ) -> tuple[StressSet, ...]:
     """All sets of a policy, for a book's instruments.
 
@@ -68,10 +75,13 @@ def stress_sets(
     ----------
     part : Stress
     instruments : sequence of Instrument
-    scenarios : Scenarios
-        Whose model has the history, and whose price floor holds here too: neither a price nor a
-        currency falls below that share of today's.
     market : Market
+        Of today.
+    outlooks : Outlooks
+        The model, whose history has the windows, and what it expects of variances.
+    price_floor : float
+        Share of today's value below which neither a price nor a currency falls, as in a
+        simulation.
 
     Raises
     ------
@@ -81,7 +91,7 @@ def stress_sets(
     """
     if market.currency in part.depegs:
         raise PolicyError(f"stress: depeg of {market.currency!r}: it is what the market counts in")
-    known = {*scenarios.assets, *market.spot, *market.fx}
+    known = {*outlooks.model.assets, *market.spot, *market.fx}
     for what, name in (
         *(("grid", name) for name in part.grids if name != ALL_OTHERS),
         *(("gap", gap.underlying) for gap in part.gaps),
@@ -89,9 +99,9 @@ def stress_sets(
     ):
         if name not in known:
             raise PolicyError(f"stress: {what} of {name!r}: neither model nor market has it")
-    least = scenarios.plan.price_floor - 1.0
+    least = price_floor - 1.0
     return (
-        *(_window(window, instruments, scenarios, market) for window in part.windows),
+        *(_window(window, instruments, market, outlooks, least) for window in part.windows),
         *_grids(part, instruments, market, least),
         *(
             _hypothetical(
@@ -115,10 +125,14 @@ def stress_sets(
 
 
 def _window(
-    window: StressWindow, instruments: Sequence[Instrument], scenarios: Scenarios, market: Market
+    window: StressWindow,
+    instruments: Sequence[Instrument],
+    market: Market,
+    outlooks: Outlooks,
+    least: float,
 ) -> StressSet:
     """Every bar of the history within a window, lived once more from today's state."""
-    model, history = scenarios.model, scenarios.model.history
+    model, history = outlooks.model, outlooks.model.history
     chosen = model.calendar.in_window(history.times, window.first, window.last)
     if not chosen.any():
         seen = "none"
@@ -132,15 +146,15 @@ def _window(
     returns = history.returns[chosen]
     if window.replay == "filtered":
         returns = history.residuals[chosen] * np.sqrt(variance)
-    returns = np.maximum(returns, scenarios.plan.price_floor - 1.0)
+    returns = np.maximum(returns, least)
     after = model.volatility.next_variance(variance, returns)
     prices = dict(zip(model.assets, np.ascontiguousarray(returns.T), strict=True))
     ratios = {
-        name: partial(_ratio_after_a_bar, scenarios, after[:, at], prices, market, name)
+        name: partial(_ratio_after_a_bar, outlooks, market, prices, after[:, at], name)
         for at, name in enumerate(model.assets)
     }
     dates = tuple(str(time)[:19].removesuffix("T00:00:00") for time in history.times[chosen])
-    closes = scenarios.closes(market.as_of)
+    closes = model.closes(1, utc_time(market.as_of))
     time = closes.times[0]
     still = {item.underlying: np.zeros(len(dates)) for item in instruments}
     walks = basis_walks(instruments, still, market.as_of, time)
@@ -154,29 +168,27 @@ def _window(
 
 
 def _ratio_after_a_bar(
-    scenarios: Scenarios,
-    variance: Moves,
-    prices: Mapping[str, Moves],
+    outlooks: Outlooks,
     market: Market,
+    prices: Mapping[str, Moves],
+    variance: Moves,
     underlying: str,
     years: float,
 ) -> Moves:
-    """As `ScenarioMarket.volatility_ratio` after one bar; 1 where the volatility is constant."""
-    bars = bars_in(scenarios, years)
-    reach = 2 + int(bars_in(scenarios, max(years, INDEX_YEARS)))
-    outlook = scenarios.outlook(underlying, reach)
-    driver = market.volatility_asset.get(underlying)
-    if driver is not None:
-        if driver not in prices:
-            raise DataError(
-                f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
-            )
-        fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
-        squared = 1.0 + fading * ((1.0 + prices[driver]) ** 2 - 1.0)
-        return np.asarray(np.sqrt(np.maximum(squared, LEAST_SQUARED_SHOCK)))
-    if outlook.kind == "constant":
-        return np.ones(len(variance))
-    return np.asarray(np.sqrt(outlook.average(variance, bars) / outlook.average_today(1, bars)))
+    """Implied volatility over today's after one bar; 1 where the model's variance is constant."""
+    return np.asarray(
+        volatility_ratio(
+            outlooks,
+            market,
+            underlying,
+            years,
+            1,
+            # No mean to divide by: these moves happened.
+            driver_squares=lambda driver: (1.0 + prices[driver]) ** 2,
+            place=lambda outlook: outlook.place(variance),
+            constant_ratio=lambda: np.ones(len(variance)),
+        )
+    )
 
 
 def _grids(
@@ -244,6 +256,49 @@ def _grid_set(
         weights=columns[next(iter(grids))]["weight"],
         least=least,
     )
+
+
+def basis_walks(
+    instruments: Iterable[Instrument],
+    moves: Mapping[str, Moves],
+    start: np.datetime64,
+    time: np.datetime64,
+) -> dict[str, Moves]:
+    """Walks under which each contract's price over its spot price is exp(m T) times today's.
+
+    Parameters
+    ----------
+    instruments : iterable of Instrument
+        Of the perpetuals and futures among them, and the futures that options are on; one that
+        declares no basis volatility has no basis to move.
+    moves : mapping of str to ndarray of shape (scenarios,), float64
+        m by underlying, a year of the time T to expiry, which is 0 for perpetuals.
+    start, time : numpy.datetime64
+        Of the market, and of the scenarios.
+
+    Examples
+    --------
+    >>> future = Future("F", "btc", "2022-01-01", basis_volatility=0.05)
+    >>> now = np.datetime64("2021-01-01")
+    >>> basis_walks([future], {"btc": np.array([0.1])}, now, now)["F"].tolist()
+    [2.0]
+    """
+    passed, walks = years_between(start, time), {}
+    for item in instruments:
+        contract = getattr(item, "future", None) or item
+        volatility = getattr(contract, "basis_volatility", 0.0)
+        if not volatility or contract.underlying not in moves:
+            continue
+        left = 0.0
+        if isinstance(contract, Future):
+            left = max(0.0, years_between(time, contract.expiry))
+            # A future's basis fades towards its expiry; one that has settled has none.
+            volatility *= math.sqrt(left / (left + passed)) if left else 0.0
+        if volatility:
+            # Half the variance is what keeps a simulated basis at a mean of 1.
+            wanted = moves[contract.underlying] * left + 0.5 * passed * volatility**2
+            walks[contract.name] = wanted / volatility
+    return walks
 
 
 def _scaled(moves: Moves, grid: StressGrid, years: float) -> Moves:

@@ -21,15 +21,9 @@ from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
-from mcmargin.models.volatility import VarianceOutlook
 from mcmargin.numerics.arrays import array_module
-from mcmargin.scenarios.simulation import Scenarios
-
-LEAST_SQUARED_SHOCK = 0.01
-"""Floor of a squared volatility shock that an implied-volatility asset drives."""
-
-INDEX_YEARS = 30 / 365
-"""Horizon of an implied-volatility index."""
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.valuing.outlooks import mean_square, outlooks_of, volatility_ratio
 
 
 class PathBlock:
@@ -44,7 +38,7 @@ class PathBlock:
     horizons : iterable of int, optional
         Bars whose draws are kept; all that were simulated by default. Another is drawn when asked.
     most : int, optional
-        Bytes of draws that the scenarios may keep; see `Scenarios.named_normals`.
+        Bytes of draws that the scenarios may keep; see `NamedDraws.normals`.
     """
 
     def __init__(
@@ -99,7 +93,7 @@ class PathBlock:
     def jumped(self, name: str, probability: float, horizon: int) -> Any:
         """Whether a named thing has jumped by a horizon; bool [paths]."""
         if horizon not in self._jumps.get(name, {}):
-            jumps = self.scenarios.named_jumps(name, self.tiles, probability)
+            jumps = self.scenarios.named.jumps(name, self.tiles, probability)
             self._jumps[name] = self._kept(accumulate((row.copy() for row in jumps), or_), horizon)
         return self._jumps[name][horizon]
 
@@ -119,7 +113,7 @@ class PathBlock:
 
     def _walked(self, name: str) -> Iterator[Any]:
         """A walk step by step, so that no more than one stands beside those that are kept."""
-        normals = self.scenarios.named_normals(name, self.tiles, self._most)
+        normals = self.scenarios.named.normals(name, self.tiles, self._most)
         roots = np.sqrt(self.bar_years).tolist()
         return accumulate(row * root for row, root in zip(normals, roots, strict=True))
 
@@ -187,7 +181,7 @@ class ScenarioMarket:
 
     def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
         """Today's implied volatility at strike / forward: an array of its shape, or a number."""
-        level = self.market.level_of(underlying)
+        level = self.market.volatility_of(underlying)
         if not isinstance(level, VolatilitySurface):
             return level
         table = self._once("smile", (underlying, years), lambda: level.slice(years))
@@ -254,49 +248,40 @@ class ScenarioMarket:
         return value
 
     def _ratio(self, underlying: str, years: float) -> Any:
-        scenarios, xp = self._block.scenarios, self._block.xp
-        outlook = self._outlook(underlying, years)
-        bars = bars_in(scenarios, years)
-        driver = self.market.volatility_asset.get(underlying)
-        if driver is not None:
-            if driver not in scenarios.assets:
-                raise DataError(
-                    f"the model has no asset {driver!r} to drive the volatility of {underlying!r}"
-                )
-            fading = outlook.fading(bars) / outlook.fading(bars_in(scenarios, INDEX_YEARS))
-            mean = scenarios.mean_square(driver, self.horizon)
-            squared = 1.0 + fading * ((1.0 + self._return(driver)) ** 2 / mean - 1.0)
-            return xp.sqrt(xp.maximum(squared, LEAST_SQUARED_SHOCK))
-        if outlook.kind == "constant":
-            if underlying not in self.market.vol_of_vol:
-                raise DataError(
-                    f"the model's volatility of {underlying!r} is constant, and options on it need "
-                    "the market's vol_of_vol (0 to hold their volatility still)"
-                )
-            vol_of_vol = float(self.market.vol_of_vol[underlying])
-            require_bounded_deviation(vol_of_vol, self.years, f"vol_of_vol of {underlying!r}")
-            walk = self.walk(f"volatility {underlying}")
-            return xp.exp(vol_of_vol * walk - vol_of_vol**2 * self.years)
-        place = self._once("place", underlying, lambda: outlook.place(self._variance(underlying)))
-        today = outlook.average_today(self.horizon, bars)
-        return xp.sqrt(outlook.average_at(place, bars) / today)
+        return volatility_ratio(
+            outlooks_of(self._block.scenarios),
+            self.market,
+            underlying,
+            years,
+            self.horizon,
+            driver_squares=self._driver_squares,
+            place=lambda outlook: self._once(
+                "place", underlying, lambda: outlook.place(self._variance(underlying))
+            ),
+            constant_ratio=lambda: self._vol_of_vol_ratio(underlying),
+        )
+
+    def _driver_squares(self, driver: str) -> Any:
+        """(1 + R)**2 of an implied-volatility asset, over its mean on all paths."""
+        mean = mean_square(self._block.scenarios, driver, self.horizon)
+        return (1.0 + self._return(driver)) ** 2 / mean
+
+    def _vol_of_vol_ratio(self, underlying: str) -> Any:
+        """The ratio where the model's variance is constant: lognormal, its square of mean 1."""
+        if underlying not in self.market.vol_of_vol:
+            raise DataError(
+                f"the model's volatility of {underlying!r} is constant, and options on it need "
+                "the market's vol_of_vol (0 to hold their volatility still)"
+            )
+        vol_of_vol = float(self.market.vol_of_vol[underlying])
+        require_bounded_deviation(vol_of_vol, self.years, f"vol_of_vol of {underlying!r}")
+        walk = self.walk(f"volatility {underlying}")
+        return self._block.xp.exp(vol_of_vol * walk - vol_of_vol**2 * self.years)
 
     def _variance(self, underlying: str) -> Any:
         scenarios = self._block.scenarios
         at = scenarios.assets.index(underlying)
         return scenarios.next_variance[self._at, at, self._block.paths].astype(np.float64)
-
-    def _outlook(self, underlying: str, years: float) -> VarianceOutlook:
-        scenarios = self._block.scenarios
-        if underlying not in scenarios.assets:
-            raise DataError(f"the model has no asset {underlying!r}, and options on it need one")
-        reach = self.horizon + int(bars_in(scenarios, max(years, INDEX_YEARS))) + 1
-        return scenarios.outlook(underlying, reach)
-
-
-def bars_in(scenarios: Scenarios, years: float) -> float:
-    """Bars in some years, at least the next one."""
-    return max(1.0, years * 365.0 / scenarios.model.calendar.mean_days)
 
 
 def elapsed_years(scenarios: Scenarios, market: Market, horizon: int) -> float:

@@ -1,13 +1,13 @@
-"""The market in scenarios that are given, not simulated: what instruments are revalued at.
+"""The market in scenarios that are given, not simulated.
 
-In: today's market and moves of it. Out: the twin of `ScenarioMarket`, whose arrays have one entry
-a scenario instead of one a path, so that every instrument's `gain` runs on it as it is.
+In: today's market, and moves of prices, currencies and volatilities, one for each scenario. Out:
+the market in those scenarios, on which every instrument's `gain` runs as it does on simulated
+paths (`mcmargin.instruments.paths`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -16,38 +16,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.data.bars import Closes, years_between
-from mcmargin.instruments.instruments import Future, Instrument
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 
 Moves: TypeAlias = NDArray[np.float64]
-"""Relative moves, one a scenario."""
+"""Relative moves, one for each scenario."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShockedMarket:
-    """The market in each of some scenarios; what no mapping names stays as it is.
+    """The market in each of some scenarios. What no mapping names does not move.
 
     Attributes
     ----------
     market : Market
         Of today.
     time : numpy.datetime64
-        When the scenarios stand: the market's own time for an instantaneous move.
+        Time of the scenarios; for instantaneous moves the market's own time.
     horizon : int
         Bars until then.
     count : int
-        Of scenarios.
+        Number of scenarios.
     prices : mapping of str to ndarray of shape (count,), float64
         Relative move of an asset, above -1.
     currencies : mapping of str to ndarray of shape (count,), float64
-        Relative move of a currency, above -1, beyond that of the asset that is its rate.
+        Relative move of a currency, above -1, in addition to that of the asset that is its rate.
     volatilities : mapping of str to callable
-        Of an underlying: years to expiry to implied volatility over today's, [count].
+        For an underlying, a function from years to expiry to implied volatility over today's,
+        [count].
     walks : mapping of str to ndarray of shape (count,), float64
-        Of an instrument, what its basis volatility is multiplied by; see `basis_walks`.
+        For an instrument, the number that its basis volatility is multiplied by.
     closes : Closes, optional
-        Where the scenarios stand at the first of these closes: what settles there.
+        If given, the scenarios stand at the first of these closes.
     """
 
     market: Market
@@ -62,7 +62,7 @@ class ShockedMarket:
 
     @property
     def years(self) -> float:
-        """Time that has passed."""
+        """Time from today until the scenarios, in years of 365 days."""
         return float(years_between(self.market.as_of, self.time))
 
     def price(self, name: str, currency: str) -> Moves:
@@ -77,7 +77,7 @@ class ShockedMarket:
         return np.asarray(price)
 
     def gain(self, name: str, currency: str) -> Moves:
-        """Price change of an asset: where nothing else moves, its price x its move."""
+        """Price change of an asset; where nothing else moves, its price times its move."""
         market = self.market
         start = market.price(name, currency)
         if name in market.spot and market.quoted.get(name, market.currency) == currency:
@@ -101,25 +101,25 @@ class ShockedMarket:
         return frozenset({*self.prices, *self.currencies, *rates})
 
     def walk(self, name: str) -> Moves:
-        """What a named thing's volatility is multiplied by; float64 [count]."""
+        """The number that a named thing's volatility is multiplied by; float64 [count]."""
         return self.walks.get(name, self._still)
 
     def years_left(self, expiry: np.datetime64) -> float:
-        """Years from the scenarios to an expiry; 0 where it has settled by then."""
+        """Years from the scenarios to an expiry; 0 if it has settled by then."""
         if self.closes is not None:
             return self.closes.years_left(1, expiry)
         return max(0.0, float(years_between(self.time, expiry)))
 
     def settled(self, expiry: np.datetime64) -> ShockedMarket:
-        """The same: what expires within the time that passes settles at the scenario's prices."""
+        """The same market: what has expired settles at the prices of the scenario."""
         return self
 
     def smile(self, underlying: str, years: float, moneyness: Any) -> Any:
         """Today's implied volatility at strike / forward: an array of its shape, or a number."""
-        level = self.market.level_of(underlying)
+        level = self.market.volatility_of(underlying)
         if not isinstance(level, VolatilitySurface):
             return level
-        # So few scenarios are worth no table: the surface itself.
+        # For so few scenarios the surface itself is read, and no table is made.
         return level.volatility(years, np.log(moneyness))
 
     def volatility_ratio(self, underlying: str, years: float) -> Any:
@@ -128,7 +128,7 @@ class ShockedMarket:
         return 1.0 if ratio is None else ratio(years)
 
     def _move(self, asset: str, name: str) -> Moves:
-        """Move of an asset, and the own move of what it is the price or the rate of."""
+        """Move of an asset, compounded with the own move of the currency of that name."""
         price, own = (
             moves.get(each, self._still)
             for moves, each in ((self.prices, asset), (self.currencies, name))
@@ -138,46 +138,3 @@ class ShockedMarket:
     @cached_property
     def _still(self) -> Moves:
         return np.zeros(self.count)
-
-
-def basis_walks(
-    instruments: Iterable[Instrument],
-    moves: Mapping[str, Moves],
-    start: np.datetime64,
-    time: np.datetime64,
-) -> dict[str, Moves]:
-    """Walks under which each contract's price over its spot price is exp(m T) times today's.
-
-    Parameters
-    ----------
-    instruments : iterable of Instrument
-        Of the perpetuals and futures among them, and the futures that options are on; one that
-        declares no basis volatility has no basis to move.
-    moves : mapping of str to ndarray of shape (scenarios,), float64
-        m by underlying, a year of the time T to expiry, which is 0 for perpetuals.
-    start, time : numpy.datetime64
-        Of the market, and of the scenarios.
-
-    Examples
-    --------
-    >>> future = Future("F", "btc", "2022-01-01", basis_volatility=0.05)
-    >>> now = np.datetime64("2021-01-01")
-    >>> basis_walks([future], {"btc": np.array([0.1])}, now, now)["F"].tolist()
-    [2.0]
-    """
-    passed, walks = years_between(start, time), {}
-    for item in instruments:
-        contract = getattr(item, "future", None) or item
-        volatility = getattr(contract, "basis_volatility", 0.0)
-        if not volatility or contract.underlying not in moves:
-            continue
-        left = 0.0
-        if isinstance(contract, Future):
-            left = max(0.0, years_between(time, contract.expiry))
-            # A future's basis fades towards its expiry; one that has settled has none.
-            volatility *= math.sqrt(left / (left + passed)) if left else 0.0
-        if volatility:
-            # Half the variance is what keeps a simulated basis at a mean of 1.
-            wanted = moves[contract.underlying] * left + 0.5 * passed * volatility**2
-            walks[contract.name] = wanted / volatility
-    return walks

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.draws.random_stream import TILE_PATHS
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_devices
 from mcmargin.errors import EngineError
 from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
 from mcmargin.markets.market import Market
 from mcmargin.numerics.arrays import array_module, device_of
-from mcmargin.scenarios.simulation import Scenarios
-from mcmargin.valuing.scenario_market import PathBlock, ScenarioMarket
-from mcmargin.valuing.shocked_market import ShockedMarket
+from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.valuing.scenario_market import PathBlock
+from mcmargin.valuing.unit_values import UnitValues, units_of, value_change
 
 SHARE_OF_MEMORY = 4
 """One over the share of the memory that valuations may take by default."""
@@ -36,20 +36,6 @@ T = TypeVar("T")
 
 WORK_ROWS = 16
 """Rows of paths that the valuation of one instrument takes for a while, draws not counted."""
-
-
-@dataclass(frozen=True, eq=False)
-class UnitValues:
-    """What one unit of each instrument is today; float64 [instruments], the market's currency.
-
-    Attributes
-    ----------
-    value, notional, exposure : ndarray of shape (instruments,)
-    """
-
-    value: NDArray[np.float64]
-    notional: NDArray[np.float64]
-    exposure: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +67,7 @@ class Valuation:
     @cached_property
     def units(self) -> UnitValues:
         """Values today; see `UnitValues`."""
-        rates = [self.market.worth(item.currency) for item in self.instruments]
-        rows = [
-            (item.value(self.market), item.notional(self.market), item.exposure(self.market))
-            for item in self.instruments
-        ]
-        columns = np.array(rows, np.float64).reshape(-1, 3).T * np.array(rates)
-        return UnitValues(*np.ascontiguousarray(columns))
+        return units_of(self.instruments, self.market)
 
     @cached_property
     def item_horizons(self) -> NDArray[np.int64]:
@@ -221,16 +201,6 @@ class Valuation:
         return out
 
 
-def value_change(item: Instrument, paths: ScenarioMarket | ShockedMarket) -> Any:
-    """Value change of one unit in every scenario, in the market's currency; float64 [scenarios]."""
-    gain, market = item.gain(paths), paths.market
-    if item.currency == market.currency:
-        return gain
-    # What is owned moves with its currency too: (v + gain) c' - v c.
-    start = item.value(market)
-    return (start + gain) * paths.currency(item.currency) - start * market.worth(item.currency)
-
-
 def within_memory(
     work: Callable[[int], T], scenarios: Scenarios, memory_limit: int | None, what: str
 ) -> T:
@@ -255,7 +225,7 @@ def within_memory(
     with device_of(scenarios.returns):
         limit = memory_limit
         if limit is None and device:
-            limit = max(1, cupy_engine.free_bytes() // SHARE_OF_MEMORY)
+            limit = max(1, cupy_devices.free_bytes() // SHARE_OF_MEMORY)
         limit = default_memory_limit() if limit is None else limit
         while True:
             try:
@@ -270,7 +240,7 @@ def within_memory(
             # Once the failed attempt's arrays are gone.
             limit //= 2
             if device:
-                cupy_engine.release_memory()
+                cupy_devices.release_memory()
 
 
 def default_memory_limit() -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import mcmargin as mm
 from mcmargin.margins.orders import EXACT_INSTRUMENTS, worst_fills
 from mcmargin.numerics.tail import expected_shortfall
+from tests.helpers.books import book_of, positions_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -44,14 +45,6 @@ def market_of(**terms):
 MARKET = market_of()
 
 
-def book_of(rows, items=ITEMS, **options):
-    return mm.Book.from_frame(pd.DataFrame(rows, columns=COLUMNS), instruments=items, **options)
-
-
-def frame(rows):
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
 def margins(report):
     return dict(zip(report.figures["account"], report.figures["margin"], strict=True))
 
@@ -66,7 +59,7 @@ def move(scenarios, horizon, asset):
 def test_an_account_in_another_currency_has_its_rates_risk(scenarios):
     """A dollar asset in euro: (100 (1 + x)) / (1.2 (1 + y)) - 100 / 1.2, y the rate's own asset."""
     market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"})
-    book = book_of([("x", "S", 3.0)], accounts=[mm.Account("x", "EUR")])
+    book = book_of([("x", "S", 3.0)], ITEMS, accounts=[mm.Account("x", "EUR")])
     report = mm.margin(book, scenarios, market)
     x, y = (move(scenarios, 5, a).astype(float) for a in (0, 2))
     gains = 3 * (100 * (1 + x) / (1.2 * (1 + y)) - 100 / 1.2)
@@ -78,7 +71,7 @@ def test_an_account_in_another_currency_has_its_rates_risk(scenarios):
 def test_what_is_settled_by_variation_margin_has_no_rate_risk_on_its_notional(scenarios):
     """A perpetual's dollars of gain turn into euro at the path's rate; its notional does not."""
     market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"})
-    book = book_of([("x", "Q", 3.0)], accounts=[mm.Account("x", "EUR")])
+    book = book_of([("x", "Q", 3.0)], ITEMS, accounts=[mm.Account("x", "EUR")])
     x, y = (move(scenarios, 5, a).astype(float) for a in (0, 2))
     found = mm.margin(book, scenarios, market).profit_and_loss("x")
     np.testing.assert_allclose(found, 300 * x / (1.2 * (1 + y)), atol=1e-10)
@@ -87,7 +80,7 @@ def test_what_is_settled_by_variation_margin_has_no_rate_risk_on_its_notional(sc
 def test_an_instrument_in_another_currency_moves_with_it(scenarios):
     """Declared: 10 % a year; lognormal of mean 1, and the euro asset's gain on top."""
     market = market_of(fx={"EUR": 1.2}, fx_volatility={"EUR": 0.1}, quoted={"a1": "EUR"})
-    report = mm.margin(book_of([("x", "E", 2.0)]), scenarios, market)
+    report = mm.margin(book_of([("x", "E", 2.0)], ITEMS), scenarios, market)
     moved = 1 + move(scenarios, 5, 1).astype(float)
     rate = (report.profit_and_loss("x") + 2 * 50 * 1.2) / (2 * 50 * moved) / 1.2
     spread = 0.1 * np.sqrt(5 / 365)
@@ -110,7 +103,7 @@ def test_a_stablecoin_breaks_its_peg(scenarios):
 
 def test_euro_in_a_euro_book_needs_no_rate_risk(scenarios):
     market = market_of(fx={"EUR": 1.2}, quoted={"a1": "EUR"})
-    book = book_of([("x", "E", 2.0)], accounts=[mm.Account("x", "EUR")])
+    book = book_of([("x", "E", 2.0)], ITEMS, accounts=[mm.Account("x", "EUR")])
     gains = 2 * 50 * move(scenarios, 5, 1).astype(float)
     np.testing.assert_allclose(
         mm.margin(book, scenarios, market).profit_and_loss("x"), gains, atol=1e-10
@@ -127,7 +120,7 @@ def test_euro_in_a_euro_book_needs_no_rate_risk(scenarios):
 )
 def test_a_currency_without_rate_or_risk(scenarios, terms, message):
     with pytest.raises(mm.DataError, match=message):
-        mm.margin(book_of([("x", "E", 2.0)]), scenarios, market_of(**terms))
+        mm.margin(book_of([("x", "E", 2.0)], ITEMS), scenarios, market_of(**terms))
 
 
 # Owners and modes
@@ -139,8 +132,8 @@ def test_owners_net_or_gross(scenarios):
     def accounts(netting):
         return [mm.Account(n, owner="fund", netting=netting) for n in "ab"] + [mm.Account("c")]
 
-    gross = mm.margin(book_of(ROWS, accounts=accounts("gross")), scenarios, MARKET)
-    net = mm.margin(book_of(ROWS, accounts=accounts("net")), scenarios, MARKET)
+    gross = mm.margin(book_of(ROWS, ITEMS, accounts=accounts("gross")), scenarios, MARKET)
+    net = mm.margin(book_of(ROWS, ITEMS, accounts=accounts("net")), scenarios, MARKET)
     pd.testing.assert_frame_equal(gross.figures, net.figures)
     pd.testing.assert_frame_equal(gross.positions, net.positions)
     owners = {r: dict(zip(o.owners["owner"], o.owners["margin"], strict=True)) for r, o in
@@ -148,7 +141,7 @@ def test_owners_net_or_gross(scenarios):
     alone = margins(gross)
     assert owners["gross"] == {"c": alone["c"], "fund": pytest.approx(alone["a"] + alone["b"])}
     merged = [("x", "S", 2.0), ("x", "P", -7.0), ("x", "C", 4.0)]
-    whole = mm.margin(book_of(merged), scenarios, MARKET).accounts[0]
+    whole = mm.margin(book_of(merged, ITEMS), scenarios, MARKET).accounts[0]
     assert owners["net"]["fund"] == pytest.approx(whole.margin, rel=1e-12)
     assert owners["net"]["fund"] < owners["gross"]["fund"]
     assert list(net.owners["accounts"]) == [1, 2]
@@ -156,10 +149,12 @@ def test_owners_net_or_gross(scenarios):
 
 def test_an_isolated_account_margins_each_position_alone(scenarios):
     accounts = [mm.Account("a", mode="isolated"), mm.Account("b"), mm.Account("c")]
-    report = mm.margin(book_of(ROWS, accounts=accounts), scenarios, MARKET)
-    cross = mm.margin(book_of(ROWS), scenarios, MARKET)
+    report = mm.margin(book_of(ROWS, ITEMS, accounts=accounts), scenarios, MARKET)
+    cross = mm.margin(book_of(ROWS, ITEMS), scenarios, MARKET)
     alone = [
-        mm.margin(book_of([row]), scenarios, MARKET).accounts[0] for row in ROWS if row[0] == "a"
+        mm.margin(book_of([row], ITEMS), scenarios, MARKET).accounts[0]
+        for row in ROWS
+        if row[0] == "a"
     ]
     account = report.account("a")
     assert account.margin == pytest.approx(sum(each.margin for each in alone), rel=1e-12)
@@ -190,7 +185,7 @@ def test_an_isolated_account_margins_each_position_alone(scenarios):
 )
 def test_accounts_that_do_not_fit(accounts, message):
     with pytest.raises(mm.DataError, match=message):
-        book_of(ROWS[:4], accounts=accounts)
+        book_of(ROWS[:4], ITEMS, accounts=accounts)
     with pytest.raises(mm.DataError, match="mode 'both' is unknown"):
         mm.Account("a", mode="both")
 
@@ -203,8 +198,8 @@ def enumerated(scenarios, positions, orders):
     worst = -np.inf
     for filled in product((False, True), repeat=len(orders)):
         rows = [*positions, *(order for order, yes in zip(orders, filled, strict=True) if yes)]
-        total = frame(rows).groupby(["account", "instrument"], as_index=False).sum()
-        book = mm.Book.from_frame(total, instruments=ITEMS)
+        total = positions_of(rows).groupby(["account", "instrument"], as_index=False).sum()
+        book = book_of(total, ITEMS)
         worst = max(worst, mm.margin(book, scenarios, MARKET).accounts[0].expected_shortfall)
     return worst
 
@@ -216,13 +211,13 @@ def test_the_worst_fills_of_an_account_in_another_currency(scenarios, code):
     accounts = [mm.Account("x", code)]
     positions, orders = [("x", "P", 4.0)], [("x", "S", 2.0), ("x", "S", -5.0), ("x", "C", -3.0)]
     found = mm.margin(
-        book_of(positions, orders=frame(orders), accounts=accounts), scenarios, market
+        book_of(positions, ITEMS, orders=positions_of(orders), accounts=accounts), scenarios, market
     ).accounts[0]
     filled = []
     for size, options in product((0.0, 2.0, -5.0, -3.0), (0.0, -3.0)):
         rows = [*positions, ("x", "S", size), ("x", "C", options)]
         held = [row for row in rows if row[2]]
-        report = mm.margin(book_of(held, accounts=accounts), scenarios, market)
+        report = mm.margin(book_of(held, ITEMS, accounts=accounts), scenarios, market)
         filled.append(report.accounts[0].expected_shortfall)
     assert found.open_orders > 0
     assert found.expected_shortfall + found.open_orders == pytest.approx(max(filled), rel=1e-11)
@@ -233,7 +228,7 @@ def test_the_worst_fills_of_open_orders(scenarios, seed):
     rng = np.random.default_rng(seed)
     positions = [("x", name, float(q)) for name, q in zip("SPQC", rng.normal(0, 5, 4), strict=True)]
     orders = [("x", str(rng.choice(list("SPQC"))), float(q)) for q in rng.normal(0, 5, 5)]
-    book = book_of(positions, orders=frame(orders))
+    book = book_of(positions, ITEMS, orders=positions_of(orders))
     account = mm.margin(book, scenarios, MARKET).accounts[0]
     expected = enumerated(scenarios, positions, orders)
     assert account.expected_shortfall + account.open_orders == pytest.approx(expected, rel=1e-12)
@@ -241,17 +236,17 @@ def test_the_worst_fills_of_open_orders(scenarios, seed):
 
 
 def test_orders_alone_and_of_an_isolated_account(scenarios):
-    orders = frame([("x", "S", 2.0), ("x", "S", -5.0), ("x", "P", 1.0)])
-    report = mm.margin(book_of([], orders=orders), scenarios, MARKET)
+    orders = positions_of([("x", "S", 2.0), ("x", "S", -5.0), ("x", "P", 1.0)])
+    report = mm.margin(book_of([], ITEMS, orders=orders), scenarios, MARKET)
     account = report.accounts[0]
     assert account.expected_shortfall == 0.0
     assert account.margin == pytest.approx(account.open_orders)
-    isolated = book_of([], orders=orders, accounts=[mm.Account("x", mode="isolated")])
+    isolated = book_of([], ITEMS, orders=orders, accounts=[mm.Account("x", mode="isolated")])
     short, long = (
-        mm.margin(book_of([("x", name, q)]), scenarios, MARKET).accounts[0].margin
+        mm.margin(book_of([("x", name, q)], ITEMS), scenarios, MARKET).accounts[0].margin
         for name, q in (("S", -5.0), ("P", 1.0))
     )
-    other = mm.margin(book_of([("x", "S", 2.0)]), scenarios, MARKET).accounts[0].margin
+    other = mm.margin(book_of([("x", "S", 2.0)], ITEMS), scenarios, MARKET).accounts[0].margin
     assert short > other
     report = mm.margin(isolated, scenarios, MARKET)
     assert report.accounts[0].margin == pytest.approx(short + long, rel=1e-12)
@@ -290,12 +285,12 @@ def test_the_least_margin_of_short_options(scenarios):
 def test_each_product_has_its_own_horizon(scenarios):
     rows = [("x", "S", 10.0), ("x", "Q", -10.0)]
     policy = mm.MarginPolicy(horizons={"spot": 5, "perpetual": 1})
-    report = mm.margin(book_of(rows), scenarios, MARKET, policy)
+    report = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy)
     gains = 1000 * (move(scenarios, 5, 0) - move(scenarios, 1, 0))
     np.testing.assert_allclose(report.profit_and_loss("x"), gains, atol=1e-9)
     assert report.horizons == {"spot": 5, "perpetual": 1, "future": 5, "option": 5}
     with pytest.raises(mm.PolicyError, match="horizon 3 was not simulated"):
-        mm.margin(book_of(rows), scenarios, MARKET, mm.MarginPolicy(horizons={"spot": 3}))
+        mm.margin(book_of(rows, ITEMS), scenarios, MARKET, mm.MarginPolicy(horizons={"spot": 3}))
     with pytest.raises(mm.PolicyError, match="product class 'swap' is unknown"):
         mm.MarginPolicy(horizons={"swap": 3})
 
@@ -307,7 +302,7 @@ def test_each_product_has_its_own_horizon(scenarios):
 def report(scenarios):
     accounts = [mm.Account("a", "EUR"), mm.Account("b", mode="isolated"), mm.Account("c")]
     market = market_of(fx={"EUR": 1.2}, fx_asset={"EUR": "a2"})
-    return mm.margin(book_of(ROWS, accounts=accounts), scenarios, market)
+    return mm.margin(book_of(ROWS, ITEMS, accounts=accounts), scenarios, market)
 
 
 @pytest.mark.parametrize("account", ["a", "b", "c"])
@@ -315,11 +310,11 @@ def report(scenarios):
 def test_a_what_if_is_the_margin_of_the_book_after_it(report, scenarios, account, trades):
     before = report.session.book
     rows = [row for row in before.to_frame().itertuples(index=False) if row.account == account]
-    after = frame([*rows, *((account, name, q) for name, q in trades.items())])
+    after = positions_of([*rows, *((account, name, q) for name, q in trades.items())])
     after = after.groupby(["account", "instrument"], as_index=False).sum()
     accounts = [each for each in before.accounts if each.name == account]
-    book = mm.Book.from_frame(after, instruments=ITEMS, accounts=accounts)
-    market = report.session.valuation.market
+    book = book_of(after, ITEMS, accounts=accounts)
+    market = report.session.market
     expected = mm.margin(book, scenarios, market).accounts[0]
     found = report.what_if(account, trades)
     assert found.margin == pytest.approx(expected.margin, rel=1e-12)
@@ -376,10 +371,10 @@ def test_a_hedge_is_always_allowed_up_to_where_it_stops_to_help(report):
                 min_size=1, max_size=8, unique_by=lambda row: row[:2]))  # fmt: skip
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_owners_and_units_change_no_account(scenarios, rows):
-    plain = mm.margin(book_of(rows), scenarios, MARKET)
+    plain = mm.margin(book_of(rows, ITEMS), scenarios, MARKET)
     names = sorted({row[0] for row in rows})
     owned = [mm.Account(name, owner="o", netting="net") for name in names]
-    netted = mm.margin(book_of(rows, accounts=owned), scenarios, MARKET)
+    netted = mm.margin(book_of(rows, ITEMS, accounts=owned), scenarios, MARKET)
     np.testing.assert_array_equal(plain.figures["margin"], netted.figures["margin"])
     np.testing.assert_array_equal(plain.positions["contribution"], netted.positions["contribution"])
     assert netted.owners["margin"].iloc[0] <= plain.figures["margin"].sum() + 1e-9
@@ -387,23 +382,23 @@ def test_owners_and_units_change_no_account(scenarios, rows):
 
 def test_quantities_beyond_any_use():
     with pytest.raises(mm.DataError, match=r"row 2, column 'quantity': 1e\+300 is beyond"):
-        book_of([("x", "S", 1e300)])
+        book_of([("x", "S", 1e300)], ITEMS)
 
 
 def test_known_instruments_alone():
     with pytest.raises(mm.DataError, match="instrument 'Z' is unknown"):
-        book_of([("x", "Z", 1.0)])
+        book_of([("x", "Z", 1.0)], ITEMS)
     with pytest.raises(mm.DataError, match=r"orders: row 2: instrument 'Z' is unknown"):
-        book_of([("x", "S", 1.0)], orders=frame([("x", "Z", 1.0)]))
+        book_of([("x", "S", 1.0)], ITEMS, orders=positions_of([("x", "Z", 1.0)]))
 
 
 def test_the_fingerprint_knows_instruments_accounts_and_orders():
-    base = book_of([("x", "P", 1.0)])
+    base = book_of([("x", "P", 1.0)], ITEMS)
     others = [
         book_of([("x", "P", 1.0)], [replace(ITEMS[1], funding_rate=1e-4)]),
-        book_of([("x", "P", 1.0)], accounts=[mm.Account("x", "EUR")]),
-        book_of([("x", "P", 1.0)], orders=frame([("x", "P", 1.0)])),
+        book_of([("x", "P", 1.0)], ITEMS, accounts=[mm.Account("x", "EUR")]),
+        book_of([("x", "P", 1.0)], ITEMS, orders=positions_of([("x", "P", 1.0)])),
     ]
     prints = {book.fingerprint() for book in (base, *others)}
     assert len(prints) == 4
-    assert book_of([("x", "P", 1.0)]).fingerprint() == base.fingerprint()
+    assert book_of([("x", "P", 1.0)], ITEMS).fingerprint() == base.fingerprint()

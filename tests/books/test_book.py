@@ -5,12 +5,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-
-
-def book_of(rows, **options):
-    return mm.Book.from_frame(
-        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]), **options
-    )
+from tests.helpers.books import book_of
 
 
 def test_order_is_canonical_and_the_frame_comes_back():
@@ -38,7 +33,7 @@ def test_an_instrument_given_twice():
 
 def test_columns_are_exactly_three():
     with pytest.raises(mm.DataError, match="exactly account, instrument, quantity"):
-        mm.Book.from_frame(pd.DataFrame({"account": ["a"], "instrument": ["x"]}))
+        book_of(pd.DataFrame({"account": ["a"], "instrument": ["x"]}))
 
 
 def test_files_of_positions_read_alike(tmp_path):

@@ -10,6 +10,7 @@ import QuantLib as ql
 import mcmargin as mm
 from mcmargin.books.book_greeks import GREEKS, greeks_of, instrument_greeks
 from mcmargin.valuing.scenario_market import PathBlock
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -113,7 +114,7 @@ def test_accounts_add_up_their_positions_in_their_own_currencies():
     frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
     accounts = [mm.Account("dollar"), mm.Account("euro", "EUR"), mm.Account("idle")]
     orders = frame.iloc[:1].assign(account="idle")
-    book = mm.Book.from_frame(frame, instruments=items, accounts=accounts, orders=orders)
+    book = book_of(frame, items, orders=orders, accounts=accounts)
     found = mm.greeks_frame(book, MARKET)
     assert found["account"].tolist() == ["dollar"] * 4 + ["euro"] * 3 + ["idle"]
     assert found["currency"].tolist() == ["USD"] * 4 + ["EUR"] * 3 + ["USD"]
@@ -147,8 +148,7 @@ def test_a_conversion_by_parity_has_no_greeks():
         mm.Future("F", "a0", expiry, contract_size=size),
     ]
     rows = [("x", "call", 1.0), ("x", "put", -1.0), ("x", "F", -1.0)]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    total = mm.greeks_frame(mm.Book.from_frame(frame, instruments=items), MARKET).iloc[-1]
+    total = mm.greeks_frame(book_of(rows, items), MARKET).iloc[-1]
     value = size * (100 * np.exp(0.05 * 60 / 365) - 95.0)
     expected = [0.0, 0.0, 0.0, 0.03 * value / 365]
     np.testing.assert_allclose(total[list(GREEKS)].astype(float), expected, atol=1e-10)
@@ -163,7 +163,6 @@ def test_of_units_in_their_own_currency():
 
 
 def test_an_account_in_a_currency_without_a_rate():
-    frame = pd.DataFrame({"account": ["x"], "instrument": ["S"], "quantity": [1.0]})
-    book = mm.Book.from_frame(frame, instruments=LINEAR, accounts=[mm.Account("x", "GBP")])
+    book = book_of([("x", "S", 1.0)], LINEAR, accounts=[mm.Account("x", "GBP")])
     with pytest.raises(mm.DataError, match="no price of 'GBP'"):
         mm.greeks_frame(book, MARKET)

@@ -13,53 +13,35 @@ from mcmargin.draws.plan import SimulationPlan
 from mcmargin.numerics.tail import estimate_tails, expected_shortfall, shortfalls
 from mcmargin.policies.policy_parts import (
     Collateral,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
-    Stress,
 )
-from mcmargin.scenarios.simulation import Scenarios
+from mcmargin.policies.stress_parts import Gap, Stress
+from mcmargin.scenarios.scenarios import Scenarios
+from tests.helpers.books import BALANCES, book_of, positions_of
+from tests.helpers.coin_book import (
+    ACCOUNTS,
+    AS_OF,
+    EVEN,
+    FIVE_WORST,
+    ITEMS,
+    POSTED,
+    ROWS,
+    coin_scenarios,
+    market_of,
+)
 from tests.helpers.models import make_model
-
-AS_OF = np.datetime64("2020-01-01", "ns")
-POSITIONS = ["account", "instrument", "quantity"]
-BALANCES = ["account", "asset", "amount"]
-PERP = mm.Perpetual("PERP", "a0", basis_volatility=0.0)
-ITEMS = [
-    PERP,
-    mm.Spot("S", "a0"),
-    mm.Perpetual("INV", "a0", inverse=True, contract_size=10.0, basis_volatility=0.0),
-    mm.Future("FUT", "a1", "2021-01-01", carry=0.05, basis_volatility=0.0),
-    mm.Option("PUT", "a0", "put", 95.0, "2020-02-01"),
-]
-
-
-def book_of(positions, balances, items=ITEMS, **options):
-    return mm.Book.from_frame(
-        pd.DataFrame(positions, columns=POSITIONS),
-        instruments=items,
-        balances=None if balances is None else pd.DataFrame(balances, columns=BALANCES),
-        **options,
-    )
-
-
-def even_scenarios():
-    """100 paths: a0 returns -0.50, -0.49 … 0.49, and a1 nothing."""
-    model = make_model(("constant", "constant"))
-    returns = np.zeros((1, 2, 100))
-    returns[0, 0] = np.arange(-50, 50) / 100
-    plan = SimulationPlan(1, 100, (1,), "double")
-    return Scenarios(model, plan, returns, np.full_like(returns, 1e-4), "numpy", 0, 0)
-
-
-EVEN = even_scenarios()
-FIVE_WORST = mm.MarginPolicy(level=0.95)
 
 
 def one(report, name="x"):
     return report.account(name)
+
+
+@pytest.fixture(scope="module")
+def scenarios():
+    return coin_scenarios()
 
 
 # Jointly
@@ -68,8 +50,10 @@ def one(report, name="x"):
 def test_a_coin_that_falls_where_the_position_loses_is_wrong_way_risk():
     """Long 1 at 100 and 2 coins: the five worst are -50, -49 … -46 %, 48 on average. Alone 48;
     together that of 3 coins, 144; wrong-way 96. In equity the coins count in full, 200."""
-    account = one(mm.margin(book_of([("x", "PERP", 1)], [("x", "a0", 2)]), EVEN, policy=FIVE_WORST))
-    merged = one(mm.margin(book_of([("x", "S", 3)], None), EVEN, policy=FIVE_WORST))
+    account = one(
+        mm.margin(book_of([("x", "PERP", 1)], ITEMS, [("x", "a0", 2)]), EVEN, policy=FIVE_WORST)
+    )
+    merged = one(mm.margin(book_of([("x", "S", 3)], ITEMS), EVEN, policy=FIVE_WORST))
     assert account.margin == merged.margin == pytest.approx(144.0)
     assert account.wrong_way == pytest.approx(96.0)
     assert (account.collateral, account.equity) == (200.0, 200.0)
@@ -86,7 +70,11 @@ def test_a_coin_under_a_short_is_its_hedge():
     """Short 1: the five worst are +45 … +49 %, 47. With half a coin it is a short of half, 23.5:
     wrong-way -23.5. With a whole one there is nothing left."""
     half, whole = (
-        one(mm.margin(book_of([("x", "PERP", -1)], [("x", "a0", q)]), EVEN, policy=FIVE_WORST))
+        one(
+            mm.margin(
+                book_of([("x", "PERP", -1)], ITEMS, [("x", "a0", q)]), EVEN, policy=FIVE_WORST
+            )
+        )
         for q in (0.5, 1.0)
     )
     assert half.margin == pytest.approx(23.5)
@@ -96,8 +84,10 @@ def test_a_coin_under_a_short_is_its_hedge():
 
 
 def test_cash_in_the_accounts_currency_neither_moves_nor_is_held():
-    bare = mm.margin(book_of([("x", "PERP", 1)], None), EVEN, policy=FIVE_WORST)
-    cash = mm.margin(book_of([("x", "PERP", 1)], [("x", "USD", -70)]), EVEN, policy=FIVE_WORST)
+    bare = mm.margin(book_of([("x", "PERP", 1)], ITEMS), EVEN, policy=FIVE_WORST)
+    cash = mm.margin(
+        book_of([("x", "PERP", 1)], ITEMS, [("x", "USD", -70)]), EVEN, policy=FIVE_WORST
+    )
     assert one(cash).equity == -70.0
     assert one(cash).wrong_way == 0.0
     assert one(cash).margin == one(bare).margin
@@ -108,7 +98,7 @@ def test_cash_in_the_accounts_currency_neither_moves_nor_is_held():
 
 def test_a_coin_margined_accounts_own_coin_moves():
     """In coin at 100: long 1 and 2 coins lose 144 dollars, which is 1.44 coins at today's spot."""
-    book = book_of([("x", "PERP", 1)], [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
+    book = book_of([("x", "PERP", 1)], ITEMS, [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
     market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 100.0}, coins=("a0",))
     account = one(mm.margin(book, EVEN, market, FIVE_WORST))
     assert account.margin == pytest.approx(1.44)
@@ -120,19 +110,17 @@ def test_a_coin_margined_accounts_own_coin_moves():
     assert one(report).equity == pytest.approx(2 * 0.52)
     with pytest.raises(mm.DataError, match=r"'a0'.*name it in coins"):
         mm.margin(book, EVEN, policy=FIVE_WORST)
-    cash = book_of([], [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
+    cash = book_of([], ITEMS, [("x", "a0", 2)], accounts=[mm.Account("x", "a0")])
     with pytest.raises(mm.DataError, match=r"'x', balance 'a0': the market has no rate.* in coins"):
         mm.margin(cash, EVEN, policy=FIVE_WORST)
 
 
-ENTRIES = [*POSITIONS, "entry_price"]
 COIN = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 100.0}, coins=("a0",))
 
 
 def entered(instrument, quantity, price, balances, **options):
-    frame = pd.DataFrame([("x", instrument, quantity, price)], columns=ENTRIES)
-    posted = pd.DataFrame(balances, columns=BALANCES)
-    return mm.Book.from_frame(frame, instruments=ITEMS, balances=posted, **options)
+    """One position that was entered at a price, with balances."""
+    return book_of([("x", instrument, quantity, price)], ITEMS, balances, **options)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +171,7 @@ def test_a_what_if_of_an_account_that_counts_in_coin_pays_in_coin(mode, trade):
     market = replace(COIN, volatility={"a0": 0.5}, vol_of_vol={"a0": 0.0})
     rows = {"PERP": 1.0, "S": 1.0}
     before = mm.margin(
-        book_of([("x", *row) for row in rows.items()], [("x", "a0", 2)], accounts=accounts),
+        book_of([("x", *row) for row in rows.items()], ITEMS, [("x", "a0", 2)], accounts=accounts),
         EVEN, market, policy,
     )  # fmt: skip
     found = before.what_if("x", trade)
@@ -192,6 +180,7 @@ def test_a_what_if_of_an_account_that_counts_in_coin_pays_in_coin(mode, trade):
     after = rows | {name: rows.get(name, 0.0) + size}
     book = book_of(
         [("x", *row) for row in after.items()],
+        ITEMS,
         [("x", "a0", 2 - size * item.value(market) / 100)],
         accounts=accounts,
     )
@@ -203,7 +192,7 @@ def test_a_what_if_of_an_account_that_counts_in_coin_pays_in_coin(mode, trade):
 def test_an_account_without_coins_that_buys_some_on_credit_owes_coins():
     """Nothing is gained or lost by it, and any size is permitted; a coin's haircut is freed."""
     accounts = [mm.Account("x", "a0")]
-    book = book_of([("x", "PERP", 1)], [("x", "USD", 300)], accounts=accounts)
+    book = book_of([("x", "PERP", 1)], ITEMS, [("x", "USD", 300)], accounts=accounts)
     market = replace(COIN, fx={"USD": 1.0})
     report = mm.margin(book, EVEN, market, FIVE_WORST)
     before = one(report)
@@ -212,8 +201,9 @@ def test_an_account_without_coins_that_buys_some_on_credit_owes_coins():
     assert after.equity == before.equity
     assert report.max_order("x", "S", side="buy") == float("inf")
     policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
-    report = mm.margin(book_of([("x", "PERP", 1)], [("x", "a0", 2)], accounts=accounts), EVEN,
-                       COIN, policy)  # fmt: skip
+    report = mm.margin(
+        book_of([("x", "PERP", 1)], ITEMS, [("x", "a0", 2)], accounts=accounts), EVEN, COIN, policy
+    )
     # Spot of 1 takes 0.48 of a coin more, as much as its coin counts for more.
     assert report.what_if("x", {"S": 1.0}).equity == pytest.approx(1.04 + 0.48)
     size = report.max_order("x", "PERP", side="buy")
@@ -221,14 +211,14 @@ def test_an_account_without_coins_that_buys_some_on_credit_owes_coins():
 
 
 def test_a_what_if_without_balances_has_no_collateral():
-    account = mm.margin(book_of([("x", "PERP", 1)], None), EVEN).what_if("x", {"S": 1.0})
+    account = mm.margin(book_of([("x", "PERP", 1)], ITEMS), EVEN).what_if("x", {"S": 1.0})
     assert (account.collateral, account.equity, account.position_value) == (0.0, None, 100.0)
 
 
 def test_an_isolated_accounts_balances_stand_alone():
     """Nothing covers the short: 47 for it, 48 for the coin; together 95, so wrong-way 48."""
     book = book_of(
-        [("x", "PERP", -1)], [("x", "a0", 1)], accounts=[mm.Account("x", mode="isolated")]
+        [("x", "PERP", -1)], ITEMS, [("x", "a0", 1)], accounts=[mm.Account("x", mode="isolated")]
     )
     account = one(mm.margin(book, EVEN, policy=FIVE_WORST))
     assert account.margin == pytest.approx(95.0)
@@ -236,7 +226,7 @@ def test_an_isolated_accounts_balances_stand_alone():
 
 
 def test_an_isolated_account_of_cash_alone():
-    book = book_of([], [("x", "USD", 5)], accounts=[mm.Account("x", mode="isolated")])
+    book = book_of([], ITEMS, [("x", "USD", 5)], accounts=[mm.Account("x", mode="isolated")])
     report = mm.margin(book, EVEN, policy=FIVE_WORST)
     assert (one(report).margin, one(report).equity) == (0.0, 5.0)
     assert len(report.attribution()) == 0
@@ -245,7 +235,7 @@ def test_an_isolated_account_of_cash_alone():
 def test_an_owner_who_nets_nets_collateral_too():
     """a is short 1, b has the coin: netted nothing is left."""
     accounts = [mm.Account(name, owner="o", netting="net") for name in "ab"]
-    book = book_of([("a", "PERP", -1)], [("b", "a0", 1)], accounts=accounts)
+    book = book_of([("a", "PERP", -1)], ITEMS, [("b", "a0", 1)], accounts=accounts)
     report = mm.margin(book, EVEN, policy=FIVE_WORST)
     assert report.figures["margin"].tolist() == [pytest.approx(47.0), pytest.approx(48.0)]
     assert report.owners["margin"].tolist() == [pytest.approx(0.0, abs=1e-13)]
@@ -270,35 +260,21 @@ def test_collateral_is_charged_by_no_size():
         leverage=Leverage((LeverageTier(float("inf"), 2.0),)),
     )
     accounts = [mm.Account("x")]
-    book = book_of([], [("x", "a0", 50)], items, accounts=accounts)
+    book = book_of([], items, [("x", "a0", 50)], accounts=accounts)
     account = one(mm.margin(book, EVEN, market, policy))
     assert account.margin == account.base == pytest.approx(50 * 48.0)
     assert (account.liquidity, account.leverage_minimum, account.gross_exposure) == (0, 0, 0)
 
 
-@pytest.fixture(scope="module")
-def scenarios():
-    model = make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
-    return mm.simulate(model, horizons=(1, 2), paths=10_000, seed=11, precision="double")
-
-
-def market_of(**terms):
-    fx = {"fx": {"EUR": 1.25, "USDT": 1.0}, "fx_asset": {"EUR": "a2"}}
-    depeg = {"depeg": {"USDT": mm.Depeg(0.01, 0.3)}}
-    spot = {"a0": 100.0, "a1": 50.0}
-    return mm.Market(as_of=AS_OF, spot=spot, volatility={"a0": 0.5}, **(fx | depeg | terms))
-
-
-ROWS = [("x", "PERP", 3), ("x", "PUT", 4), ("x", "S", 1), ("y", "PERP", -5), ("y", "FUT", 2)]
-POSTED = [("x", "a0", 1.5), ("x", "USD", 40), ("x", "EUR", -30), ("y", "USDT", 200), ("y", "a0", 2)]
-ACCOUNTS = [mm.Account("x", "EUR"), mm.Account("y")]
-
-
 def test_a_joint_loss_by_hand(scenarios):
     """In euro, whose rate is a2's: what is held is worth w today and w' on a path; cash in euro is
     what it was, and variation margin in dollars is changed at the path's rate."""
-    book = book_of([("x", "PERP", 3)], [("x", "a0", 1.5), ("x", "USD", 40), ("x", "EUR", -30)],
-                   accounts=ACCOUNTS)  # fmt: skip
+    book = book_of(
+        [("x", "PERP", 3)],
+        ITEMS,
+        [("x", "a0", 1.5), ("x", "USD", 40), ("x", "EUR", -30)],
+        accounts=ACCOUNTS,
+    )
     report = mm.margin(book, scenarios, market_of())
     coin, euro = (scenarios.returns[1, at] for at in (0, 2))
     then = (150 * (1 + coin) + 40 + 300 * coin) / (1.25 * (1 + euro))
@@ -314,7 +290,7 @@ def test_a_joint_loss_by_hand(scenarios):
 
 
 def test_blocks_and_memory_change_no_figure(scenarios, monkeypatch):
-    book = book_of(ROWS, POSTED, accounts=ACCOUNTS)
+    book = book_of(ROWS, ITEMS, POSTED, accounts=ACCOUNTS)
     policy = mm.MarginPolicy(maintenance=Maintenance(level=0.95))
     base = mm.margin(book, scenarios, market_of(), policy)
     for limit in (1, 3 * 8 * 2048):
@@ -339,8 +315,8 @@ posted = st.lists(
 def test_what_always_holds(scenarios, held, balances, mode, currency):
     """Contributions add up; maintenance is at most initial; wrong-way risk lies between what the
     collateral risks alone and, with the sign turned, what owing it would."""
-    names = [("x", *row) for row in held], [("x", *row) for row in balances]
-    book = book_of(*names, accounts=[mm.Account("x", currency)])
+    rows, posted = ([("x", *row) for row in given] for given in (held, balances))
+    book = book_of(rows, ITEMS, posted, accounts=[mm.Account("x", currency)])
     policy = mm.MarginPolicy(
         maintenance=Maintenance(level=0.9, horizon=1), collateral=Collateral(mode)
     )
@@ -357,13 +333,21 @@ def test_what_always_holds(scenarios, held, balances, mode, currency):
     coin = [mm.Account("z", currency)]
     up, down = (
         mm.margin(
-            book_of([("z", f"c {a}", sign * q) for a, q in balances if a != currency],
-                    [("z", currency, 0.0)],
-                    [mm.Spot(f"c {a}", a) for a, _ in balances], accounts=coin),
-            scenarios, market_of(),
-        ).accounts[0].expected_shortfall if any(a != currency for a, _ in balances) else 0.0
+            book_of(
+                [("z", f"c {a}", sign * q) for a, q in balances if a != currency],
+                [mm.Spot(f"c {a}", a) for a, _ in balances],
+                [("z", currency, 0.0)],
+                accounts=coin,
+            ),
+            scenarios,
+            market_of(),
+        )
+        .accounts[0]
+        .expected_shortfall
+        if any(a != currency for a, _ in balances)
+        else 0.0
         for sign in (1, -1)
-    )  # fmt: skip
+    )
     if mode == "joint":
         assert -down - 1e-9 * scale <= account.wrong_way <= up + 1e-9 * scale
 
@@ -384,7 +368,7 @@ def test_stress_is_of_positions_and_collateral_together(scenarios):
     part = Stress(gaps=(Gap("a0", -0.3),), scenario_weight=0.5, dependence_weight=0.0)
     policy = replace(FIVE_WORST, level=0.9, stress=part)
     coins = [("l", "a0", 1), ("s", "a0", 1)]
-    book = book_of(rows, coins)
+    book = book_of(rows, ITEMS, coins)
     report = mm.stress(book, EVEN, policy=policy)
     assert report.accounts["loss"].tolist() == pytest.approx([60.0, 0.0])
     assert report.owners["loss"].tolist() == pytest.approx([60.0, 0.0])
@@ -400,7 +384,9 @@ def test_stress_is_of_positions_and_collateral_together(scenarios):
     grid = mm.MarginPolicy(stress=Stress(grids={"*": "okx-major"}))
     cash = [("l", "EUR", 500), ("l", "USD", 500)]
     losses = [
-        mm.stress(book_of(rows, [*coins, *more]), scenarios, market_of(), grid).accounts["loss"]
+        mm.stress(book_of(rows, ITEMS, [*coins, *more]), scenarios, market_of(), grid).accounts[
+            "loss"
+        ]
         for more in ([], cash)
     ]
     assert losses[0].tolist() == losses[1].tolist()
@@ -413,7 +399,7 @@ def test_haircuts_by_hand():
     """At 95 % a coin loses 48 % and owing it 47 %; a dollar nothing. 2 coins count 2 x 100 x 0.52,
     and the margin is that of the position alone."""
     policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
-    book = book_of([("x", "PERP", 1)], [("x", "a0", 2), ("x", "USD", 10)])
+    book = book_of([("x", "PERP", 1)], ITEMS, [("x", "a0", 2), ("x", "USD", 10)])
     report = mm.margin(book, EVEN, policy=policy)
     shares = report.haircuts.drop(columns=["expected_shortfall_error", "haircut_error"])
     assert shares.to_dict("records") == [
@@ -433,7 +419,9 @@ def test_haircuts_have_a_level_of_their_own(scenarios):
     policy = mm.MarginPolicy(collateral=Collateral("haircut", level=0.975))
     rows = [("x", "PERP", 1), ("y", "PERP", 1)]
     posted = [("x", "USD", 5), ("x", "EUR", -9), ("y", "EUR", -5), ("y", "USDT", 1), ("y", "a0", 1)]
-    report = mm.margin(book_of(rows, posted, accounts=ACCOUNTS), scenarios, market_of(), policy)
+    report = mm.margin(
+        book_of(rows, ITEMS, posted, accounts=ACCOUNTS), scenarios, market_of(), policy
+    )
     euro, coin = (scenarios.returns[1, at] for at in (2, 0))
     found = {(h.asset, h.currency, h.debit): h.haircut for h in report.haircuts.itertuples()}
     assert found == {
@@ -455,7 +443,7 @@ def test_dollars_alone_have_no_haircut(scenarios):
     """Nothing that is posted moves: margins are those of an account that posts nothing."""
     policy = mm.MarginPolicy(collateral=Collateral("haircut", level=0.975))
     posted, bare = (
-        mm.margin(book_of([("x", "PERP", 1.0)], balances), scenarios, policy=policy)
+        mm.margin(book_of([("x", "PERP", 1.0)], ITEMS, balances), scenarios, policy=policy)
         for balances in ([("x", "USD", 500.0)], None)
     )
     assert posted.haircuts["haircut"].tolist() == [0.0]
@@ -473,7 +461,7 @@ def test_a_haircut_takes_no_more_than_all():
     scenarios = Scenarios(model, plan, returns, np.full_like(returns, 1e-4), "numpy", 0, 0)
     market = mm.Market(as_of=AS_OF, spot={}, fx={"a0": 2.0}, plausibility=mm.Plausibility(move=1))
     policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.95))
-    book = book_of([], [("x", "a0", -1)], accounts=[mm.Account("x")])
+    book = book_of([], ITEMS, [("x", "a0", -1)], accounts=[mm.Account("x")])
     report = mm.margin(book, scenarios, market, policy)
     (row,) = report.haircuts.itertuples()
     assert (row.value, row.expected_shortfall, row.haircut) == (2.0, pytest.approx(6.0), 1.0)
@@ -488,15 +476,9 @@ def test_equity_of_a_mixed_account_in_euro(scenarios):
     owed: 122. One coin of spot is 80. 3 perpetuals entered at 90 gained 30 dollars, 24 euro; 20
     inverse contracts of 10 dollars entered at 80 gained 200 (1/80 - 1/100) = 0.5 coins, 40 euro.
     4 puts are worth what they are; their entry price changes nothing."""
-    frame = pd.DataFrame(
-        [("x", "PERP", 3, 90), ("x", "INV", 20, 80), ("x", "S", 1, None), ("x", "PUT", 4, 7.5)],
-        columns=[*POSITIONS, "entry_price"],
-    )
+    rows = [("x", "PERP", 3, 90), ("x", "INV", 20, 80), ("x", "S", 1, None), ("x", "PUT", 4, 7.5)]
     posted = [("x", "a0", 1.5), ("x", "USD", 40), ("x", "EUR", -30)]
-    book = mm.Book.from_frame(
-        frame, instruments=ITEMS, accounts=ACCOUNTS,
-        balances=pd.DataFrame(posted, columns=BALANCES),
-    )  # fmt: skip
+    book = book_of(rows, ITEMS, posted, accounts=ACCOUNTS)
     account = one(mm.margin(book, scenarios, market_of()))
     put = 4 * ITEMS[4].value(market_of()) / 1.25
     assert account.collateral == pytest.approx(122.0)
@@ -509,19 +491,14 @@ def test_unrealised_gains_of_futures_and_of_contracts_in_other_currencies(scenar
     """The future stands at 50 exp(0.05 x 366/365); short 2 from 60. A coin is 80 euro:
     1 contract of 3 coins from 70 gained 30 euro, which are 37.5 dollars."""
     items = [*ITEMS, mm.Perpetual("E", "a0", "EUR", contract_size=3.0)]
-    frame = pd.DataFrame(
-        [("x", "FUT", -2, 60.0), ("x", "E", 1, 70.0)], columns=[*POSITIONS, "entry_price"]
-    )
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of([("x", "FUT", -2, 60.0), ("x", "E", 1, 70.0)], items)
     price = 50 * np.exp(0.05 * 366 / 365)
     account = one(mm.margin(book, scenarios, market_of()))
     assert account.unrealised == pytest.approx(-2 * (price - 60) + 37.5)
     assert account.equity is None
-    again = mm.Book.from_frame(book.to_frame(), instruments=items)
+    again = book_of(book.to_frame(), items)
     assert again.fingerprint() == book.fingerprint()
-    assert (
-        again.fingerprint() != book_of([("x", "FUT", -2), ("x", "E", 1)], None, items).fingerprint()
-    )
+    assert again.fingerprint() != book_of([("x", "FUT", -2), ("x", "E", 1)], items).fingerprint()
 
 
 # Balances that cannot be
@@ -553,20 +530,17 @@ def test_bad_balances(case):
     rows, message = BAD_BALANCES[case]
     columns = BALANCES[: len(rows[0])]
     with pytest.raises(mm.DataError, match=f"^frame, balances: {message}"):
-        mm.Book.from_frame(
-            pd.DataFrame([("x", "a0", 1)], columns=POSITIONS),
-            balances=pd.DataFrame(rows, columns=columns),
-        )
+        book_of([("x", "a0", 1)], balances=pd.DataFrame(rows, columns=columns))
 
 
 def test_an_account_that_is_named_needs_no_position():
     accounts = [mm.Account("x"), mm.Account("y", "EUR")]
-    book = book_of([("x", "PERP", 1)], [("y", "USD", 1)], accounts=accounts)
+    book = book_of([("x", "PERP", 1)], ITEMS, [("y", "USD", 1)], accounts=accounts)
     assert [account.name for account in book.accounts] == ["x", "y"]
     with pytest.raises(
         mm.DataError, match="row 2: account 'z' is unknown; add it, or correct the name"
     ):
-        book_of([("x", "PERP", 1)], [("z", "USD", 1)], accounts=accounts)
+        book_of([("x", "PERP", 1)], ITEMS, [("z", "USD", 1)], accounts=accounts)
 
 
 @pytest.mark.parametrize(
@@ -584,7 +558,7 @@ def test_an_account_that_is_named_needs_no_position():
 def test_balances_that_cannot_be_valued(scenarios, balance, currency, terms, message, mode):
     terms = {"fx": {}, "fx_asset": {}, "depeg": {}, "spot": {"a0": 100.0, "a1": 50.0}} | terms
     market = mm.Market(as_of=AS_OF, **terms)
-    book = book_of([], [("x", *balance)], accounts=[mm.Account("x", currency)])
+    book = book_of([], ITEMS, [("x", *balance)], accounts=[mm.Account("x", currency)])
     policy = mm.MarginPolicy(collateral=Collateral(mode))
     with pytest.raises(mm.DataError, match=message):
         mm.margin(book, scenarios, market, policy)
@@ -597,9 +571,9 @@ def test_own_cash_needs_a_rate_and_no_risk(scenarios):
     )
     items = [mm.Spot("P", "a0", "GBP")]
     accounts = [mm.Account("x", "GBP")]
-    book = book_of([("x", "P", 1)], [("x", "GBP", 0.3)], items, accounts=accounts)
+    book = book_of([("x", "P", 1)], items, [("x", "GBP", 0.3)], accounts=accounts)
     assert one(mm.margin(book, scenarios, market)).collateral == 0.3
-    book = book_of([("x", "P", 1)], [("x", "a0", 2)], items, accounts=accounts)
+    book = book_of([("x", "P", 1)], items, [("x", "a0", 2)], accounts=accounts)
     account = one(mm.margin(book, scenarios, market))
     assert account.collateral == pytest.approx(200.0)
     assert account.wrong_way == pytest.approx(2 / 3 * account.margin)
@@ -608,7 +582,7 @@ def test_own_cash_needs_a_rate_and_no_risk(scenarios):
 def test_a_level_of_haircuts_beyond_the_paths():
     policy = replace(FIVE_WORST, collateral=Collateral("haircut", level=0.999))
     with pytest.raises(mm.PolicyError, match="100 paths leave less than one in the tail"):
-        mm.margin(book_of([("x", "PERP", 1)], [("x", "a0", 1)]), EVEN, policy=policy)
+        mm.margin(book_of([("x", "PERP", 1)], ITEMS, [("x", "a0", 1)]), EVEN, policy=policy)
 
 
 @pytest.mark.parametrize(
@@ -621,11 +595,11 @@ def test_a_level_of_haircuts_beyond_the_paths():
     ],
 )
 def test_bad_entry_prices(price, message):
-    rows = pd.DataFrame([("x", "PERP", 1, price)], columns=[*POSITIONS, "entry_price"])
+    rows = positions_of([("x", "PERP", 1, price)])
     with pytest.raises(mm.DataError, match=message):
-        mm.Book.from_frame(rows, instruments=ITEMS)
+        book_of(rows, ITEMS)
     with pytest.raises(mm.DataError, match=r"orders: columns .* exactly account"):
-        mm.Book.from_frame(rows.iloc[:, :3], instruments=ITEMS, orders=rows)
+        book_of(rows.iloc[:, :3], ITEMS, orders=rows)
 
 
 def test_files_of_balances_and_entry_prices(tmp_path):
@@ -636,9 +610,7 @@ def test_files_of_balances_and_entry_prices(tmp_path):
     paths = [tmp_path / "p.csv", tmp_path / "b.csv"]
     for path in paths:
         pd.read_csv(path).to_parquet(path.with_suffix(".parquet"))
-    expected = mm.Book.from_frame(
-        pd.read_csv(paths[0]), instruments=ITEMS, balances=pd.read_csv(paths[1])
-    )
+    expected = book_of(pd.read_csv(paths[0]), ITEMS, pd.read_csv(paths[1]))
     for end in (".csv", ".parquet"):
         positions, balances = (path.with_suffix(end) for path in paths)
         book = mm.read_positions(positions, instruments=ITEMS, balances=balances)
@@ -665,16 +637,14 @@ def test_a_report_with_balances_is_filed_and_verified(scenarios, mode):
     policy = mm.MarginPolicy(
         horizon=2, maintenance=Maintenance(level=0.95), collateral=Collateral(mode)
     )
-    frame = pd.DataFrame([(*row, 80.0) for row in ROWS], columns=[*POSITIONS, "entry_price"])
-    book = mm.Book.from_frame(frame, instruments=ITEMS, accounts=ACCOUNTS,
-                              balances=pd.DataFrame(POSTED, columns=BALANCES))  # fmt: skip
+    book = book_of([(*row, 80.0) for row in ROWS], ITEMS, POSTED, accounts=ACCOUNTS)
     report = mm.margin(book, scenarios, market_of(), policy)
     again = mm.MarginReport.from_json(report.to_json())
     assert again.to_json() == report.to_json()
     assert again.accounts == report.accounts
     pd.testing.assert_frame_equal(again.haircuts, report.haircuts)
     assert mm.verify(again, scenarios.model, book).verdict == "equal"
-    other = mm.verify(again, scenarios.model, book_of(ROWS, POSTED, accounts=ACCOUNTS))
+    other = mm.verify(again, scenarios.model, book_of(ROWS, ITEMS, POSTED, accounts=ACCOUNTS))
     assert (other.verdict, other.reasons[0]) == ("different", "the book's fingerprint differs")
     if mode == "haircut":
         altered = replace(again, haircuts=again.haircuts.assign(haircut=0.5))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_devices
 from tests.helpers.commands import called, run
 
 M, P, B, R, S = "model.npz", "newer.csv", "positions.csv", "r.json", "scenarios.npz"
@@ -249,7 +249,7 @@ def test_debug_shows_where_any_error_came_from(everything, arguments, monkeypatc
     assert "Traceback" not in plain[2]
 
 
-@pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
+@pytest.mark.skipif(cupy_devices.missing() is None, reason="there is a CUDA device")
 def test_an_engine_that_is_not_here_is_never_replaced_in_silence(everything, monkeypatch, capsys):
     monkeypatch.chdir(everything)
     status, output, message = called(("margin", M, B, "--engine", "cupy"), monkeypatch, capsys)

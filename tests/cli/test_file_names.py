@@ -107,7 +107,9 @@ def test_what_is_about_no_file_names_none(call):
 
 
 def test_who_is_unknown_is_told_before_anything_is_simulated(call, monkeypatch):
-    monkeypatch.setattr("mcmargin.cli.inputs.scenarios_of", lambda *_: pytest.fail("simulated"))
+    monkeypatch.setattr(
+        "mcmargin.jobs.margin_job.simulate", lambda *_, **__: pytest.fail("simulated")
+    )
     ordered = ("--account", "x", "--instrument", "S", "--side", "buy")
     assert call("what-if", "model.npz", *BOOK, "--account", "x", "--trade", "S=1")[0] == 2
     assert call("max-order", "model.npz", *BOOK, *ordered)[0] == 2

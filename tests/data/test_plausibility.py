@@ -8,7 +8,8 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.bars import BarCalendar
-from mcmargin.markets.market import market_of, market_terms
+from mcmargin.markets.market_terms import market_of, market_terms
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 NOW = np.datetime64("2021-01-04")
@@ -41,7 +42,7 @@ def test_percentages_are_refused_and_taken_by_name(given, limit, told):
 @pytest.mark.parametrize("level", [0.05, 0.8, 2.5, 5.0])
 def test_volatilities_of_real_markets_are_taken(level):
     """VIX at its lowest and its highest close (9.14 and 82.69), meme stocks at 250 %."""
-    assert market_with(volatility={"btc": level}).level_of("btc") == level
+    assert market_with(volatility={"btc": level}).volatility_of("btc") == level
 
 
 def test_a_surface_in_percent_is_refused():
@@ -113,8 +114,7 @@ def margined(limits=None, *, policy=None, model=MODEL, items=None, days=0.0, **g
     parts = {"as_of": stamp, "spot": dict.fromkeys(model.assets, 100.0)} | given
     market = mm.Market(**parts, plausibility=mm.Plausibility(**(limits or {})))
     name = model.assets[0] if items is None else items[0].name
-    frame = pd.DataFrame({"account": ["x"], "instrument": [name], "quantity": [1.0]})
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of([("x", name, 1.0)], items)
     scenarios = mm.simulate(model, horizon=1, paths=1000, seed=7)
     return mm.margin(book, scenarios, market, policy)
 
@@ -216,9 +216,7 @@ def test_terms_of_instruments_are_plausible(item, told):
 
 def test_stress_looks_at_the_market_as_margins_do():
     market = mm.Market(as_of=MODEL.as_of, spot={"a0": 1.0, "a1": 100.0, "a2": 100.0})
-    book = mm.Book.from_frame(
-        pd.DataFrame({"account": ["x"], "instrument": ["a0"], "quantity": [1.0]})
-    )
+    book = book_of([("x", "a0", 1.0)])
     policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.3),)))
     scenarios = mm.simulate(MODEL, horizon=1, paths=1000, seed=7)
     with pytest.raises(mm.DataError, match="misplaced digit"):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.data.times import FIRST, LAST, date_text, utc_time, utc_times
-from mcmargin.policies.policy_parts import Procyclicality, StressWindow
+from mcmargin.policies.policy_parts import Procyclicality
+from mcmargin.policies.stress_parts import StressWindow
 
 NEW_YORK = ZoneInfo("America/New_York")
 MOMENT = np.datetime64("2021-03-26T08:00", "ns")

@@ -3,49 +3,47 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.markets.market import InstrumentLiquidity
-from mcmargin.models.model import History
+from mcmargin.markets.market_parts import InstrumentLiquidity
+from mcmargin.models.history import History
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
-from tests.books.test_collateral import (
+from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
+from tests.helpers.coin_book import (
     ACCOUNTS,
     EVEN,
     FIVE_WORST,
     ITEMS,
-    POSITIONS,
     POSTED,
     ROWS,
-    book_of,
+    coin_model,
+    coin_scenarios,
     market_of,
 )
-from tests.helpers.models import make_model
 
 NO_LIMIT = LeverageTier(float("inf"), 1.0)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
+    return coin_model()
 
 
 @pytest.fixture(scope="module")
-def scenarios(model):
-    return mm.simulate(model, horizons=(1, 2), paths=4000, seed=11, precision="double")
+def scenarios():
+    return coin_scenarios(paths=4000)
 
 
 def test_a_margin_by_hand():
@@ -58,7 +56,7 @@ def test_a_margin_by_hand():
         leverage=Leverage((NO_LIMIT,)),
         tick=7.0,
     )
-    report = mm.margin(book_of([("x", "PERP", 3)], [("x", "a0", 1)]), EVEN, policy=policy)
+    report = mm.margin(book_of([("x", "PERP", 3)], ITEMS, [("x", "a0", 1)]), EVEN, policy=policy)
     rows = report.attribution().to_dict("records")
     expected = [
         ("expected_shortfall", "position", "PERP", "a0", 144.0),
@@ -86,8 +84,8 @@ def test_a_margin_by_hand():
 
 def test_open_orders_belong_to_the_instrument_that_is_ordered():
     """An order to buy 2 adds 96 to the 48 of what is held; short of a hedge, orders alone."""
-    orders = pd.DataFrame([("x", "PERP", 2.0)], columns=POSITIONS)
-    report = mm.margin(book_of([("x", "S", 1)], None, orders=orders), EVEN, policy=FIVE_WORST)
+    orders = [("x", "PERP", 2.0)]
+    report = mm.margin(book_of([("x", "S", 1)], ITEMS, orders=orders), EVEN, policy=FIVE_WORST)
     found = report.attribution("component")
     assert found["component"].tolist() == ["expected_shortfall", "open_orders"]
     assert found["amount"].tolist() == pytest.approx([48.0, 96.0])
@@ -102,8 +100,7 @@ def test_several_orders_share_what_they_add(scenarios):
     grows by while both grow at one pace: the sum over many small steps of each one's own growth,
     by central differences of margins, which no attribution made."""
     rows, orders = [("x", "S", 1.0)], [("x", "PERP", 4.0), ("x", "FUT", 9.0)]
-    frame = pd.DataFrame(orders, columns=POSITIONS)
-    book = book_of(rows, None, orders=frame)
+    book = book_of(rows, ITEMS, orders=orders)
     report = mm.margin(book, scenarios, market_of(), FIVE_WORST)
     found = report.attribution().query("component == 'open_orders'").set_index("instrument")
     added = report.account("x").open_orders
@@ -111,7 +108,7 @@ def test_several_orders_share_what_they_add(scenarios):
 
     def shortfall(perpetuals, futures):
         held = [*rows, ("x", "PERP", perpetuals), ("x", "FUT", futures)]
-        made = mm.margin(book_of(held, None), scenarios, market_of(), FIVE_WORST)
+        made = mm.margin(book_of(held, ITEMS), scenarios, market_of(), FIVE_WORST)
         return made.account("x").expected_shortfall
 
     parts = np.zeros(2)
@@ -122,10 +119,8 @@ def test_several_orders_share_what_they_add(scenarios):
             up, down = (shortfall(*(size * (at + way * step))) for way in (1, -1))
             parts[one] += (up - down) / 0.01 / 20
     assert found.loc[["PERP", "FUT"], "amount"].tolist() == pytest.approx(parts, rel=0.02)
-    even = mm.margin(
-        book_of([], None, orders=pd.DataFrame(
-            [("x", "PERP", 1.0), ("x", "S", 3.0)], columns=POSITIONS)), EVEN, policy=FIVE_WORST,
-    )  # fmt: skip
+    alone = book_of([], ITEMS, orders=[("x", "PERP", 1.0), ("x", "S", 3.0)])
+    even = mm.margin(alone, EVEN, policy=FIVE_WORST)
     shares = even.attribution().query("component == 'open_orders'").set_index("instrument")
     assert shares["amount"].to_dict() == pytest.approx({"PERP": 48.0, "S": 144.0})
 
@@ -146,7 +141,9 @@ def test_the_floor_the_buffer_and_maintenance_are_components(model):
     scenarios = mm.simulate(
         replace(model, history=history), horizons=(1, 2), paths=4000, seed=11, policy=policy
     )
-    report = mm.margin(book_of(ROWS, POSTED, accounts=ACCOUNTS), scenarios, market_of(), policy)
+    report = mm.margin(
+        book_of(ROWS, ITEMS, POSTED, accounts=ACCOUNTS), scenarios, market_of(), policy
+    )
     for figures in report.figures.to_dict("records"):
         own = report.attribution("component").query(f"account == '{figures['account']}'")
         found = dict(zip(own["component"], own["amount"], strict=True))
@@ -183,8 +180,8 @@ def test_amounts_add_up(scenarios, held, mode, counted, tick, orders):
     names = sorted({row[0] for row in held})
     own = [mm.Account(name, "EUR" if name == "y" else "USD", mode=mode) for name in names]
     posted = [(name, "a0", 0.5) for name in names]
-    ordered = pd.DataFrame([(names[0], "PERP", 3.0), (names[0], "S", -1.0)], columns=POSITIONS)
-    book = book_of(held, posted, items, accounts=own, orders=ordered if orders else None)
+    ordered = [(names[0], "PERP", 3.0), (names[0], "S", -1.0)]
+    book = book_of(held, items, posted, accounts=own, orders=ordered if orders else None)
     report = mm.margin(book, scenarios, market_of(liquidity=liquid), policy)
     scale = report.figures["gross_exposure"].to_numpy() + 100.0
     for by in (None, "position", "underlying", "component"):
@@ -199,7 +196,7 @@ def test_amounts_add_up(scenarios, held, mode, counted, tick, orders):
 
 
 def test_what_cannot_be_attributed():
-    report = mm.margin(book_of([("x", "PERP", 1)], None), EVEN, policy=FIVE_WORST)
+    report = mm.margin(book_of([("x", "PERP", 1)], ITEMS), EVEN, policy=FIVE_WORST)
     with pytest.raises(mm.DataError, match="attribution by 'asset' is unknown"):
         report.attribution("asset")
     with pytest.raises(mm.DataError, match="needs the scenarios"):

@@ -8,15 +8,16 @@ unit costs less. A size may then be refused that lies below a permitted one.
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.desk.what_if import _first_permitted, _first_refused
-from mcmargin.markets.market import InstrumentLiquidity
-from mcmargin.policies.policy_parts import Liquidity, Procyclicality, Stress
-from tests.books.test_collateral import EVEN, FIVE_WORST
-from tests.books.test_collateral import book_of as coins_of
+from mcmargin.desk.largest_order import _first_permitted, _first_refused
+from mcmargin.markets.market_parts import InstrumentLiquidity
+from mcmargin.policies.policy_parts import Liquidity, Procyclicality
+from mcmargin.policies.stress_parts import Stress
+from tests.helpers.books import book_of
+from tests.helpers.coin_book import EVEN, FIVE_WORST
+from tests.helpers.coin_book import ITEMS as COIN_ITEMS
 from tests.helpers.models import make_model, with_history
 
 COLUMNS = ["account", "instrument", "quantity"]
@@ -56,11 +57,8 @@ def report_of(scenarios, rows, policy, *, previous=None, liquidity=None, cash=No
     market = mm.Market(
         as_of=scenarios.as_of, spot={"a0": 100.0, "a1": 50.0}, liquidity=liquidity or {}
     )
-    posted = None
-    if cash is not None:
-        posted = pd.DataFrame([("x", "USD", cash)], columns=["account", "asset", "amount"])
-    rows = pd.DataFrame([("x", *row) for row in rows], columns=COLUMNS)
-    book = mm.Book.from_frame(rows, instruments=ITEMS, balances=posted)
+    posted = None if cash is None else [("x", "USD", cash)]
+    book = book_of([("x", *row) for row in rows], ITEMS, posted)
     return mm.margin(book, scenarios, market, policy, previous=previous)
 
 
@@ -97,14 +95,14 @@ def test_the_largest_leverage_is_the_first_end():
     a charge of 48, would be permitted again."""
     policy = replace(FIVE_WORST, procyclicality=BUFFER.procyclicality, liquidity=BUFFER.liquidity)
     posted = [("x", "a0", 2), ("x", "USD", -144.95)]
-    before = mm.margin(coins_of([("x", "PERP", -1.1)], posted), EVEN, policy=policy)
-    book = coins_of([("x", "PERP", -1)], posted)
+    before = mm.margin(book_of([("x", "PERP", -1.1)], COIN_ITEMS, posted), EVEN, policy=policy)
+    book = book_of([("x", "PERP", -1)], COIN_ITEMS, posted)
     report = mm.margin(book, EVEN, policy=policy, previous=before)
     assert report.account("x").margin == pytest.approx(55.0)
     assert report.what_if("x", {"PERP": -0.2}).margin == pytest.approx(49.2)
     assert report.max_leverage("x").max_leverage == pytest.approx(105 / 55.05, rel=1e-6)
     # What is not permitted at present ends at the first factor that is not: there is none below.
-    short = coins_of([("x", "PERP", -1)], [("x", "a0", 2), ("x", "USD", -151.5)])
+    short = book_of([("x", "PERP", -1)], COIN_ITEMS, [("x", "a0", 2), ("x", "USD", -151.5)])
     report = mm.margin(short, EVEN, policy=policy, previous=before)
     found = report.max_leverage("x")
     factor = found.max_leverage * found.equity / found.gross_exposure

@@ -3,21 +3,17 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
 from mcmargin.margins import figures
-from mcmargin.policies.policy_parts import Gap, Maintenance, Procyclicality, Stress
+from mcmargin.markets.model_prices import market_of_model
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 ROWS = [("x", "a0", 3.0), ("x", "a1", -2.0), ("y", "a2", 5.5), ("x", "a2", 0.25), ("z", "a1", -1.0)]
-
-
-def book_of(rows, **options):
-    return mm.Book.from_frame(
-        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]), **options
-    )
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +117,9 @@ def test_policies_that_the_scenarios_cannot_serve(scenarios):
         mm.margin(book, scenarios, policy=mm.MarginPolicy(horizon=5))
     with pytest.raises(mm.PolicyError, match="at least 100000"):
         mm.margin(book, scenarios, policy=mm.MarginPolicy(level=0.99999))
-    late = mm.Market(as_of=np.datetime64("2020-03-01", "ns"), spot=scenarios.market().spot)
+    late = mm.Market(
+        as_of=np.datetime64("2020-03-01", "ns"), spot=market_of_model(scenarios.model).spot
+    )
     with pytest.raises(mm.DataError, match=r"60\.0 days older"):
         mm.margin(book, scenarios, late, mm.MarginPolicy(max_age_days=5))
     for wrong in ({"level": 0.5}, {"level": 1.0}, {"confidence": 0.0}, {"horizon": 0}):
@@ -184,14 +182,13 @@ def test_progress_counts_every_pass(monkeypatch, policy, passes, threads):
     scenarios = mm.simulate(model, horizons=(1, 2), paths=1000, seed=1, policy=policy)
     rows = [(f"x{at}", "a0", 1.0) for at in range(40)]
     rows += [(f"x{at}", name, 2.0) for at in range(20) for name in ("a1", "P")]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
     accounts = [
         mm.Account("x0", owner="o", netting="net"),
         mm.Account("x1", owner="o", netting="net"),
     ]
     accounts += [mm.Account(f"x{at}") for at in range(2, 40)]
     items = [mm.Spot("a0", "a0"), mm.Spot("a1", "a1"), mm.Perpetual("P", "a1")]
-    book = mm.Book.from_frame(frame, instruments=items, accounts=accounts)
+    book = book_of(rows, items, accounts=accounts)
     seen = []
     report = mm.margin(
         book, scenarios, policy=policy, threads=threads, progress=lambda *told: seen.append(told)

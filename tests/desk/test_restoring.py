@@ -261,3 +261,29 @@ def test_a_previous_report_is_needed_only_where_margins_go_by_it(days, tmp_path,
     (tmp_path / "0.json").unlink()
     change = mm.attribute("1.json", "2.json").frame
     assert change["after"].tolist() == pytest.approx(change["before"].tolist())
+
+
+def test_a_book_that_is_given_is_in_the_currency_of_the_reports_market(
+    tmp_path, monkeypatch, capsys
+):
+    """Accounts without a file of them were read in USD, whatever the market was in."""
+    for name in ("files", "reports"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "files")
+    make_model(("garch", "garch"), "normal", "gaussian").save("model.npz")
+    market = 'as_of = 2020-01-01\ncurrency = "EUR"\nspot = { a0 = 100, a1 = 100 }\n'
+    (tmp_path / "files" / "market.toml").write_text(market)
+    options = ["--model", "model.npz"]
+    for name, quantity in (("first", 2), ("second", 4)):
+        positions = f"{name}.csv"
+        (tmp_path / "files" / positions).write_text(
+            f"account,instrument,quantity\nx,a0,{quantity}\n"
+        )
+        made = ["margin", "model.npz", positions, "--market", "market.toml", "--paths", "2000"]
+        assert status_of(*made, "-o", f"../reports/{name}.json", patch=monkeypatch) == 0
+        options += ["--positions", positions]
+    capsys.readouterr()
+    reports = [f"../reports/{name}.json" for name in ("first", "second")]
+    status, text, message = called(["why", *reports, *options], monkeypatch, capsys)
+    assert (status, message) == (0, "")
+    assert "EUR" in text

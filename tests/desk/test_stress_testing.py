@@ -1,6 +1,7 @@
 """Stress: windows of the history against the history itself, gaps, depegs, accounts, reports."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import Gap, GridTerms, Stress, StressWindow
+from mcmargin.desk.stress_testing import stress_of_model
+from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -46,13 +49,8 @@ def scenarios():
     return mm.simulate(model, horizon=1, paths=1000, seed=1, variance_cap=np.inf)
 
 
-def book_of(rows, items=ITEMS, **options):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    return mm.Book.from_frame(frame, instruments=items, **options)
-
-
 def stressed(rows, scenarios, market=MARKET, accounts=None, **terms):
-    book = book_of(rows, accounts=accounts)
+    book = book_of(rows, ITEMS, accounts=accounts)
     return mm.stress(book, scenarios, market, mm.MarginPolicy(stress=Stress(**terms)))
 
 
@@ -158,7 +156,7 @@ def test_a_filtered_move_is_floored_as_simulated_ones_are(scenarios):
     source = mm.simulate(model, horizon=1, paths=1000, seed=1)
     own = StressWindow("crash", "2020-01-01", "2020-01-01")
     policy = mm.MarginPolicy(stress=Stress(windows=(own,)))
-    report = mm.stress(book_of([("x", "S", 1.0)]), source, None, policy)
+    report = mm.stress(book_of([("x", "S", 1.0)], ITEMS), source, None, policy)
     assert report.accounts["loss"][0] == pytest.approx(100.0 * (1 - 1e-4), rel=1e-12)
 
 
@@ -250,6 +248,21 @@ def test_blocks_of_units_change_nothing(scenarios, monkeypatch):
     pd.testing.assert_frame_equal(one.to_frame(), other.to_frame())
 
 
+def test_a_model_alone_gives_the_losses_that_its_scenarios_give(scenarios):
+    """No path is looked at: options under windows, grids and gaps lose the same without any."""
+    rows = [("x", name, 2.0) for name in "SPC"]
+    terms = {"windows": (window(worst=2),), "grids": {"*": "deribit"}, "gaps": (Gap("a0", -0.3),)}
+    given = stressed(rows, scenarios, **terms)
+    policy = mm.MarginPolicy(stress=Stress(**terms))
+    book = book_of(rows, ITEMS)
+    alone = stress_of_model(book, scenarios.model, MARKET, policy, variance_cap=np.inf)
+    pd.testing.assert_frame_equal(alone.to_frame(), given.to_frame(), check_exact=True)
+    pd.testing.assert_frame_equal(alone.owners, given.owners, check_exact=True)
+    assert alone.fingerprints == given.fingerprints
+    for each in (alone, pickle.loads(pickle.dumps(alone))):
+        pd.testing.assert_frame_equal(each.scenarios_of("x"), given.scenarios_of("x"))
+
+
 def test_the_report_as_json_and_text(scenarios, tmp_path):
     rows = [("x [1]", "S", 1.0), ("y", "S", -1.0)]
     report = stressed(rows, scenarios, windows=(window(worst=2),), gaps=(Gap("a0", -0.3),))
@@ -303,7 +316,7 @@ def test_what_a_report_does_not_have(scenarios):
     ],
 )
 def test_scenarios_that_cannot_be(scenarios, terms, message):
-    book = book_of([("x", "S", 1.0)])
+    book = book_of([("x", "S", 1.0)], ITEMS)
     policy = mm.MarginPolicy(stress=Stress(scenario_weight=0.5, **terms))
     with pytest.raises(mm.PolicyError, match=message):
         mm.stress(book, scenarios, MARKET, policy)
@@ -321,7 +334,7 @@ def test_a_model_without_a_history_has_no_window(scenarios):
 def test_a_policy_without_stress(scenarios):
     for policy in (None, mm.MarginPolicy()):
         with pytest.raises(mm.PolicyError, match="declares no stress"):
-            mm.stress(book_of([("x", "S", 1.0)]), scenarios, MARKET, policy)
+            mm.stress(book_of([("x", "S", 1.0)], ITEMS), scenarios, MARKET, policy)
 
 
 def test_a_book_that_the_market_cannot_value(scenarios):

@@ -7,11 +7,11 @@ bound, so that only a comparison of the altered part itself can tell.
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Collateral
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 ROWS = [("x", "a0", 1.0), ("x", "a1", -2.0), ("y", "a2", 3.0), ("z", "a1", 1.0)]
@@ -27,11 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def book():
-    return mm.Book.from_frame(
-        pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"]),
-        balances=pd.DataFrame(BALANCES, columns=["account", "asset", "amount"]),
-        accounts=ACCOUNTS,
-    )
+    return book_of(ROWS, balances=BALANCES, accounts=ACCOUNTS)
 
 
 @pytest.fixture(scope="module")

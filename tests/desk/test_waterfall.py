@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,14 +11,10 @@ import mcmargin as mm
 from mcmargin.desk import waterfall
 from mcmargin.desk.waterfall import PARTS
 from mcmargin.models.dependence import make_dependence
-from mcmargin.models.model import History
-from mcmargin.policies.policy_parts import (
-    Collateral,
-    Gap,
-    Maintenance,
-    Procyclicality,
-    Stress,
-)
+from mcmargin.models.history import History
+from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 DAY = np.timedelta64(1, "D")
@@ -36,15 +31,6 @@ POLICY = mm.MarginPolicy(horizon=2, maintenance=Maintenance(level=0.95))
 MODEL = make_model(("gjr", "garch"), "t", "t", variance=4e-4)
 
 
-def book_of(rows=ROWS, posted=POSTED, items=ITEMS, **options):
-    return mm.Book.from_frame(
-        pd.DataFrame(rows, columns=POSITIONS),
-        instruments=items,
-        balances=pd.DataFrame(posted, columns=BALANCES),
-        **options,
-    )
-
-
 BEFORE = mm.Plausibility(market_before_days=3)
 
 
@@ -56,7 +42,9 @@ def market_of(as_of=MODEL.as_of, spot=100.0, volatility=0.5, **terms):
 def report_of(model=MODEL, book=None, market=None, policy=POLICY, horizons=(1, 2), **options):
     scenarios = mm.simulate(model, horizons=horizons, paths=2000, seed=7, policy=policy)
     market = market_of(model.as_of) if market is None else market
-    return mm.margin(book_of() if book is None else book, scenarios, market, policy, **options)
+    return mm.margin(
+        book_of(ROWS, ITEMS, POSTED) if book is None else book, scenarios, market, policy, **options
+    )
 
 
 def moved(model=MODEL, days=1, variance=None, assets=None):
@@ -107,8 +95,8 @@ def test_each_alone():
     only("policy", report_of(policy=mm.MarginPolicy(level=0.98, horizon=2)))
     only("policy", report_of(policy=replace(POLICY, collateral=Collateral("haircut"))))
     rows = [("x", "PERP", 5.0), ("y", "S", 4.0), ("y", "C", 1.0)]
-    only("positions", report_of(book=book_of(rows)))
-    only("positions", report_of(book=book_of(posted=[("x", "a0", 2.0), ("y", "USD", 1.0)])))
+    only("positions", report_of(book=book_of(rows, ITEMS, POSTED)))
+    only("positions", report_of(book=book_of(ROWS, ITEMS, [("x", "a0", 2.0), ("y", "USD", 1.0)])))
 
 
 def test_every_part_is_the_difference_of_two_margin_runs():
@@ -119,9 +107,11 @@ def test_every_part_is_the_difference_of_two_margin_runs():
     posted = [("x", "a1", 3.0), ("y", "a0", 1.0)]
     policy = replace(POLICY, level=0.98)
     market = market_of(later.as_of, spot=110.0, volatility=0.7)
-    last = report_of(later, book_of(rows, posted), market, policy)
+    last = report_of(later, book_of(rows, ITEMS, posted), market, policy)
     # Closed: y's perpetual and y's dollars. Left, at the quantities that they had:
-    left = book_of([("x", "PERP", 3.0), ("x", "C", -2.0), ("y", "S", 4.0)], [("x", "a1", 2.0)])
+    left = book_of(
+        [("x", "PERP", 3.0), ("x", "C", -2.0), ("y", "S", 4.0)], ITEMS, [("x", "a1", 2.0)]
+    )
     then = replace(market, as_of=MODEL.as_of)
     at_variances = replace(MODEL, state=replace(MODEL.state, variance=later.state.variance))
     earlier = replace(
@@ -165,7 +155,7 @@ def test_it_takes_few_margin_runs(monkeypatch):
     runs.clear()
     later = moved(make_model(("gjr", "garch"), "t", "t", nu=4.0))
     policy = replace(POLICY, level=0.98)
-    book = book_of([*ROWS[1:], ("z", "S", 1.0)])
+    book = book_of([*ROWS[1:], ("z", "S", 1.0)], ITEMS, POSTED)
     mm.attribute(FIRST, report_of(later, book, market_of(later.as_of, 90.0), policy))
     assert len(runs) == 6
 
@@ -192,7 +182,7 @@ def test_parts_add_up(change):
     model = moved(model, days=change["days"], variance=change["variance"])
     rows = [(*ROWS[at][:2], change["scale"] * ROWS[at][2]) for at in sorted(change["kept"])]
     accounts = [mm.Account(name) for name in "wxyz"]
-    book = book_of([*rows, ("w", "S", 1.0)], change["posted"], accounts=accounts)
+    book = book_of([*rows, ("w", "S", 1.0)], ITEMS, change["posted"], accounts=accounts)
     market = market_of(model.as_of, change["spot"], change["volatility"])
     last = report_of(model, book, market, replace(POLICY, level=change["level"]))
     frame = mm.attribute(FIRST, last).frame.set_index("account")
@@ -210,18 +200,18 @@ def test_what_expires_is_closed_on_the_first_date():
     """The option of 1 February is gone by the 3rd; one of March, and a new name, are opened."""
     later = moved(days=33)
     items = [*ITEMS[:2], mm.Option("C", "a0", "call", 105.0, "2020-03-01")]
-    last = report_of(later, book_of(items=items), market_of(later.as_of))
+    last = report_of(later, book_of(ROWS, items, POSTED), market_of(later.as_of))
     frame = mm.attribute(FIRST, last).frame.set_index("account")
-    left = report_of(book=book_of([row for row in ROWS if row[1] != "C"]))
+    left = report_of(book=book_of([row for row in ROWS if row[1] != "C"], ITEMS, POSTED))
     closed = unrounded(left) - unrounded(FIRST)
-    there = report_of(later, book_of([row for row in ROWS if row[1] != "C"]))
+    there = report_of(later, book_of([row for row in ROWS if row[1] != "C"], ITEMS, POSTED))
     opened = unrounded(last) - unrounded(there)
     np.testing.assert_allclose(frame["positions"], closed + opened, rtol=1e-9, atol=1e-10)
     assert frame.loc["y", "positions"] == 0.0
 
 
 def test_books_with_nothing_in_common():
-    last = report_of(moved(), book_of([("z", "S", 1.0)], []))
+    last = report_of(moved(), book_of([("z", "S", 1.0)], ITEMS, []))
     frame = mm.attribute(FIRST, last).frame.set_index("account")
     assert frame.loc["z", "positions"] == frame.loc["z", "after"] == unrounded(last)[0]
     np.testing.assert_array_equal(frame.loc[["x", "y"], "positions"], -unrounded(FIRST))
@@ -234,7 +224,9 @@ def test_models_of_other_assets():
     one = make_model(("gjr",), "t", "t", variance=4e-4)
     rows = [("x", "PERP", 3.0)]
     grown = mm.attribute(FIRST, report_of(moved(three)))
-    shrunk = mm.attribute(report_of(book=book_of(rows, [])), report_of(one, book_of(rows, [])))
+    shrunk = mm.attribute(
+        report_of(book=book_of(rows, ITEMS, [])), report_of(one, book_of(rows, ITEMS, []))
+    )
     for frame in (grown.frame, shrunk.frame):
         total = frame["before"] + frame[list(PARTS)].sum(axis=1)
         np.testing.assert_allclose(total, frame["after"], atol=1e-10)
@@ -288,14 +280,14 @@ def test_reports_that_differ_by_what_they_follow_alone():
     """Each a tenth above the last: the change is what the last charge allowed, and no more."""
     rows = [("x", "PERP", 10.0)]
     model, reports = with_closes(MODEL, 10), []
-    small = report_of(model, book=book_of([("x", "PERP", 2.0)], []), policy=LIMITED)
+    small = report_of(model, book=book_of([("x", "PERP", 2.0)], ITEMS, []), policy=LIMITED)
     for day in (1, 2, 3):
         later = replace(
             moved(model, days=day), history=with_closes(moved(model, days=day), 10 + day).history
         )
         last = reports[-1] if reports else small
         reports.append(
-            report_of(later, book=book_of(rows, []), policy=LIMITED, previous=last,
+            report_of(later, book=book_of(rows, ITEMS, []), policy=LIMITED, previous=last,
                       market=market_of(MODEL.as_of, plausibility=BEFORE))
         )  # fmt: skip
     charges = [unrounded(small)[0], *(unrounded(each)[0] for each in reports)]
@@ -308,8 +300,8 @@ def test_reports_that_differ_by_what_they_follow_alone():
 def test_no_bar_no_rise():
     """Margins taken again within a bar do not add up to a way around the limit."""
     model = with_closes(MODEL, 10)
-    small = report_of(model, book=book_of([("x", "PERP", 2.0)], []), policy=LIMITED)
-    book = book_of([("x", "PERP", 3.0)], [])
+    small = report_of(model, book=book_of([("x", "PERP", 2.0)], ITEMS, []), policy=LIMITED)
+    book = book_of([("x", "PERP", 3.0)], ITEMS, [])
     again = report_of(model, book=book, policy=LIMITED, previous=small)
     once_more = report_of(model, book=book, policy=LIMITED, previous=again)
     assert unrounded(small) == unrounded(again) == unrounded(once_more)
@@ -320,7 +312,7 @@ def test_the_last_charge_of_an_account_that_changed_its_currency():
     policy = replace(POLICY, procyclicality=Procyclicality(buffer=0.5))
     market = market_of(fx={"JPY": 0.01}, fx_volatility={"JPY": 0.0})
     dollars, yen = (
-        book_of([("x", "PERP", size)], [], accounts=[mm.Account("x", code)])
+        book_of([("x", "PERP", size)], ITEMS, [], accounts=[mm.Account("x", code)])
         for size, code in ((1.2, "USD"), (1.0, "JPY"))
     )
     first = report_of(book=dollars, market=market, policy=policy)
@@ -329,7 +321,7 @@ def test_the_last_charge_of_an_account_that_changed_its_currency():
     # 1.2 covers the calm charge of 1, and its own buffer is drawn to 1.5 x 1.
     assert unrounded(after)[0] == pytest.approx(unrounded(fresh)[0])
     drawn = report_of(
-        book=book_of([("x", "PERP", 1.4)], [], accounts=[mm.Account("x", "JPY")]),
+        book=book_of([("x", "PERP", 1.4)], ITEMS, [], accounts=[mm.Account("x", "JPY")]),
         market=market, policy=policy, previous=first,
     )  # fmt: skip
     assert unrounded(drawn)[0] == pytest.approx(100 * unrounded(first)[0], rel=1e-12)
@@ -351,14 +343,22 @@ def test_the_last_charge_of_an_account_that_changed_its_currency():
         (lambda: report_of(moved()), lambda: FIRST, "2020-01-02.*, after this one's 2020-01-01"),
         (
             lambda: FIRST,
-            lambda: mm.margin(book_of(), mm.simulate(MODEL, horizon=2, paths=3000, seed=7),
-                              market_of(), POLICY),
+            lambda: mm.margin(
+                book_of(ROWS, ITEMS, POSTED),
+                mm.simulate(MODEL, horizon=2, paths=3000, seed=7),
+                market_of(),
+                POLICY,
+            ),
             "paths was 2000 and is 3000",
         ),
         (
             lambda: FIRST,
-            lambda: report_of(market=market_of(fx={"EUR": 1.2}, fx_volatility={"EUR": 0.1}),
-                              book=book_of(accounts=[mm.Account("x", "EUR"), mm.Account("y")])),
+            lambda: report_of(
+                market=market_of(fx={"EUR": 1.2}, fx_volatility={"EUR": 0.1}),
+                book=book_of(
+                    ROWS, ITEMS, POSTED, accounts=[mm.Account("x", "EUR"), mm.Account("y")]
+                ),
+            ),
             "account 'x' was in USD and is in EUR",
         ),
         (

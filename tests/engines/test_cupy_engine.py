@@ -1,16 +1,13 @@
 """The cupy engine's host code on a pretended machine: memory that runs out, devices, settings."""
 
-import importlib.machinery
-import re
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
 import mcmargin as mm
 from mcmargin.engines import cupy_engine
-from mcmargin.scenarios.simulation import choose_engine, simulate
+from mcmargin.scenarios.simulation import simulate
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 SETTINGS = {"horizon": 3, "paths": 9000, "seed": 7, "engine": "cupy"}
@@ -158,97 +155,10 @@ def test_progress_counts_tiles(model, machine):
     assert seen == [(2, 5), (4, 5), (5, 5)]
 
 
-def test_auto_takes_the_gpu_where_there_is_one(machine, monkeypatch):
-    assert choose_engine("auto") == "cupy"
-    monkeypatch.setenv("MCMARGIN_ENGINE", "numpy")
-    assert choose_engine("auto") == "numpy"
-    monkeypatch.delenv("MCMARGIN_ENGINE")
-    machine.devices.clear()
-    assert choose_engine("auto") == "numpy"
-    assert cupy_engine.device_names() == []
-    with pytest.raises(mm.EngineError, match="no usable CUDA device"):
-        choose_engine("cupy")
-
-
-class Broken:
-    """Finds a module that cannot be loaded, and says so as cupy does."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def find_spec(self, name, path=None, target=None):
-        return importlib.machinery.ModuleSpec(name, self) if name == self.name else None
-
-    def create_module(self, spec):
-        return None
-
-    def exec_module(self, module):
-        text = "\n=====\nFailed to import CuPy.\n"
-        raise ImportError(text) from OSError("libcudart.so.13: no such file")
-
-
-@pytest.mark.parametrize("broken", ["cupy", "cupy.cublas"])
-def test_a_cupy_that_cannot_be_loaded_is_a_reason(machine, monkeypatch, broken):
-    """cupy of CUDA 13 where CUDA 12 lies, or without cuBLAS: auto takes numpy."""
-    monkeypatch.delitem(sys.modules, broken, raising=False)
-    monkeypatch.delattr(machine.module, "cublas", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Broken(broken), *sys.meta_path])
-    assert choose_engine("auto") == "numpy"
-    assert cupy_engine.device_names() == []
-    reason = r"loaded \(libcudart.so.13: no such file\); install .* extra cuda13 or cuda12"
-    with pytest.raises(mm.EngineError, match=reason):
-        choose_engine("cupy")
-
-
-def test_devices_are_named(machine):
-    assert len(cupy_engine.device_names()) == 2
-
-
-def test_reports_name_cupy_and_cuda_where_they_ran(machine):
-    """The double calls itself cupy 14.2.0 on CUDA 13.2."""
-    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
-    book = mm.Book.from_frame(frame)
-    given = {}
-    for engine in ("cupy", "numpy"):
-        scenarios = simulate(make_model(), **SETTINGS | {"engine": engine})
-        given[engine] = mm.margin(book, scenarios).versions
-    assert given["cupy"] == given["numpy"] | {"cupy": "14.2.0", "cuda": "13.2"}
-
-
-@pytest.mark.parametrize(
-    ("devices", "message"),
-    [
-        ((7,), "device 7 is not here; this machine has 0 to 1"),
-        ((-1,), "device -1 is not here"),
-        ((True,), "device True is not here"),
-        ((0, 0), "devices (0, 0) repeat; give each once"),
-        ("01", "devices must be several places of GPUs, such as (0, 1), not '01'"),
-        (0, "devices must be several places of GPUs, such as (0, 1), not 0"),
-        ((), "devices must be several places of GPUs"),
-    ],
-)
-def test_devices_that_are_not_here(model, machine, devices, message):
-    with pytest.raises(mm.EngineError, match=re.escape(message)):
-        simulate(model, devices=devices, **SETTINGS)
-
-
-def test_devices_of_the_environment(model, machine, monkeypatch):
-    expected = simulate(model, devices=(0, 1), **SETTINGS)
-    launches = len(machine.launches)
-    monkeypatch.setenv("MCMARGIN_DEVICES", "0, 1")
-    found = simulate(model, **SETTINGS)
-    assert {launch.device for launch in machine.launches[launches:]} == {0, 1}
-    np.testing.assert_array_equal(found.to_host().returns, expected.to_host().returns)
-    monkeypatch.setenv("MCMARGIN_DEVICES", "all")
-    with pytest.raises(mm.EngineError, match="MCMARGIN_DEVICES must be places of GPUs"):
-        simulate(model, **SETTINGS)
-
-
 def test_margins_are_taken_where_their_scenarios_lie(model, machine):
     """The second of two devices, from a thread whose current one is the first."""
-    frame = pd.DataFrame({"account": ["a"], "instrument": ["a0"], "quantity": [1.0]})
     items = [mm.Spot(name, name) for name in ("a0", "a1")]
-    book, trade = mm.Book.from_frame(frame, instruments=items), {"a1": 2.0}
+    book, trade = book_of([("a", "a0", 1.0)], items), {"a1": 2.0}
     policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.2),)))
     expected = mm.margin(book, simulate(model, **SETTINGS), policy=policy)
     scenarios = simulate(model, devices=[np.int64(1)], **SETTINGS)
@@ -274,8 +184,7 @@ def test_margins_take_the_memory_that_their_device_has(machine, cupy):
                             engine="cupy")  # fmt: skip
     items = [mm.Spot(f"i{at}", f"a{at % 3}") for at in range(60)]
     rows = [(f"account {at % 5}", item.name, 1.0) for at, item in enumerate(items)]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of(rows, items)
     # Without its session, which keeps all values on the device.
     expected = mm.MarginReport.from_json(mm.margin(book, scenarios).to_json())
     pool = cupy.get_default_memory_pool()

@@ -12,25 +12,12 @@ import sys
 import pytest
 
 from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, OPTIONS, source_of
+from tests.helpers.kernels import REGISTERS
 from tests.helpers.lacking import lacking
 
 ARCHITECTURES = (75, 80, 86, 90, 100, 120)
 CUPYS_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
-REGISTERS = {
-    "normals<float>": 36,
-    "normals<double>": 61,
-    "mixing<float>": 45,
-    "mixing<double>": 45,
-    "dates": 36,
-    "jumps": 36,
-    "evolve<float, 0>": 58,
-    "evolve<float, 1>": 47,
-    "evolve<double, 0>": 76,
-    "evolve<double, 1>": 65,
-}
-"""At most so many: an eighth above the worst architecture of NVRTC 13.5 (32, 54, 40, 40, 32, 30,
-52, 42, 67, 58). More means fewer threads at a time on a multiprocessor."""
 
 FILES = pytest.mark.parametrize("file", NAME_EXPRESSIONS)
 

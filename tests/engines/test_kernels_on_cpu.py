@@ -5,6 +5,7 @@ of sigma plus the return. They run on a processor, through g++ and the double of
 argument is checked; with MCMARGIN_TEST_GPU=1 the same tests run on a GPU through cupy itself.
 """
 
+import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from mcmargin.draws import random_stream
 from mcmargin.draws.random_stream import (
     DATES,
     FACTOR_DOUBLE,
@@ -22,10 +24,18 @@ from mcmargin.draws.random_stream import (
     NORMAL_SINGLE,
     TILE_PATHS,
     WordSource,
-    stream_key,
 )
-from mcmargin.engines.cupy_kernels import kernel, kernel_folder
-from mcmargin.engines.numpy_engine import _mixing
+from mcmargin.engines import cupy_steps
+from mcmargin.engines.cupy_kernels import (
+    NAME_EXPRESSIONS,
+    kernel,
+    kernel_folder,
+    launch,
+    members_of,
+    parameters_of,
+)
+from mcmargin.engines.numpy_steps import mixing_variables
+from mcmargin.models import marginals
 from mcmargin.models.marginals import (
     MIXING_EDGE,
     TABLE_INTERVALS,
@@ -33,26 +43,48 @@ from mcmargin.models.marginals import (
     TAIL_SPACING,
     mixing_table,
 )
+from tests.helpers.kernels import KEY, WORDS, philox_words
 from tests.helpers.models import RECURSIONS
 
-KEY = stream_key(20_240_607)
 C_TYPES = {np.float32: "float", np.float64: "double"}
 RETURN_BOUND = {np.float32: 2e-5, np.float64: 1e-11}
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", "double"])
 
-WORDS = """
-__global__ void words(u64* out, u64 low, u64 step, u64 purpose, u64 lane, u64 key0, u64 key1) {
-    const u64 at = u64(blockIdx.x) * blockDim.x + threadIdx.x;
-    const Words four = philox(low + at + 1, step, purpose, lane, key0, key1);
-    for (int i = 0; i < 4; ++i) out[4 * at + i] = four.w[i];
-}
-"""
+
+@pytest.mark.parametrize(
+    ("file", "name"), [(file, name) for file, names in NAME_EXPRESSIONS.items() for name in names]
+)
+def test_parameters_are_those_of_the_compiled_kernel(machine, file, name):
+    """What `launch` reads off the source, against the types that the compiler gives."""
+    plain = {"i64": "long long", "u64": "unsigned long long"}
+    read = [plain.get(kind, kind) for kind in parameters_of(file, name).values()]
+    compiled = [kind.removeprefix("const ") for kind in kernel(file, name).parameters]
+    assert read == compiled
 
 
-def philox_words(count, tile, step, purpose, lane=0, first=0):
-    """numpy's own generator at an address of the stream."""
-    counter = np.array([(tile << 32) + first, step, purpose, lane], np.uint64)
-    return np.random.Philox(key=KEY, counter=counter).random_raw(count)
+def test_constants_of_the_kernels_are_those_of_the_engines():
+    """Both sides state a few numbers, such as the width of a table, under the same names."""
+    found = {}
+    for file in ("common.cuh", *NAME_EXPRESSIONS):
+        source = (kernel_folder() / file).read_text()
+        found |= {
+            name: int(number) for name, number in re.findall(r"const int (\w+) = (\d+);", source)
+        }
+    ours = {
+        name: getattr(module, name)
+        for module in (random_stream, cupy_steps, marginals)
+        for name in found
+        if hasattr(module, name)
+    }
+    assert found == ours | {"KNOTS_A_UNIT": 1 / marginals.TAIL_SPACING, "AHEAD": 4}
+    assert members_of("evolve.cu", "Asset") == NAMES
+
+
+def test_a_launch_names_what_is_missing_or_unknown(cupy):
+    with pytest.raises(
+        TypeError, match="dates: missing parameters, or unknown ones: count, counts"
+    ):
+        launch_shared("dates", cupy.empty(1, np.int32), DATES, range(1), range(1), counts=1)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +100,25 @@ def test_words_are_numpys_bit_for_bit(cupy, address):
     np.testing.assert_array_equal(out.get(), philox_words(2048, tile, step, purpose, lane))
 
 
+def launch_normals(out, dtype, purpose, tiles, steps):
+    """Fill [slots, steps, tiles * 2048]."""
+    launch(
+        "normals.cu",
+        f"normals<{C_TYPES[dtype]}>",
+        (len(tiles), len(steps), len(out)),
+        256,
+        out=out,
+        key0=KEY[0],
+        key1=KEY[1],
+        purpose=purpose,
+        lane=0,
+        first_tile=tiles.start,
+        tiles=len(tiles),
+        first_step=steps.start,
+        steps=len(steps),
+    )
+
+
 @BOTH
 @pytest.mark.parametrize("factors", [False, True])
 def test_normals(cupy, dtype, factors):
@@ -81,21 +132,7 @@ def test_normals(cupy, dtype, factors):
     }[single, factors]
     slots, steps, tiles = 3, range(4, 6), range(5, 7)
     out = cupy.empty((slots, len(steps), len(tiles) * TILE_PATHS), dtype)
-    kernel("normals.cu", f"normals<{C_TYPES[dtype]}>")(
-        (len(tiles), len(steps), slots),
-        (256,),
-        (
-            *(
-                out,
-                *KEY,
-                np.int32(purpose),
-                np.uint64(0),
-                np.int64(tiles.start),
-                np.int32(len(tiles)),
-            ),
-            *(np.int32(steps.start), np.int32(len(steps))),
-        ),
-    )
+    launch_normals(out, dtype, purpose, tiles, steps)
     drawn = out.get().reshape(slots, len(steps), len(tiles), TILE_PATHS)
     bound = 5e-6 if single else 1e-13
     source = WordSource(KEY)
@@ -113,12 +150,10 @@ def test_the_farthest_normal(cupy):
     """Tile 5,122 holds a word whose low half is 183: there the 1/2 in u moves a normal by 5e-4."""
     tile = 5_122
     assert (philox_words(1024, tile, 0, NORMAL_SINGLE) & 0xFFFF_FFFF).min() == 183
-    out = cupy.empty(TILE_PATHS, np.float32)
-    address = (np.int64(tile), np.int32(1), np.int32(0), np.int32(1))
-    draw = (np.int32(NORMAL_SINGLE), np.uint64(0))
-    kernel("normals.cu", "normals<float>")((1,), (256,), (out, *KEY, *draw, *address))
+    out = cupy.empty((1, 1, TILE_PATHS), np.float32)
+    launch_normals(out, np.float32, NORMAL_SINGLE, range(tile, tile + 1), range(1))
     exact = box_muller(True, tile, 0, NORMAL_SINGLE, 0)
-    np.testing.assert_allclose(out.get(), exact, rtol=0, atol=5e-6)
+    np.testing.assert_allclose(out.get().ravel(), exact, rtol=0, atol=5e-6)
 
 
 def box_muller(single, tile, step, purpose, slot):
@@ -139,11 +174,21 @@ def box_muller(single, tile, step, purpose, slot):
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
 
 
-def launch_shared(cupy, name, out, leading, purpose, steps, tiles):
+def launch_shared(name, out, purpose, steps, tiles, **leading):
     """One of the draws that all assets share: [steps, tiles * 2048]."""
-    rows = (np.int64(tiles.start), np.int32(len(tiles)), np.int32(steps.start))
-    kernel("shared_draws.cu", name)(
-        (len(steps) * len(tiles),), (512,), (out, *leading, *KEY, np.int32(purpose), *rows)
+    launch(
+        "shared_draws.cu",
+        name,
+        (len(steps) * len(tiles),),
+        512,
+        out=out,
+        **leading,
+        key0=KEY[0],
+        key1=KEY[1],
+        purpose=purpose,
+        first_tile=tiles.start,
+        tiles=len(tiles),
+        first_step=steps.start,
     )
     return out.get().reshape(len(steps), len(tiles), TILE_PATHS)
 
@@ -153,17 +198,11 @@ def launch_shared(cupy, name, out, leading, purpose, steps, tiles):
 def test_mixing(cupy, dtype, nu):
     """As the numpy engine has it to rounding, and as scipy's quantile to the table's 1e-5."""
     steps, tiles, table = range(2, 5), range(1, 3), mixing_table(nu)
-    drawn = launch_shared(
-        cupy,
-        f"mixing<{C_TYPES[dtype]}>",
-        cupy.empty((len(steps), len(tiles) * TILE_PATHS), dtype),
-        (cupy.asarray(table), np.float64(nu), np.float64(MIXING_EDGE)),
-        MIXING,
-        steps,
-        tiles,
-    )
+    out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), dtype)
+    given = {"table": cupy.asarray(table), "nu": nu, "table_edge": MIXING_EDGE}
+    drawn = launch_shared(f"mixing<{C_TYPES[dtype]}>", out, MIXING, steps, tiles, **given)
     u = WordSource(KEY).uniforms(tiles=tiles, steps=steps, purpose=MIXING).swapaxes(0, 1)
-    peer = _mixing(SimpleNamespace(mixing=table, nu=nu, dtype=dtype), u)
+    peer = mixing_variables(table, nu, u).astype(dtype)
     np.testing.assert_allclose(drawn, peer, rtol=1.2e-7 if dtype is np.float32 else 1e-13)
     np.testing.assert_allclose(drawn, np.sqrt(nu / stats.chi2.ppf(u, nu)), rtol=1e-5)
 
@@ -172,7 +211,7 @@ def test_mixing(cupy, dtype, nu):
 def test_dates_exactly(cupy, count):
     steps, tiles = range(3, 5), range(1, 3)
     out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), np.int32)
-    drawn = launch_shared(cupy, "dates", out, (np.uint64(count),), DATES, steps, tiles)
+    drawn = launch_shared("dates", out, DATES, steps, tiles, count=count)
     for row, step in zip(drawn, steps, strict=True):
         for cells, tile in zip(row, tiles, strict=True):
             words = philox_words(TILE_PATHS, tile, step, DATES)
@@ -315,7 +354,7 @@ def transform(case, at, x):
     return g
 
 
-def launch(cupy, case, dtype, parts=None):
+def evolved(cupy, case, dtype, parts=None):
     """The kernel over one launch or several; what it wrote, in numpy arrays."""
     steps, assets = len(case.horizon_of_step), len(case.kinds)
 
@@ -334,19 +373,36 @@ def launch(cupy, case, dtype, parts=None):
     for start, stop in parts or [(0, steps)]:
         dates_count = 0 if case.dates is None else case.shocks.shape[1]
         shocks = case.shocks if case.dates is not None else case.shocks[:, start:stop]
-        kernel("evolve.cu", f"evolve<{C_TYPES[dtype]}, {int(case.dates is not None)}>")(
+        launch(
+            "evolve.cu",
+            f"evolve<{C_TYPES[dtype]}, {int(case.dates is not None)}>",
             (-(-case.paths // 256), assets),
-            (256,),
-            (
-                *(device(shocks), of_steps(case.own, start, stop)),
-                *(of_steps(case.mixing, start, stop), of_steps(case.dates, start, stop, np.int32)),
-                *(np.int64(dates_count), device(case.coefficients), device(case.kinds, np.int32)),
-                *(device(case.tables), dtype(case.edge), dtype(case.floor)),
-                *(device(case.horizon_of_step[start:stop], np.int32), np.int32(stop - start)),
-                *(np.int64(case.paths), np.int32(start == 0), total, variance, returns, variances),
-                *(np.int64(assets), np.int64(case.all_paths), np.int64(case.first_path)),
-                *(floored, capped, counts, before),
-            ),
+            256,
+            shocks=device(shocks),
+            own=of_steps(case.own, start, stop),
+            mixing=of_steps(case.mixing, start, stop),
+            dates=of_steps(case.dates, start, stop, np.int32),
+            dates_count=dates_count,
+            coefficients=device(case.coefficients),
+            kinds=device(case.kinds, np.int32),
+            tables=device(case.tables),
+            edge=case.edge,
+            floor=case.floor,
+            horizon_of_step=device(case.horizon_of_step[start:stop], np.int32),
+            steps=stop - start,
+            paths=case.paths,
+            first=start == 0,
+            total_state=total,
+            variance_state=variance,
+            returns=returns,
+            next_variance=variances,
+            assets=assets,
+            all_paths=case.all_paths,
+            first_path=case.first_path,
+            floored=floored,
+            capped=capped,
+            counts=counts,
+            before=before,
         )
     return tuple(array.get() for array in (returns, variances, floored, capped, counts))
 
@@ -374,7 +430,7 @@ def assert_agree(found, case, dtype):
 @pytest.mark.parametrize("own", [False, True], ids=["whole", "own"])
 def test_evolve_of_drawn_shocks(cupy, dtype, own, mixing, tabled):
     case = make_case(dtype, own=own, mixing=mixing, tabled=tabled)
-    found = launch(cupy, case, dtype)
+    found = evolved(cupy, case, dtype)
     assert_agree(found, case, dtype)
     assert 0 < found[2].mean() < 1
     assert 0 < found[3].mean() < 1
@@ -383,7 +439,7 @@ def test_evolve_of_drawn_shocks(cupy, dtype, own, mixing, tabled):
 @BOTH
 def test_evolve_of_dates(cupy, dtype):
     case = make_case(dtype, source=1)
-    assert_agree(launch(cupy, case, dtype), case, dtype)
+    assert_agree(evolved(cupy, case, dtype), case, dtype)
 
 
 @BOTH
@@ -391,9 +447,9 @@ def test_evolve_of_dates(cupy, dtype):
 def test_steps_in_several_launches_change_no_bit(cupy, dtype, source):
     options = {"own": True, "mixing": True, "tabled": True} if source == 0 else {}
     case = make_case(dtype, source=source, **options)
-    once = launch(cupy, case, dtype)
+    once = evolved(cupy, case, dtype)
     for parts in ([(0, 2), (2, 5)], [(at, at + 1) for at in range(5)]):
-        for found, expected in zip(launch(cupy, case, dtype, parts), once, strict=True):
+        for found, expected in zip(evolved(cupy, case, dtype, parts), once, strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
@@ -415,7 +471,7 @@ EDGES = {
 def test_evolve_at_the_edges(cupy, dtype, tabled, edge):
     """Only this block's kept paths are written; the rest stays as it was, NaN."""
     case = make_case(dtype, tabled=tabled, **EDGES[edge])
-    found = launch(cupy, case, dtype)
+    found = evolved(cupy, case, dtype)
     assert_agree(found, case, dtype)
     kept = min(case.paths, case.all_paths - case.first_path)
     for array in found[:2]:

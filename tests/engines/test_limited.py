@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Procyclicality
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 HORIZONS = (1, 2, 3)
@@ -59,10 +59,6 @@ def test_nothing_is_counted_where_nothing_is_limited():
     report = mm.margin(book_of([("x", "a0", 1.0)]), scenarios)
     assert report.limited_paths == {}
     assert "Paths with a floored price: 0, with a capped variance: 0." in plain(report)
-
-
-def book_of(rows):
-    return mm.Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
 
 
 def plain(report):

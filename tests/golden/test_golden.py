@@ -14,6 +14,7 @@ from mcmargin.draws.random_stream import MIXING, NAMED, WordSource, lane_of, str
 from mcmargin.engines import numpy_engine
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.volatility import volatility_of
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 HERE = Path(__file__).parent
@@ -138,7 +139,7 @@ def margin(dependence, precision):
         precision=precision,
     )
     positions = {"account": "x", "instrument": model.assets, "quantity": MODEL["positions"]}
-    book = mm.Book.from_frame(pd.DataFrame(positions))
+    book = book_of(pd.DataFrame(positions))
     return mm.margin(book, scenarios).accounts[0]
 
 

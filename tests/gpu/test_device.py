@@ -21,13 +21,13 @@ from mcmargin.draws.random_stream import (
     WordSource,
     stream_key,
 )
-from mcmargin.engines import cupy_engine, numpy_engine
+from mcmargin.engines import numpy_engine
 from mcmargin.engines.cupy_kernels import NAME_EXPRESSIONS, kernel, kernel_folder
+from mcmargin.engines.cupy_steps import normals
 from mcmargin.engines.execution import Execution
 from mcmargin.scenarios.simulation import simulate
-from tests.engines.test_cupy_kernels import REGISTERS
-from tests.engines.test_engine_parity import BOUND, book_of
-from tests.engines.test_kernels_on_cpu import KEY, WORDS, philox_words
+from tests.helpers.books import seven_accounts
+from tests.helpers.kernels import BOUND, KEY, REGISTERS, WORDS, philox_words
 from tests.helpers.models import RECURSIONS, make_model
 
 REAL = os.environ.get("MCMARGIN_TEST_GPU") == "1"
@@ -81,14 +81,13 @@ def test_normals(cupy, precision, record_property):
     """Of 16 million, each against the numpy stream."""
     slots, tiles, steps = ASSETS, range(3, 11), range(2, 4)
     plan = SimulationPlan(7, tiles.stop * TILE_PATHS, (BARS,), precision)
-    constants = cupy_engine._constants(make_model(("garch",) * slots), plan)
     double = precision == "double"
     purpose = NORMAL_DOUBLE if double else NORMAL_SINGLE
-    drawn = cupy_engine._normals(constants.dtype, constants.key, purpose, slots, tiles, steps).get()
+    drawn = normals(plan.dtype, stream_key(7), purpose, slots, tiles, steps).get()
     source, worst = WordSource(stream_key(7)), 0.0
     fill = source.normals_double if double else source.normals_single
     for at, step in enumerate(steps):
-        peer = np.empty((len(tiles), slots, TILE_PATHS), constants.dtype)
+        peer = np.empty((len(tiles), slots, TILE_PATHS), plan.dtype)
         fill(tiles=tiles, step=step, first_slot=0, out=peer, purpose=purpose)
         ours = drawn[:, at].reshape(slots, len(tiles), TILE_PATHS).swapaxes(0, 1)
         worst = max(worst, float(np.abs(ours - peer).max()))
@@ -238,7 +237,7 @@ def test_a_large_run(cupy, pool, record_property):
     assert worst < BOUND["single"]
     ours = scenarios.next_variance[:, :, here].get()
     assert np.abs(ours / variance - 1).max() < 4 * BOUND["single"]
-    book, policy = book_of(model), mm.MarginPolicy(level=0.99)
+    book, policy = seven_accounts(model.assets), mm.MarginPolicy(level=0.99)
     report = mm.margin(book, scenarios, policy=policy)
     host = mm.margin(book, scenarios.to_host(), policy=policy)
     apart = [

@@ -6,9 +6,11 @@ import numpy as np
 
 from mcmargin.data.bars import BarCalendar
 from mcmargin.models.dependence import make_dependence
+from mcmargin.models.history import History
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.marginals import marginal_tables
-from mcmargin.models.model import FilterState, History, MarketModel
+from mcmargin.models.model import MarketModel
+from mcmargin.models.model_values import FilterState
 from mcmargin.models.volatility import volatility_of
 
 RECURSIONS = {

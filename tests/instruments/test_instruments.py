@@ -9,8 +9,8 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.scenarios import simulation
 from mcmargin.valuing.scenario_market import PathBlock
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")  # a Wednesday; every model here trades all week
@@ -39,8 +39,7 @@ def returns(scenarios, horizon, asset=0):
 
 
 def margin_of(rows, scenarios, instruments, market=MARKET, accounts=None, **policy):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=instruments, accounts=accounts)
+    book = book_of(rows, instruments, accounts=accounts)
     return mm.margin(book, scenarios, market, mm.MarginPolicy(**policy))
 
 
@@ -293,18 +292,6 @@ def test_a_driver_or_an_underlying_that_the_model_lacks(scenarios, bar):
     other = mm.Market(AS_OF, SPOT | {"gold": 1.0}, volatility={"gold": 0.2})
     with pytest.raises(mm.DataError, match="the model has no asset 'gold'"):
         paths_of(scenarios, bar, other).volatility_ratio("gold", 0.1)
-
-
-def test_draws_that_are_not_kept_are_drawn_again_alike(monkeypatch):
-    model = make_model(("garch",))
-    first, again = (mm.simulate(model, horizon=2, paths=3000, seed=11) for _ in range(2))
-    tiles = first.plan.tiles
-    kept = first.named_normals("P", tiles)
-    assert first.named_normals("P", tiles) is kept
-    monkeypatch.setattr(simulation, "NAMED_BYTES", kept.nbytes - 1)
-    drawn = again.named_normals("P", tiles)
-    assert again.named_normals("P", tiles) is not drawn
-    np.testing.assert_array_equal(again.named_normals("P", tiles), kept)
 
 
 def test_netting_and_account_is_the_sum_of_its_positions(scenarios):

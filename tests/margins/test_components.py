@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.margins.leverage import initial_fraction
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Concentration, Leverage, LeverageTier, Liquidity
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -27,8 +28,7 @@ def scenarios():
 
 def margin_of(scenarios, rows, policy, items=ITEMS, orders=None, **terms):
     market = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 50.0}, **terms)
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=items, orders=orders)
+    book = book_of(rows, items, orders=orders)
     return mm.margin(book, scenarios, market, policy)
 
 
@@ -42,8 +42,7 @@ def test_what_the_model_does_not_have_has_no_impact(scenarios):
         fx_volatility={"USDT": 0.01},
         liquidity={"U": InstrumentLiquidity(daily_volume=1000.0, spread=0.002)},
     )
-    rows = pd.DataFrame([("x", "U", 250.0)], columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(rows, instruments=[mm.Spot("U", "USDT")])
+    book = book_of([("x", "U", 250.0)], [mm.Spot("U", "USDT")])
     account = mm.margin(book, scenarios, market, policy).account("x")
     assert account.liquidity == pytest.approx(0.5 * 0.002 * 250 * 0.8)
 
@@ -296,8 +295,7 @@ def test_liquidity_of_a_name_that_no_instrument_has(scenarios):
         with pytest.raises(mm.DataError, match=said):
             margin_of(scenarios, rows, policy, liquidity={name: terms})
     assert margin_of(scenarios, rows, policy, liquidity={"P": terms})
-    frame = pd.DataFrame([("x", "a0", 1.0)], columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame)
+    book = book_of([("x", "a0", 1.0)])
     for name in scenarios.assets:  # of spot, whether it is held or not
         market = mm.Market(
             as_of=scenarios.as_of,

@@ -23,19 +23,19 @@ import mcmargin as mm
 from mcmargin.margins import requirement
 from mcmargin.margins.components import COMPONENTS
 from mcmargin.margins.estimates import Estimate, fixed, larger, movements, tail_estimate
-from mcmargin.margins.formula import calmed, margin_of, rounded_up
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.margins.operations import calmed, margin_of, rounded_up
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.numerics.tail import estimate_tails
 from mcmargin.policies.policy_parts import (
     Collateral,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 SEEDS, PATHS = 200, 1000
@@ -77,20 +77,28 @@ FULL = mm.MarginPolicy(
     liquidity=Liquidity(spread=0.001),
     leverage=Leverage((LeverageTier(float("inf"), 30.0),)),
 )
-PLAIN_BOOK = mm.Book.from_frame(
-    pd.DataFrame(
-        [
-            *(("pair", "P0", 10), ("pair", "P1", -18), ("one side", "P0", 3)),
-            *(("isolated", "P0", 10), ("isolated", "P1", -18), ("isolated", "P3", 7)),
-            *(("coin", "INVERSE", 50), ("coin", "P1", 3), ("euro", "E", 4), ("euro", "P0", 2)),
-            *(("options", "CALL", -5), ("options", "PUT", -6), ("options", "P3", 1)),
-            *(("sum a", "P0", 4), ("sum b", "P1", -6), ("sum b", "P3", 2)),
-            *(("net a", "P0", 4), ("net b", "P1", -6), ("net b", "P3", 2)),
-            ("isolated maker", "P1", 2),
-        ],
-        columns=POSITIONS,
-    ),
-    instruments=ITEMS,
+PLAIN_BOOK = book_of(
+    [
+        *(("pair", "P0", 10), ("pair", "P1", -18), ("one side", "P0", 3)),
+        *(("isolated", "P0", 10), ("isolated", "P1", -18), ("isolated", "P3", 7)),
+        *(("coin", "INVERSE", 50), ("coin", "P1", 3), ("euro", "E", 4), ("euro", "P0", 2)),
+        *(("options", "CALL", -5), ("options", "PUT", -6), ("options", "P3", 1)),
+        *(("sum a", "P0", 4), ("sum b", "P1", -6), ("sum b", "P3", 2)),
+        *(("net a", "P0", 4), ("net b", "P1", -6), ("net b", "P3", 2)),
+        ("isolated maker", "P1", 2),
+    ],
+    ITEMS,
+    orders=[
+        *(("one side", "P0", 2), ("one side", "P1", 4)),
+        *(("maker", "P0", sign * 8) for sign in (1, -1)),
+        *(("three", name, sign * 5) for name in ("P0", "P3") for sign in (1, -1)),
+        *(("many", item.name, sign * 2) for item in ITEMS[:5] for sign in (1, -1)),
+        *(
+            ("isolated maker", "P0", 4),
+            ("isolated maker", "P1", 4),
+            ("isolated maker", "P1", -9),
+        ),
+    ],
     accounts=[
         *map(mm.Account, ("pair", "one side", "maker", "three", "many", "options")),
         mm.Account("isolated", mode="isolated"),
@@ -100,59 +108,40 @@ PLAIN_BOOK = mm.Book.from_frame(
         *(mm.Account(f"sum {each}", owner="sum") for each in "ab"),
         *(mm.Account(f"net {each}", owner="net", netting="net") for each in "ab"),
     ],
-    orders=pd.DataFrame(
-        [
-            *(("one side", "P0", 2), ("one side", "P1", 4)),
-            *(("maker", "P0", sign * 8) for sign in (1, -1)),
-            *(("three", name, sign * 5) for name in ("P0", "P3") for sign in (1, -1)),
-            *(("many", item.name, sign * 2) for item in ITEMS[:5] for sign in (1, -1)),
-            *(
-                ("isolated maker", "P0", 4),
-                ("isolated maker", "P1", 4),
-                ("isolated maker", "P1", -9),
-            ),
-        ],
-        columns=POSITIONS,
-    ),
 )
-BALANCED = mm.Book.from_frame(
-    pd.DataFrame(
-        [
-            *(("long", "P0", 10), ("pair", "P0", 10), ("pair", "P1", -18)),
-            *(("coin", "INVERSE", 50), ("coin", "P1", 3), ("euro", "P0", 2)),
-        ],
-        columns=POSITIONS,
-    ),
-    instruments=ITEMS,
-    accounts=[mm.Account("long"), mm.Account("pair"), mm.Account("coin", "a0"),
-              mm.Account("euro", "EUR")],
-    balances=pd.DataFrame(
-        [
-            *(("long", "USD", 2000), ("long", "a0", 5), ("pair", "a0", 1), ("pair", "a1", 4)),
-            *(("pair", "EUR", 50), ("coin", "a0", 3), ("euro", "a0", 2), ("euro", "USD", -100)),
-        ],
-        columns=BALANCES,
-    ),
-)  # fmt: skip
-FULL_BOOK = mm.Book.from_frame(
-    pd.DataFrame(
-        [
-            *(("pair", "P0", 10), ("pair", "P1", -18)),
-            *(("spread", "P0", 10), ("spread", "P1", -12), ("spread", "P3", 7)),
-            *(("basis", "P0", 9), ("basis", "S0", -4), ("basis", "P1", -8), ("basis", "E", 3)),
-            *(("isolated", "P0", 10), ("isolated", "P1", -18), ("isolated", "P3", 7)),
-            *(("options", "CALL", -5), ("options", "PUT", -6), ("lever", "P0", 1)),
-            *(("sum a", "P0", 4), ("sum b", "P1", -6), ("sum b", "P3", 2)),
-        ],
-        columns=POSITIONS,
-    ),
-    instruments=ITEMS,
+BALANCED = book_of(
+    [
+        *(("long", "P0", 10), ("pair", "P0", 10), ("pair", "P1", -18)),
+        *(("coin", "INVERSE", 50), ("coin", "P1", 3), ("euro", "P0", 2)),
+    ],
+    ITEMS,
+    [
+        *(("long", "USD", 2000), ("long", "a0", 5), ("pair", "a0", 1), ("pair", "a1", 4)),
+        *(("pair", "EUR", 50), ("coin", "a0", 3), ("euro", "a0", 2), ("euro", "USD", -100)),
+    ],
+    accounts=[
+        mm.Account("long"),
+        mm.Account("pair"),
+        mm.Account("coin", "a0"),
+        mm.Account("euro", "EUR"),
+    ],
+)
+FULL_BOOK = book_of(
+    [
+        *(("pair", "P0", 10), ("pair", "P1", -18)),
+        *(("spread", "P0", 10), ("spread", "P1", -12), ("spread", "P3", 7)),
+        *(("basis", "P0", 9), ("basis", "S0", -4), ("basis", "P1", -8), ("basis", "E", 3)),
+        *(("isolated", "P0", 10), ("isolated", "P1", -18), ("isolated", "P3", 7)),
+        *(("options", "CALL", -5), ("options", "PUT", -6), ("lever", "P0", 1)),
+        *(("sum a", "P0", 4), ("sum b", "P1", -6), ("sum b", "P3", 2)),
+    ],
+    ITEMS,
+    orders=[("maker", "P0", 8), ("maker", "P0", -8)],
     accounts=[
         *map(mm.Account, ("pair", "spread", "basis", "options", "lever", "maker")),
         mm.Account("isolated", mode="isolated"),
         *(mm.Account(f"sum {each}", owner="sum") for each in "ab"),
     ],
-    orders=pd.DataFrame([("maker", "P0", 8), ("maker", "P0", -8)], columns=POSITIONS),
 )
 STUDIES = {
     "plain": (PLAIN_BOOK, PLAIN),
@@ -355,7 +344,7 @@ def test_errors_hang_on_no_block(scenarios, study, monkeypatch):
 def test_what_ifs_have_the_errors_of_a_margin_after_the_trade(scenarios):
     report = mm.margin(FULL_BOOK, scenarios, MARKET, FULL)
     rows = [("spread", "P0", 15), ("spread", "P1", -12), ("spread", "P3", 7)]
-    after = mm.Book.from_frame(pd.DataFrame(rows, columns=POSITIONS), instruments=ITEMS)
+    after = book_of(rows, ITEMS)
     own = mm.margin(after, scenarios, MARKET, FULL).account("spread")
     asked = report.what_if("spread", {"P0": 5})
     for name in ("margin", "maintenance", "base", "floor", "stress_add_on", "liquidity"):
@@ -366,10 +355,8 @@ def test_what_ifs_have_the_errors_of_a_margin_after_the_trade(scenarios):
 
 def test_a_coin_that_is_paid_away_takes_its_haircuts_error_with_it(scenarios):
     """A coin's account in haircut mode: a tenth of its coins less, a tenth of the error less."""
-    rows = pd.DataFrame([("coin", "S0", 1)], columns=POSITIONS)
-    posted = pd.DataFrame([("coin", "a0", 10)], columns=BALANCES)
     accounts = [mm.Account("coin", "a0")]
-    book = mm.Book.from_frame(rows, instruments=ITEMS, accounts=accounts, balances=posted)
+    book = book_of([("coin", "S0", 1)], ITEMS, [("coin", "a0", 10)], accounts=accounts)
     report = mm.margin(book, scenarios, MARKET, HAIRCUT)
     before, after = report.account("coin"), report.what_if("coin", {"S0": 1.0})
     assert before.collateral_error > 0

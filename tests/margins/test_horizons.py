@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
 from mcmargin.data.bars import BarCalendar
 from mcmargin.margins.horizons import horizons_needed
 from mcmargin.policies.policy_parts import Maintenance
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 # As of Wednesday, 2020-01-01; the third bar of a five-day week closes on the Monday after.
@@ -45,8 +45,7 @@ def test_the_close_at_which_a_contract_settles_is_simulated(case):
     item, settles = CASES[case]
     needed = horizons_needed([item], WORKDAYS, POLICY)
     assert needed == tuple(sorted({2, 4, 5, *(() if settles is None else (settles,))}))
-    rows = pd.DataFrame({"account": ["x"], "instrument": ["C"], "quantity": [-1.0]})
-    book = mm.Book.from_frame(rows, instruments=[item])
+    book = book_of([("x", "C", -1.0)], [item])
 
     def margin(horizons):
         scenarios = mm.simulate(WORKDAYS, horizons=horizons, paths=2000, seed=1)
@@ -86,8 +85,7 @@ def test_every_horizon_of_a_policy_is_simulated_and_no_other(case):
     policy, expected = LONGEST[case]
     item = option("2020-06-26")
     assert horizons_needed([item], WORKDAYS, policy) == expected
-    rows = pd.DataFrame({"account": ["x"], "instrument": ["C"], "quantity": [-1.0]})
-    book = mm.Book.from_frame(rows, instruments=[item])
+    book = book_of([("x", "C", -1.0)], [item])
     scenarios = mm.simulate(WORKDAYS, horizons=expected, paths=2000, seed=1)
     assert mm.margin(book, scenarios, MARKET, policy).accounts[0].margin > 0
 

@@ -9,17 +9,17 @@ over ten years of lookback.
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
-from mcmargin.margins.formula import calmed, rounded_up
+from mcmargin.margins.operations import calmed, rounded_up
 from mcmargin.margins.procyclicality import procyclicality_measures
 from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.policies.policy_parts import Maintenance, Procyclicality
 from mcmargin.scenarios.companions import companions_of
+from tests.helpers.books import book_of
 
 amounts = st.floats(1.0, 1e6)
 
@@ -39,12 +39,7 @@ def model(closes):
     )
 
 
-BOOK = mm.Book.from_frame(
-    pd.DataFrame(
-        [("x", "sp500", 10.0), ("x", "wti", -100.0), ("y", "wti", 50.0)],
-        columns=["account", "instrument", "quantity"],
-    )
-)
+BOOK = book_of([("x", "sp500", 10.0), ("x", "wti", -100.0), ("y", "wti", 50.0)])
 
 
 def margin_of(model, policy, **options):
@@ -157,7 +152,7 @@ def test_the_last_report_is_taken_by_account(model, closes):
     policy = mm.MarginPolicy(procyclicality=Procyclicality(buffer=0.25))
     first = margin_of(model, policy)
     rows = [("x", "sp500", 11.0), ("x", "wti", -110.0), ("z", "wti", 50.0)]
-    book = mm.Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
+    book = book_of(rows)
     scenarios = mm.simulate(model, horizons=(1, 2), paths=8000, seed=7, policy=policy)
     second = mm.margin(book, scenarios, policy=policy, previous=first)
     x, z = (second.account(name) for name in "xz")

@@ -3,27 +3,22 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.books.units import units_of
-from mcmargin.desk.margining import run_of
-from mcmargin.margins.components import reason_of
 from mcmargin.margins.figures import unit_figures
 from mcmargin.margins.stress_add_on import dependence_tests, underlying_shortfalls
 from mcmargin.margins.unit_context import UnitContext
+from mcmargin.margins.valuations import valuations_of
 from mcmargin.models.dependence import make_dependence
 from mcmargin.numerics.tail import expected_shortfall
-from mcmargin.policies.policy_parts import (
-    Gap,
-    Maintenance,
-    Procyclicality,
-    Stress,
-    StressWindow,
-)
+from mcmargin.policies.policy_parts import Maintenance, Procyclicality
+from mcmargin.policies.policy_words import STRESS as STRESS_WORDS
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
+from tests.helpers.books import book_of, positions_of
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -63,21 +58,13 @@ def scenarios():
     return mm.simulate(model_of(), horizons=(1, 2), paths=5000, seed=11, precision="double")
 
 
-def frame_of(rows):
-    return pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-
-
-def book_of(rows, **options):
-    return mm.Book.from_frame(frame_of(rows), instruments=ITEMS, **options)
-
-
 def context_of(book, scenarios, market=MARKET, policy=None):
     policy = mm.MarginPolicy(stress=Stress()) if policy is None else policy
     limits = {"memory_limit": 2**30, "threads": 1}
-    run = run_of(book.instruments, scenarios, market, policy, **limits)
-    units = units_of(book)
-    figures = unit_figures(units, run.initial, policy.level)
-    return UnitContext(units, run.initial, {}, policy, policy.level, figures, None)
+    valuations = valuations_of(book.instruments, scenarios, market, policy, **limits)
+    units = units_of(book.accounts, book.quantities, book.buys, book.sells)
+    figures = unit_figures(units, valuations.initial, policy.level)
+    return UnitContext(units, valuations.initial, {}, policy, policy.level, figures, None)
 
 
 # Perfect dependence
@@ -103,7 +90,7 @@ def test_perfect_dependence_is_what_one_factor_gives(comonotone):
         *(mm.Option(kind, "a2", kind, 10.0, "2020-02-01") for kind in ("call", "put")),
     ]
     rows = [("x", "S", 3.0), ("x", "T", 4.0), ("x", "call", 20.0), ("x", "put", -10.0)]
-    book = mm.Book.from_frame(frame_of(rows), instruments=items)
+    book = book_of(positions_of(rows), items)
     context = context_of(book, comonotone, market)
     _, dependent = dependence_tests(context)
     assert len(underlying_shortfalls(context).data) == 3
@@ -116,7 +103,7 @@ def test_perfect_dependence_is_what_one_factor_gives(comonotone):
 def test_elsewhere_it_is_an_upper_bound(comonotone):
     """A hedge and a straddle: gains that fall, or rise and fall, in their factors."""
     rows = [("x", "S", 3.0), ("x", "T", -6.0), ("x", "C", -5.0), ("x", "D", -5.0)]
-    context = context_of(book_of(rows), comonotone)
+    context = context_of(book_of(rows, ITEMS), comonotone)
     _, dependent = dependence_tests(context)
     assert dependent[0] > 1.5 * context.figures.expected_shortfall[0]
 
@@ -124,7 +111,7 @@ def test_elsewhere_it_is_an_upper_bound(comonotone):
 def test_it_is_an_upper_bound_under_any_dependence(scenarios):
     rng = np.random.default_rng(29)
     rows = [(f"{a:02}", item.name, rng.normal(0, 5)) for a in range(40) for item in ITEMS]
-    context = context_of(book_of(rows), scenarios)
+    context = context_of(book_of(rows, ITEMS), scenarios)
     _, dependent = dependence_tests(context)
     assert (dependent >= context.figures.expected_shortfall * (1 - 1e-12)).all()
 
@@ -140,7 +127,9 @@ def test_the_expected_shortfall_of_each_underlying_alone(scenarios):
         *(("z", "Q", 4.0), ("z", "S", -1.0)),
         ("w", "S", 0.0),
     ]
-    book = book_of(rows, accounts=[mm.Account(name) for name in "wxy"] + [mm.Account("z", "EUR")])
+    book = book_of(
+        rows, ITEMS, accounts=[mm.Account(name) for name in "wxy"] + [mm.Account("z", "EUR")]
+    )
     context = context_of(book, scenarios)
     gains = {
         item.name: next(changes for _, changes in context.valuation.blocks())[at]
@@ -158,7 +147,7 @@ def test_the_expected_shortfall_of_each_underlying_alone(scenarios):
     np.testing.assert_allclose(found[2], [0.0, alone(T=2.0, D=-3.0), 0.0], rtol=1e-12)
     # In euro each part is converted at the path's rate, as the whole is.
     for at, name, quantity in ((0, "S", -1.0), (2, "Q", 4.0)):
-        lone = book_of([("z", name, quantity)], accounts=[mm.Account("z", "EUR")])
+        lone = book_of([("z", name, quantity)], ITEMS, accounts=[mm.Account("z", "EUR")])
         own = context_of(lone, scenarios).figures.expected_shortfall[0]
         assert found[3][at] == pytest.approx(own, rel=1e-12)
 
@@ -166,15 +155,15 @@ def test_the_expected_shortfall_of_each_underlying_alone(scenarios):
 def test_the_worse_of_two_tests_by_hand(scenarios):
     """Concentration is the two largest alone; what gains for sure is in the sum, not among them."""
     rows = [("x", "S", 3.0), ("x", "T", -2.0), ("x", "Q", -7.0)]
-    context = context_of(book_of(rows), scenarios)
+    context = context_of(book_of(rows, ITEMS), scenarios)
     alone = underlying_shortfalls(context).toarray()[0]
     concentrated, dependent = dependence_tests(context)
     assert concentrated[0] == pytest.approx(np.sort(alone)[1:].sum(), rel=1e-12)
     assert dependent[0] == pytest.approx(alone.sum(), rel=1e-12)
     # Funding that is received for sure: its underlying's expected shortfall is below nothing.
     sure = replace(ITEMS[3], funding_rate=-1.0)
-    held = frame_of([*rows[:2], ("x", "Q", 7.0)])
-    book = mm.Book.from_frame(held, instruments=[*ITEMS[:3], sure])
+    held = positions_of([*rows[:2], ("x", "Q", 7.0)])
+    book = book_of(held, [*ITEMS[:3], sure])
     context = context_of(book, scenarios)
     alone = underlying_shortfalls(context).toarray()[0]
     assert alone[2] < 0 < min(alone[:2])
@@ -187,11 +176,11 @@ def test_the_add_on_by_its_formula(scenarios):
     """0.5 x the worst scenario's excess + 0.25 x the worse test's; max(base, floor) before it."""
     rows = [("x", "S", 3.0), ("x", "T", -2.0), ("x", "C", 5.0), ("y", "Q", 40.0)]
     policy = mm.MarginPolicy(stress=STRESS)
-    report = mm.margin(book_of(rows), scenarios, MARKET, policy)
-    worst = mm.stress(book_of(rows), scenarios, MARKET, policy).accounts["loss"]
+    report = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy)
+    worst = mm.stress(book_of(rows, ITEMS), scenarios, MARKET, policy).accounts["loss"]
     # y: 400 of a2 fall by half; it has one underlying, whose tests are base itself.
     assert worst[1] == pytest.approx(200.0)
-    context = context_of(book_of(rows), scenarios)
+    context = context_of(book_of(rows, ITEMS), scenarios)
     tests = np.maximum(*dependence_tests(context))
     assert tests[1] == pytest.approx(report.accounts[1].base)
     for at, account in enumerate(report.accounts):
@@ -208,7 +197,7 @@ def test_a_floor_is_under_base_and_the_add_on_comes_on_top(scenarios):
     source = mm.simulate(
         scenarios.model, horizon=1, paths=5000, seed=11, policy=policy, precision="double"
     )
-    account = mm.margin(book_of([("x", "Q", 40.0)]), source, MARKET, policy).accounts[0]
+    account = mm.margin(book_of([("x", "Q", 40.0)], ITEMS), source, MARKET, policy).accounts[0]
     assert account.floor > account.base
     assert account.stress_add_on == pytest.approx(0.5 * (200.0 - account.base))
     assert account.stressed == pytest.approx(account.floor + account.stress_add_on)
@@ -217,8 +206,10 @@ def test_a_floor_is_under_base_and_the_add_on_comes_on_top(scenarios):
 def test_an_isolated_account_pays_for_each_position(scenarios):
     rows = [("x", "Q", 40.0), ("x", "S", -3.0)]
     policy = mm.MarginPolicy(stress=STRESS)
-    book = book_of(rows, accounts=[mm.Account("x", mode="isolated")])
-    alone = [mm.margin(book_of([row]), scenarios, MARKET, policy).accounts[0] for row in rows]
+    book = book_of(rows, ITEMS, accounts=[mm.Account("x", mode="isolated")])
+    alone = [
+        mm.margin(book_of([row], ITEMS), scenarios, MARKET, policy).accounts[0] for row in rows
+    ]
     account = mm.margin(book, scenarios, MARKET, policy).accounts[0]
     assert account.stress_add_on == pytest.approx(sum(each.stress_add_on for each in alone))
 
@@ -226,9 +217,9 @@ def test_an_isolated_account_pays_for_each_position(scenarios):
 def test_maintenance_margin_has_an_add_on_of_its_own(scenarios):
     rows = [("x", "S", 3.0), ("x", "T", -2.0), ("x", "Q", 4.0)]
     policy = mm.MarginPolicy(stress=STRESS, maintenance=Maintenance(level=0.95, horizon=1))
-    report = mm.margin(book_of(rows), scenarios, MARKET, policy)
+    report = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy)
     lower = mm.MarginPolicy(level=0.95, horizon=1, stress=STRESS)
-    expected = mm.margin(book_of(rows), scenarios, MARKET, lower).accounts[0]
+    expected = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, lower).accounts[0]
     assert expected.stress_add_on > 0
     assert report.accounts[0].maintenance == pytest.approx(expected.margin, rel=1e-12)
 
@@ -236,25 +227,25 @@ def test_maintenance_margin_has_an_add_on_of_its_own(scenarios):
 def test_weights_of_nothing_add_nothing(scenarios):
     rows = [("x", "S", 3.0), ("x", "T", -2.0)]
     none = replace(STRESS, scenario_weight=0.0, dependence_weight=0.0)
-    report = mm.margin(book_of(rows), scenarios, MARKET, mm.MarginPolicy(stress=none))
-    plain = mm.margin(book_of(rows), scenarios, MARKET)
+    report = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, mm.MarginPolicy(stress=none))
+    plain = mm.margin(book_of(rows, ITEMS), scenarios, MARKET)
     assert report.accounts[0].stress_add_on == 0.0
     assert report.accounts[0].margin == plain.accounts[0].margin
 
 
 def test_the_reason_names_both_weights():
-    reason = reason_of("stress_add_on", mm.MarginPolicy(stress=STRESS))
+    reason = STRESS_WORDS.reason(mm.MarginPolicy(stress=STRESS))
     assert reason.startswith("50 % of the loss beyond base in the worst stress scenario, and ")
     assert "25 % of the loss beyond base in the worse of two tests" in reason
     one = replace(STRESS, dependence_weight=0.0)
-    assert " and " not in reason_of("stress_add_on", mm.MarginPolicy(stress=one))
+    assert " and " not in STRESS_WORDS.reason(mm.MarginPolicy(stress=one))
 
 
 def test_a_valuation_in_blocks_gives_the_same(scenarios):
     rows = [("x", item.name, 1.0 + at) for at, item in enumerate(ITEMS)]
     policy = mm.MarginPolicy(stress=STRESS)
-    whole = mm.margin(book_of(rows), scenarios, MARKET, policy)
-    parts = mm.margin(book_of(rows), scenarios, MARKET, policy, memory_limit=1)
+    whole = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy)
+    parts = mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy, memory_limit=1)
     assert parts.accounts[0].stress_add_on == pytest.approx(
         whole.accounts[0].stress_add_on, rel=1e-12
     )
@@ -271,7 +262,7 @@ properties = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def account_of(held, scenarios):
-    book = book_of([("x", name, quantity) for name, quantity in held.items()])
+    book = book_of([("x", name, quantity) for name, quantity in held.items()], ITEMS)
     return mm.margin(book, scenarios, MARKET, mm.MarginPolicy(stress=STRESS)).accounts[0]
 
 
@@ -302,7 +293,7 @@ def report(scenarios):
     policy = mm.MarginPolicy(
         stress=STRESS, maintenance=Maintenance(level=0.95, horizon=1), tick=0.01
     )
-    return mm.margin(book_of(rows), scenarios, MARKET, policy)
+    return mm.margin(book_of(rows, ITEMS), scenarios, MARKET, policy)
 
 
 @pytest.mark.parametrize("trades", [{"T": 4.0}, {"Q": -3.0, "C": 1.0}, {"D": 2.0, "P": -1.0}])
@@ -311,7 +302,7 @@ def test_a_what_if_is_a_margin_of_the_book_after_it(report, scenarios, trades):
     held = {"S": 3.0, "T": -2.0, "C": 5.0}
     after = {name: held.get(name, 0.0) + trades.get(name, 0.0) for name in {**held, **trades}}
     expected = mm.margin(
-        book_of([("x", name, quantity) for name, quantity in after.items()]),
+        book_of([("x", name, quantity) for name, quantity in after.items()], ITEMS),
         scenarios,
         MARKET,
         report.policy,
@@ -331,8 +322,8 @@ def test_the_largest_order_is_where_a_full_run_says(report, scenarios, name, sid
 
     def margin(size):
         rows = [("x", "S", 3.0), ("x", "T", -2.0), ("x", "C", 5.0), ("x", name, sign * size)]
-        frame = frame_of(rows).groupby(["account", "instrument"], as_index=False).sum()
-        book = mm.Book.from_frame(frame, instruments=ITEMS)
+        frame = positions_of(rows).groupby(["account", "instrument"], as_index=False).sum()
+        book = book_of(frame, ITEMS)
         return mm.margin(book, scenarios, MARKET, report.policy).accounts[0].margin
 
     assert all(margin(share * largest) <= equity for share in np.linspace(0, 1, 20))
@@ -361,9 +352,7 @@ def test_a_currency_whose_rate_is_an_asset_is_that_asset():
         fx_asset={"EUR": "a1"},
         plausibility=mm.Plausibility(move=1),  # every asset of the model closed at 100
     )
-    rows = pd.DataFrame({"account": ["x"], "instrument": ["a1"], "quantity": [-100.0]})
-    cash = pd.DataFrame({"account": ["x"], "asset": ["EUR"], "amount": [100.0]})
-    book = mm.Book.from_frame(rows, balances=cash)
+    book = book_of([("x", "a1", -100.0)], balances=[("x", "EUR", 100.0)])
     policy = mm.MarginPolicy(stress=Stress(scenario_weight=0.0, dependence_weight=1.0))
     account = mm.margin(book, scenarios, market, policy).account("x")
     assert account.stress_add_on == pytest.approx(0.0, abs=1e-10)
@@ -372,7 +361,7 @@ def test_a_currency_whose_rate_is_an_asset_is_that_asset():
 
 def test_a_stress_part_without_weights_charges_nothing(scenarios):
     """What is declared to look, looks: scenarios, and a part that says nothing at all."""
-    book = book_of([("x", "S", 3.0), ("x", "T", -2.0)])
+    book = book_of([("x", "S", 3.0), ("x", "T", -2.0)], ITEMS)
     margins = [
         mm.margin(book, scenarios, MARKET, mm.MarginPolicy(stress=part))
         for part in (

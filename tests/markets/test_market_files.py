@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.markets.levels import read_levels
-from mcmargin.markets.market import InstrumentLiquidity
 from mcmargin.markets.market_files import (
     DepegTable,
     LiquidityTable,
@@ -18,6 +16,8 @@ from mcmargin.markets.market_files import (
     files_beside,
     repair_notes,
 )
+from mcmargin.markets.market_parts import InstrumentLiquidity
+from mcmargin.markets.order_book import read_order_book
 
 TOML = """
 as_of = 2021-01-04T10:00:00+02:00
@@ -350,4 +350,4 @@ def test_levels_of_one_side_and_as_parquet(folder):
     path = folder / "levels.parquet"
     rows = {"side": ["ask", "ask"], "price": [101, 102], "size": [4.0, 1.0]}
     pd.DataFrame(rows).to_parquet(path)
-    assert read_levels(path) == {"bids": (), "asks": ((101.0, 4.0), (102.0, 1.0))}
+    assert read_order_book(path) == {"bids": (), "asks": ((101.0, 4.0), (102.0, 1.0))}

@@ -7,8 +7,10 @@ import pytest
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
 from mcmargin.demo import demo_prices
-from mcmargin.models.fitting import AssetFit, arch_model_of, fit_asset, refilter
+from mcmargin.models.arch_fits import AssetFit, arch_model_of
+from mcmargin.models.fitting import fit_asset
 from mcmargin.models.innovations import Innovations
+from mcmargin.models.refiltering import refilter
 
 
 @pytest.fixture(scope="module")

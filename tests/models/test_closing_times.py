@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
 from mcmargin.margins.horizons import horizons_needed
+from tests.helpers.books import book_of
 
 QUICK = {"volatility": "constant", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 
@@ -54,8 +55,7 @@ def test_an_expiry_settles_at_the_close_of_its_date(weekdays, paths, as_of, expi
         as_of=as_of, spot={"spx": strike}, volatility={"spx": 0.2}, vol_of_vol={"spx": 0.0}
     )
     option = mm.Option("o", "spx", "call", strike, expiry)
-    rows = pd.DataFrame({"account": ["a"], "instrument": ["o"], "quantity": [-100.0]})
-    book = mm.Book.from_frame(rows, instruments=[option])
+    book = book_of([("a", "o", -100.0)], [option])
     policy = mm.MarginPolicy(level=0.99, horizon=3)
     assert bar in horizons_needed([option], weekdays, policy, as_of)
     loss = np.sort(100 * (np.maximum(strike * paths.returns[bar - 1, 0], 0) - option.value(market)))
@@ -65,8 +65,9 @@ def test_an_expiry_settles_at_the_close_of_its_date(weekdays, paths, as_of, expi
 
 def test_what_settles_is_the_same_under_stress(weekdays, paths):
     """A lived date ends at the next close; an option of that date is worth its pay-off then."""
-    from mcmargin.policies.policy_parts import Stress, StressWindow
+    from mcmargin.policies.stress_parts import Stress, StressWindow
     from mcmargin.stresses.stress_scenarios import stress_sets
+    from mcmargin.valuing.outlooks import outlooks_of
 
     strike = float(weekdays.committed.prices[0])
     market = mm.Market(
@@ -77,7 +78,7 @@ def test_what_settles_is_the_same_under_stress(weekdays, paths):
     )
     option = mm.Option("o", "spx", "call", strike, "2018-12-31T22:00")
     part = Stress(windows=(StressWindow("w", "2018-01-01", "2018-12-28", replay="raw"),))
-    lived = stress_sets(part, [option], paths, market)[0].shocked
+    lived = stress_sets(part, [option], market, outlooks_of(paths))[0].shocked
     history = weekdays.history
     moves = history.returns[history.times >= np.datetime64("2018-01-01"), 0]
     expected = np.maximum(strike * moves, 0) - option.value(market)
@@ -176,8 +177,7 @@ def test_hours_that_are_not_those_of_closes_are_told(weekdays, paths):
             as_of=as_of, spot={"spx": strike}, volatility={"spx": 0.2}, vol_of_vol={"spx": 0.0}
         )
         option = mm.Option("o", "spx", "call", strike, expiry)
-        rows = pd.DataFrame({"account": ["a"], "instrument": ["o"], "quantity": [-100.0]})
-        book = mm.Book.from_frame(rows, instruments=[option])
+        book = book_of([("a", "o", -100.0)], [option])
         report = mm.margin(book, paths, market, mm.MarginPolicy(level=0.99, horizon=3))
         again = mm.MarginReport.from_json(report.to_json())
         assert again.calibration.doubts == report.calibration.doubts

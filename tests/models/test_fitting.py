@@ -12,7 +12,8 @@ from scipy import integrate, stats
 
 import mcmargin as mm
 from mcmargin.models import innovations
-from mcmargin.models.fitting import LEAST_SHAPE, RESIDUAL_STD, arch_model_of, fit_asset
+from mcmargin.models.arch_fits import LEAST_SHAPE, RESIDUAL_STD, arch_model_of
+from mcmargin.models.fitting import fit_asset
 from mcmargin.models.innovations import Innovations, empirical_innovations
 from mcmargin.models.volatility import VARIANCE_FLOOR
 from mcmargin.numerics.tail import expected_shortfall

@@ -15,6 +15,7 @@ import mcmargin as mm
 from mcmargin.demo import demo_prices
 from mcmargin.models.fitting import fit_asset
 from mcmargin.models.halts import halted_bars, halts_of
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
@@ -59,9 +60,8 @@ def arch_ewma(returns):
 
 def share(model, asset):
     """Margin of one position over its value, and the report."""
-    frame = pd.DataFrame({"account": ["x"], "instrument": [asset], "quantity": [1000.0]})
     scenarios = mm.simulate(model, horizon=2, paths=4000, seed=7)
-    report = mm.margin(mm.Book.from_frame(frame), scenarios)
+    report = mm.margin(book_of([("x", asset, 1000.0)]), scenarios)
     return report.account("x").margin / report.account("x").gross_exposure, report
 
 

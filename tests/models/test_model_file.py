@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.models.model_file import SCHEMA
+from mcmargin.models.model_values import SCHEMA
 from tests.helpers.models import make_model
 
 
@@ -113,9 +113,9 @@ def test_a_pickle_is_never_loaded(saved):
 
 def test_another_schema(saved, monkeypatch):
     model, path = saved
-    monkeypatch.setattr("mcmargin.models.model_file.SCHEMA", "mcmargin.model/0")
+    monkeypatch.setattr("mcmargin.models.model_values.SCHEMA", "mcmargin.model/0")
     model.save(path)
-    monkeypatch.setattr("mcmargin.models.model_file.SCHEMA", SCHEMA)
+    monkeypatch.setattr("mcmargin.models.model_values.SCHEMA", SCHEMA)
     with pytest.raises(mm.ModelFileError, match=r"mcmargin\.model/0"):
         mm.load_model(path)
 
@@ -135,9 +135,9 @@ def test_a_file_that_unpacks_to_too_much(saved, monkeypatch):
     model, path = saved
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    monkeypatch.setattr("mcmargin.models.model_file.LARGEST_MODEL_BYTES", size)
+    monkeypatch.setattr("mcmargin.models.archive.LARGEST_BYTES", size)
     assert mm.load_model(path).fingerprint() == model.fingerprint()
-    monkeypatch.setattr("mcmargin.models.model_file.LARGEST_MODEL_BYTES", size - 1)
+    monkeypatch.setattr("mcmargin.models.archive.LARGEST_BYTES", size - 1)
     with pytest.raises(mm.ModelFileError, match=f"larger than {size - 1} bytes"):
         mm.load_model(path)
 

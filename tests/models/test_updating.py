@@ -14,6 +14,8 @@ import mcmargin as mm
 from mcmargin.data import locks
 from mcmargin.data.bars import BarCalendar
 from mcmargin.demo import demo_prices
+from mcmargin.models.history import History
+from tests.helpers.books import book_of
 from tests.helpers.commands import called
 from tests.helpers.models import make_model, with_history
 
@@ -124,9 +126,7 @@ def test_splits_and_misplaced_digits_are_told_and_not_refused(factor, told):
         assert start in text
         assert "to 2021-09-18" in text
     assert model.doubts == ()
-    book = mm.Book.from_frame(
-        pd.DataFrame({"account": ["x"], "instrument": ["btc"], "quantity": [1.0]})
-    )
+    book = book_of([("x", "btc", 1.0)])
     for each in (moved, fresh):
         report = mm.margin(book, mm.simulate(each, horizon=1, paths=1000, seed=7))
         (doubt,) = report.calibration.doubts
@@ -274,7 +274,11 @@ def test_an_odd_minute_among_hours_is_no_close():
     model = with_history(make_model(("garch",)), np.full((300, 1), 0.01), np.full((300, 1), 1e-4))
     times = model.as_of - np.arange(299, -1, -1) * np.timedelta64(3600, "s")
     calendar = BarCalendar(days=1 / 24, slots=tuple(60 * hour for hour in range(24)), mean=1 / 24)
-    model = replace(model, history=replace(model.history, times=times), calendar=calendar)
+    model = replace(
+        model,
+        history=History(times, model.history.returns, model.history.variances),
+        calendar=calendar,
+    )
     for minute, fine in (("01:00", True), ("00:37", False)):
         row = pd.DataFrame({"a0": [100.0]}, [pd.Timestamp(f"2020-01-01T{minute}")])
         if fine:

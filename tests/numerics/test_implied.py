@@ -9,7 +9,7 @@ from mcmargin.errors import DataError
 from mcmargin.numerics import implied
 from mcmargin.numerics.black import black76, black76_greeks
 from mcmargin.numerics.implied import implied_volatility
-from tests.reference.test_options import grid
+from tests.helpers.contracts import contracts_of_all_kinds
 
 
 def check(forward, strike, volatility, time, call):
@@ -26,7 +26,7 @@ def check(forward, strike, volatility, time, call):
 
 
 def test_round_trip_over_the_grid_of_10000_contracts():
-    strike, volatility, time, call = grid()
+    strike, volatility, time, call = contracts_of_all_kinds()
     assert check(np.full(len(strike), 100.0), strike, volatility, time, call).sum() > 3000
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.markets.quotes import read_quotes
-from mcmargin.policies import policy_parts
+from mcmargin.policies import policy_parts, stress_parts
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
@@ -31,14 +31,14 @@ def test_tables_are_those_of_the_models(tables):
 
 def test_every_field_is_described_with_its_default(tables):
     from mcmargin.instruments.instrument_files import ROWS
-    from mcmargin.markets.levels import LevelRow
     from mcmargin.markets.market_files import LiquidityTable, MarketFile
+    from mcmargin.markets.order_book import OrderBookRow
 
     for model, section in (
         *((row, "## Instruments") for row, _ in ROWS.values()),
         (MarketFile, "## Market"),
         (LiquidityTable, "In `[liquidity]`"),
-        (LevelRow, "## Levels"),
+        (OrderBookRow, "## Levels"),
     ):
         part = DOCUMENT[DOCUMENT.index(section) :]
         for name, field in model.model_fields.items():
@@ -77,7 +77,8 @@ def test_examples_are_read_and_belong_together(folder):
 
 def test_every_part_of_a_policy_has_its_table(tables):
     """A field without a description has no place in the table, and would fail there."""
-    declared = {each for each in vars(policy_parts).values() if is_dataclass(each)}
+    parts = {**vars(policy_parts), **vars(stress_parts)}
+    declared = {each for each in parts.values() if is_dataclass(each)}
     assert set(tables["POLICY"].values()) == declared | {mm.MarginPolicy}
     for part in tables["POLICY"].values():
         assert all(tables["meanings"](part)[each.name] for each in fields(part)), part

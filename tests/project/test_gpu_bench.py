@@ -13,8 +13,8 @@ from benchmarks import report
 from benchmarks.device import peaks
 from benchmarks.gpu_peers import PEERS
 from benchmarks.gpu_steps import STEPS, Work, bound, make_block, work_of
+from tests.helpers.bare_machine import run_bare
 from tests.helpers.models import RECURSIONS, make_model
-from tests.project.test_gpu_check import run_bare
 
 H100 = {"peak_bytes_s": 3.352e12, "peak_flop_s": 66.9e12, "multiprocessor_cycles_s": 132 * 1.98e9}
 

@@ -5,52 +5,16 @@ and a checkout that is not installed. What else is installed here is hidden from
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from mcmargin.engines import cupy_engine
+from mcmargin.engines import cupy_devices
 from tests.gpu.check import FILES
+from tests.helpers.bare_machine import HIDDEN, run_bare
 
 ROOT = Path(__file__).parents[2]
-HIDDEN = (
-    *("arch", "hypothesis", "joblib", "pyarrow", "rich", "sklearn", "statsmodels"),
-    *("threadpoolctl", "typer", "mcmargin.kernels", "matplotlib", "numba", "torch", "jax"),
-    *("QuantLib", "py_vollib_vectorized", "pydantic", "tomli_w"),
-)
-
-BARE = """
-import sys
-
-class Hides:
-    def find_spec(self, name, path=None, target=None):
-        if any(name == each or name.startswith(each + ".") for each in {hidden}):
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Hides())
-from {module} import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def run_bare(module, *arguments, gpu="double", hidden=HIDDEN):
-    """A module's main in a process that finds nothing but what a bare machine has."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "MCMARGIN"))}
-    # pytest's own plugins import what is hidden.
-    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    if gpu is not None:
-        environment["MCMARGIN_TEST_GPU"] = gpu
-    return subprocess.run(
-        [sys.executable, "-c", BARE.format(hidden=hidden, module=module), *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_the_check_of_a_bare_machine(machine, tmp_path):
@@ -81,7 +45,7 @@ def test_a_failure_is_told_and_is_the_exit_status(machine, tmp_path):
     assert "the planted fault" in (tmp_path / "gpu_check.md").read_text()
 
 
-@pytest.mark.skipif(cupy_engine.missing() is None, reason="there is a CUDA device")
+@pytest.mark.skipif(cupy_devices.missing() is None, reason="there is a CUDA device")
 @pytest.mark.parametrize("module", ["tests.gpu.check", "benchmarks.gpu"])
 def test_without_a_gpu_it_says_so(module, tmp_path):
     done = run_bare(module, "--results", tmp_path, gpu=None)

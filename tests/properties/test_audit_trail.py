@@ -7,19 +7,19 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import sparse
 
 import mcmargin as mm
 from mcmargin.audit import fingerprint
 from mcmargin.margins import figures
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 ROWS = [("x", "a0", 1.0), ("x", "a1", -2.0), ("y", "a2", 3.0)]
 NONE = sparse.csr_array((0, 0))
 EMPTY = mm.Book((), (), NONE, NONE, NONE, {})
-BOOK = mm.Book.from_frame(pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"]))
+BOOK = book_of(ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +134,7 @@ def test_whole_numbers_and_an_infinite_cap_read_as_numbers(model):
 
 def test_what_gives_no_margin_is_different_and_says_why(model, scenarios):
     report = mm.margin(BOOK, scenarios)
-    other = mm.Book.from_frame(
-        pd.DataFrame([("x", "gold", 1.0)], columns=["account", "instrument", "quantity"])
-    )
+    other = book_of([("x", "gold", 1.0)])
     fewer = make_model(("garch", "gjr"))
     for verification, reasons in (
         (mm.verify(report, model, other), ("book's fingerprint", "no asset 'gold'")),
@@ -188,11 +186,7 @@ def test_a_market_has_a_time(as_of):
 
 def test_every_holders_currency_is_checked(scenarios):
     rows = [("x", "a0", 1.0), ("y", "a0", 2.0)]
-    book = mm.Book.from_frame(
-        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]),
-        accounts=[mm.Account("x"), mm.Account("y", "EUR")],
-        instruments=[mm.Spot("a0", "a0")],
-    )
+    book = book_of(rows, [mm.Spot("a0", "a0")], accounts=[mm.Account("x"), mm.Account("y", "EUR")])
     with pytest.raises(mm.DataError, match=r"'y'.*EUR"):
         mm.margin(book, scenarios)
 
@@ -205,8 +199,7 @@ def test_an_empty_book_is_refused(scenarios):
 @pytest.mark.parametrize("name", ["[bold]x", "[/x]"])
 def test_an_accounts_name_is_printed_as_it_is(scenarios, name, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    frame = pd.DataFrame([(name, "a0", 1.0)], columns=["account", "instrument", "quantity"])
-    text = str(mm.margin(mm.Book.from_frame(frame), scenarios))
+    text = str(mm.margin(book_of([(name, "a0", 1.0)]), scenarios))
     assert name in text
     assert "\x1b" not in text
 
@@ -231,21 +224,14 @@ def test_texts_and_numbers_of_numpy_have_the_fingerprints_of_plain_ones():
     assert fingerprint(np.str_("USD"), np.float64(0.1)) == fingerprint("USD", 0.1)
     assert fingerprint(True) != fingerprint(1)
     plain, numpys = (
-        mm.Book.from_frame(
-            pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"]),
-            accounts=[mm.Account(name, kind("USD")) for name in "xy"],
-        )
+        book_of(ROWS, accounts=[mm.Account(name, kind("USD")) for name in "xy"])
         for kind in (str, np.str_)
     )
     assert plain.fingerprint() == numpys.fingerprint()
 
 
 def posting(positions, balances, accounts):
-    return mm.Book.from_frame(
-        pd.DataFrame(positions, columns=["account", "instrument", "quantity"]),
-        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
-        accounts=[mm.Account(name) for name in accounts],
-    )
+    return book_of(positions, balances=balances, accounts=[mm.Account(name) for name in accounts])
 
 
 def test_a_filed_report_of_cash_alone_verifies(model, scenarios):

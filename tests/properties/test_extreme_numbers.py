@@ -23,6 +23,7 @@ from mcmargin.data.ranges import Range, declared_ranges, range_in
 from mcmargin.instruments.instrument_files import ROWS
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.policies import policy_parts as parts
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 EXTREMES = [0.0, 5e-324, 1e-308, -1e-308, 1e308, -1e308, 1.7976931348623157e308, 1e9, -1e9, 1e-9]
@@ -180,14 +181,12 @@ def margined(folder, market, instruments, policy, quantities, entry):
         for name, quantity in zip(("x", "y"), quantities, strict=True)
         for item in items
     ]
-    book = mm.Book.from_frame(
+    book = book_of(
         pd.DataFrame(rows),
-        instruments=items,
-        accounts=[mm.Account("x"), mm.Account("y", "EUR")],
+        items,
+        [("x", "USD", quantities[1])],
         orders=pd.DataFrame(rows[:1]).drop(columns="entry_price"),
-        balances=pd.DataFrame(
-            [("x", "USD", quantities[1])], columns=["account", "asset", "amount"]
-        ),
+        accounts=[mm.Account("x"), mm.Account("y", "EUR")],
     )
     greeks = mm.greeks_frame(book, world).select_dtypes("float").to_numpy()
     # Nothing stands where a currency's sum has no meaning; what stands there is finite.

@@ -7,12 +7,12 @@ larger than it.
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcmargin as mm
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 RISKY = ("a0", "a1", "a2", "a3")
@@ -39,11 +39,6 @@ def scenarios():
         model=replace(model, assets=(*RISKY, "cash"), committed=state, state=state),
         returns=np.concatenate([drawn.returns, cash], axis=1),
     )
-
-
-def book_of(rows, **options):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    return mm.Book.from_frame(frame, **options)
 
 
 def account_of(held, scenarios, **options):

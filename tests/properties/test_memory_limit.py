@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.errors import MemoryLimitWarning
-from mcmargin.markets.market import InstrumentLiquidity
+from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.policies.policy_parts import Liquidity, Maintenance, Procyclicality
 from mcmargin.valuing import valuation
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -56,7 +57,7 @@ def drawn(model, policy=None):
 def perpetuals(account="x"):
     items = [mm.Perpetual(f"P{i}", "a0") for i in range(COUNT)]
     rows = [(account, item.name, 1.0 + at) for at, item in enumerate(items)]
-    return mm.Book.from_frame(pd.DataFrame(rows, columns=COLUMNS), instruments=items)
+    return book_of(rows, items)
 
 
 def peak_of(book, scenarios, policy, limit):
@@ -95,13 +96,13 @@ def test_walks_are_kept_at_horizons_alone_and_come_again_alike(model):
     scenarios = drawn(model)
     market, tiles = mm.Market(AS_OF, {"a0": 100.0}), scenarios.plan.tiles
     block = valuation.PathBlock(scenarios, market, tiles, most=0)
-    steps = scenarios.named_normals("P", tiles) * np.sqrt(block.bar_years)[:, None]
+    steps = scenarios.named.normals("P", tiles) * np.sqrt(block.bar_years)[:, None]
     walk = np.add.accumulate(steps, axis=0)
     for bar in (BARS, 3, 5):
         np.testing.assert_array_equal(block.walk("P", bar), walk[bar - 1])
     block.forget("P")
     np.testing.assert_array_equal(block.walk("P", 5), walk[4])
-    jumped = scenarios.named_jumps("P", tiles, 0.1).cumsum(axis=0) > 0
+    jumped = scenarios.named.jumps("P", tiles, 0.1).cumsum(axis=0) > 0
     for bar in (1, BARS):
         np.testing.assert_array_equal(block.jumped("P", 0.1, bar), jumped[bar - 1])
 
@@ -131,11 +132,7 @@ def test_what_is_not_kept_is_valued_by_need_and_not_once_a_unit(model, monkeypat
     names = [item.name for item in items]
     rows = [(f"x{a}", names[(7 * a + i) % count], 50.0) for a in range(units) for i in range(5)]
     orders = [(f"x{a}", names[at], 1.0) for a in range(units) for at in (0, a)]
-    book = mm.Book.from_frame(
-        pd.DataFrame(rows, columns=COLUMNS),
-        instruments=items,
-        orders=pd.DataFrame(orders, columns=COLUMNS),
-    )
+    book = book_of(rows, items, orders=orders)
     thin = {name: InstrumentLiquidity(daily_volume=100.0) for name in names}
     market = mm.Market(AS_OF, {"a0": 100.0}, volatility={"a0": 0.5}, liquidity=thin)
     policy = mm.MarginPolicy(liquidity=Liquidity(participation=0.1))
@@ -195,12 +192,12 @@ def test_no_limit_changes_a_bit(model, held, ordered, limit, threads):
         for at in range(12)
     ]
     balances = [(f"x{at}", asset, 10.0) for at in range(0, 12, 2) for asset in ("a0", "USD")]
-    book = mm.Book.from_frame(
-        pd.DataFrame([(f"x{row[0]}", *row[1:]) for row in held], columns=COLUMNS),
-        instruments=items,
+    book = book_of(
+        [(f"x{row[0]}", *row[1:]) for row in held],
+        items,
+        balances,
+        orders=[(f"x{row[0]}", *row[1:]) for row in ordered],
         accounts=accounts,
-        orders=pd.DataFrame([(f"x{row[0]}", *row[1:]) for row in ordered], columns=COLUMNS),
-        balances=pd.DataFrame(balances, columns=["account", "asset", "amount"]),
     )
     market = mm.Market(
         AS_OF,
@@ -234,11 +231,7 @@ def test_many_accounts_and_their_orders_keep_to_the_limit(model, limit):
         for name in rng.choice(names, 4, replace=False)
     ]
     orders = [(f"x{at:03d}", names[(at + i) % COUNT], 1.0) for at in range(40) for i in range(3)]
-    book = mm.Book.from_frame(
-        pd.DataFrame(rows, columns=COLUMNS),
-        instruments=items,
-        orders=pd.DataFrame(orders, columns=COLUMNS),
-    )
+    book = book_of(rows, items, orders=orders)
     with pytest.warns(MemoryLimitWarning, match=r"values of 100 instruments on 8,192 paths.*more"):
         report, peak = peak_of(book, drawn(model), None, limit)
     assert peak <= 2 * max(limit, TILE) + OVERHEAD
@@ -252,11 +245,7 @@ def test_orders_in_all_instruments_of_one_account_keep_to_the_limit(model):
     """Their values would take 6.6 MB twice, and those of corners as much again."""
     items = perpetuals().instruments
     orders = [("x", item.name, 1.0 if at % 2 else -1.0) for at, item in enumerate(items)]
-    book = mm.Book.from_frame(
-        pd.DataFrame([("x", "P0", 1.0)], columns=COLUMNS),
-        instruments=items,
-        orders=pd.DataFrame(orders, columns=COLUMNS),
-    )
+    book = book_of([("x", "P0", 1.0)], items, orders=orders)
     with pytest.warns(MemoryLimitWarning, match="once more for open orders"):
         report, peak = peak_of(book, drawn(model), None, 3 * MB)
     batch = 8 * 64 * 2048
@@ -283,27 +272,9 @@ def test_values_are_made_once_for_all_accounts_however_many(model, monkeypatch):
             for at in range(accounts)
             for i in (0, 1)
         ]
-        book = mm.Book.from_frame(pd.DataFrame(rows, columns=COLUMNS), instruments=items)
+        book = book_of(rows, items)
         paths.clear()
         with pytest.warns(MemoryLimitWarning, match="at least 2 times instead of once"):
             mm.margin(book, drawn(model), mm.Market(AS_OF, {"a0": 100.0}), memory_limit=2 * MB)
         times[accounts] = max(paths.values()) / PATHS
     assert times == {10: 2.0, 400: 2.0}
-
-
-def test_draws_of_many_names_are_kept_in_proportion(model):
-    """What is kept is counted as it grows: adding up all of it for every draw took its square."""
-    scenarios = mm.simulate(model, horizon=1, paths=2048, seed=1, engine="numpy")
-    for at in range(5):
-        scenarios.named_normals(f"P{at}", scenarios.plan.tiles)
-    drawn_once = scenarios.named_normals("P0", scenarios.plan.tiles)
-    assert scenarios.named_normals("P0", scenarios.plan.tiles) is drawn_once
-    assert scenarios._named_bytes.total == sum(each.nbytes for each in scenarios._named.values())
-    free = mm.simulate(model, horizon=1, paths=2048, seed=1, engine="numpy")
-    for at in range(5):
-        free.named_normals(f"P{at}", free.plan.tiles, most=3 * drawn_once.nbytes)
-    assert len(free._named) == 3
-    np.testing.assert_array_equal(
-        free.named_normals("P4", free.plan.tiles, most=0),
-        scenarios.named_normals("P4", scenarios.plan.tiles),
-    )

@@ -13,7 +13,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.ranges import declared_ranges
-from mcmargin.policies.policy_parts import Gap, GridTerms, Stress, StressWindow
+from mcmargin.policies.stress_parts import Gap, GridTerms, Stress, StressWindow
 
 NO_NUMBERS = {
     "masked": np.ma.masked,

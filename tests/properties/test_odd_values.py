@@ -12,9 +12,9 @@ import pytest
 import mcmargin as mm
 from mcmargin.books.book_files import AccountRow, PositionTable
 from mcmargin.instruments.instrument_files import COLUMNS, ROWS
-from mcmargin.markets.levels import LevelRow, read_levels
 from mcmargin.markets.market_files import MarketFile
-from mcmargin.policies.policy_words import policy_in_words
+from mcmargin.markets.order_book import OrderBookRow, read_order_book
+from mcmargin.policies.formula import policy_in_words
 
 TERMS = {
     "spot": {},
@@ -140,7 +140,7 @@ def test_parquet(kind, tmp_path):
         reader, fields = mm.read_positions, PositionTable.model_fields
         row = {"account": "a", "instrument": "x", "quantity": 1.0}
     if kind == "level":
-        reader, fields = read_levels, LevelRow.model_fields
+        reader, fields = read_order_book, OrderBookRow.model_fields
         row = {"side": "bid", "price": 1.0, "size": 1.0}
     for field in fields:
         for value in CELLS:

@@ -14,6 +14,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.prices import joint_returns
+from tests.helpers.books import book_of
 
 FOLDER = os.environ.get("MCMARGIN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")
 FILE = Path(FOLDER) / "crypto_daily_2017_2021.csv"
@@ -47,7 +48,7 @@ def until(history, date):
 
 def margins_of(model, rows, **options):
     """Margin over gross exposure, and its error, by account."""
-    book = mm.Book.from_frame(pd.DataFrame(rows, columns=["account", "instrument", "quantity"]))
+    book = book_of(rows)
     report = mm.margin(book, mm.simulate(model, horizon=2, **options))
     return np.array(
         [
@@ -192,8 +193,7 @@ def test_real_extremes_are_taken_and_told(coins):
     day = until(coins, "2020-03-12")
     spot = dict(zip(coins.assets, day.prices[-1].tolist(), strict=True))
     market = mm.Market(as_of="2020-03-12T12:00", spot=spot)
-    rows = pd.DataFrame({"account": ["x"], "instrument": ["btc"], "quantity": [1.0]})
     scenarios = mm.simulate(calm, horizon=1, paths=1000, seed=7)
-    assert mm.margin(mm.Book.from_frame(rows), scenarios, market).account("x").margin > 0
+    assert mm.margin(book_of([("x", "btc", 1.0)]), scenarios, market).account("x").margin > 0
     wild = calm.update(until(coins, "2021-01-28"))
     assert "doge: a move of +308.4% to 2021-01-28" in wild.update_report()

@@ -10,8 +10,10 @@ import pytest
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
 from mcmargin.data.bars import BarCalendar
-from mcmargin.policies.policy_parts import Gap, Leverage, LeverageTier, Stress
+from mcmargin.policies.policy_parts import Leverage, LeverageTier
+from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.valuing.scenario_market import PathBlock
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 TWENTY = Leverage((LeverageTier(float("inf"), 20.0),))
@@ -37,11 +39,6 @@ WIDE = mm.Plausibility(move=1)
 def market_of(as_of=AS_OF, **terms):
     terms = {"volatility": {"a0": 0.4}, "plausibility": WIDE} | terms
     return mm.Market(as_of=as_of, spot=SPOT, **terms)
-
-
-def book_of(rows, items, **options):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    return mm.Book.from_frame(frame, instruments=items, **options)
 
 
 def moved(scenarios, horizon, asset):

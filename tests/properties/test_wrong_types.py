@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from mcmargin.markets.model_prices import market_of_model
 from tests.helpers.models import make_model
 
 
@@ -26,7 +27,7 @@ def m():
         frame=frame,
         book=book,
         scenarios=scenarios,
-        market=scenarios.market(),
+        market=market_of_model(scenarios.model),
         policy=mm.MarginPolicy(),
         report=mm.margin(book, scenarios),
         stress=mm.stress(book, scenarios, policy=gaps),

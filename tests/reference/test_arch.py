@@ -8,9 +8,10 @@ from arch.utility.exceptions import InitialValueWarning
 
 from mcmargin.data.prices import PriceHistory
 from mcmargin.draws.random_stream import WordSource, stream_key
+from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.calibration import calibrate
-from mcmargin.models.fitting import arch_model_of, fit_asset
-from mcmargin.models.model import FilterState
+from mcmargin.models.fitting import fit_asset
+from mcmargin.models.model_values import FilterState
 from mcmargin.scenarios.simulation import simulate
 from tests.helpers.models import make_model
 

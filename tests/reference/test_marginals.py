@@ -7,7 +7,8 @@ import pytest
 from arch.univariate import GeneralizedError, SkewStudent, StudentsT
 from scipy import stats
 
-from mcmargin.engines.numpy_engine import _transform, prepare
+from mcmargin.engines.model_arrays import model_arrays
+from mcmargin.engines.numpy_steps import asset_blocks, transform
 from mcmargin.models.innovations import Innovations, empirical_innovations
 from mcmargin.scenarios.simulation import simulate
 from tests.helpers.models import MARGINALS, make_model
@@ -70,10 +71,10 @@ def test_far_quantiles_of_copulas_of_few_degrees_of_freedom(law, nu):
         assert abs(count - paths * 1e-5) < 4.5 * np.sqrt(paths * 1e-5)
     p = np.array([1e-3, 1e-5, 1e-6, 1e-7, 1e-9])
     x = np.concatenate([stats.t.ppf(p, nu), stats.t.isf(p, nu)])
-    kernel = prepare(model, replace(scenarios.plan, precision="double"))
+    (block,) = asset_blocks(model_arrays(model, replace(scenarios.plan, precision="double")))
     shape = (1, 1, len(x))
     g = x.reshape(shape).copy()
-    _transform(kernel, kernel.blocks[0], g, np.empty(shape), np.empty(shape, np.int32))
+    transform(block, g, np.empty(shape), np.empty(shape, np.int32))
     # Hansen's t mirrored has the opposite skewness; the others are their own mirrors.
     mirrored = SkewStudent().ppf(p, [6.0, 0.2]) if law == "skewt" else PEERS[law](p)
     expected = np.concatenate([PEERS[law](p), -mirrored])

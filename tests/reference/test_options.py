@@ -20,21 +20,10 @@ import mcmargin.numerics.normal
 from mcmargin.numerics.black import black76, black76_greeks
 from mcmargin.numerics.implied import implied_volatility
 from mcmargin.numerics.normal import normal_cdf
+from tests.helpers.contracts import contracts_of_all_kinds
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 ROOT = Path(__file__).parents[2]
-
-
-def grid():
-    """10,000 contracts: moneyness 0.1 to 10, volatility 1 % to 300 %, an hour to 5 years."""
-    axes = (
-        np.geomspace(0.1, 10, 25),
-        np.geomspace(0.01, 3, 20),
-        np.geomspace(1 / 8760, 5, 10),
-        np.array([False, True]),
-    )
-    strike, volatility, time, call = (a.ravel() for a in np.meshgrid(*axes, indexing="ij"))
-    return 100 * strike, volatility, time, call
 
 
 def quantlib(forward, strike, volatility, time, call):
@@ -78,7 +67,7 @@ def sample(count, dtype, seed=3):
 
 
 def test_10000_contracts_as_quantlib():
-    contracts = grid()
+    contracts = contracts_of_all_kinds()
     assert len(contracts[0]) == 10_000
     value, delta, gamma, vega, theta = quantlib(100.0, *contracts)
     ours = black76_greeks(100.0, *contracts)
@@ -149,8 +138,11 @@ def test_polynomials_are_those_that_the_script_fits():
 
 def test_implied_volatility_as_quantlib():
     """Where the out-of-the-money value is a normal share, which QuantLib's solver needs."""
-    strike, volatility, time, call = grid()
-    price, vega = (getattr(black76_greeks(100.0, *grid()), name) for name in ("value", "vega"))
+    strike, volatility, time, call = contracts_of_all_kinds()
+    price, vega = (
+        getattr(black76_greeks(100.0, *contracts_of_all_kinds()), name)
+        for name in ("value", "vega")
+    )
     ours = implied_volatility(price, 100.0, strike, time, call)
     known = (vega > 1e-4) & (volatility * np.sqrt(time) < 3)
     assert known.sum() > 2000

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from mcmargin.data.prices import PriceHistory
+from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.calibration import calibrate
-from mcmargin.models.fitting import arch_model_of
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.marginals import marginal_tables
 from mcmargin.models.volatility import volatility_of

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import Gap, Resources, Stress
+from mcmargin.policies.policy_parts import Resources
+from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -37,8 +38,7 @@ POLICY = mm.MarginPolicy(
 def reports():
     """Margins put by hand: 120 for a, 30 + 10 for b, 200 euro for c, 35 for d."""
     scenarios = mm.simulate(make_model(("garch", "garch")), horizon=1, paths=1000, seed=1)
-    frame = pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=ITEMS, accounts=ACCOUNTS)
+    book = book_of(ROWS, ITEMS, accounts=ACCOUNTS)
     report = mm.margin(book, scenarios, MARKET, POLICY)
     margins = {"a": 120.0, "b": 40.0, "c": 200.0, "d": 35.0}
     owners = report.owners.assign(margin=report.owners["owner"].map(margins))

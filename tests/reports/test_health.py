@@ -8,15 +8,15 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Collateral, Maintenance
-from tests.books.test_collateral import (
+from tests.helpers.books import balances_of, book_of, positions_of
+from tests.helpers.coin_book import (
     ACCOUNTS,
-    BALANCES,
     EVEN,
     FIVE_WORST,
     ITEMS,
     POSTED,
     ROWS,
-    book_of,
+    coin_scenarios,
     market_of,
 )
 from tests.helpers.models import make_model
@@ -28,7 +28,7 @@ def with_cash(*amounts, policy=TWO_LINES):
     """Accounts x0, x1 …, each long 1 at 100 with an amount of cash."""
     rows = [(f"x{at}", "PERP", 1) for at in range(len(amounts))]
     posted = [(f"x{at}", "USD", amount) for at, amount in enumerate(amounts)]
-    return mm.margin(book_of(rows, posted), EVEN, policy=policy)
+    return mm.margin(book_of(rows, ITEMS, posted), EVEN, policy=policy)
 
 
 def test_states_at_their_boundaries():
@@ -71,9 +71,8 @@ def test_positions_without_an_entry_price_are_told():
         *(("x", "PUT", 1.0, np.nan), ("y", "PERP", 1.0, 100.0), ("z", "FUT", 1.0, np.nan)),
         ("z", "PERP", 0.0, np.nan),
     ]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity", "entry_price"])
-    posted = pd.DataFrame([(name, "USD", 5000.0) for name in "xyz"], columns=BALANCES)
-    book = mm.Book.from_frame(frame, instruments=ITEMS, balances=posted)
+    frame, posted = positions_of(rows), [(name, "USD", 5000.0) for name in "xyz"]
+    book = book_of(frame, ITEMS, posted)
     moving = mm.simulate(make_model(("garch", "garch")), horizon=2, paths=1000, seed=7)
     report = mm.margin(book, moving, market_of())
     expected = {"x": 2, "y": 0, "z": 1}
@@ -88,7 +87,7 @@ def test_positions_without_an_entry_price_are_told():
         assert "of 3 perpetual or future positions of 2 accounts that have no entry_price." in told
     # The missing price is what the note is about: with it, equity has the loss.
     frame.loc[0, "entry_price"] = 110.0
-    known = mm.Book.from_frame(frame, instruments=ITEMS, balances=posted)
+    known = book_of(frame, ITEMS, posted)
     priced = mm.margin(known, moving, market_of())
     gained = 100.0 - 110.0
     assert priced.status("x").equity - report.status("x").equity == pytest.approx(gained)
@@ -110,7 +109,7 @@ def test_without_maintenance_margin_equity_itself_is_the_last_line():
 
 
 def test_a_status_without_balances():
-    report = mm.margin(book_of([("x", "PERP", 1)], None), EVEN, policy=FIVE_WORST)
+    report = mm.margin(book_of([("x", "PERP", 1)], ITEMS), EVEN, policy=FIVE_WORST)
     for ask in (
         lambda: report.status("x"),
         report.statuses,
@@ -140,7 +139,9 @@ def test_leverage_on_coins():
     """2 coins of 100 under a short of 1: with q short, 2 - q coins fall 48 %, q - 2 rise 47 %. 200
     of equity cover q = 2 + 200 / 47; under a long, 2 + q = 200 / 48, so 2.1667 of 2 times more."""
     rows = [("s", "PERP", -1), ("l", "PERP", 1)]
-    report = mm.margin(book_of(rows, [("s", "a0", 2), ("l", "a0", 2)]), EVEN, policy=FIVE_WORST)
+    report = mm.margin(
+        book_of(rows, ITEMS, [("s", "a0", 2), ("l", "a0", 2)]), EVEN, policy=FIVE_WORST
+    )
     assert report.max_leverage("s").max_leverage == pytest.approx((2 + 200 / 47) / 2, rel=1e-8)
     assert report.max_leverage("l").max_leverage == pytest.approx((200 / 48 - 2) / 2, rel=1e-8)
 
@@ -149,10 +150,10 @@ def test_leverage_that_covers_what_the_collateral_risks():
     """Short f under 2 coins, of 40 in equity: 48 (2 - f) as far as 2, and 47 (f - 2) beyond.
 
     Neither nothing nor 1 is permitted, and f up to 2 + 40/47 is."""
-    book = book_of([("x", "PERP", -1)], [("x", "a0", 2), ("x", "USD", -160)])
+    book = book_of([("x", "PERP", -1)], ITEMS, [("x", "a0", 2), ("x", "USD", -160)])
     found = mm.margin(book, EVEN, policy=FIVE_WORST).max_leverage("x")
     assert found.max_leverage == pytest.approx(100 / 40 * (2 + 40 / 47))
-    book = book_of([("x", "PERP", -1)], [("x", "a0", 2), ("x", "USD", -201)])
+    book = book_of([("x", "PERP", -1)], ITEMS, [("x", "a0", 2), ("x", "USD", -201)])
     assert mm.margin(book, EVEN, policy=FIVE_WORST).max_leverage("x").max_leverage == 0.0
 
 
@@ -163,10 +164,10 @@ def test_rounding_permits_no_order():
 
 def test_a_hedged_book_takes_any_leverage():
     items = [*ITEMS, mm.Perpetual("TWIN", "a0", basis_volatility=0.0)]
-    book = book_of([("x", "PERP", 1), ("x", "TWIN", -1)], [("x", "USD", 1)], items)
+    book = book_of([("x", "PERP", 1), ("x", "TWIN", -1)], items, [("x", "USD", 1)])
     report = mm.margin(book, EVEN, policy=FIVE_WORST)
     assert report.max_leverage("x").max_leverage == np.inf
-    cash = book_of([], [("x", "USD", 1)], accounts=[mm.Account("x")])
+    cash = book_of([], ITEMS, [("x", "USD", 1)], accounts=[mm.Account("x")])
     with pytest.raises(mm.DataError, match="account 'x' has no positions"):
         mm.margin(cash, EVEN, policy=FIVE_WORST).max_leverage("x")
 
@@ -181,10 +182,7 @@ def test_the_largest_order_by_hand():
 
 @pytest.fixture(scope="module")
 def scenarios():
-    from tests.helpers.models import make_model
-
-    model = make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
-    return mm.simulate(model, horizons=(1, 2), paths=10_000, seed=11, precision="double")
+    return coin_scenarios()
 
 
 @pytest.mark.parametrize("mode", ["joint", "haircut"])
@@ -196,16 +194,15 @@ def test_a_what_if_is_a_full_run_of_the_book_after_it(scenarios, mode, account, 
         maintenance=Maintenance(level=0.95, horizon=1), collateral=Collateral(mode)
     )
     market = market_of()
-    before = mm.margin(book_of(ROWS, POSTED, accounts=ACCOUNTS), scenarios, market, policy)
+    before = mm.margin(book_of(ROWS, ITEMS, POSTED, accounts=ACCOUNTS), scenarios, market, policy)
     found = before.what_if(account, trades)
     rows = [*ROWS, *((account, name, size) for name, size in trades.items())]
-    after = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    after = after.groupby(["account", "instrument"], as_index=False).sum()
+    after = positions_of(rows).groupby(["account", "instrument"], as_index=False).sum()
     own = {each.name: each.currency for each in ACCOUNTS}[account]
     paid = trades.get("S", 0.0) * 100.0 / (1.25 if own == "EUR" else 1.0)
-    posted = pd.DataFrame([*POSTED, (account, own, -paid)], columns=BALANCES)
+    posted = balances_of([*POSTED, (account, own, -paid)])
     posted = posted.groupby(["account", "asset"], as_index=False).sum()
-    book = book_of(after, posted, accounts=ACCOUNTS)
+    book = book_of(after, ITEMS, posted, accounts=ACCOUNTS)
     expected = mm.margin(book, scenarios, market, policy).account(account)
     assert found.equity == before.account(account).equity
     for each in fields(expected):
@@ -221,7 +218,7 @@ def test_a_what_if_is_a_full_run_of_the_book_after_it(scenarios, mode, account, 
 @pytest.mark.parametrize("side", ["buy", "sell"])
 def test_the_largest_order_takes_all_of_the_equity(scenarios, mode, side):
     policy = mm.MarginPolicy(collateral=Collateral(mode))
-    book = book_of(ROWS, [("x", "a0", 3.0), ("y", "a0", 4.0)], accounts=ACCOUNTS)
+    book = book_of(ROWS, ITEMS, [("x", "a0", 3.0), ("y", "a0", 4.0)], accounts=ACCOUNTS)
     report = mm.margin(book, scenarios, market_of(), policy)
     for account in "xy":
         equity = report.status(account).equity
@@ -234,10 +231,8 @@ def test_the_largest_order_takes_all_of_the_equity(scenarios, mode, side):
 
 def test_open_orders_fill_beside_the_collateral(scenarios):
     """A sale covers the coin, a purchase adds to it: the worst fills are those of one book."""
-    orders = pd.DataFrame(
-        [("x", "PERP", 4.0), ("x", "PERP", -4.0)], columns=["account", "instrument", "quantity"]
-    )
-    book = book_of([], [("x", "a0", 3.0)], accounts=[mm.Account("x")], orders=orders)
+    orders = [("x", "PERP", 4.0), ("x", "PERP", -4.0)]
+    book = book_of([], ITEMS, [("x", "a0", 3.0)], accounts=[mm.Account("x")], orders=orders)
     account = mm.margin(book, scenarios, market_of()).account("x")
-    filled = mm.margin(book_of([("x", "S", 7.0)], None), scenarios, market_of()).account("x")
+    filled = mm.margin(book_of([("x", "S", 7.0)], ITEMS), scenarios, market_of()).account("x")
     assert account.margin == pytest.approx(filled.margin, rel=1e-12)

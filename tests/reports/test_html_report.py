@@ -20,19 +20,19 @@ import mcmargin as mm
 from mcmargin.desk.margined_gains import margined_gains
 from mcmargin.policies.policy_parts import (
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
     Resources,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.reports import html_report
 from mcmargin.reports.account_figures import ADDED
 from mcmargin.reports.margin_parts import parts_of
 from mcmargin.reports.report_charts import CHARGE
+from tests.helpers.books import book_of
 from tests.helpers.browser import Browser, chromium
 from tests.helpers.models import make_model
 
@@ -89,8 +89,7 @@ COLUMNS = {
 
 def report_of(variance, previous=None, policy=POLICY):
     model = make_model(("gjr", "garch"), "t", "t", variance=variance)
-    frame = pd.DataFrame(ROWS, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=ITEMS, accounts=ACCOUNTS, orders=ORDERS)
+    book = book_of(ROWS, ITEMS, orders=ORDERS, accounts=ACCOUNTS)
     market = mm.Market(
         as_of=np.datetime64("2020-01-01"),
         spot={"a0": 100.0, "a1": 90.0},
@@ -262,30 +261,27 @@ def test_charts_are_of_what_was_margined(report):
     """An isolated account's positions each, and the fills of open orders that cost most."""
     assert [name for name in report.figures["account"] if name == "alone"]
     for account in report.accounts:
-        units = margined_gains(report, report.session, account.account)
+        units = margined_gains(report.session, account.account)
         assert len(units) == (2 if account.account == "alone" else 1)
         shortfall = sum(unit.expected_shortfall for unit in units)
         expected = account.expected_shortfall + account.open_orders
         assert shortfall == pytest.approx(expected, rel=1e-9)
         assert sum(unit.gains for unit in units).shape == (4000,)
-    apart = margined_gains(report, report.session, "alone")
+    apart = margined_gains(report.session, "alone")
     assert sorted(unit.instrument for unit in apart) == ["A", "B"]
-    (euro,) = margined_gains(report, report.session, "euro")
+    (euro,) = margined_gains(report.session, "euro")
     assert euro.fills == (("P", 40.0),)
     # The same as a book that holds what was ordered.
-    frame = pd.DataFrame(
-        [("euro", "A", 70.0), ("euro", "P", 40.0)], columns=["account", "instrument", "quantity"]
-    )
-    book = mm.Book.from_frame(frame, instruments=ITEMS, accounts=ACCOUNTS[-1:])
+    book = book_of([("euro", "A", 70.0), ("euro", "P", 40.0)], ITEMS, accounts=ACCOUNTS[-1:])
     session = report.session
-    filled = mm.margin(book, session.scenarios, session.valuation.market, report.policy)
+    filled = mm.margin(book, session.scenarios, session.market, report.policy)
     assert euro.expected_shortfall == pytest.approx(filled.account("euro").expected_shortfall)
     assert euro.gains == pytest.approx(filled.profit_and_loss("euro"))
 
 
 def test_stressed_losses_and_the_fund_stand_beside_margins(report, text):
     session = report.session
-    found = mm.stress(session.book, session.scenarios, session.valuation.market, report.policy)
+    found = mm.stress(session.book, session.scenarios, session.market, report.policy)
     losses = found.accounts.set_index("account")
     (_, *rows) = Page(text).rows["stress"]
     beyond = []
@@ -344,11 +340,8 @@ def test_a_reader_who_does_not_see_finds_the_way(text):
 def test_what_nobody_sees_in_a_name_is_shown():
     """A mark that turns the order of letters, and a bell, in tables and charts."""
     name, instrument = "fund \u202etfos", "a\x070"
-    frame = pd.DataFrame({"account": [name], "instrument": [instrument], "quantity": [1.0]})
     items = [mm.Spot(instrument, "a0")]
-    book = mm.Book.from_frame(
-        frame, instruments=items, accounts=[mm.Account(name, mode="isolated")]
-    )
+    book = book_of([(name, instrument, 1.0)], items, accounts=[mm.Account(name, mode="isolated")])
     report = mm.margin(book, mm.simulate(make_model(), horizon=1, paths=2000, seed=7))
     text = report.to_html()
     assert not {"\u202e", "\x07"} & set(text)
@@ -394,7 +387,7 @@ def many(count, **options):
         {"account": names, "instrument": "a0", "quantity": np.arange(1.0, count + 1)}
     )
     scenarios = mm.simulate(make_model(), horizon=1, paths=2000, seed=7)
-    return names, mm.margin(mm.Book.from_frame(frame, **options), scenarios)
+    return names, mm.margin(book_of(frame, **options), scenarios)
 
 
 @pytest.mark.parametrize("make", [lambda: called_report(CASH), lambda: report_of(4e-4)])
@@ -434,12 +427,12 @@ def test_any_book_has_a_page(seed):
         volatility={"a0": 0.4}, fx={"EUR": 1.25}, fx_volatility={"EUR": 0.1},
         liquidity={"P": mm.InstrumentLiquidity(bids=((99.0, 5.0),))},
     )  # fmt: skip
-    book = mm.Book.from_frame(
+    book = book_of(
         frame.set_axis(columns, axis=1),
-        instruments=ITEMS,
-        accounts=accounts,
+        ITEMS,
+        posted if seed % 3 else None,
         orders=orders.set_axis(columns, axis=1) if seed % 2 else None,
-        balances=pd.DataFrame(posted, columns=["account", "asset", "amount"]) if seed % 3 else None,
+        accounts=accounts,
     )
     policy = (POLICY, mm.MarginPolicy(horizon=2))[seed % 2]
     model = make_model(("gjr", "garch"), "t", "t", variance=4e-4)
@@ -488,10 +481,7 @@ def test_a_coin_that_is_quoted_in_another_currency_is_worth_that_much():
         as_of=model.as_of, spot={"a0": 100.0, "a1": 50.0}, quoted={"a0": "EUR"}, coins=("a0",),
         fx={"EUR": 1.25}, fx_volatility={"EUR": 0.0},
     )  # fmt: skip
-    frame = pd.DataFrame({"account": ["x"], "instrument": ["S"], "quantity": [2.0]})
-    book = mm.Book.from_frame(
-        frame, instruments=[mm.Spot("S", "a0", "EUR")], accounts=[mm.Account("x", "a0")]
-    )
+    book = book_of([("x", "S", 2.0)], [mm.Spot("S", "a0", "EUR")], accounts=[mm.Account("x", "a0")])
     report = mm.margin(book, mm.simulate(model, horizon=1, paths=2000, seed=7), market)
     assert report.account("x").gross_exposure == pytest.approx(2.0)
     (gross,) = re.findall(r"Gross exposure in USD</dt><dd>(.*?)</dd>", report.to_html())
@@ -503,7 +493,7 @@ def called_report(cash, **options):
     frame = pd.DataFrame({"account": list(cash), "instrument": "a0", "quantity": 1.0})
     posted = pd.DataFrame({"account": list(cash), "asset": "USD", "amount": list(cash.values())})
     items = [mm.Perpetual("a0", "a0")]
-    book = mm.Book.from_frame(frame, instruments=items, balances=posted, **options)
+    book = book_of(frame, items, posted, **options)
     scenarios = mm.simulate(make_model(variance=2.5e-3), horizons=(1, 2), paths=4000, seed=7)
     policy = mm.MarginPolicy(horizon=2, maintenance=mm.Maintenance(level=0.75, horizon=1))
     return mm.margin(book, scenarios, policy=policy)
@@ -557,8 +547,7 @@ def test_the_page_answers_first_who_must_act():
 def test_horizons_are_said_in_words(horizons, said):
     model = make_model(("garch", "gjr"), "t", "t", variance=4e-4)
     scenarios = mm.simulate(model, horizons=horizons, paths=500, seed=7)
-    frame = pd.DataFrame([["desk", "a0", 1.0]], columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame)
+    book = book_of([["desk", "a0", 1.0]])
     text = mm.margin(book, scenarios).to_html()
     assert f"500 at {said}, single precision" in text
 
@@ -611,9 +600,7 @@ def test_accounts_without_risk_and_with_many_positions():
     items = [mm.Spot(f"S{at}", "a0") for at in range(40)]
     rows = [("many", item.name, float(at - 3)) for at, item in enumerate(items) if at != 3]
     rows.append(("flat", "S0", 0.0))
-    book = mm.Book.from_frame(
-        pd.DataFrame(rows, columns=["account", "instrument", "quantity"]), instruments=items
-    )
+    book = book_of(rows, items)
     scenarios = mm.simulate(make_model(), horizon=1, paths=2000, seed=7)
     report = mm.margin(book, scenarios)
     assert report.account("flat").margin == 0.0

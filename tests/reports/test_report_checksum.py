@@ -17,14 +17,14 @@ import mcmargin.desk.verification as verification
 from mcmargin.policies.policy_parts import (
     Collateral,
     Concentration,
-    Gap,
     Leverage,
     LeverageTier,
     Liquidity,
     Maintenance,
     Procyclicality,
-    Stress,
 )
+from mcmargin.policies.stress_parts import Gap, Stress
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 POLICY = mm.MarginPolicy(
@@ -67,12 +67,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def book():
-    return mm.Book.from_frame(
-        pd.DataFrame(ROWS, columns=NAMES),
-        instruments=ITEMS,
+    return book_of(
+        ROWS,
+        ITEMS,
+        BALANCES,
+        orders=[("y", "P", 40.0), ("z", "A", -1.0)],
         accounts=[*ACCOUNTS, mm.Account("z")],
-        orders=pd.DataFrame([("y", "P", 40.0), ("z", "A", -1.0)], columns=NAMES),
-        balances=pd.DataFrame(BALANCES, columns=["account", "asset", "amount"]),
     )
 
 

@@ -20,6 +20,7 @@ import mcmargin as mm
 from mcmargin.data.json_text import ROWS_AT_ONCE, json_text, json_value, plain_columns, records
 from mcmargin.data.typed_columns import read_columns
 from mcmargin.reports.account_figures import ADDED, AccountMargin, Contribution, OwnerMargin
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 TABLES = ("figures", "positions", "owners", "haircuts")
@@ -43,7 +44,7 @@ def report_of(scenarios, accounts, positions=4):
             "quantity": rng.normal(0, 10, len(names)),
         }
     )
-    return mm.margin(mm.Book.from_frame(frame, instruments=items), scenarios)
+    return mm.margin(book_of(frame, items), scenarios)
 
 
 def assert_same(one, other):
@@ -103,12 +104,9 @@ def test_a_file_of_the_version_before_verifies():
     assert report.accounts[0].without_entry_price is None
     assert "entry price" not in str(report) + str(report.status("b"))
     model = make_model(("garch", "gjr"))
-    book = mm.Book.from_frame(
+    book = book_of(
         report.positions.query("kind == 'position'")[["account", "instrument", "quantity"]],
-        balances=pd.DataFrame(
-            [("a [1]", "USD", 1000.0), ("b", "a0", 1.5), ("idle", "USD", -20.0)],
-            columns=["account", "asset", "amount"],
-        ),
+        balances=[("a [1]", "USD", 1000.0), ("b", "a0", 1.5), ("idle", "USD", -20.0)],
         accounts=[mm.Account(row.account, owner=row.owner) for row in report.accounts],
     )
     found = mm.verify(report, model, book)
@@ -162,8 +160,8 @@ def test_odd_rows_are_read_and_refused_as_one_by_one():
 )
 def test_any_name_number_and_seed_come_back_exactly(names, numbers, seed):
     """Lone surrogates, quotes, control characters, the largest and the smallest floats."""
-    frame = pd.DataFrame({"account": names, "margin": numbers[: len(names)]})
-    frame["account"] = frame["account"].astype(object)
+    column = pd.Series(names, dtype=object)
+    frame = pd.DataFrame({"account": column, "margin": numbers[: len(names)]})
     rows = [*records(plain_columns(frame))]
     text = json_text({"seed": seed, "name": names[0]}, {"rows": rows, "none": []})
     assert text.isascii()

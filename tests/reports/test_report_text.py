@@ -12,18 +12,13 @@ from pyarrow import parquet
 
 import mcmargin as mm
 from mcmargin.data.typed_fields import read_dataclass, without_infinity
-from mcmargin.markets.market import Depeg, InstrumentLiquidity, market_of, market_terms
+from mcmargin.markets.market_parts import Depeg, InstrumentLiquidity
+from mcmargin.markets.market_terms import market_of, market_terms
 from mcmargin.models.model import CalibrationNotes
-from mcmargin.policies.policy_parts import (
-    Collateral,
-    Gap,
-    Leverage,
-    Maintenance,
-    Procyclicality,
-    Stress,
-    StressWindow,
-)
+from mcmargin.policies.policy_parts import Collateral, Leverage, Maintenance, Procyclicality
+from mcmargin.policies.stress_parts import Gap, Stress, StressWindow
 from mcmargin.reports.report_text import short_history
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 POLICY = mm.MarginPolicy(maintenance=Maintenance(level=0.9), collateral=Collateral("haircut"))
@@ -35,9 +30,8 @@ def scenarios():
 
 
 def report_of(scenarios, rows, **options):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
     policy = options.pop("policy", None)
-    return mm.margin(mm.Book.from_frame(frame, **options), scenarios, policy=policy)
+    return mm.margin(book_of(rows, **options), scenarios, policy=policy)
 
 
 @pytest.fixture(scope="module")

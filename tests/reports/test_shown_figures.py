@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01")
@@ -21,10 +22,9 @@ def scenarios():
     return mm.simulate(model, horizons=(1, 3), paths=20_000, seed=5, engine="numpy")
 
 
-def book_of(**terms):
+def two_accounts(**terms):
     rows = [(NAMES[0], "a0", 10.0), (NAMES[1], "a1", -4.0), (NAMES[1], "a2", 2.0)]
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    return mm.Book.from_frame(frame, **terms)
+    return book_of(rows, **terms)
 
 
 def test_prices():
@@ -41,7 +41,8 @@ def test_models(scenarios):
         "0 bars of history>"
     )
     assert repr(model) == shown.format("")
-    assert repr(replace(model, state=replace(model.state))) == shown.format(", provisional")
+    moved = replace(model.state, prices=1.01 * model.state.prices)
+    assert repr(replace(model, state=moved)) == shown.format(", provisional")
 
 
 def test_scenarios(scenarios):
@@ -55,10 +56,10 @@ def test_books():
     shown = (
         "<Book of <b>one</b> & 'co', two: 3 instruments, 3 positions, {} open orders, {} balances>"
     )
-    assert repr(book_of()) == shown.format(0, 0)
+    assert repr(two_accounts()) == shown.format(0, 0)
     orders = pd.DataFrame({"account": ["two"] * 2, "instrument": ["a0"] * 2, "quantity": [1, -1]})
     posted = pd.DataFrame({"account": ["two"], "asset": ["USD"], "amount": [9.0]})
-    assert repr(book_of(orders=orders, balances=posted)) == shown.format(2, 1)
+    assert repr(two_accounts(orders=orders, balances=posted)) == shown.format(2, 1)
 
 
 def test_surfaces():
@@ -72,7 +73,7 @@ def test_surfaces():
 
 
 def test_reports(scenarios):
-    report = mm.margin(book_of(), scenarios, policy=mm.MarginPolicy(level=0.975))
+    report = mm.margin(two_accounts(), scenarios, policy=mm.MarginPolicy(level=0.975))
     shown = (
         "<MarginReport of <b>one</b> & 'co', two: 97.5 %, prices of 2020-01-01, 20,000 paths, "
         "seed 5>"
@@ -104,7 +105,7 @@ class Tables(HTMLParser):
 @pytest.mark.parametrize("owned", [False, True])
 def test_a_notebook_shows_the_tables_that_are_printed(scenarios, owned):
     accounts = [mm.Account(name, owner="<i>fund</i>" if owned else "") for name in NAMES]
-    report = mm.margin(book_of(accounts=accounts), scenarios)
+    report = mm.margin(two_accounts(accounts=accounts), scenarios)
     printed = str(report)
     page = Tables(report._repr_html_())
     lines = [re.split(r" *[┃│] *", line)[1:-1] for line in printed.splitlines()]
@@ -116,7 +117,7 @@ def test_a_notebook_shows_the_tables_that_are_printed(scenarios, owned):
 
 
 def test_a_notebooks_tables_can_be_read_aloud_and_names_are_text(scenarios):
-    page = Tables(mm.margin(book_of(), scenarios)._repr_html_())
+    page = Tables(mm.margin(two_accounts(), scenarios)._repr_html_())
     assert {tag for tag, *_ in page.tags} == {
         *("table", "caption", "thead", "tbody", "tr", "th", "td", "p")
     }

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import EngineError, PolicyError
-from mcmargin.scenarios.simulation import simulate
+from mcmargin.scenarios.simulation import simulate, simulate_plan
 from tests.helpers.models import make_model
 
 KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
@@ -78,3 +79,21 @@ def test_environment_chooses_threads(monkeypatch):
     monkeypatch.setenv("MCMARGIN_THREADS", "none")
     with pytest.raises(PolicyError, match="MCMARGIN_THREADS"):
         run(make_model())
+
+
+def test_a_plan_gives_what_its_fields_give():
+    model = make_model(KINDS, innovations="t", dependence="t")
+    plan = SimulationPlan(7, 3000, (1, 3), "double", 50.0, 0.01)
+    ours = simulate_plan(model, plan, threads=1)
+    whole = simulate(
+        model,
+        horizons=(1, 3),
+        paths=3000,
+        seed=7,
+        precision="double",
+        variance_cap=50.0,
+        price_floor=0.01,
+    )
+    assert ours.plan == whole.plan == plan
+    np.testing.assert_array_equal(ours.returns, whole.returns)
+    np.testing.assert_array_equal(ours.next_variance, whole.next_variance)

@@ -3,13 +3,13 @@
 from collections import Counter
 
 import numpy as np
-import pandas as pd
 import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from mcmargin.policies.policy_parts import GRIDS, GridTerms, Stress
+from mcmargin.policies.stress_parts import GRIDS, GridTerms, Stress
 from mcmargin.stresses.stress_grids import GridPoint, stress_grid
+from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -27,8 +27,7 @@ def scenarios():
 
 
 def stressed(rows, items, scenarios, market=MARKET, **terms):
-    frame = pd.DataFrame(rows, columns=["account", "instrument", "quantity"])
-    book = mm.Book.from_frame(frame, instruments=items)
+    book = book_of(rows, items)
     return mm.stress(book, scenarios, market, mm.MarginPolicy(stress=Stress(**terms)))
 
 

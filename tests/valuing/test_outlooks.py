@@ -5,7 +5,9 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.models.innovations import Innovations, empirical_innovations
-from mcmargin.models.volatility import variance_outlook, volatility_of
+from mcmargin.models.variance_outlook import variance_outlook
+from mcmargin.models.volatility import volatility_of
+from mcmargin.valuing.outlooks import outlooks_of
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.models import MARGINALS, RECURSIONS, make_model
 
@@ -105,7 +107,7 @@ def test_the_average_under_a_cap_is_that_of_the_remaining_life_simulated(kind):
         [np.full((1, 100_000), 50e-4), scenarios.next_variance[:, 0].astype(float)]
     )
     average = variance.mean(axis=0)
-    outlook = scenarios.outlook("a0", 40)
+    outlook = outlooks_of(scenarios).of("a0", 40)
     error = 4 * average.std() / np.sqrt(100_000) + 3e-4 * average.mean()
     assert abs(outlook.average_today(0, 30.0) - average.mean()) < error
     given = outlook.average(np.full(3, 50e-4), 30.0)
@@ -161,7 +163,7 @@ def test_the_average_is_that_of_the_remaining_life_simulated(kind, law):
     variance = np.concatenate(
         [np.full((1, 50_000), START), scenarios.next_variance[:-1, 0].astype(float)]
     )
-    outlook = scenarios.outlook("a0", 40)
+    outlook = outlooks_of(scenarios).of("a0", 40)
     for skip in (0, 2):
         average = variance[skip : skip + 30].mean(axis=0)
         expected = outlook.average_today(skip, 30.0)

@@ -9,8 +9,8 @@ import QuantLib as ql
 
 import mcmargin as mm
 from mcmargin.valuing.scenario_market import PathBlock
-from mcmargin.valuing.shocked_market import ShockedMarket, basis_walks
-from mcmargin.valuing.valuation import value_change
+from mcmargin.valuing.shocked_market import ShockedMarket
+from mcmargin.valuing.unit_values import value_change
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")
@@ -121,19 +121,3 @@ def test_a_currency_moves_with_its_asset_and_beyond_it():
     np.testing.assert_allclose(value_change(ITEMS[1], given), np.zeros(3), atol=1e-14)
     assert given.currency("USDT").tolist() == [1.0, 1.0, 1.0]
     assert given.moved == {"a2", "EUR"}
-
-
-def test_a_basis_of_futures_grows_with_their_time_to_expiry():
-    """5 % a year: 60 days away exp(0.05 x 60/365), 29 days exp(0.05 x 29/365); spot stays."""
-    near = replace(FUTURE, name="N", expiry=np.datetime64("2020-01-30", "ns"))
-    still = replace(FUTURE, name="Q", basis_volatility=0.0)
-    moves = {"a0": np.array([0.05, 0.0, -0.05])}
-    option = replace(ITEMS[10], expiry=near.expiry, future=near)
-    walks = basis_walks([FUTURE, option, still, ITEMS[3]], moves, AS_OF, AS_OF)
-    given = market_of(walks=walks)
-    for item, days in ((FUTURE, 60), (near, 29)):
-        start = 100.0 * np.exp(0.1 * days / 365)
-        expected = start * np.exp(np.array([0.05, 0.0, -0.05]) * days / 365)
-        np.testing.assert_allclose(item.price_on(given), expected, rtol=1e-14)
-    assert set(walks) == {"F", "N"}
-    np.testing.assert_array_equal(still.gain(given), np.zeros(3))

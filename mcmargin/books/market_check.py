@@ -16,8 +16,7 @@ from mcmargin.data.bars import DAY
 from mcmargin.data.plausibility import changed_places, way_to_widen
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Instrument
-from mcmargin.markets.contradictions import is_inverse
-from mcmargin.markets.market import Market
+from mcmargin.markets.market import Market, is_inverse
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy

@@ -1,12 +1,15 @@
-"""The formula: how a row's components become its margin, in the order that `MarginPolicy` states.
+"""Operations of the formula: how the components of accounts become margins, step by step.
 
-In: components of accounts, and of owners that net, with how they move with the paths. Out: the
-margin, each amount on the way to it, and the standard error of every one that moves.
+In: components of accounts, and of owners whose accounts are netted, with how they move with the
+paths. Out: the margin, every amount on the way to it, and what each step adds. The order of the
+steps stands in `mcmargin.policies.formula.FORMULA` alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +25,30 @@ from mcmargin.margins.estimates import (
     times,
 )
 from mcmargin.margins.unit_context import Amounts
+from mcmargin.policies.formula import FORMULA, Operation, Step
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.policies.policy_parts import Procyclicality
 
 COARSE = 1.5
-"""Standard errors, in ticks, from which rounding adds the variance of a uniform number."""
+"""Standard error, in ticks, from which on rounding adds the variance of a uniform number."""
 
 REACH = 14
-"""Ticks either way that are looked at below that."""
+"""Ticks on either side that are summed over where the standard error is smaller."""
 
 
 def margin_of(
-    parts: Mapping[str, Estimate],
+    components: Mapping[str, Estimate],
     policy: MarginPolicy,
     previous: Amounts | None,
     bars: int,
     kink: Callable[[str], int],
 ) -> dict[str, Estimate]:
-    """What components are put together to: `stressed`, `calm`, `total`, `unrounded` and `margin`.
+    """Apply the formula, for initial margin or for maintenance margin alone.
 
     Parameters
     ----------
-    parts : mapping of str to Estimate
-        Components by their names, a row each; see `mcmargin.margins.components`.
+    components : mapping of str to Estimate
+        By their names, one row an account; see `mcmargin.margins.components`.
     policy : MarginPolicy
     previous : ndarray of shape (rows,), float64, optional
         The last charge; NaN for a row that had none.
@@ -52,20 +56,108 @@ def margin_of(
         Bars since then.
     kink : callable
         Column of a comparison by its name; see `mcmargin.margins.estimates.larger`.
+
+    Returns
+    -------
+    dict of str to Estimate
+        What each line of the formula makes, by its name, and `unrounded`.
     """
-    worst = larger(parts["base"], parts["floor"], kink("base or floor"))
-    stressed = plus(worst, parts["stress_add_on"])
-    calm = calmed_estimate(stressed, parts["base"], policy.procyclicality, previous, bars, kink)
-    extras = plus(parts["liquidity"], parts["concentration"], parts["stressed_funding"])
-    total = plus(calm, extras)
-    least = larger(total, parts["leverage_minimum"], kink("total or leverage"))
-    return {
-        "stressed": stressed,
-        "calm": calm,
-        "total": total,
-        "unrounded": least,
-        "margin": rounded_estimate(least, policy.tick, kink("tick")),
+    made: dict[str, Estimate] = {}
+    so_far = fixed(np.zeros(0))
+    for (line, operation), steps in _groups():
+        own = [components[step.component] for step in steps if step.component]
+        if operation is Operation.START:
+            so_far = own[0]
+        elif operation is Operation.AT_LEAST:
+            for step, amounts in zip(steps, own, strict=True):
+                so_far = larger(so_far, amounts, kink(f"{line} or {step.name}"))
+        elif operation is Operation.PLUS:
+            so_far = plus(so_far, plus(*own))
+        elif operation is Operation.CALM:
+            part, base = policy.procyclicality, components["base"]
+            so_far = calmed_estimate(so_far, base, part, previous, bars, kink)
+        elif operation is Operation.ROUND_UP:
+            made["unrounded"] = so_far
+            so_far = rounded_estimate(so_far, policy.tick, kink("tick"))
+        else:
+            break  # Maintenance margin ends here, and initial margin goes on with it.
+        made[line] = so_far
+    return made
+
+
+def with_maintenance(
+    initial: Mapping[str, Estimate],
+    maintenance: Mapping[str, Estimate] | None,
+    kink: Callable[[str], int],
+) -> dict[str, Estimate]:
+    """Initial margin that is at least maintenance margin: the last step of the formula.
+
+    Parameters
+    ----------
+    initial, maintenance : mapping of str to Estimate
+        As `margin_of` returns them; no maintenance where the policy has none.
+    kink : callable
+        As for `margin_of`.
+    """
+    if maintenance is None:
+        none = fixed(np.zeros(len(initial["margin"].amounts)))
+        return {**initial, "maintenance": none, "maintenance_calm": none}
+    # A shorter horizon can cost more, for example of a hedge that converges at expiry.
+    at_least = {
+        name: larger(initial[name], maintenance[name], kink(name))
+        for name in ("margin", "unrounded")
     }
+    own = {"maintenance": maintenance["margin"], "maintenance_calm": maintenance["calm"]}
+    return {**initial, **own, **at_least}
+
+
+def added_by_steps(columns: Mapping[Any, Any], tick: float) -> dict[str, Any]:
+    """What each step of the formula adds to a margin, by the step's name; it adds up to the margin.
+
+    Parameters
+    ----------
+    columns : mapping of str to float, or to ndarray
+        Of a report's figures: one account's, or columns of many.
+    tick : float
+        The policy's; 0 for what the margin was before it was rounded.
+
+    Examples
+    --------
+    >>> columns = dict.fromkeys(["stress_add_on", "liquidity", "concentration"], 0.0)
+    >>> columns |= {"base": 100.0, "floor": 110.0, "calm": 137.5, "stressed_funding": 2.0}
+    >>> columns |= {"leverage_minimum": 120.0, "margin": 140.0, "unrounded": 139.5}
+    >>> added = added_by_steps(columns, tick=10.0)
+    >>> {name: float(amount) for name, amount in added.items() if amount}
+    {'base': 100.0, 'floor': 10.0, 'procyclicality': 27.5, 'stressed_funding': 2.0, 'tick': 0.5}
+    """
+    added: dict[str, Any] = {}
+    so_far: Any = 0.0
+    for (line, operation), steps in _groups():
+        if operation is Operation.PLUS:
+            own = {step.name: columns[step.component] for step in steps}
+            added |= own
+            # The columns of a report were summed up in this order, so that no bit differs.
+            first, *others = own.values()
+            so_far = so_far + sum(others, first)
+            continue
+        for step in steps:
+            if operation is Operation.AT_LEAST:
+                after = np.maximum(so_far, columns[step.component])
+            elif operation is Operation.ROUND_UP:
+                after = rounded_up(so_far, tick)
+            elif operation is Operation.MAINTENANCE:
+                after = columns["margin" if tick else "unrounded"]
+            else:
+                after = columns[line]
+            added[step.name] = after - so_far
+            so_far = after
+    return added
+
+
+def _groups() -> list[tuple[tuple[str, Operation], list[Step]]]:
+    """Neighbours of one line and operation."""
+    groups = groupby(FORMULA, key=lambda step: (step.line, step.operation))
+    return [(key, list(steps)) for key, steps in groups]
 
 
 def calmed_estimate(
@@ -188,8 +280,3 @@ def _rounded_error(mean: NDArray[np.float64], error: NDArray[np.float64]) -> NDA
     found[fine] = np.sqrt(np.maximum(share @ values**2 - first**2, 0.0))
     found[error == 0.0] = 0.0
     return found
-
-
-def scaled_bounds(amounts: Amounts, bounds: Amounts, ratio: Amounts) -> Amounts:
-    """Bounds of intervals as far from the amounts, times a ratio; unchanged where it is 1."""
-    return np.where(ratio == 1.0, bounds, amounts + (bounds - amounts) * ratio)

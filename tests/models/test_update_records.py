@@ -3,7 +3,6 @@
 import copy
 import pickle
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.demo import demo_prices
-from mcmargin.models.fitting import arch_model_of
+from mcmargin.models.arch_fits import arch_model_of
 from tests.helpers.models import make_model, with_history
 
 BARS = 400
@@ -195,8 +194,8 @@ def test_updates_branch_from_one_model(read_first, tmp_path):
     assert base.history.returns[:, 0].tolist() == pytest.approx([0.01, 99 / 101 - 1])
 
 
-def test_a_history_is_a_frozen_dataclass():
-    """Whether its parts are joined yet or not: copied, pickled, replaced in part, and not set."""
+def test_a_history_is_a_frozen_value():
+    """It can be copied and pickled, but not written, whether its parts are joined yet or not."""
     base = model_of_today().update(prices_of({"2020-01-02": 101.0}))
     for joined in (False, True):
         history = base.update(prices_of({"2020-01-03": 99.0})).history
@@ -204,9 +203,6 @@ def test_a_history_is_a_frozen_dataclass():
             assert len(history.times) == 2
         for again in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
             np.testing.assert_array_equal(again.returns, history.returns)
-        doubled = replace(history, returns=2 * history.returns)
-        np.testing.assert_array_equal(doubled.returns, 2 * history.returns)
-        np.testing.assert_array_equal(doubled.times, history.times)
         with pytest.raises(AttributeError, match="no attribute 'prices'"):
             history.prices  # noqa: B018
     for name in ("times", "returns", "variances"):

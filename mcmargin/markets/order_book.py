@@ -1,7 +1,8 @@
-"""Levels of an order book: reading and checking them.
+"""An instrument's order book, read from a file and checked.
 
-In: a CSV or Parquet file with a row a level: `side`, `price` and `size`. Out: bids and asks as
-`InstrumentLiquidity` takes them, or a `DataError` that names file, row and column.
+In: a CSV or Parquet file with the columns `side`, `price` and `size`, and a row for each price.
+Out: bids and asks as `InstrumentLiquidity` takes them, or a `DataError` that names the file, the
+row and the column.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from mcmargin.data.validation import CELLS, Number, Row, first_fault
 from mcmargin.errors import DataError
 
 
-class LevelRow(Row):
-    """A level."""
+class OrderBookRow(Row):
+    """A row of the file: one price and the size that is offered at it."""
 
     side: Literal["bid", "ask"] = Field(
         description='"bid" or "ask"; bids from the highest price down, asks from the lowest up.'
@@ -30,8 +31,8 @@ class LevelRow(Row):
     size: Annotated[Number, LEVEL_SIZE] = Field(description="Units that can be traded at it.")
 
 
-def read_levels(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, float], ...]]:
-    r"""Read the levels of one instrument's order book.
+def read_order_book(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, float], ...]]:
+    r"""Read the order book of one instrument.
 
     Returns
     -------
@@ -41,8 +42,8 @@ def read_levels(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, fl
     Raises
     ------
     DataError
-        For a column or value that is unknown or missing, a number that is not above 0, a level
-        that is no worse than the one before it on its side, and bids that cross asks.
+        If a column or value is unknown or missing, a number is not above 0, a price is not worse
+        than the one before it on its side, or the best bid is not below the best ask.
 
     Examples
     --------
@@ -51,19 +52,19 @@ def read_levels(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, fl
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "levels.csv"
     ...     _ = path.write_text("side,price,size\nbid,99,5\nask,101,4\nbid,98,9\n")
-    ...     read_levels(path)
+    ...     read_order_book(path)
     {'bids': ((99.0, 5.0), (98.0, 9.0)), 'asks': ((101.0, 4.0),)}
     """
     columns, records = read_records(path)
-    if sorted(columns) != sorted(LevelRow.model_fields):
+    needed = list(OrderBookRow.model_fields)
+    if sorted(columns) != sorted(needed):
         raise DataError(
-            f"{path}: columns {', '.join(columns)}; exactly {', '.join(LevelRow.model_fields)} are "
-            "needed"
+            f"{path}: columns {', '.join(columns)}; exactly {', '.join(needed)} are needed"
         )
-    sides: dict[str, list[tuple[int, LevelRow]]] = {"bid": [], "ask": []}
+    sides: dict[str, list[tuple[int, OrderBookRow]]] = {"bid": [], "ask": []}
     for number, record in enumerate(records, 2):
         try:
-            row = LevelRow.model_validate(record, context=CELLS)
+            row = OrderBookRow.model_validate(record, context=CELLS)
         except ValidationError as error:
             place, _, words = first_fault(error)
             raise DataError(f"{path}: row {number}, column {place[0]!r}: {words}") from None
@@ -71,11 +72,11 @@ def read_levels(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, fl
     if not records:
         raise DataError(f"{path}: no levels; give at least one")
     for side, sign, worse in (("bid", -1.0, "below"), ("ask", 1.0, "above")):
-        for (first, better), (number, level) in zip(sides[side], sides[side][1:], strict=False):
-            if not sign * level.price > sign * better.price:
+        for (first, before), (number, row) in zip(sides[side], sides[side][1:], strict=False):
+            if not sign * row.price > sign * before.price:
                 raise DataError(
-                    f"{path}: row {number}, column 'price': {side} {level.price:g} is not {worse} "
-                    f"the {better.price:g} of row {first}; {side}s run from the best price on, "
+                    f"{path}: row {number}, column 'price': {side} {row.price:g} is not {worse} "
+                    f"the {before.price:g} of row {first}; {side}s run from the best price on, "
                     "each once"
                 )
     if sides["bid"] and sides["ask"]:
@@ -86,6 +87,5 @@ def read_levels(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[float, fl
                 f"row {bid}, ask {lowest.price:g} of row {ask}"
             )
     return {
-        f"{side}s": tuple((level.price, level.size) for _, level in levels)
-        for side, levels in sides.items()
+        f"{side}s": tuple((row.price, row.size) for _, row in rows) for side, rows in sides.items()
     }

@@ -1,0 +1,149 @@
+"""Open orders: expected shortfall of units with the worst fills of what they ordered.
+
+In: units with the tails of their positions, and their gains on all paths. Out: each unit's expected
+shortfall with the fills that make it largest, and what those fills add to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcmargin.books.units import Units
+from mcmargin.margins.estimates import (
+    Estimate,
+    collapsed,
+    fixed,
+    joined,
+    minus,
+    tail_estimate,
+    with_rows,
+)
+from mcmargin.margins.fills import worst_fills_estimate
+from mcmargin.margins.gains import gains_a_unit
+from mcmargin.margins.orders import MEMORY, Blocks, piece_paths, worst_fills
+from mcmargin.numerics.tail import Tails, some_tails
+from mcmargin.valuing.scenario_market import PathBlock
+from mcmargin.valuing.valuation import Valuation
+
+
+def with_worst_fills(
+    units: Units,
+    rows: range,
+    gains_at: Callable[[int], Any],
+    tails: Tails,
+    valuation: Valuation,
+    together: bool,
+) -> tuple[Estimate, Estimate]:
+    """Each unit's expected shortfall with the worst fills, and what those add to it."""
+    shortfall = tail_estimate(tails, together=together)
+    none = fixed(np.zeros(len(rows)))
+    if units.buys.nnz == 0 and units.sells.nnz == 0:
+        return shortfall, none
+    buys, sells = (matrix[rows.start : rows.stop] for matrix in (units.buys, units.sells))
+    asked = (abs(buys) + abs(sells)).tocsr()
+    asked.eliminate_zeros()
+    columns = [
+        np.sort(asked.indices[low:high].astype(np.int64))
+        for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
+    ]
+    # What the worst losses of corners may take, beside what else is held of profit and loss.
+    memory = min(MEMORY, max(1, valuation.memory_limit // 4))
+    places: list[int] = []
+    found: tuple[list[Estimate], list[Estimate]] = ([], [])
+    for batch, valued in _ordered(columns, valuation):
+        for at, blocks in _batch_blocks(batch, valued, columns, rows, units, valuation):
+            own, gains = columns[at], gains_at(at)
+            sold, bought = (matrix[[at]].toarray()[0][own] for matrix in (sells, buys))
+            most, fills = worst_fills(gains, blocks, sold, bought, level=tails.level, memory=memory)
+            # Which paths make the fills the worst changes their movements, and no amount.
+            moved = worst_fills_estimate(gains, blocks, sold, bought, fills, level=tails.level)
+            least = float(tails.expected_shortfall[at])
+            worst = replace(moved, amounts=np.array([max(most, least)]))
+            whole = tail_estimate(some_tails(tails, np.array([at])))
+            places.append(at)
+            found[0].append(worst)
+            found[1].append(minus(worst, whole))
+    if not places:
+        return shortfall, none
+    worst, added = (joined(each) for each in found)
+    if not together:
+        worst, added = collapsed(worst), collapsed(added)
+    rows_with = np.array(places)
+    # As base adds them up.
+    worst = replace(worst, amounts=tails.expected_shortfall[rows_with] + added.amounts)
+    return with_rows(shortfall, rows_with, worst), with_rows(none, rows_with, added)
+
+
+def _batch_blocks(
+    batch: list[int],
+    valued: NDArray[np.int64],
+    columns: list[NDArray[np.int64]],
+    rows: range,
+    units: Units,
+    valuation: Valuation,
+) -> Iterator[tuple[int, Blocks]]:
+    """Units with orders, and what one unit of each instrument that they ordered gains, by blocks.
+
+    Values of a batch are kept; those of one unit that do not fit are made again for every look.
+    """
+    kept: list[tuple[PathBlock, Any]] | None = None
+    if valuation.fits:
+        kept = list(valuation.blocks())
+    elif len(valued) <= _most_kept(valuation):
+        kept = list(valuation.blocks_of(valued))
+    for at in batch:
+        own, code = columns[at], units.currencies[rows[at]]
+        place = own if valuation.fits else np.searchsorted(valued, own)
+
+        def blocks(
+            own: NDArray[np.int64] = own, code: str = code, place: NDArray[np.int64] = place
+        ) -> Iterator[tuple[int, Any]]:
+            size = piece_paths(len(own))
+            for block, changes in valuation.blocks_of(own) if kept is None else kept:
+                for low in range(0, changes.shape[1], size):
+                    part = slice(low, low + size)
+                    chosen = changes[:, part][block.xp.asarray(place)]
+                    gains = gains_a_unit(own, chosen, code, block, valuation, part)
+                    del chosen
+                    yield block.paths.start + low, gains
+                    del gains
+                # Else they would be held while the next block is made.
+                del changes
+
+        yield at, blocks
+
+
+def _most_kept(valuation: Valuation) -> int:
+    """Instruments whose values are kept for a batch of units; two batches are held at a time."""
+    return valuation.memory_limit // 4 // (8 * valuation.scenarios.plan.paths)
+
+
+def _ordered(
+    columns: list[NDArray[np.int64]], valuation: Valuation
+) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
+    """Units with orders, so many at a time that what they ordered fits; and those instruments.
+
+    Where values are kept, all at once, and no instruments.
+    """
+    if valuation.fits:
+        yield [at for at, own in enumerate(columns) if len(own)], np.zeros(0, np.int64)
+        return
+    most = _most_kept(valuation)
+    batch: list[int] = []
+    valued = np.zeros(0, np.int64)
+    for at, own in enumerate(columns):
+        if len(own) == 0:
+            continue
+        together = np.union1d(valued, own)
+        if batch and len(together) > most:
+            yield batch, valued
+            batch, together = [], own
+        batch.append(at)
+        valued = together
+    if batch:
+        yield batch, valued
