@@ -1,8 +1,13 @@
-# make demo: the main job on real prices. make test: the whole suite. make bench: speed beside
-# others, to benchmarks/results/ (ONLY=simulation for one of them). Each makes its own .venv.
-# make kills: 160 kills of commands, half of them while they write, to prove that no file is torn.
-# make gpu-check and gpu-bench: proof and speed on a GPU, to benchmarks/results/, with GPU_PYTHON as
-# it is: cupy, numpy, scipy, pandas, pytest and pytest-benchmark are all that it needs.
+# make demo   runs the main job on real prices.
+# make test   runs the whole test suite.
+# make bench  measures the speed beside other libraries, and writes benchmarks/results/;
+#             ONLY=simulation runs one benchmark alone.
+# make kills  ends commands with 160 kills, half of them while they write, and checks that every
+#             file is whole.
+# These four make the environment .venv if there is none. The next two use GPU_PYTHON as it is; the
+# README lists the packages that it needs.
+# make gpu-check  compares the results on a GPU with the CPU's.
+# make gpu-bench  measures the speed on a GPU; both write benchmarks/results/.
 PYTHON ?= python3
 GPU_PYTHON ?= python3
 VENV := .venv
@@ -25,7 +30,7 @@ test: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
-# The environment's BLAS settings would hide the processor's own kernels.
+# Without these two settings of the environment, BLAS chooses the kernels of this processor.
 BENCH = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python -m pytest -q \
 	-o addopts=--import-mode=importlib
 

@@ -1,6 +1,6 @@
 """Books for the benchmarks: options, perpetuals and futures on 50 underlyings, and balances.
 
-And the engines that they are margined on: numpy everywhere, and cupy where there is a GPU.
+The books are margined on numpy, and also on cupy if there is a GPU.
 """
 
 import functools
@@ -22,14 +22,14 @@ AS_OF = np.datetime64("2020-01-01", "ns")
 
 
 def skip_without(engine):
-    """Skip where an engine cannot run, and say why."""
+    """Skip the benchmark if its engine cannot run, and say why."""
     reason = cupy_devices.missing() if engine == "cupy" else None
     if reason is not None:
         pytest.skip(f"mcmargin, cupy: {reason}")
 
 
 def who(scenarios, what=""):
-    """What a row of results is called: its engine is numpy where it says none."""
+    """The name of a row of results; a row that names no engine is of numpy."""
     engine = "" if scenarios.engine == "numpy" else scenarios.engine
     return ", ".join(filter(None, ("mcmargin", engine, what)))
 
@@ -42,7 +42,7 @@ def scenarios_of(engine):
 
 
 def market_of(level=1.0):
-    """Every price times a level, 40 % volatility."""
+    """A market in which every price is 100 times a level, with volatilities of 40 %."""
     names = [f"a{at}" for at in range(UNDERLYINGS)]
     return mm.Market(
         as_of=AS_OF,
@@ -52,7 +52,7 @@ def market_of(level=1.0):
 
 
 def instruments_of(count):
-    """Half options, a quarter perpetuals, a quarter futures."""
+    """Instruments: one half are options, a quarter perpetuals and a quarter futures."""
     items = []
     for at in range(count):
         name = f"a{at % UNDERLYINGS}"
@@ -69,7 +69,7 @@ def instruments_of(count):
 
 
 def positions_of(accounts, items):
-    """Ten positions an account on average."""
+    """Positions: each account has ten on average."""
     rng = np.random.default_rng(5)
     owner = np.repeat(np.arange(accounts), rng.poisson(10, accounts).clip(1))
     names = np.array([item.name for item in items])
@@ -84,7 +84,7 @@ def positions_of(accounts, items):
 
 
 def balances_of(positions, coins):
-    """Dollars of every account, and so many coins (0 to 2), each of its own half of the assets."""
+    """Balances: every account has dollars and 0 to 2 coins, each of another half of the assets."""
     names = positions["account"].unique()
     rng = np.random.default_rng(8)
     frames = [pd.DataFrame({"account": names, "asset": "USD", "amount": 1e4})]

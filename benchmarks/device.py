@@ -1,7 +1,7 @@
-"""The GPU that figures belong to: its name, versions, and the peaks that its own attributes give.
+"""The GPU that figures belong to: its name, its versions, and the peaks that its attributes give.
 
-Settings for a run on it are made before numpy is imported. MCMARGIN_TEST_GPU=double puts cupy's
-double in its place, so that everything but the figures can be tried without a GPU.
+Settings for a run on it are made before numpy is imported. With MCMARGIN_TEST_GPU=double, cupy's
+double takes the place of the GPU: then everything except the figures can be tried without one.
 """
 
 import contextlib
@@ -11,39 +11,39 @@ import platform
 import sys
 
 SETTINGS = {
-    # cupy and a GPU under the tests' fixtures.
+    # The tests' fixtures then use cupy and a GPU.
     "MCMARGIN_TEST_GPU": "1",
-    # The numpy engine's threads are its own; threadpoolctl may not be installed.
+    # The numpy engine makes its own threads; threadpoolctl may not be installed.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # JAX would take three quarters of the memory at once.
+    # JAX would reserve three quarters of the memory at once.
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
 NO_DEVICE = 2
-"""Exit status where there is no GPU, or no package that is needed."""
+"""Exit status if there is no GPU, or if a package is missing that is needed."""
 
 NEEDED = ("numpy", "scipy", "pandas", "pytest")
-"""Packages beside cupy, of which the engine tells itself why it cannot be used."""
+"""Packages that are needed beside cupy; the engine itself says why cupy cannot be used."""
 
 SINGLE_LANES = {70: 64, 75: 64, 80: 64, 86: 128, 87: 128, 89: 128, 90: 128, 100: 128, 120: 128}
 """float32 lanes of a multiprocessor, by compute capability (CUDA C++ Programming Guide, table
-"Throughput of Native Arithmetic Instructions"); the last known one below stands for any other."""
+"Throughput of Native Arithmetic Instructions"); other devices take the nearest one below."""
 
 
 def on_the_double():
-    """Whether cupy's double is to stand in for a GPU."""
+    """Return whether cupy's double takes the place of a GPU."""
     return os.environ.get("MCMARGIN_TEST_GPU") == "double"
 
 
 def prepare():
-    """Make the settings, where the caller has not; numpy must not be imported yet.
+    """Make the settings that the caller has not made; numpy must not be imported yet.
 
     Raises
     ------
     RuntimeError
-        If it is: BLAS reads its settings once.
+        If numpy is imported already, because BLAS reads its settings only once.
     """
     if "numpy" in sys.modules and os.environ.get("OPENBLAS_NUM_THREADS") != "1":
         raise RuntimeError("numpy is imported already; start a process of its own")
@@ -54,9 +54,9 @@ def prepare():
 
 
 def absent(packages):
-    """Names of the packages that cannot be imported, for people; "" where all can.
+    """Names of the packages that cannot be imported, as one text; it is empty if there is none.
 
-    After `prepare`: numpy is among them.
+    Call `prepare` first, because numpy is one of the packages.
     """
     found = []
     for package in packages:
@@ -69,12 +69,12 @@ def absent(packages):
 
 @contextlib.contextmanager
 def cupy_installed():
-    """cupy, or its double where that is asked for; says whether there is a GPU, or why not.
+    """Give cupy or its double, and the reason if there is no GPU.
 
     Yields
     ------
     cupy : module, optional
-        None where it finds no GPU.
+        None if it finds no GPU.
     reason : str, optional
     """
     from mcmargin.engines.cupy_devices import missing
@@ -115,7 +115,7 @@ def facts(cupy):
 
 
 def peaks(cupy):
-    """What the card can do at its highest clocks, from its attributes; 0 where it does not say.
+    """What the card can do at its highest clocks, from its attributes; 0 if they do not say.
 
     Bytes/s: bus width x memory clock x 2 (double data rate). float32 flop/s: multiprocessors x
     lanes x 2 (a fused multiply and add) x clock. Instructions/s: multiprocessors x 4 schedulers x

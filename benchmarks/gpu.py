@@ -1,13 +1,15 @@
-"""`make gpu-bench`: the benchmarks of a GPU, on the GPU of this machine, and their report.
+"""`make gpu-bench`: run the benchmarks on the GPU of this machine, and write their report.
 
-Simulation beside others and step by step, and Black-76, books and policies on numpy and on cupy.
+They measure the simulation, as a whole beside other libraries and step by step, and Black-76, books
+and policies on numpy and on cupy.
 
     python3 -m benchmarks.gpu [--results FOLDER] [options of pytest]
 
-Needs cupy, numpy, scipy, pandas, pytest and pytest-benchmark, and the checkout itself, which need
-not be installed; PyTorch, JAX and numba stand beside where they are. Out: FOLDER/gpu_speed.json and
-gpu_speed.md, benchmarks/results by default. Exit status: 0 done, 1 failed, 2 no GPU, or a
-package is missing. A target that is missed is reported, and is no failure.
+This needs cupy, numpy, scipy, pandas, pytest, pytest-benchmark and the checkout, which need not be
+installed. PyTorch, JAX and numba are compared with if they are installed. Out:
+FOLDER/gpu_speed.json and gpu_speed.md, in benchmarks/results by default. The exit status is 0 if
+the run is done, 1 if it failed, and 2 if there is no GPU or a package is missing. A target that is
+missed is reported, and is not a failure.
 """
 
 import argparse
@@ -24,7 +26,7 @@ RESULTS = Path("benchmarks/results")
 
 
 class Notes:
-    """A plugin of pytest that notes what was skipped or failed, and why."""
+    """A plugin of pytest that notes which benchmarks were skipped or failed, and why."""
 
     def __init__(self):
         self.skipped, self.failed = [], []
@@ -37,7 +39,7 @@ class Notes:
 
 
 def main(arguments):
-    """Run the benchmarks and write their report; the exit status."""
+    """Run the benchmarks and write their report; return the exit status."""
     prepare()
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu")
     parser.add_argument("--results", type=Path, default=RESULTS)

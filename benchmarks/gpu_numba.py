@@ -1,7 +1,7 @@
-"""The textbook simulation as kernels of numba for CUDA: one thread a path.
+"""The textbook simulation as kernels of numba for CUDA, with one thread for each path.
 
-A module of its own, imported where numba finds a GPU: numba's simulator replaces `cuda` among a
-kernel's globals.
+These kernels have a module of their own, which is imported only if numba finds a GPU: numba's
+simulator replaces the name `cuda` in the module of a kernel.
 """
 
 import math
@@ -45,7 +45,7 @@ def run(states, factor, columns, freedom, horizon, normals, total, variance):
 
 @cuda.jit
 def weigh(weights, returns, out):
-    """Sums of weights x returns, a path each."""
+    """Sums of weights x returns, one for each path."""
     path = cuda.grid(1)
     if path < len(out):
         gain = float32(0)

@@ -1,8 +1,8 @@
-"""What others would write for a GPU: the same simulation in plain cupy, PyTorch, numba and JAX.
+"""The same simulation for a GPU in plain cupy, PyTorch, numba and JAX, to compare speeds with.
 
 Each takes a model, a horizon and paths, and leaves compounded simple returns and next variances
-[assets, paths] on the device, in float32 proper: TF32 is off everywhere, as in mcmargin, so that
-all compute the same thing. Each is written as a careful user of that library would.
+[assets, paths] on the device in float32. TF32 is off everywhere, as in mcmargin, so that all
+compute the same thing. Each is written as a careful user of that library would write it.
 """
 
 import functools
@@ -16,23 +16,23 @@ from benchmarks.device import on_the_double
 from benchmarks.peers import jax_scan, pytorch_loop
 
 THREADS = 128
-"""Of a block of numba's kernel."""
+"""Threads in a block of numba's kernel."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One library's way.
+    """How one library does the work.
 
     Attributes
     ----------
     missing : callable
-        Returns why it cannot run here, or None.
+        Returns the reason why the library cannot run here, or None.
     simulate : callable
         Model, horizon, paths to returns and next variances on the device.
     weigh : callable
         Weights [assets] and returns to sums [paths] on the device.
     wait : callable
-        Takes an array, and returns when everything launched is done.
+        Takes an array, and returns when everything that was launched is done.
     release : callable
         Hands memory that is held in reserve back to the device.
     """
@@ -166,7 +166,7 @@ def _jax_release():
 
 @functools.cache
 def _numba_states(paths):
-    """A generator a path, made once: it takes longer than a simulation."""
+    """Random generators, one for each path; they are made once, which takes longer than a run."""
     from numba.cuda.random import create_xoroshiro128p_states
 
     return create_xoroshiro128p_states(paths, seed=7)
@@ -184,7 +184,7 @@ def _numba_missing():
 
 
 def numba_loop(model, horizon, paths):
-    """A kernel of one thread a path; nu must be whole, so that squares of normals add up."""
+    """A kernel with one thread for each path; nu is whole: a chi-square is a sum of squares."""
     from numba import cuda
 
     from benchmarks.gpu_numba import run
@@ -228,6 +228,6 @@ PEERS = {
     "plain cupy": Peer(lambda: None, cupy_loop, _cupy_weigh, _cupy_wait, _cupy_release),
     "pytorch": Peer(_torch_missing, _torch_simulate, _torch_weigh, _torch_wait, _torch_release),
     "numba-cuda": Peer(_numba_missing, numba_loop, _numba_weigh, _numba_wait, _numba_release),
-    # Last: it hands no memory back.
+    # numba is last because it does not hand memory back.
     "jax": Peer(_jax_missing, _jax_simulate, _jax_weigh, _jax_wait, _jax_release),
 }

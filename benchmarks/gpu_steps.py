@@ -1,10 +1,10 @@
 """The steps of one block of paths on the device, and the least time that the card allows each.
 
-A step's bound is the largest of: its bytes over the card's bytes/s, each array read or written
-once; its flop over the card's float32 flop/s; and, for mcmargin's own kernels, their instructions
-(docs/gpu_instructions.json, counted for an H100) over what the card's multiprocessors issue. The
-mixing variables that all assets of a path share are read by each of them, from the L2 cache, and
-count once. The same figures, with an H100's peaks, are docs/gpu_model.md.
+The bound of a step is the largest of three times: its bytes over the card's bytes/s, where each
+array is read or written once; its flop over the card's float32 flop/s; and, for mcmargin's own
+kernels, their instructions (docs/gpu_instructions.json, counted for an H100) over the number that
+the card's multiprocessors issue. All assets of a path read the same mixing variables, from the L2
+cache, and so these count once. docs/gpu_model.md has the same figures with the peaks of an H100.
 """
 
 import json
@@ -35,15 +35,15 @@ SINGLE = 4
 
 @dataclass(frozen=True)
 class Work:
-    """What one step of a block has to do.
+    """The work of one step of a block.
 
     Attributes
     ----------
     elements : int
-        Asset-steps, or path-steps of the mixing.
+        Asset-steps; for the mixing, path-steps.
     bytes, flop : float
     cycles : float
-        Of a multiprocessor, for all instructions; 0 where they are not ours.
+        Cycles of a multiprocessor for all instructions; 0 for kernels that are not ours.
     """
 
     elements: int
@@ -60,11 +60,11 @@ def work_of(step, *, assets, bars, paths, horizons=1, mixed=False, product_rows=
     step : str
         One of STEPS.
     assets, bars, paths, horizons : int
-        Of the block; `paths` in whole tiles.
+        Sizes of the block; `paths` is a whole number of tiles.
     mixed : bool
-        Whether dependence is t.
+        Whether the dependence is a t copula.
     product_rows : int, optional
-        Assets of one product, the engine's by default.
+        Assets in one matrix product; as many as in the engine by default.
     """
     counted = json.loads(INSTRUCTIONS.read_text())
     kernels = counted["kernels"]
@@ -77,7 +77,7 @@ def work_of(step, *, assets, bars, paths, horizons=1, mixed=False, product_rows=
         rows = cupy_steps.PRODUCT_ROWS if product_rows is None else product_rows
         tops = [min(low + rows, assets) for low in range(0, assets, rows)]
         heights = np.diff([0, *tops])
-        # The factor itself is small; each group of rows reads the normals up to its own last.
+        # The factor itself is small. Each group of rows reads the normals up to its last row.
         read = SINGLE * sum(tops) * path_steps
         flop = 2 * int(np.dot(heights, tops)) * path_steps
         return Work(cells, read + SINGLE * cells, flop, 0)
@@ -90,7 +90,9 @@ def work_of(step, *, assets, bars, paths, horizons=1, mixed=False, product_rows=
 
 
 def bound(work, peaks):
-    """The least seconds that a step can take, and what sets them; None where no peak is known.
+    """The least seconds that a step can take, and the bound that sets them.
+
+    Both are None if no peak is known.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def bound(work, peaks):
         "float32": (work.flop, peaks["peak_flop_s"]),
         "instructions": (work.cycles, peaks["multiprocessor_cycles_s"]),
     }
-    # A driver that does not say its clocks gives peaks of 0.
+    # If a driver does not tell its clocks, the peaks are 0.
     least = {name: amount / peak for name, (amount, peak) in parts.items() if amount and peak}
     if not least:
         return None, "unknown"
@@ -119,7 +121,7 @@ class Block:
     ----------
     paths : int
     runs : dict
-        Step to a callable of no arguments that launches it alone.
+        For each step, a callable without arguments that launches this step alone.
     """
 
     paths: int
@@ -127,14 +129,14 @@ class Block:
 
 
 def make_block(model, bars, paths):
-    """Arrays of one block of a model, and its steps.
+    """Make the arrays and the steps of one block of a model.
 
     Parameters
     ----------
     model : MarketModel
-        Without common factors, and not historical.
+        It has no common factors, and its dependence is not historical.
     bars, paths : int
-        Of the whole simulation; the block is what the engine takes of it at a time.
+        Sizes of the whole simulation; the engine takes one block of it at a time.
     """
     import cupy
 

@@ -1,8 +1,9 @@
-"""Peak resident memory of one call, and not of all that its process did before.
+"""Peak resident memory of one call alone, whatever its process did before.
 
-In: a function. Out: what it returned, and by how many MB the process grew at most while it ran.
-Linux alone: /proc/self/clear_refs sets the peak back to what is resident. getrusage's peak cannot
-be set back: imports, compilers and a call to warm up would hide whatever needs less than they did.
+In: a function. Out: its result, and the MB by which the process grew at most while it ran. This
+works on Linux alone, where /proc/self/clear_refs sets the peak back to the memory that is resident.
+The peak of getrusage cannot be set back: imports, compilers and the call that warms up would hide a
+function that needs less memory than they did.
 """
 
 import re
@@ -13,7 +14,7 @@ PROCESS = Path("/proc/self")
 
 
 def reset_peak():
-    """Count the peak anew from here."""
+    """Set the peak back to the memory that is resident now."""
     (PROCESS / "clear_refs").write_text(RESET_PEAK)
 
 
@@ -23,7 +24,7 @@ def peak():
 
 
 def growth(function, *arguments):
-    """Call a function: its result, and its peak over what was resident before, MB."""
+    """Call a function; return its result, and its peak above the memory used before, in MB."""
     reset_peak()
     before = _status("VmRSS")
     result = function(*arguments)

@@ -1,9 +1,10 @@
-"""What others would write: the same simulation in plain numpy, arch, numba, PyTorch and JAX.
+"""The same simulation in plain numpy, arch, numba, PyTorch and JAX, to compare speeds with.
 
 Each takes a model, a horizon, paths and a number of threads, and returns compounded simple returns
-and next variances, [assets, paths]. Plain numpy and arch work in float64, their default; numba too;
-PyTorch and JAX in float32, theirs. Each is written as a careful user of that library would: PyTorch
-in place, JAX as one compiled scan, numba in parallel over chunks of paths that stay cached.
+and next variances, [assets, paths]. Plain numpy, arch and numba work in float64. PyTorch and JAX
+work in float32, their default. Each is written as a careful user of that library would write it:
+PyTorch works in place, JAX is one compiled scan, and numba runs in parallel over chunks of paths
+that stay in the cache.
 """
 
 import functools
@@ -23,7 +24,7 @@ def available(name):
 
 
 def plain_numpy(model, horizon, paths, threads):
-    """Whole-array float64 simulation: the loop that everybody writes."""
+    """The loop over whole float64 arrays that everybody writes."""
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(7)
@@ -43,7 +44,7 @@ def plain_numpy(model, horizon, paths, threads):
 
 
 def arch(model, horizon, paths, threads):
-    """arch's simulated forecast, an asset at a time, fed correlated innovations."""
+    """arch's simulated forecast, one asset at a time, on correlated innovations."""
     from threadpoolctl import threadpool_limits
 
     from mcmargin.models.arch_fits import arch_model_of
@@ -115,7 +116,7 @@ def _numba_kernel():
 
 
 def numba(model, horizon, paths, threads):
-    """A compiled loop, parallel over chunks of paths, BLAS held to one thread in each."""
+    """A compiled loop that is parallel over chunks of paths; BLAS has one thread in each."""
     from numba import set_num_threads
     from threadpoolctl import threadpool_limits
 
@@ -129,7 +130,7 @@ def numba(model, horizon, paths, threads):
 
 
 def pytorch(model, horizon, paths, threads):
-    """Whole float32 tensors, in place."""
+    """Whole float32 tensors that are changed in place."""
     import torch
 
     torch.set_num_threads(threads)
@@ -139,7 +140,7 @@ def pytorch(model, horizon, paths, threads):
 
 
 def pytorch_loop(model, horizon, paths, device):
-    """The loop on a device of PyTorch's; tensors [assets, paths] there."""
+    """The loop on one of PyTorch's devices; it returns tensors [assets, paths] on that device."""
     import torch
 
     v, nu = model.volatility, model.dependence.nu
@@ -193,13 +194,13 @@ def jax_kernel():
 
 
 def jax(model, horizon, paths, threads):
-    """One compiled scan; XLA takes its threads from the processors that the process may use."""
+    """One compiled scan; XLA has as many threads as there are processors for the process."""
     total, h = jax_scan(model, horizon, paths)
     return np.asarray(total), np.asarray(h)
 
 
 def jax_scan(model, horizon, paths):
-    """The scan on JAX's default device; arrays [assets, paths] there."""
+    """The scan on JAX's default device; it returns arrays [assets, paths] on that device."""
     v = model.volatility
     columns = (v.omega, v.alpha, v.gamma, v.beta, model.state.variance)
     return jax_kernel()(

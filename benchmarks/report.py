@@ -2,10 +2,11 @@
 
     python -m benchmarks.report RAW.json benchmarks/results/NAME
 
-In: the raw JSON, each benchmark with `who` in its extra_info. Out: NAME.json and NAME.md with
-medians, ratios to mcmargin's own median in the same group, and whatever else extra_info holds.
-Of the machine only what a reader needs to judge the figures is kept. A run on a GPU also brings the
-device, single steps with their bounds, ceilings, and what was skipped; its targets are judged here.
+In: the raw JSON, in which each benchmark has `who` in its extra_info. Out: NAME.json and NAME.md
+with medians, ratios to mcmargin's own median in the same group, and everything else that extra_info
+holds. Of the machine, only the facts that a reader needs to judge the figures are kept. A run on a
+GPU also brings the device, single steps with their bounds, ceilings, and the benchmarks that were
+skipped; its targets are judged here.
 """
 
 import json
@@ -15,24 +16,24 @@ from pathlib import Path
 OWN = "mcmargin"
 
 TIMES_FASTEST = 3.0
-"""On a GPU: the fastest peer's median over ours, at least."""
+"""Target on a GPU: the median of the fastest peer over ours is at least this."""
 SHARE_OF_BOUND = 0.5
-"""Of what the card allows a step, at least, for every step that takes part of the time."""
+"""Target on a GPU: each step that is NOTABLE reaches at least this share of its bound."""
 NOTABLE = 0.02
-"""Share of a block's time from which on a step counts."""
+"""A step counts if it takes at least this share of the time of its block."""
 SIMULATIONS = ("W1", "W2", "W3", "W4")
-"""Groups in which others simulate the same on the GPU."""
+"""Groups in which other libraries run the same simulation on the GPU."""
 SECONDS_A_BILLION = {"W1": 0.015, "W2": 0.015}
-"""For 1e9 asset-steps, at the most, on an H100-class card."""
+"""Target on a card of the H100 class: 1e9 asset-steps take at most so many seconds."""
 
 
 def summarise(raw):
-    """Machine and one row a benchmark."""
+    """The machine, and one row for each benchmark."""
     rows = []
     for bench in raw["benchmarks"]:
         if "who" not in bench["extra_info"]:
             continue
-        # Where a sample stands for the whole, the times are scaled, and the table says by how much.
+        # If only a sample was run, the times are scaled, and the table says by how much.
         scale, stats = bench["extra_info"].get("scaled_by", 1), bench["stats"]
         times = {f"{name}_s": scale * stats[name] for name in ("median", "min", "max")}
         row = {"group": bench["group"], **bench["extra_info"], **times}
@@ -55,7 +56,7 @@ def summarise(raw):
 
 
 def on_a_device(raw, rows):
-    """The device, steps and ceilings of a run on a GPU, its targets, and what is missing."""
+    """The device, steps, ceilings and targets of a run on a GPU, and what was skipped or failed."""
     extra = [bench["extra_info"] for bench in raw["benchmarks"]]
     steps = [each for each in extra if "step" in each]
     for each in steps:
@@ -72,7 +73,7 @@ def on_a_device(raw, rows):
 
 
 def targets(rows, steps):
-    """What was to be reached, what was, and whether that is enough; None for not measured."""
+    """The goals, the figures that were found (None if not measured), and whether each is met."""
     found = []
     for group in dict.fromkeys(row["group"] for row in rows if row["group"] in SIMULATIONS):
         peers = [row["times_ours"] for row in rows if row["group"] == group and row["who"] != OWN]

@@ -1,6 +1,7 @@
-"""How large the workloads are: as asked of the package, or small, so that a test can run them.
+"""The size of the workloads: full, or small, so that a test can run them.
 
-MCMARGIN_BENCHMARKS=small makes them small, and so does cupy's double. The figures then say nothing.
+MCMARGIN_BENCHMARKS=small makes them small, and so does cupy's double. Small workloads only show
+that the benchmarks run; their figures mean nothing.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""Black-76 and implied volatility beside what others would write; one thread each.
+"""Black-76 and implied volatility beside other libraries, with one thread each.
 
-A million calls of one strike and one time over as many forwards and volatilities, as an option
-has them over scenarios, in float32 and float64; and a hundred thousand implied volatilities.
-Where there is a GPU, our values are taken of its arrays too. py_vollib_vectorized 0.1.1 is compared
-where it is installed. It is not in the extra: it works with py_vollib 1.0.1 and
-py_lets_be_rational 1.0.1 alone, and these install a package named `tests`.
+The workloads are a million calls of one strike and one time, each with its own forward and
+volatility, as an option has them over scenarios, in float32 and float64; and a hundred thousand
+implied volatilities. If there is a GPU, our functions also run on its arrays. py_vollib_vectorized
+0.1.1 is compared with if it is installed. The extra does not install it: it works only with
+py_vollib 1.0.1 and py_lets_be_rational 1.0.1, and these install a package named `tests`.
 """
 
 import functools
@@ -35,7 +35,7 @@ def ours(forward, volatility):
 
 
 def scipy_ndtr(forward, volatility):
-    """Whole arrays of the arguments' type, the formula as it is printed."""
+    """The formula as books print it, on whole arrays of the arguments' type."""
     deviation = volatility * forward.dtype.type(math.sqrt(TIME))
     d1 = np.log(forward / forward.dtype.type(STRIKE)) / deviation + deviation / 2
     return forward * ndtr(d1) - forward.dtype.type(STRIKE) * ndtr(d1 - deviation)
@@ -102,7 +102,7 @@ def vollib_implied(forward, price):
 
 
 def waited(run):
-    """Until the device is done."""
+    """Wait until the device is done."""
 
     def timed(*args):
         import cupy
@@ -164,7 +164,7 @@ def test_black76(benchmark, group, peer):
     rate = COUNTS[group] / benchmark.stats.stats.median / 1e6
     benchmark.extra_info["million a second"] = round(rate, 1)
     if group == "implied":
-        # QuantLib's stops at 1e-6; where the price's rounding leaves it open, ours is none.
+        # QuantLib stops at 1e-6. If rounding of the price leaves the volatility open, ours is NaN.
         known = ~np.isnan(our_implied(*given))
         assert np.abs(found - volatility)[known].max() < 1e-5
     else:

@@ -1,11 +1,12 @@
 """Books at the scale of an exchange, beside a numpy loop over accounts and a QuantLib loop.
 
-B1: 100,000 accounts x 2,000 instruments (half options, 50 underlyings), 10 positions an account,
-10,000 scenarios of 2 bars: asked are 60 s on 2 cores, 20 s of them tails, and 4 GiB. A tenth of
-the accounts beside it. B2: one account of 200 positions, half options, after a price move: 80 ms.
-B3: a what-if of one trade on cached scenarios: 5 ms. What takes too long is run on a sample and
-scaled, and says so. Where there is a GPU, each is run on it too, with the scenarios there. (B4,
-Black-76 itself, is in test_black76_speed.py.)
+B1: 100,000 accounts x 2,000 instruments (half options, 50 underlyings), 10 positions for each
+account, 10,000 scenarios of 2 bars. The targets are 60 s on 2 cores, of which tails take 20 s, and
+4 GiB. The same with a tenth of the accounts is beside it. B2: one account of 200 positions, half of
+them options, after a price move; the target is 80 ms. B3: a what-if of one trade on cached
+scenarios; the target is 5 ms. If a loop takes too long, it runs on a sample and its time is scaled,
+and the results say so. If there is a GPU, each benchmark also runs on it, with the scenarios there.
+(B4, Black-76 itself, is in test_black76_speed.py.)
 """
 
 import time
@@ -71,7 +72,7 @@ def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
     reset_peak()
     report = benchmark.pedantic(run, rounds=2 if accounts > 50_000 else 4)
     if scenarios.engine == "numpy":
-        # A device works on when its calls are back.
+        # A device goes on working after its calls return.
         benchmark.extra_info["tails, s of two threads"] = round(sum(tails), 2)
     benchmark.extra_info["peak MB of the process"] = round(peak())
     assert len(report.figures) == accounts
@@ -79,7 +80,7 @@ def test_all_accounts(benchmark, scenarios, accounts, monkeypatch):
 
 @pytest.mark.parametrize("balances", ["none", "dollars", "two coins", "two coins, haircuts"])
 def test_all_accounts_with_balances(benchmark, scenarios, balances):
-    """20,000 accounts; each coin moves with the positions, or takes a haircut."""
+    """20,000 accounts whose coins move with the positions, or get a haircut."""
     items = instruments_of(INSTRUMENTS)
     positions = positions_of(ACCOUNTS // 5, items)
     posted = None
@@ -98,7 +99,7 @@ def test_all_accounts_with_balances(benchmark, scenarios, balances):
 
 
 def plain_account(items, quantities, moves, ratios):
-    """One account as one would write it: each instrument on every path, then a sort."""
+    """One account in plain numpy: value each instrument on every path, then sort the losses."""
     gains = np.zeros(PATHS)
     for item, quantity in zip(items, quantities, strict=True):
         at = int(item.underlying[1:])
@@ -114,7 +115,7 @@ def plain_account(items, quantities, moves, ratios):
 
 
 def test_a_loop_over_accounts(benchmark, on_the_host):
-    """500 accounts, scaled to 100,000."""
+    """500 accounts; the time is scaled to 100,000."""
     items = {item.name: item for item in instruments_of(INSTRUMENTS)}
     rows = positions_of(ACCOUNTS // 200, list(items.values())).groupby("account")
     moves = on_the_host.returns[0].astype(float)
@@ -130,7 +131,7 @@ def test_a_loop_over_accounts(benchmark, on_the_host):
 
 
 def test_a_loop_over_quantlib(benchmark, on_the_host):
-    """10,000 of the 10 million option values that B1 needs, one by one."""
+    """10,000 of the 10 million option values that B1 needs, one after another."""
     quantlib = pytest.importorskip("QuantLib")
     forwards = (100.0 * (1.0 + on_the_host.returns[0, 0].astype(float))).tolist()
 

@@ -1,10 +1,11 @@
 """calibrate(): 200 assets of 2,000 days, cold and warm, on one process and on two, beside arch.
 
-The returns are simulated from known GJR models with t innovations. arch's part is its own fits of
-the same models, one after another, without dependence or fallbacks. `extra_info` holds the
-seconds an asset; the cores busy (processor time of this process and its workers over wall time);
-and, on one process, the share of time outside arch's fit. With two jobs, processes are started in
-the time, imports and all, where they pay: not for a few seconds of fits.
+The returns are simulated from known GJR models with t innovations. arch runs its own fits of the
+same models, one after another, without dependence or fallbacks. `extra_info` holds the seconds for
+each asset; the cores that were busy (processor time of this process and its workers over wall
+time); and, on one process, the share of time outside arch's fit. With two jobs, the time includes
+starting the processes and their imports. They are not started for a few seconds of fits, for which
+they would not pay.
 """
 
 import os
@@ -16,7 +17,8 @@ import pytest
 from arch.univariate.base import ARCHModel
 
 from benchmarks.size import size
-from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.returns import joint_returns
 from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.calibration import calibrate
 from mcmargin.scenarios.simulation import simulate
@@ -29,7 +31,7 @@ CHOICE = {"volatility": "gjr", "innovations": "t", "dependence": "t"}
 
 @pytest.fixture(scope="module")
 def closes():
-    """Ten independent paths of 20 dependent assets, side by side; 2,000 returns of each."""
+    """Ten independent paths of 20 dependent assets side by side, with 2,000 returns of each."""
     model = make_model(("gjr",) * (ASSETS // PATHS), innovations="t", dependence="t")
     horizons = tuple(range(1, DAYS + 1))
     drawn = simulate(model, horizons=horizons, paths=PATHS, seed=8, precision="double")
@@ -44,19 +46,19 @@ def closes():
 
 @pytest.fixture(scope="module")
 def earlier(closes):
-    """The model of the day before, which a warm start begins at."""
+    """The model of the day before, at which a warm start begins."""
     return calibrate(
         PriceHistory.from_frame(closes.to_frame().iloc[:-1]), **CHOICE, jobs=size(2, 1)
     )
 
 
 def processor_seconds():
-    """Processor time of this process and of its workers, which end with each call."""
+    """Processor time of this process and of its workers; the workers end with each call."""
     return sum(os.times()[:4])
 
 
 def run(benchmark, function, *arguments, **options):
-    """Three rounds, with the seconds an asset and the cores busy in `extra_info`."""
+    """Measure three rounds; `extra_info` gets the seconds for each asset and the busy cores."""
     before = processor_seconds()
     result = benchmark.pedantic(function, args=arguments, kwargs=options, rounds=ROUNDS)
     busy = (processor_seconds() - before) / benchmark.stats.stats.total

@@ -1,9 +1,9 @@
-"""Simulation on a GPU beside what others would write for one, and each of its steps alone.
+"""Simulation on a GPU beside other libraries, and each of its steps alone.
 
 W1: 20 assets x 10 bars, GARCH, normal, Gaussian. W2: 100 x 10, GJR, t innovations, t dependence.
-W3: 500 x 2, as W1. W4: 1,000 x 10 as W1, streamed: parts of the paths are simulated, reduced to one
-book's profit and loss, and dropped. All of 1,000,000 paths, float32; `benchmarks.gpu` runs them.
-Times of whole simulations are of the host's clock, from the call to the device's last result.
+W3: 500 x 2, as W1. W4: 1,000 x 10 as W1, streamed: parts of the paths are simulated, reduced to the
+profit and loss of one book, and dropped. All have 1,000,000 paths in float32; `benchmarks.gpu` runs
+them. Whole simulations are timed by the host's clock, from the call to the device's last result.
 """
 
 import os
@@ -27,7 +27,7 @@ if not os.environ.get("MCMARGIN_TEST_GPU"):
 STREAMED = "W4"
 PART_TILES = 32
 PEER_PART = 62_500
-"""Paths that a peer simulates at a time where it streams: about ours, and a whole share."""
+"""Paths that a peer simulates at a time when it streams: about as many as we, and a divisor."""
 
 WORKLOADS, PATHS = gpu_steps.WORKLOADS, gpu_steps.PATHS
 if on_the_double():
@@ -50,7 +50,7 @@ def workload(name):
 
 
 def holdings(model):
-    """A book of one of each asset at today's prices: what a return moves, in money."""
+    """A book of one unit of each asset: the money by which a return of 1 moves it."""
     return np.asarray(model.state.prices, np.float32)
 
 
@@ -82,7 +82,7 @@ def peers_streamed(peer, model, bars):
 @pytest.mark.parametrize("name", list(WORKLOADS))
 @pytest.mark.parametrize("who", RUNS)
 def test_simulation(benchmark, cupy, who, name):
-    """Medians; a peer that the card's memory does not hold is skipped, and the report says so."""
+    """Measure medians; a peer that does not fit into the card's memory is skipped with a note."""
     peer = PEERS["plain cupy" if who == "mcmargin" else who]
     reason = peer.missing()
     if reason is not None:
@@ -118,7 +118,7 @@ def test_simulation(benchmark, cupy, who, name):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("name", list(WORKLOADS))
 def test_step(benchmark, cupy, name, step):
-    """One step of one block by the device's own clock, beside the least that the card allows."""
+    """Time one step of one block by the device's own clock, beside the least time possible."""
     from cupyx.profiler import benchmark as device_benchmark
 
     model, bars = workload(name)
@@ -151,7 +151,7 @@ def test_step(benchmark, cupy, name, step):
 
 
 def test_ceilings(benchmark, cupy):
-    """What the card does reach: a copy of 1 GiB, and a large float32 product, as cupy runs them."""
+    """Measure what the card reaches: a copy of 1 GiB and a large float32 product, run by cupy."""
     from cupyx.profiler import benchmark as device_benchmark
 
     size, side = (2**14, 64) if on_the_double() else (2**28, 8192)

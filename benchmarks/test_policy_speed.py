@@ -1,13 +1,13 @@
-"""The full policy: every component charged, beside base expected shortfall alone.
+"""The full policy, which charges every component, beside base expected shortfall alone.
 
-All that a margin is made of: floor and stressed bars, stress scenarios and dependence tests, buffer
-and speed limit after a previous report, spreads, order books, impact and longer close-outs,
-stressed funding, concentration, leverage, and maintenance at a horizon of its own. P1: 100,000
-accounts x 2,000 instruments (as B1 of test_book_speed.py), 10,000 scenarios of 2 bars: asked is at
-most five times the time of base alone, on 2 cores. P2: one account of 10 positions under the same
-policy on cached scenarios, its instruments valued anew: 20 ms; of 200 positions beside it, and
-what-ifs of either, whose instruments are valued already. Where there is a GPU, each is run on it
-too.
+The policy has all components of a margin: floor and stressed bars, stress scenarios and dependence
+tests, buffer and speed limit after a previous report, spreads, order books, impact and longer
+close-outs, stressed funding, concentration, leverage, and maintenance at a horizon of its own. P1:
+100,000 accounts x 2,000 instruments (as B1 of test_book_speed.py), 10,000 scenarios of 2 bars; the
+target is at most five times the time of base alone, on 2 cores. P2: one account of 10 positions
+under the same policy on cached scenarios, whose instruments are valued anew; the target is 20 ms.
+An account of 200 positions is beside it, and so are what-ifs of both, whose instruments are valued
+already. If there is a GPU, each benchmark also runs on it.
 """
 
 import functools
@@ -71,7 +71,7 @@ POLICY = mm.MarginPolicy(
 
 @functools.cache
 def scenarios_of(engine):
-    """The same 50 assets, with 1,500 bars behind them, and the policy's floor and stressed bars."""
+    """The same 50 assets with a history of 1,500 bars, and the policy's floor and stressed bars."""
     rng = np.random.default_rng(3)
     returns = 0.02 * rng.standard_t(5, (BARS, UNDERLYINGS)) * np.sqrt(3 / 5)
     model = make_model(("gjr",) * UNDERLYINGS, "t", "t", variance=4e-4)
@@ -87,7 +87,7 @@ def scenarios(request):
 
 
 def funded_instruments_of(count):
-    """Whose perpetuals may cost stressed funding."""
+    """Instruments whose perpetuals may cost stressed funding."""
     return [
         replace(item, stressed_funding_rate=0.001) if item.product == "perpetual" else item
         for item in instruments_of(count)
@@ -95,9 +95,9 @@ def funded_instruments_of(count):
 
 
 def market_with_volumes(items, level=1.0):
-    """Of every instrument, what trades a day; a fifth trade little, and a fifth have order books.
+    """Daily volumes of all instruments; a fifth trade little, and a fifth have order books.
 
-    Positions are of 10 units: at a tenth of 20 a day, they take days to close.
+    A position has 10 units. At a tenth of a daily volume of 20, it takes days to close.
     """
     plain, known = market_of(level), {}
     for at, item in enumerate(items):
@@ -113,9 +113,9 @@ def market_with_volumes(items, level=1.0):
 
 
 def a_bar_before(book, scenarios, policy):
-    """The report that buffer and speed limit go by; none for base alone.
+    """The report from which buffer and speed limit start; None for base alone.
 
-    Of the bar before, at prices so much lower that the speed limit holds some accounts.
+    It is of the bar before, at prices so much lower that the speed limit holds some accounts.
     """
     if policy is None:
         return None

@@ -1,12 +1,12 @@
-"""What grows with accounts, orders and a lack of memory, in processor time.
+"""How processor time grows with accounts, with open orders, and with a lack of memory.
 
-L1: a report of 100,000 accounts of 4 positions as JSON, written and read, beside the margin run
-that made it: asked are 15 s together, and each less than the margins. The standard library's
-encoder and reader of the same content beside it, on a twentieth. L2: the worst fills of one
-account's orders in 50 to 400 instruments, 20,000 paths: asked is a cost that grows with their
-number, beside one climb of one side at a time in plain numpy. L3: 5,000 accounts x 2,000
-instruments x 20,000 paths within 300, 100 and 30 MB: asked is at most three times the time without
-a limit.
+L1: a report of 100,000 accounts of 4 positions is written as JSON and read, beside the margin run
+that made it. The target is 15 s for both together, and less than the margins for each. The standard
+library writes and reads a twentieth of the same content. L2: the worst fills of one account's
+orders in 50 to 400 instruments on 20,000 paths. The target is a cost in proportion to their number;
+beside it is one climb in plain numpy that changes one side at a time. L3: 5,000 accounts x 2,000
+instruments x 20,000 paths within 300, 100 and 30 MB. The target is at most three times the time
+without a limit.
 """
 
 import functools
@@ -43,7 +43,7 @@ def scenarios_of(paths):
 
 @functools.cache
 def book_of(accounts):
-    """Four positions an account."""
+    """Positions: each account has four."""
     rng = np.random.default_rng(3)
     names = np.repeat(np.char.mod("account %06d", np.arange(accounts)), 4)
     places = (np.arange(4 * accounts) // 4 * 7 + np.arange(4 * accounts) % 4) % UNDERLYINGS
@@ -96,7 +96,7 @@ def test_json_is_read(benchmark):
 
 
 def test_json_of_the_standard_library_is_read(benchmark):
-    """Into lists and dictionaries alone, no field of which is looked at."""
+    """Read JSON into lists and dictionaries, without a look at any field."""
     text = text_of(MANY // 20)
     who = "json of the standard library, unchecked"
     note(benchmark, f"L1, {MANY:,} accounts read from JSON", who, scaled_by=20)
@@ -112,7 +112,7 @@ def orders_of(count):
 
 
 def plain_climb(gains, changes, sells, buys, level):
-    """One start, one side at a time, each corner by a partial sort of all paths."""
+    """One climb from one start: each step changes one side and sorts all paths partially."""
     k = round(len(gains) * (1 - level))
 
     def shortfalls(corners):

@@ -1,8 +1,8 @@
-"""Simulation beside what others would write; see peers.py.
+"""Simulation beside other libraries; see peers.py.
 
 W1: 20 assets x 10 bars x 100,000 paths, GARCH, normal, Gaussian. W2: 100 x 10 x 100,000, GJR, t
-innovations, t dependence of the same degrees of freedom. W3: 500 x 2 x 20,000 as W1. Two threads
-each. Peak memory is that of one call, in a process of its own.
+innovations, and t dependence with the same degrees of freedom. W3: 500 x 2 x 20,000 as W1. Each has
+two threads. Peak memory is that of one call in a process of its own.
 """
 
 import subprocess
@@ -60,9 +60,9 @@ def test_simulation(benchmark, name, peer):
 
 
 def test_marginals_of_their_own(benchmark):
-    """W2 as a calibration gives it: marginals' degrees of freedom are not the copula's.
+    """W2 as a calibration gives it: marginals have other degrees of freedom than the copula.
 
-    Then each draw goes through its asset's table, which it does not where they are the same.
+    Then each draw goes through the table of its asset; with equal degrees of freedom it does not.
     """
     kind, _, dependence, assets, horizon, paths = WORKLOADS["W2"]
     marginal = Innovations("t", np.array([4.2]))
@@ -73,7 +73,7 @@ def test_marginals_of_their_own(benchmark):
 
 
 def peak_megabytes(name, peer):
-    """What a call adds at most to a process of its own, warmed up; outputs included."""
+    """Measure how much memory a call adds at most to a process that is warmed up, with outputs."""
     code = (
         "from benchmarks.memory import growth\n"
         "from benchmarks.test_simulation_speed import RUNS, THREADS, workload\n"

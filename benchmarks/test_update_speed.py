@@ -1,8 +1,8 @@
-"""The filter: 1,000 assets moved by one bar, beside arch's filter with fixed parameters.
+"""An update of 1,000 assets by one bar, beside arch's filter with fixed parameters.
 
-arch keeps no state, so that it filters an asset's whole history (2,000 bars) to reach the variance
-of the next bar; ours, with the same history behind it, moves the state of all assets by the one
-bar. Both give the same variances.
+arch keeps no state, and so it filters the whole history of an asset (2,000 bars) to get the
+variance of the next bar. Our update moves the state of all assets by one bar. Both give the same
+variances.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def returns():
 
 @pytest.fixture(scope="module")
 def before(returns):
-    """The model after all bars but the last, which are its history."""
+    """The model after all bars except the last; these bars are its history."""
     model = make_model(("gjr",) * ASSETS)
     closes = 100 * np.cumprod(1 + returns[:-1], axis=0)
     times = pd.DatetimeIndex(model.as_of + np.arange(1, BARS) * np.timedelta64(1, "D"))
@@ -58,7 +58,7 @@ def last_bar(before, returns):
 def test_ours(benchmark, before, last_bar):
     benchmark.group = GROUP
     benchmark.extra_info["who"] = "mcmargin"
-    kept = []  # a model that is let go would lend its memory to the next, and flatter it
+    kept = []  # if it were freed, the next model would reuse its memory and seem faster
     benchmark.pedantic(lambda: kept.append(before.update(last_bar)), rounds=50, warmup_rounds=5)
 
 
@@ -66,5 +66,5 @@ def test_arch(benchmark, before, last_bar, returns):
     benchmark.group = GROUP
     benchmark.extra_info["who"] = "arch"
     theirs = benchmark.pedantic(arch_variances, args=(returns,), rounds=5, warmup_rounds=1)
-    # arch starts its filter from a mean of the first squares; 2,000 bars later, by nothing more.
+    # arch starts its filter from a mean of first squares, which has no effect 2,000 bars later.
     np.testing.assert_allclose(before.update(last_bar).state.variance, theirs, rtol=1e-9)

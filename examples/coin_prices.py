@@ -1,8 +1,8 @@
 """Write made-up closes of two coins: python coin_prices.py FILE.
 
-No prices of coins ship with the packages that mcmargin needs, so that these are drawn, from a fixed
-seed, with the volatilities and the correlation declared here: 1,500 days of moves with five degrees
-of freedom that end at the prices below. Put closes of your own in their place.
+No prices of coins ship with the packages that mcmargin needs, and so these are drawn from a fixed
+seed, with the volatilities and the correlation below: 1,500 days of moves with five degrees of
+freedom, which end at the prices below. Put your own closes in their place.
 """
 
 import sys

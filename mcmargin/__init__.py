@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from mcmargin.books.book_files import read_accounts
     from mcmargin.books.book_greeks import greeks_frame
     from mcmargin.data.plausibility import Plausibility
-    from mcmargin.data.prices import PriceHistory, read_prices
+    from mcmargin.data.price_files import read_prices
+    from mcmargin.data.prices import PriceHistory
     from mcmargin.desk.margining import margin
     from mcmargin.desk.stress_testing import stress
     from mcmargin.desk.verification import Verification, verify
@@ -138,7 +139,8 @@ __all__ = [
 
 _CONTENTS = {
     "data.plausibility": ("Plausibility",),
-    "data.prices": ("PriceHistory", "read_prices"),
+    "data.prices": ("PriceHistory",),
+    "data.price_files": ("read_prices",),
     "models.calibration": ("calibrate",),
     "models.model": ("MarketModel",),
     "models.model_file": ("load_model",),

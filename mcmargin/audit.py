@@ -1,7 +1,7 @@
-"""Fingerprints: one SHA-256 for everything that a report depends on.
+"""Fingerprints: one SHA-256 digest for everything that a report depends on.
 
-In: plain values and arrays. Out: a hexadecimal digest that is the same on every machine; with a
-key, a signature that nobody else can make.
+In: plain values and arrays. Out: a hexadecimal digest that is the same on every machine. With a key
+it is a signature, which only somebody who has the key can make.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import numpy as np
 
 
 def fingerprint(*parts: Any, key: bytes | None = None) -> str:
-    """Digest of plain values, tuples and arrays, each marked by its type and length.
+    """Return the digest of plain values, tuples and arrays; each counts with its type and length.
 
     Parameters
     ----------
     *parts : str, int, float, None, tuple, list or ndarray
     key : bytes, optional
-        Sign (HMAC-SHA-256) instead of only guarding against accidents.
+        With a key, the digest is an HMAC-SHA-256, which guards against forgery; without one, it
+        guards against accidents only.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def fingerprint(*parts: Any, key: bytes | None = None) -> str:
     Raises
     ------
     TypeError
-        For anything else.
+        If a part is of any other type.
 
     Examples
     --------
@@ -47,7 +48,13 @@ def fingerprint(*parts: Any, key: bytes | None = None) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A policy's value as tuples of plain values, for a fingerprint."""
+    """Return mappings, tuples and dataclasses as tuples of plain values, for a fingerprint.
+
+    Examples
+    --------
+    >>> plain({"b": 2, "a": (1, 3)})
+    (('a', (1, 3)), ('b', 2))
+    """
     if isinstance(value, Mapping):
         return tuple((name, plain(entry)) for name, entry in sorted(value.items()))
     if isinstance(value, tuple):
@@ -58,7 +65,7 @@ def plain(value: Any) -> Any:
 
 
 def package_version(name: str) -> str:
-    """Version of an installed package; `source` of one that is not installed.
+    """Return the version of an installed package, or `source` if it is not installed.
 
     Examples
     --------
@@ -80,7 +87,7 @@ def _encode(part: Any) -> bytes:
         array = np.ascontiguousarray(part)
         return f"array {array.dtype.str} {array.shape} ".encode() + array.tobytes()
     for kind in (str, bool, int, float):
-        # By the plain type: numpy's texts and numbers are subclasses of these.
+        # The plain type is written, because numpy's texts and numbers are of its subclasses.
         if isinstance(part, kind):
             return f"{kind.__name__} {kind(part)!r}".encode()
     if part is None:

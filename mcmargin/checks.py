@@ -1,4 +1,8 @@
-"""What several stages share: checks of arguments, and names, values and times for people."""
+"""Checks that several stages share, and the texts of values in their messages.
+
+In: an argument as somebody gave it. Out: the same value as a plain Python number, or an error that
+says what is wrong with it; and names, values and times as text for people.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +27,18 @@ WAYS = {
     "Spot, Perpetual, Future or Option": "give such objects, as read_instruments reads from a file",
     "StressReport": "stress(...) makes one",
 }
-"""How a caller comes by a value of each type."""
+"""For each type, how a caller gets a value of it."""
 
 
 def require_type(
     name: str, value: object, *kinds: type, error: type[McMarginError] = DataError
 ) -> None:
-    """Refuse an argument of another type, and say how to come by one of the right type.
+    """Refuse an argument of a wrong type, and say how to get one of the right type.
 
     Raises
     ------
     DataError
-        Or the error given, if the value is of none of the kinds.
+        If the value is of none of the types; or the error that is given.
 
     Examples
     --------
@@ -51,7 +55,7 @@ def require_type(
 
 
 def whole_number(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
-    """Return a plain int, whatever integer type came in, so that it files and hashes alike.
+    """Return an integer of any type as a plain int, so that files and fingerprints are the same.
 
     Raises
     ------
@@ -72,12 +76,12 @@ def whole_number(name: str, value: Any, *, least: int = 1, most: int | None = No
 
 
 def real_number(name: str, value: Any) -> float:
-    """Return a plain float, whatever number came in.
+    """Return a real number of any type as a plain float.
 
     Raises
     ------
     PolicyError
-        If the value is none.
+        If the value is not a real number.
 
     Examples
     --------
@@ -91,23 +95,23 @@ def real_number(name: str, value: Any) -> float:
 
 
 def require_real_array(what: str, values: Any) -> None:
-    """Refuse an array or list that is not of plain real numbers.
+    """Refuse an array or list that does not hold plain real numbers.
 
-    What numpy would convert without a word is another number than it was: of a masked array it
-    takes what lies under the mask, of a complex number the real part, of a length of time its
-    nanoseconds, of a truth value 0 or 1.
+    numpy would convert other values without an error, but not to the numbers that were meant: it
+    takes the values under the mask of a masked array, the real parts of complex numbers, the
+    nanoseconds of time spans, and 0 or 1 for truth values.
 
     Parameters
     ----------
     what : str
-        What the values are, for the message.
+        Name of the values, for the message.
     values : array_like
-        On a device or not.
+        On the host or on a device.
 
     Raises
     ------
     DataError
-        Naming the type.
+        If the values are of another type; the message names it.
 
     Examples
     --------
@@ -134,7 +138,7 @@ def require_real_array(what: str, values: Any) -> None:
 
 
 def few(names: Iterable[str], most: int = 5) -> str:
-    """Names for people: the first few, and how many more there are.
+    """Return the first few names as text, and how many more there are.
 
     Examples
     --------
@@ -147,7 +151,7 @@ def few(names: Iterable[str], most: int = 5) -> str:
 
 
 def plain_time(stamp: object) -> str:
-    """Time of a bar for people: to the second, or the date alone at midnight.
+    """Return the time of a bar as text: to the second, or only the date at midnight.
 
     Examples
     --------
@@ -158,10 +162,10 @@ def plain_time(stamp: object) -> str:
 
 
 def plain_number(value: Any) -> float | None:
-    """Return the float that a real number is, or None for anything else.
+    """Return a real number as a float, or None if the value is not a real number.
 
-    numpy's numbers count. What merely converts does not: truth values, complex numbers, lengths of
-    time (which numpy calls integers), arrays, text.
+    numpy's numbers are real numbers. Truth values, complex numbers, time spans (which numpy
+    registers as integers), arrays and text are not, even if Python would convert them.
 
     Examples
     --------
@@ -175,23 +179,23 @@ def plain_number(value: Any) -> float | None:
     try:
         return float(number)
     except OverflowError:
-        # A whole number beyond every float.
+        # The value is an int that is larger than every float.
         return math.inf if number > 0 else -math.inf
 
 
 def is_duration(value: Any) -> bool:
-    """Whether a value is numpy's length of time; told by its type alone, so that none is loaded."""
+    """Whether a value is a time span of numpy; its dtype says so, without an import of numpy."""
     return getattr(getattr(value, "dtype", None), "kind", "") == "m"
 
 
 def _plain(value: Any) -> Any:
-    """The plain value that a scalar of numpy stands for."""
+    """Return a scalar of numpy as a plain Python value."""
     scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
     return value.item() if scalar else value
 
 
 def cited(value: Any) -> str:
-    """Show a value as Python writes it, at most 60 characters of it; numpy's as the plain one.
+    """Return a value as Python writes it, cut to 60 characters; a numpy scalar as a plain value.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The errors that a caller may want to catch, each with a message that names the way out.
+"""The errors that a caller may want to catch.
 
-A message says what is wrong, where (file, row, column, asset) and what to do. The command
-line turns every one of them into exit status 2 and a line on stderr.
+Each message says what is wrong, where it is (file, row, column, asset) and what the caller can do
+about it. The command line shows the message as one line on stderr, and ends with exit status 2.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ class McMarginError(Exception):
 
 
 class DataError(McMarginError):
-    """Prices, positions or a market that cannot be used as they are."""
+    """Prices, positions or a market cannot be used as they are."""
 
 
 class CalibrationError(McMarginError):
-    """A model that cannot be fitted: too short a history, or an illegal combination."""
+    """A model cannot be fitted: the history is too short, or the combination is not allowed."""
 
 
 class ModelFileError(McMarginError):
-    """A saved model or report that is cut short, altered, of another schema or unreadable."""
+    """A saved model or report is cut short, altered, of another schema or unreadable."""
 
 
 class PolicyError(McMarginError):
-    """A margin policy, simulation plan or confidence level out of its range."""
+    """A margin policy, simulation plan or confidence level is out of its range."""
 
 
 class MemoryLimitWarning(UserWarning):
-    """Values that do not fit the memory limit, and so are made several times: it says how often."""
+    """The values do not fit the memory limit, and are computed several times; it says how often."""
 
 
 class EngineError(McMarginError):
-    """An engine that is unknown, absent on this machine, or out of memory."""
+    """An engine is unknown, not available on this machine, or out of memory."""

@@ -1,8 +1,8 @@
 """Names in a form that is safe to show to people and to open in a spreadsheet.
 
-In: a name that somebody else chose. Out: for a terminal, a text in which nothing is invisible and
-nothing moves the cursor, changes colours or turns the order of letters; for a CSV file, a cell
-that no spreadsheet takes for a formula, and from which the name comes back exactly.
+In: a name that somebody else chose. Out: for a terminal, a text in which no character is invisible,
+moves the cursor, changes colours or turns the order of letters; for a CSV file, a cell that no
+spreadsheet takes for a formula, and that `from_csv_cell` turns back into exactly the same name.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""Beginning of a cell that a spreadsheet takes for a formula; some take the wide forms of the signs
-for formulas, too. Apostrophes before the sign are included, so that a name that begins with
-apostrophes and a sign comes back exactly."""
+"""Beginning of a cell that a spreadsheet takes for a formula; some spreadsheets do so for the wide
+forms of the signs, too. A name that begins with apostrophes and then a sign gets one more
+apostrophe, so that it comes back exactly."""
 
 _MARKED = re.compile(f"'(?={_FORMULA.pattern})")
 
 
 def shown(text: str) -> str:
-    r"""Text with control characters, marks of direction and other invisible ones escaped.
+    r"""Return a text in which control characters and other invisible characters are escaped.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def shown(text: str) -> str:
 
 
 def shown_lines(text: str) -> str:
-    r"""Lines, each as `shown`; their ends stay.
+    r"""Return lines, each as `shown` returns it; the line ends stay.
 
     Examples
     --------
@@ -50,16 +50,16 @@ def shown_lines(text: str) -> str:
 
 
 PLAIN = {"─": "-", "━": "=", "│": "|", "┃": "|", "±": "+/-", "…": "..."}
-"""What stands for a sign of a table that a console cannot show; any other border is a +."""
+"""What replaces a sign that a console cannot show; any other sign of a border becomes a +."""
 
 
 def plain_sign(character: str) -> str | None:
-    """Sign of ASCII in place of a table's, or None for a character that is no such sign."""
+    """Return the ASCII sign that replaces a table's sign, or None for any other character."""
     return PLAIN.get(character) or ("+" if "\u2500" <= character < "\u2580" else None)
 
 
 def with_borders_of_console(table: str) -> str:
-    """A table whose borders stdout can show, so that it can be printed; names stay as they are.
+    """Return a table with borders that stdout can print; names stay as they are.
 
     Examples
     --------
@@ -80,17 +80,17 @@ def with_borders_of_console(table: str) -> str:
 
 
 def table_cell(text: str) -> Text:
-    """Text for a cell of a table of rich, which takes nothing in it for markup or an emoji."""
+    """Return a cell for a table of rich, in which rich does not look for markup or emojis."""
     from rich.text import Text
 
     return Text(shown(text))
 
 
 def to_csv_text(frame: pd.DataFrame) -> str:
-    """CSV of a frame, in which texts that would be formulas begin with an apostrophe.
+    """Return a frame as CSV text; a text that looks like a formula gets an apostrophe before it.
 
-    Numbers stay as they are. `from_csv_cell` takes the apostrophe away again, as every reader of
-    CSV files here does.
+    Numbers stay as they are. `from_csv_cell` takes the apostrophe away again; all functions of this
+    package that read CSV files use it.
 
     Examples
     --------
@@ -102,8 +102,8 @@ def to_csv_text(frame: pd.DataFrame) -> str:
     <BLANKLINE>
     """
     safe = _with_texts(frame, _guarded)
-    # A carriage return inside a name ends a row for most readers, and the csv module leaves it
-    # without quotation marks.
+    # For most readers a carriage return inside a name ends the row, and the csv module does not
+    # quote it by itself.
     returns = any("\r" in str(name) for name in safe.columns) or any(
         isinstance(cell, str) and "\r" in cell for name in _texts(safe) for cell in safe[name]
     )
@@ -113,7 +113,7 @@ def to_csv_text(frame: pd.DataFrame) -> str:
 
 
 def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    r"""A frame whose texts, and names of columns, are as `shown`.
+    r"""Return a frame whose texts and column names are as `shown` returns them.
 
     Examples
     --------
@@ -125,14 +125,14 @@ def shown_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def from_csv_cell(cell: str) -> str:
-    """Text of a cell that `to_csv_text` wrote.
+    """Return the text that `to_csv_text` wrote as this cell.
 
     Examples
     --------
     >>> from_csv_cell("'=1+1"), from_csv_cell("'quoted'"), from_csv_cell("-1.5")
     ('=1+1', "'quoted'", '-1.5')
     """
-    # Tables have millions of cells, and hardly any begins with an apostrophe.
+    # A table may have millions of cells, and few of them begin with an apostrophe.
     return cell[1:] if cell[:1] == "'" and _MARKED.match(cell) else cell
 
 
@@ -141,7 +141,7 @@ def _guarded(cell: str) -> str:
 
 
 def _with_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """A frame with its texts changed, and what is none as it was."""
+    """Return a frame with its texts and column names changed; other cells stay as they are."""
 
     def changed(cell: Any) -> Any:
         return change(cell) if isinstance(cell, str) else cell
@@ -151,7 +151,7 @@ def _with_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFra
 
 
 def _texts(frame: pd.DataFrame) -> list[Any]:
-    """Columns that may hold texts."""
+    """Return the columns that may hold texts."""
     return list(frame.select_dtypes(exclude=["number", "bool", "datetime", "timedelta"]).columns)
 
 

@@ -1,4 +1,7 @@
-"""Progress of long work: who is called, with what, while it is being done."""
+"""Progress of long work.
+
+In: a callable, which the caller of the work gives. Out: calls of it, while the work is being done.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the pieces of work done, and how many there are in all."""
+"""A callable that gets the number of pieces that are done, and the number of all pieces."""
 
 
 class Passes:
-    """Progress over several passes of the same pieces, in all a number that stays.
+    """Progress of work that goes over the same pieces several times.
 
     Parameters
     ----------
     call : callable
-        Called with pieces of all passes done, which grow, and how many there are.
+        It gets the pieces done in all passes so far, and the number of pieces in all passes. The
+        first number only grows, and the second stays the same.
     pieces, count : int
-        Pieces of one pass, and passes.
+        Number of pieces in one pass, and number of passes.
 
     Examples
     --------
@@ -36,13 +40,13 @@ class Passes:
         self._begun = self._told = 0
 
     def begin(self) -> Progress:
-        """Progress of the pass that comes next, in whatever it counts itself."""
+        """Begin the next pass, and return its callable, which may count pieces of its own."""
         before = self._begun
         self._begun += self._pieces
         return lambda done, total: self._tell(before + self._pieces * done // total)
 
     def finish(self) -> None:
-        """All is done, also what had nothing to count."""
+        """Say that all is done, including passes that told nothing."""
         self._tell(self._total)
 
     def _tell(self, done: int) -> None:

@@ -1,13 +1,13 @@
-"""Work in other processes, and BLAS held to one thread, so that results are the same anywhere.
+"""Work on threads and in other processes, and BLAS on one thread, with the same results anywhere.
 
-In: a function of a module, and the items to call it with. Out: its results in the items' order. A
-process is started only where the work that is left pays for it, and none outlives the call or
-this process.
+In: a function, and the items to call it with. Out: its results in the order of the items. Processes
+are started only if they save more time than their start takes, and they end with the call, or with
+this process if that ends earlier.
 
-The processes are plain subprocesses that read tasks from a pipe and answer on another. Compared
-with a pool of `multiprocessing` or joblib, they inherit nothing from this process: a forked child
-may start its own, a script needs no ``if __name__ == "__main__"``, nothing lies in shared memory,
-and when this process is killed, its end of the pipe closes, and they end.
+The processes are plain subprocesses, which read tasks from one pipe and write answers to another.
+Unlike a pool of `multiprocessing` or joblib, they inherit nothing from this process. So a forked
+child may start its own, a script needs no ``if __name__ == "__main__"``, and no shared memory is
+used. If this process is killed, its end of the pipe closes, and they end.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ R = TypeVar("R")
 
 START_SECONDS = 2.5
 """Processes are started only if they save more seconds than this. Each of them must first load
-numpy, scipy, pandas and arch, which takes between one and two."""
+numpy, scipy, pandas and arch, which takes between one and two seconds."""
 
 WATCH_SECONDS = 0.5
-"""How often a process looks whether its parent still lives."""
+"""Seconds between two checks of a process whether its parent still runs."""
 
 _SERVE = (
     "import sys, json; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
@@ -47,22 +47,22 @@ _SERVE = (
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return how many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_jobs() -> int:
-    """One job a core; a single one where `multiprocessing` started this process.
+    """Return one job for each core, or a single job if `multiprocessing` started this process.
 
-    Whoever started that process shares the cores out among several.
+    In the latter case, other processes use the other cores.
     """
     return cores() if multiprocessing.parent_process() is None else 1
 
 
 def parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results of `work`, in the items' order, made by threads where there are several.
+    """Yield the results of `work` in the order of the items, computed by several threads.
 
     Examples
     --------
@@ -82,30 +82,32 @@ def parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
 def map_where_it_pays(
     work: Callable[[T], R], items: Sequence[T], jobs: int
 ) -> Generator[R, None, None]:
-    """Results of `work`, in the items' order; in other processes where that saves time.
+    """Yield the results of `work` in the order of the items, from processes if that saves time.
 
-    The first items are worked on here, which tells what the others will take. As soon as
-    processes would save more than `START_SECONDS`, they get the rest. Where each item is worked
-    on changes nothing in its result.
+    This process works on the first items, which shows how long the others will take. As soon as
+    processes would save more than `START_SECONDS`, they get the rest. The results are the same,
+    whichever process works on an item.
 
     Parameters
     ----------
     work : callable
-        A function of a module, not one that a notebook or a script defines: a process imports it.
+        A function that a process can import from a module. It cannot be defined in a notebook or a
+        script.
     items : sequence
-        They are sent by pickle, over a pipe that nobody else can write to.
+        They are pickled and sent over a pipe, which no other process can write to.
     jobs : int
-        The most items at a time.
+        Largest number of items that are worked on at a time.
 
     Yields
     ------
     object
-        The processes end when the generator is used up or closed.
+        A result. The processes end when the generator is used up or closed.
 
     Warns
     -----
     RuntimeWarning
-        If a process could not be started, or ended before its time: its items are worked on here.
+        If a process could not be started or ended too early. This process then works on its
+        items.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def map_where_it_pays(
 def in_processes(
     work: Callable[[T], R], items: Sequence[T], count: int
 ) -> Generator[R, None, None]:
-    """Results of `work`, in the items' order, made by `count` processes; see `map_where_it_pays`.
+    """Yield the results of `work` from `count` processes; see `map_where_it_pays`.
 
     Examples
     --------
@@ -162,7 +164,7 @@ def in_processes(
         try:
             yield from threads.map(run, items)
         finally:
-            # Before the threads are waited for, since each of them waits for its process.
+            # The processes are ended first, because each thread waits for its process.
             stopped.set()
             threads.shutdown(wait=False, cancel_futures=True)
             for process in processes:
@@ -170,10 +172,10 @@ def in_processes(
 
 
 def serve() -> None:
-    """Answer tasks from stdin, in a process that `in_processes` started, until stdin ends."""
-    # On Windows Ctrl-C reaches every process of a console; this one's parent ends it.
+    """Read tasks from stdin and write answers until stdin ends; `in_processes` starts this."""
+    # On Windows, Ctrl-C reaches all processes of a console; here the parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What a library prints is no answer.
+    # Answers go to the first stdout. Whatever a library prints goes to stderr.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -189,10 +191,10 @@ def serve() -> None:
 
 
 class _OneBlasThread:
-    """Holds BLAS to one thread as long as any thread of this process asks for it.
+    """Holds BLAS to one thread as long as some thread of this process asks for it.
 
-    The number of BLAS threads is a setting of the whole process: the first to ask lowers it, and
-    the last to leave puts it back.
+    The number of BLAS threads is a setting of the whole process. The first thread that enters
+    lowers it, and the last one that leaves restores it.
     """
 
     def __init__(self) -> None:
@@ -217,10 +219,10 @@ class _OneBlasThread:
 
 
 def _let_this_thread_set_limits() -> None:
-    """Take the right to set limits of OpenBLAS from whichever thread has it.
+    """Give this thread the right to set the limits of OpenBLAS.
 
-    Newer releases of threadpoolctl give it to the first thread that sets one, and do nothing,
-    without a word, where another thread asks: there BLAS would keep its threads.
+    Newer releases of threadpoolctl give this right to the first thread that sets a limit. When
+    another thread sets one, they do nothing and raise no error, and BLAS would keep its threads.
     """
     from threadpoolctl import OpenBLASController
 
@@ -233,7 +235,7 @@ def _limits() -> Any:
     try:
         from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:
-        # A bare machine, where only a GPU is checked, may lack it.
+        # It may be missing on a machine on which only a GPU is checked.
         if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
             raise EngineError(
                 "threadpoolctl is not installed; install it, or set OPENBLAS_NUM_THREADS=1"
@@ -248,14 +250,14 @@ _blas = _OneBlasThread()
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread, so that a result does not depend on how many it has.
+    """Hold BLAS to one thread inside a `with` block.
 
-    BLAS adds up in another order with another number of threads.
+    BLAS adds numbers in another order with another number of threads, which changes last digits.
 
     Raises
     ------
     EngineError
-        If threadpoolctl is not installed, and BLAS was not told to use one thread.
+        If threadpoolctl is not installed and OPENBLAS_NUM_THREADS is not 1.
 
     Examples
     --------
@@ -271,7 +273,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _fresh_blas() -> None:
-    """Forget, in a forked child, the threads that held BLAS: they are not there."""
+    """Begin anew in a forked child: the threads that held BLAS are not in it."""
     global _blas
     _blas = _OneBlasThread()
 
@@ -281,21 +283,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def _started(count: int) -> list[subprocess.Popen[bytes]]:
-    """Processes that wait for tasks, as many as could be started."""
+    """Start processes that wait for tasks, and return those that could be started."""
     processes: list[subprocess.Popen[bytes]] = []
     if "py" not in os.path.basename(sys.executable or ""):
-        # Inside another program, which would not take the options of Python.
+        # Python runs inside another program, which does not know the options of Python.
         return processes
     path = f"{json.dumps([str(place) for place in sys.path])}\n".encode()
     try:
         for _ in range(count):
             process = subprocess.Popen(
-                # -P: no module beside the user's script takes the place of a library's.
+                # -P: a module beside the user's script cannot replace one of a library.
                 [sys.executable, "-P", "-c", _SERVE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                # Ctrl-C is for this process, which ends the others; Windows knows no groups.
+                # Only this process gets Ctrl-C, and it ends the others. Windows has no groups.
                 process_group=0 if os.name == "posix" else None,
             )
             processes.append(process)
@@ -308,7 +310,7 @@ def _started(count: int) -> list[subprocess.Popen[bytes]]:
 
 
 def _asked(process: subprocess.Popen[bytes], work: Callable[[T], R], item: T) -> tuple[bool, Any]:
-    """Whether a process's work succeeded, and its result or its exception."""
+    """Ask a process; return whether its work succeeded, and its result or its exception."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(pickle.dumps((work, item), pickle.HIGHEST_PROTOCOL))
     process.stdin.flush()
@@ -326,8 +328,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this process when its parent has ended, whatever it is at."""
-    # A process that was forked meanwhile may hold the pipe open, so that stdin would not end.
+    """End this process as soon as its parent has ended, even in the middle of work."""
+    # A process that was forked in the meantime may hold the pipe open, and stdin would not end.
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -2,12 +2,13 @@
 
     python tools/fit_normal_tail.py
 
-Mills' ratio M(z) = Phi(-z) / phi(z) is smooth and falls like 1/z. With y = 2 k / (k + z0 + z) and
-t = y - 1, which takes z from -z0 to infinity to t from 1 to -1, M(z) phi(0) / y is a smooth
-function of t. Its Chebyshev coefficients (Mason and Handscomb 2003, section 6.3), computed in 60
-digits, are cut where what is left out is below the precision asked for, and turned into powers of
-t. The first seven powers are positive and the others small beside them, so that Horner's rule
-loses little. In float64 the precision is that at which Phi(0) is exactly one half.
+Mills' ratio M(z) = Phi(-z) / phi(z) is smooth and falls like 1/z. Let y = 2 k / (k + z0 + z) and
+t = y - 1, so that z from -z0 to infinity becomes t from 1 to -1. Then M(z) phi(0) / y is a smooth
+function of t. Its Chebyshev coefficients (Mason and Handscomb 2003, section 6.3) are computed in 60
+digits. The series ends where the sum of the remaining coefficients is below the precision that is
+wanted, and is then written in powers of t. The first seven powers are positive and the others are
+small beside them, so that Horner's rule loses little. In float64 the precision is chosen such that
+Phi(0) is exactly one half.
 """
 
 import mpmath as mp
@@ -19,7 +20,7 @@ POINTS = 60
 
 
 def mills(z):
-    """Mills' ratio; far out by its continued fraction, where erfc underflows in the product."""
+    """Mills' ratio; far out by its continued fraction, because erfc underflows in the product."""
     if z < 60:
         return mp.sqrt(mp.pi / 2) * mp.erfc(z / mp.sqrt(2)) * mp.exp(z * z / 2)
     tail = mp.mpf(0)
@@ -37,7 +38,7 @@ def tail(t):
 
 
 def chebyshev(function):
-    """Coefficients of the Chebyshev interpolant in POINTS points."""
+    """Coefficients of the Chebyshev interpolant at POINTS points."""
     angles = [mp.pi * (2 * j + 1) / (2 * POINTS) for j in range(POINTS)]
     values = [function(mp.cos(angle)) for angle in angles]
     return [
@@ -47,7 +48,7 @@ def chebyshev(function):
 
 
 def powers(coefficients):
-    """Coefficients of the powers of t, lowest first, of a Chebyshev series."""
+    """Coefficients of a Chebyshev series in powers of t, lowest power first."""
     out = [mp.mpf(0)] * len(coefficients)
     before, now = [mp.mpf(1)], [mp.mpf(0), mp.mpf(1)]
     for coefficient in coefficients:
@@ -61,7 +62,7 @@ def powers(coefficients):
 
 
 def fit(error):
-    """Powers of t, lowest first, as doubles; relative error of the tail below `error`."""
+    """Coefficients of powers of t as doubles, lowest first; the relative error is below `error`."""
     coefficients = chebyshev(tail)
     least = tail(-1)
     count = next(n for n in range(1, POINTS) if mp.fsum(map(abs, coefficients[n:])) < error * least)

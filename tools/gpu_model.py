@@ -1,9 +1,9 @@
-"""The tables of docs/gpu_model.md: what W1 to W4 should take on an H100, by arithmetic alone.
+"""The tables of docs/gpu_model.md: how long W1 to W4 should take on an H100, by arithmetic alone.
 
     python -m tools.gpu_model
 
 Nothing here is measured. The least times are those of benchmarks/gpu_steps.py with the card's
-published peaks; the expected ones divide them by `REACHED`, which is an assumption.
+published peaks. The expected times divide them by `REACHED`, which is an assumption.
 """
 
 import json
@@ -19,11 +19,11 @@ H100 = {
 """NVIDIA H100 SXM5 80 GB, data sheet: 3.35 TB/s, 67 Tflop/s float32, 132 multiprocessors."""
 
 REACHED = {"memory": 0.8, "float32": 0.6, "instructions": 0.65}
-"""Share of each bound that good code reaches; products of 20 to 100 rows fill a tile badly."""
+"""Assumed share of each bound that good code reaches; products of few rows fill a tile badly."""
 
 
 def instruction_table():
-    """Rows of instructions a unit of each kernel."""
+    """The table of the instructions of each kernel."""
     lines = [
         "| kernel | unit | instructions | float32 | float64 | integer multiply | other integer "
         "| root, exp, conversion | memory | once a thread | once a horizon | cycles, bound |",
@@ -43,7 +43,7 @@ def instruction_table():
 
 
 def work_table():
-    """Bytes, flop and least time an asset-step of each step, and what sets it."""
+    """The table of bytes, flop and least time of each step, for one asset-step."""
     lines = [
         "| workload | step | bytes | flop | cycles | ps at the least | set by |",
         "|---|---|---|---|---|---|---|",
@@ -57,7 +57,7 @@ def work_table():
 
 
 def time_table():
-    """Milliseconds of each workload: the steps at the least, their sum, and what is expected."""
+    """The table of milliseconds: least times of steps, their sum, and the expected time."""
     lines = [
         f"| workload | asset-steps | {' | '.join(STEPS)} | least | expected | expected, 1e9 |",
         "|---" * (len(STEPS) + 5) + "|",

@@ -1,10 +1,10 @@
-"""Run the notebooks and store them with what they print and draw.
+"""Run the notebooks and store them with their outputs.
 
     python tools/run_notebooks.py [NAME ...]
 
-Messages to standard error and times of execution are left out, so that a notebook changes only
-where its code or its results do. The notebook keeps a digest of its code, by which a test sees that
-the stored results belong to it.
+Messages to standard error and times of execution are left out, so that a notebook changes only if
+its code or its results change. The notebook keeps a digest of its code, by which a test checks that
+the stored results belong to the code.
 """
 
 import hashlib

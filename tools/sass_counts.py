@@ -2,14 +2,15 @@
 
     python -m tools.sass_counts
 
-Needs nvcc, and nvdisasm (PyPI nvidia-cuda-nvdisasm, or the CUDA toolkit's). Out:
-docs/gpu_instructions.json, which docs/gpu_model.md and the benchmarks on a GPU read.
+This needs nvcc, and nvdisasm (from PyPI's nvidia-cuda-nvdisasm or from the CUDA toolkit). Out:
+docs/gpu_instructions.json, which docs/gpu_model.md and the benchmarks on a GPU use.
 
-What is counted is the path that nearly all threads take: every instruction of the kernel but those
-of blocks that call a subroutine (roots and quotients of extreme arguments, 64-bit divisions of a
-row's number), of the subroutines themselves, and of blocks whose source lines a workload never
-reaches (`VARIANTS`). Predicated instructions count, since they are issued either way. Inlined
-special cases without a call count too, so that float64 figures are upper bounds.
+The instructions on the path that nearly all threads take are counted. These are all instructions of
+the kernel, except those of subroutines, those of blocks that call a subroutine (roots and quotients
+of extreme arguments, 64-bit divisions of a row's number), and those of blocks whose source lines a
+workload never reaches (`VARIANTS`). Predicated instructions count, because they are issued in any
+case. Special cases that are inlined without a call count too, so that float64 figures are upper
+bounds.
 """
 
 import json
@@ -33,7 +34,7 @@ SCALE = ("z = tabled ?", "z = tabled ?")
 EGARCH = ("const T log_h =", "return fmax(exp(log_h)")
 LINEAR = ("const T slope =", "return asset.beta * h + slope")
 LIMITED = ("if (hit_floor || hit_cap) {", "if (before) before[state] =")
-"""Lines of kernels/evolve.cu, from the one that holds the first text to that with the second."""
+"""Lines of kernels/evolve.cu: from the line with the first text to the line with the second."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Variant:
     file, name : str
         Kernel file and instantiation.
     unit : str
-        What instructions are counted for.
+        The unit of work that instructions are counted for.
     units : int
-        Of these a thread makes; in a loop, that one turn makes.
+        How many units one thread makes; in a loop, how many one turn makes.
     skipped : tuple of (str, str)
         Source lines that are not reached.
     """
@@ -86,8 +87,8 @@ PIPES = {
     "uniform": ("U", "R2UR", "S2UR", "S2R", "CS2R"),
     "control": ("BRA", "EXIT", "BSSY", "BSYNC", "NOP", "CALL", "RET", "WARPSYNC"),
 }
-"""Opcodes by the unit that runs them; what is not here is integer addition, comparison, logic,
-shifts and moves."""
+"""Opcodes by the unit that runs them; all others are integer additions, comparisons, logic, shifts
+and moves."""
 OTHER = "integer add, compare, logic"
 
 RATES = {
@@ -98,7 +99,7 @@ RATES = {
     "root, exponential, conversion": 16,
 }
 """Results a cycle of one multiprocessor of compute capability 9.0: CUDA C++ Programming Guide,
-"Throughput of Native Arithmetic Instructions". Conversions are counted at 16, the least."""
+"Throughput of Native Arithmetic Instructions". Conversions take the lowest rate, 16."""
 ISSUED = 128
 """Instructions of single threads that its four schedulers issue a cycle."""
 
@@ -126,7 +127,7 @@ class Block:
     instructions : list of (str, str)
         Opcodes and operands.
     lines : set of int
-        Of the kernel's file; where a block has none of its own, that of the block before.
+        Lines of the kernel's file; a block without any has the line of the block before.
     """
 
     labels: list
@@ -168,7 +169,7 @@ def parse(listing, variant):
         if label:
             here.labels.append(label[1])
         elif place and not named:
-            # The innermost of the calls that this comes from; those around it follow.
+            # This is the innermost of the inlined calls; the outer ones follow.
             last, named = int(place[1]), True
             here.lines.add(last)
         elif found:
@@ -181,7 +182,7 @@ def parse(listing, variant):
 
 
 def _closed(block, blocks, line):
-    """Keep a block, with the line last seen where it names none; a fresh one."""
+    """Keep a block, with the last line seen if it names none; return a new block."""
     if not block.lines:
         block.lines.add(line)
     if block.instructions or block.labels:
@@ -206,7 +207,7 @@ def is_called(block):
 
 
 def loop_of(blocks):
-    """Numbers of the blocks of the longest loop; none where there is none."""
+    """Numbers of the blocks of the longest loop; empty if there is no loop."""
     place = {label: at for at, block in enumerate(blocks) for label in block.labels}
     loops = [range(0)]
     for at, block in enumerate(blocks):
@@ -219,7 +220,7 @@ def loop_of(blocks):
 
 
 def count(variant):
-    """Instructions a unit by pipe, and what is made once a thread or a horizon."""
+    """Instructions of one unit of work by pipe, and those of once a thread or once a horizon."""
     blocks, skipped = disassemble(variant), lines_of(variant)
     loop = loop_of(blocks)
     body, once, kept = Counter(), Counter(), Counter()
@@ -233,7 +234,7 @@ def count(variant):
         part = body if not loop else once if at not in loop else kept if stores else body
         part.update(pipe_of(opcode) for opcode in opcodes)
         roots += at in loop and sum(opcode.startswith("MUFU.RSQ") for opcode in opcodes)
-    # One root a step: how often the compiler unrolled the loop.
+    # Each step has one root, which tells how often the compiler unrolled the loop.
     turns = roots if loop else variant.units
     a_unit = {pipe: round(number / turns, 2) for pipe, number in sorted(body.items())}
     issued = sum(body.values()) / turns
@@ -253,14 +254,14 @@ def count(variant):
 
 
 def nvdisasm():
-    """NVIDIA's disassembler: on the path, or where its PyPI package puts it."""
+    """The path of NVIDIA's disassembler: the one on PATH, or the one of its PyPI package."""
     found = shutil.which("nvdisasm")
     packaged = (Path(each) / "nvidia/cu13/bin/nvdisasm" for each in sys.path)
     return found or next((str(path) for path in packaged if path.exists()), None)
 
 
 def missing():
-    """What this needs and does not find; None where it finds all."""
+    """The programs that are needed and not found; None if all are found."""
     if shutil.which("nvcc") is None:
         return "nvcc is not installed"
     if nvdisasm() is None:
@@ -269,7 +270,7 @@ def missing():
 
 
 def compiler():
-    """The compiler's version, as it says it."""
+    """The version that the compiler prints."""
     said = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True)
     return re.search(r"V([\d.]+)", said.stdout)[1]
 

@@ -1,8 +1,9 @@
-"""Write the tables of docs/files.md from the models and dataclasses that files are read with.
+"""Write the tables of docs/files.md from the models and dataclasses that read the files.
 
     python tools/schema_tables.py
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and a test holds them up to date.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and a test checks that it is up to
+date.
 """
 
 import inspect
@@ -15,7 +16,8 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from mcmargin.books.book_files import AccountRow, BalanceTable, PositionTable
+from mcmargin.books.book_files import AccountRow
+from mcmargin.books.rows import BalanceRow, PositionRow
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.ranges import Range, declared_ranges, range_in
 from mcmargin.instruments.instrument_files import ROWS, NamedRow
@@ -35,8 +37,6 @@ OWN = {
     if product != "spot"  # which has no fields of its own
 }
 MODELS = {
-    "positions": PositionTable.model_fields,
-    "balances": BalanceTable.model_fields,
     "accounts": AccountRow.model_fields,
     "every instrument": NamedRow.model_fields,
     **OWN,
@@ -61,7 +61,7 @@ POLICY = {
     "policy resources": parts.Resources,
     "policy collateral": parts.Collateral,
 }
-LIMITS = {"plausibility": Plausibility}
+PLAIN = {"plausibility": Plausibility, "positions": PositionRow, "balances": BalanceRow}
 KINDS = {
     str: "text",
     float: "number",
@@ -72,7 +72,7 @@ KINDS = {
 
 
 def kind(annotation):
-    """What a field takes, in a word."""
+    """The kind of value that a field takes, in a word or two."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is tuple:
         return "list of tables" if is_dataclass(inner[0]) else "list"
@@ -84,7 +84,7 @@ def kind(annotation):
 
 
 def default(value):
-    """What stands in for a field that is not given."""
+    """The default of a field, as text."""
     if is_dataclass(value):
         return "as below"
     if value is None or value in ({}, (), ""):
@@ -95,7 +95,7 @@ def default(value):
 
 
 def model_rows(model):
-    """Cells of each field of a pydantic model."""
+    """The cells of the row of each field of a pydantic model."""
     for name, field in model.items():
         own = "needed" if field.is_required() else default(field.default)
         allowed = next((each for each in field.metadata if isinstance(each, Range)), None)
@@ -104,7 +104,7 @@ def model_rows(model):
 
 
 def dataclass_rows(part):
-    """Cells of each field of a dataclass, its meaning from the docstring."""
+    """The cells of the row of each field of a dataclass; meanings come from its docstring."""
     types, told = get_type_hints(part), meanings(part)
     ranges = declared_ranges(part)
     for field in fields(part):
@@ -117,14 +117,14 @@ def dataclass_rows(part):
 
 
 def ranged(takes, allowed):
-    """What a field takes, and the range of its numbers."""
+    """The kind of value that a field takes, with the range of its numbers."""
     if allowed is None:
         return takes
     return f"{'table of numbers' if takes == 'table' else takes} {allowed.words}"
 
 
 def part_of(annotation):
-    """The dataclass that a field is, if it is one; not that of which it lists several."""
+    """The dataclass of a field that holds one; None for others, and for lists of dataclasses."""
     if get_origin(annotation) in (Union, types.UnionType):
         return part_of(get_args(annotation)[0])
     return annotation if is_dataclass(annotation) else None
@@ -147,15 +147,15 @@ def meanings(part):
 
 
 def table(name):
-    """A model's table in Markdown, its description with every field."""
+    """The table of a model in Markdown, with one row for each field."""
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
-    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows((POLICY | LIMITS)[name])
+    rows = model_rows(MODELS[name]) if name in MODELS else dataclass_rows((POLICY | PLAIN)[name])
     lines += [f"| `{field}` | {' | '.join(cells)} |" for field, *cells in rows]
     return "\n".join(lines)
 
 
 def written(text):
-    """The document with its tables as they ought to be."""
+    """The document with all tables up to date."""
     return re.sub(
         r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)",
         lambda found: f"{found[1]}{table(found[2])}\n{found[3]}",

@@ -1,8 +1,9 @@
-"""Book: accounts, instruments, and the sparse matrices of positions and open orders between them.
+"""Book: the positions, open orders and balances of all accounts.
 
-In: rows of account, instrument and quantity, the instruments, and, where there is more to say of
-them, the accounts and their balances. Out: a `Book` in a canonical order, so that the order of the
-rows changes nothing.
+In: files or frames with a row for each position, order and balance; the instruments; and the
+accounts, where they have owners or are margined in a way of their own. Out: a `Book`, which holds
+sparse matrices of accounts and instruments. Accounts and instruments are sorted by name, so that
+the order of the rows changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,14 @@ from scipy import sparse
 
 from mcmargin.audit import fingerprint as digest
 from mcmargin.books.accounts import Account, check_owners
-from mcmargin.books.rows import BALANCE_COLUMNS, POSITION_COLUMNS, Rows
+from mcmargin.books.rows import BalanceRow, OrderRow, PositionRow, Rows
 from mcmargin.checks import few, require_type
+from mcmargin.data.tables import read_table
 from mcmargin.errors import DataError
 from mcmargin.instruments.instruments import Future, Instrument, Option, Perpetual, Spot
+
+Named = TypeVar("Named", Account, Instrument)
+"""An account or an instrument."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,20 +40,20 @@ class Book:
     accounts : tuple of Account
         Sorted by name.
     instruments : tuple of Instrument
-        Those held or ordered, sorted by name.
+        Instruments that some account holds or has ordered, sorted by name.
     quantities : scipy.sparse.csr_array of shape (accounts, instruments), float64
         Units of the instrument; negative is short.
     buys, sells : scipy.sparse.csr_array of shape (accounts, instruments), float64
-        Open orders, added up by side; sells are negative.
+        Units in open orders, added up by side; sells are negative.
     known : mapping of str to Instrument
-        All instruments that were given, by name, for what-ifs.
+        All instruments that were given, by name. A what-if may trade any of them.
     assets : tuple of str
-        Currencies and assets that accounts have balances of, sorted.
+        Currencies and assets of the balances, sorted.
     balances : scipy.sparse.csr_array of shape (accounts, assets), float64, optional
-        Collateral in units of each asset; negative is a debit. None where none were given.
-    entry_prices : ndarray, float64, optional
-        Of each position, in the order of `quantities.data`; NaN where none was given, None where
-        none were.
+        Collateral in units of each asset; negative is a debit. None if no balances were given.
+    entry_prices : ndarray of shape (positions,), float64, optional
+        One for each position, in the order of `quantities.data`; NaN for a position without one.
+        None if no entry prices were given.
     """
 
     accounts: tuple[Account, ...]
@@ -81,33 +86,36 @@ class Book:
         currency: str = "USD",
         source: str = "frame",
     ) -> Book:
-        """Check and order positions.
+        """Make a book from frames, and check every row.
 
         Parameters
         ----------
         frame : DataFrame
-            Columns account, instrument, quantity, and entry_price where that is known: of a
-            perpetual or a future, in its quote currency, above 0, empty for none. Nothing else.
+            Positions, in the columns account, instrument and quantity. A column entry_price may
+            follow: the price at which a perpetual or a future was entered, in its quote currency,
+            above 0, and empty if it is not known.
         instruments : sequence of Instrument, optional
-            Without them each name is the spot of the asset of that name.
+            If they are not given, each name in the frame is the spot of the asset of that name.
         accounts : sequence of Account, optional
-            Every account of the positions; without them each is a cross account of its own.
+            If they are given, every account in the frames must be one of them. If not, each is a
+            cross account that is its own owner.
         orders : DataFrame, optional
-            Open orders, in the columns account, instrument, quantity; a pair may have several.
+            Open orders, in the columns account, instrument and quantity. An account may have
+            several orders in one instrument.
         balances : DataFrame, optional
-            Collateral, in columns account, asset, amount; an asset is a currency or one of the
-            model's. A debit in cash is negative; a borrowed asset is a short position.
+            Collateral, in the columns account, asset and amount. An asset is a currency or an asset
+            of the model. A debit in cash is negative. A borrowed asset is a short position.
         currency : str
-            Of accounts and instruments that are not given.
+            Currency of accounts and instruments, if these are not given.
         source : str
-            Named in errors.
+            What errors call the frame.
 
         Raises
         ------
         DataError
-            For columns missing or unknown, no row, an instrument or account that is unknown, a
-            quantity that is not finite or beyond 1e15, a pair of account and instrument, or of
-            account and asset, given twice, and an entry price that is not above 0.
+            If a column is missing or unknown; if there are no rows; if an instrument or account is
+            unknown; if a quantity is not finite or beyond 1e15; if an entry price is not above 0;
+            and if an account has two positions in one instrument, or two balances of one asset.
 
         Examples
         --------
@@ -140,83 +148,60 @@ class Book:
         currency: str,
         sources: tuple[str, str, str],
     ) -> Book:
-        """Check and order rows, whose errors name the source of positions, orders or balances."""
+        """Make a book; errors name the source of positions, orders or balances."""
         source = sources[0]
-        instruments = _several("instruments", instruments)
-        accounts = _several("accounts", accounts)
-        for item in instruments or ():
-            require_type("an instrument", item, Spot, Perpetual, Future, Option)
-        for account in accounts or ():
-            require_type("an account", account, Account)
-        empty = pd.DataFrame(columns=[*POSITION_COLUMNS])
-        if not any(each is not None and len(each) for each in (frame, orders, balances)):
-            raise DataError(f"{source}: no positions")
-        held = Rows.of(frame, source, POSITION_COLUMNS, entries=True)
-        ordered = Rows.of(
-            empty if orders is None else orders,
-            sources[1],
-            POSITION_COLUMNS,
-            entries=False,
+        instruments = _several(
+            "instruments", instruments, "an instrument", Spot, Perpetual, Future, Option
         )
-        posted = None
-        if balances is not None:
-            posted = Rows.of(balances, sources[2], BALANCE_COLUMNS, entries=False)
-            posted.refuse_repeats()
-        held.refuse_repeats()
-        known = None if instruments is None else {item.name: item for item in instruments}
-        if known is not None:
-            if len(known) < len(instruments or ()):
-                raise DataError(f"{source}: an instrument's name is given twice; give each once")
-            for rows in (held, ordered):
+        accounts = _several("accounts", accounts, "an account", Account)
+        positions = Rows.of(frame, source, PositionRow)
+        ordered = Rows.of(orders, sources[1], OrderRow)
+        posted = Rows.of(balances, sources[2], BalanceRow)
+        if not any(len(rows.names) for rows in (positions, ordered, posted)):
+            raise DataError(f"{source}: no positions")
+        for rows in (positions, posted):
+            rows.refuse_repeats()
+        known = None
+        if instruments is not None:
+            known = _by_name(instruments, f"{source}: an instrument's name")
+            for rows in (positions, ordered):
                 rows.refuse_unknown_names(known)
-        traders = {*held.account, *ordered.account}
-        if accounts is not None:
-            given = {account.name: account for account in accounts}
-            if len(given) < len(accounts):
-                raise DataError(f"{source}: an account is given twice; give each once")
-            for rows in (held, ordered, *([] if posted is None else [posted])):
-                rows.refuse_unknown_accounts(given)
-            names = sorted(traders.union([] if posted is None else posted.account))
-            owned = tuple(given[name] for name in names)
-        else:
-            # A misspelt account would have the balance, and the right one none.
-            if posted is not None:
-                hint = "it has no position or order: add it to the accounts, or correct the name"
-                posted.refuse_unknown_accounts(traders, hint)
-            names = sorted(traders)
-            owned = tuple(Account(name, currency) for name in names)
-        check_owners(owned)
-        # A position of 0 is none: the account stays, the instrument is not held.
-        used = sorted({*held.name[held.number != 0], *ordered.name})
-        assets = [] if posted is None else sorted({*posted.name[posted.number != 0]})
-        entries = held.entry_price
+        owned = _accounts(positions, ordered, posted, accounts, currency)
+        names = [account.name for account in owned]
+        # Who has a position of 0 has an account, and does not hold the instrument.
+        held, given = positions.quantities != 0, posted.quantities != 0
+        used = sorted({*positions.names[held], *ordered.names})
+        assets = sorted({*posted.names[given]})
         items = {name: Spot(name, name, currency) for name in used} if known is None else known
+        prices, amounts = positions.entry_prices, None
+        if balances is not None:
+            amounts = posted.matrix(posted.quantities, given, names, assets)
+        if prices is not None:
+            prices = positions.matrix(prices, held, names, used).data
         return cls(
             accounts=owned,
             instruments=tuple(items[name] for name in used),
-            quantities=held.matrix(names, used),
-            buys=ordered.matrix(names, used, chosen=ordered.number > 0),
-            sells=ordered.matrix(names, used, chosen=ordered.number < 0),
+            quantities=positions.matrix(positions.quantities, held, names, used),
+            buys=ordered.matrix(ordered.quantities, ordered.quantities > 0, names, used),
+            sells=ordered.matrix(ordered.quantities, ordered.quantities < 0, names, used),
             known=items,
             assets=tuple(assets),
-            balances=None if posted is None else posted.matrix(names, assets),
-            entry_prices=None
-            if entries is None
-            else held.matrix(names, used, numbers=entries).data,
+            balances=amounts,
+            entry_prices=prices,
         )
 
     def to_frame(self) -> pd.DataFrame:
         """Return positions as rows of account, instrument and quantity, sorted.
 
-        With a column of entry prices where they were given.
+        If entry prices were given, they are a column, too.
         """
-        held = sparse.coo_array(self.quantities)
-        rows, columns = held.coords
+        positions = sparse.coo_array(self.quantities)
+        rows, columns = positions.coords
         frame = pd.DataFrame(
             {
                 "account": [self.accounts[row].name for row in rows],
                 "instrument": [self.instruments[column].name for column in columns],
-                "quantity": held.data,
+                "quantity": positions.data,
             }
         )
         return frame if self.entry_prices is None else frame.assign(entry_price=self.entry_prices)
@@ -228,7 +213,7 @@ class Book:
     @cached_property
     def _fingerprint(self) -> str:
         matrices = [self.quantities, *(m for m in (self.buys, self.sells) if m.nnz)]
-        # What is not given leaves no trace.
+        # A book without balances or entry prices keeps the fingerprint it had before these existed.
         more: list[Any] = []
         if self.balances is not None:
             more += ["balances", self.assets, *_arrays(self.balances)]
@@ -243,12 +228,12 @@ class Book:
 
 
 def _arrays(matrix: sparse.csr_array) -> tuple[NDArray[Any], ...]:
-    """Arrays of a sparse matrix, of the same types on every machine."""
+    """Arrays of a sparse matrix, with the same types on every machine."""
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data
 
 
 def _plain(instrument: Any) -> tuple[Any, ...]:
-    """Fields of an instrument in types that a fingerprint takes."""
+    """Fields of an instrument, in types that can be fingerprinted."""
     content: list[Any] = [type(instrument).__name__]
     for value in vars(instrument).values():
         if isinstance(value, np.datetime64):
@@ -266,9 +251,28 @@ def read_positions(
     balances: str | os.PathLike[str] | None = None,
     currency: str = "USD",
 ) -> Book:
-    r"""Read positions, open orders and balances from CSV or Parquet; see `Book.from_frame`.
+    r"""Read positions, open orders and balances from CSV or Parquet.
 
-    The columns are in docs/files.md.
+    docs/files.md describes the columns. `Book.from_frame` describes the other arguments, and what
+    is refused.
+
+    Parameters
+    ----------
+    path : path
+        File of positions.
+    instruments : sequence of Instrument, optional
+    accounts : sequence of Account, optional
+    orders, balances : path, optional
+    currency : str
+
+    Returns
+    -------
+    Book
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, or a row is refused. The error names the file and the row.
 
     Examples
     --------
@@ -282,12 +286,10 @@ def read_positions(
     0    desk        btc       1.0
     1    desk        eth     -10.0
     """
-    from mcmargin.books.book_files import balance_frame, order_frame, position_frame
-
     return Book._of(
-        position_frame(path),
-        None if orders is None else order_frame(orders),
-        None if balances is None else balance_frame(balances),
+        read_table(path),
+        None if orders is None else read_table(orders),
+        None if balances is None else read_table(balances),
         instruments=instruments,
         accounts=accounts,
         currency=currency,
@@ -295,9 +297,46 @@ def read_positions(
     )
 
 
-def _several(name: str, given: Any) -> tuple[Any, ...] | None:
-    """What a caller gives several of, gone through once."""
+def _several(name: str, given: Any, one: str, *kinds: type) -> tuple[Any, ...] | None:
+    """Several values of some types, from any iterable; None where none were given."""
+    if given is None:
+        return None
     try:
-        return None if given is None else tuple(given)
+        several = tuple(given)
     except TypeError:
         raise DataError(f"{name} must be several, in a list, not {type(given).__name__}") from None
+    for each in several:
+        require_type(one, each, *kinds)
+    return several
+
+
+def _by_name(items: Sequence[Named], what: str) -> dict[str, Named]:
+    """Accounts or instruments by their names, which must differ."""
+    found = {item.name: item for item in items}
+    if len(found) < len(items):
+        raise DataError(f"{what} is given twice; give each once")
+    return found
+
+
+def _accounts(
+    positions: Rows,
+    orders: Rows,
+    balances: Rows,
+    accounts: Sequence[Account] | None,
+    currency: str,
+) -> tuple[Account, ...]:
+    """Accounts that have a position, an order or a balance, sorted by name."""
+    traders = {*positions.accounts, *orders.accounts}
+    names = sorted({*traders, *balances.accounts})
+    if accounts is None:
+        # If the name is misspelt, the balance would not count for the account that it belongs to.
+        hint = "it has no position or order: add it to the accounts, or correct the name"
+        balances.refuse_unknown_accounts(traders, hint)
+        found = tuple(Account(name, currency) for name in names)
+    else:
+        given = _by_name(accounts, f"{positions.source}: an account")
+        for rows in (positions, orders, balances):
+            rows.refuse_unknown_accounts(given)
+        found = tuple(given[name] for name in names)
+    check_owners(found)
+    return found

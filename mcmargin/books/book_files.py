@@ -1,27 +1,19 @@
-"""Files of a book: accounts by row; positions, open orders and balances by column.
+"""Files of accounts.
 
-In: CSV or Parquet. Out: accounts, or a typed frame that `Book.from_frame` takes; or a `DataError`
-that names file, row and column. Positions come by the million, and are validated as columns.
+In: CSV or Parquet. Out: accounts, or a `DataError` that names file, row and column. Files of
+positions, open orders and balances are read in `mcmargin.books.book`.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Literal
 
-import pandas as pd
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
 from mcmargin.books.accounts import Account, check_owners
-from mcmargin.books.rows import (
-    BALANCE_COLUMNS,
-    ENTRY_PRICE,
-    POSITION_COLUMNS,
-    check_columns,
-)
-from mcmargin.data.ranges import PRICE, QUANTITY
-from mcmargin.data.tables import names_of, read_records, read_table
-from mcmargin.data.validation import CELLS, Number, Row, Text, first_fault
+from mcmargin.data.tables import read_records
+from mcmargin.data.validation import CELLS, Row, Text, first_fault
 from mcmargin.errors import DataError
 
 
@@ -46,41 +38,6 @@ class AccountRow(Row):
         description="How the owner's accounts are margined, the same in all of them: "
         '"gross" adds up their margins, "net" margins all of their positions as one.',
     )
-
-
-Names: TypeAlias = list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]]
-Quantities: TypeAlias = list[Annotated[Number, QUANTITY]]
-
-
-class OrderTable(Row):
-    """Open orders, by column."""
-
-    account: Names = Field(description="Name of the account.")
-    instrument: Names = Field(
-        description="Name of the instrument; without a file of instruments, an asset."
-    )
-    quantity: Quantities = Field(
-        description="Units (contracts). A negative number is a short position, or in orders a sale."
-    )
-
-
-class PositionTable(OrderTable):
-    """Positions, by column."""
-
-    entry_price: list[Annotated[Number, PRICE] | None] | None = Field(
-        None,
-        description="Price at which a perpetual or future was entered, in its currency. It gives "
-        "the unrealised profit and loss in equity; if the cell is empty, none is "
-        "counted.",
-    )
-
-
-class BalanceTable(Row):
-    """Balances, by column."""
-
-    account: Names = Field(description="Name of the account.")
-    asset: Names = Field(description="Currency of the market, or asset of the model.")
-    amount: Quantities = Field(description="Units. A negative number is a debit in cash.")
 
 
 def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
@@ -143,60 +100,3 @@ def read_accounts(path: str | os.PathLike[str]) -> tuple[Account, ...]:
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     return found
-
-
-def position_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read positions from CSV or Parquet, typed: text, text, float64, and float64 entry prices.
-
-    Raises
-    ------
-    DataError
-        For columns other than account, instrument, quantity and entry_price, and a cell that is
-        empty or no number of at most 1e15 either way; an entry price may be empty.
-    """
-    return _frame(path, PositionTable, POSITION_COLUMNS)
-
-
-def order_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read open orders as `position_frame` reads positions, without entry prices."""
-    return _frame(path, OrderTable, POSITION_COLUMNS)
-
-
-def balance_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read balances as `position_frame` reads positions; columns account, asset, amount."""
-    return _frame(path, BalanceTable, BALANCE_COLUMNS)
-
-
-def _frame(
-    path: str | os.PathLike[str],
-    table: type[OrderTable] | type[BalanceTable],
-    needed: tuple[str, str, str],
-) -> pd.DataFrame:
-    frame = read_table(path)
-    given = list(map(str, frame.columns))
-    check_columns(given, str(path), needed, entries=table is PositionTable)
-    columns: dict[str, list[Any]] = {}
-    for name in given:
-        where = f"{path}: row {{row}}, column {name!r}"
-        columns[name] = _cells(frame[name], where, text=name in needed[:2])
-    if ENTRY_PRICE in columns:
-        columns[ENTRY_PRICE] = [None if _empty(cell) else cell for cell in columns[ENTRY_PRICE]]
-    try:
-        checked = table.model_validate(columns, context=CELLS)
-    except ValidationError as error:
-        (column, row, *_), _, words = first_fault(error)
-        raise DataError(f"{path}: row {int(row) + 2}, column {column!r}: {words}") from None
-    out = pd.DataFrame({name: getattr(checked, name) for name in given})
-    return out.astype({ENTRY_PRICE: float}) if ENTRY_PRICE in given else out
-
-
-def _empty(cell: Any) -> bool:
-    return not cell.strip() if isinstance(cell, str) else bool(pd.isna(cell))
-
-
-def _cells(column: pd.Series, where: str, *, text: bool) -> list[Any]:
-    """Plain values; a missing name is an empty one, and a whole number may be a name."""
-    cells: list[Any] = column.tolist()
-    if text:
-        cells = names_of(column, where, empty="is empty; give a name").tolist()
-    return cells

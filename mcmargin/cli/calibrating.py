@@ -140,7 +140,7 @@ def calibrate(
     """
     from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_of
-    from mcmargin.data.prices import read_prices
+    from mcmargin.data.price_files import read_prices
     from mcmargin.models.calibration import calibrate
     from mcmargin.models.model_file import load_model
 
@@ -194,7 +194,7 @@ def update(
     """
     from mcmargin.checks import plain_time
     from mcmargin.data.plausibility import plausibility_from, plausibility_of
-    from mcmargin.data.prices import read_prices
+    from mcmargin.data.price_files import read_prices
     from mcmargin.models.model_file import load_model
 
     check_destination(output, inputs=(prices,))

@@ -1,8 +1,8 @@
-"""Candles: tables whose columns are one asset's open, high, low, close and volume.
+"""Candles: tables whose columns are the open, high, low, close and volume of one asset.
 
-In: names of columns. Out: whether they are candles and not assets, and which column of a table is
-the price that somebody asked for. Exchanges and vendors of data export candles by default, and
-taken for assets they would be five of them, with a volume for a price.
+In: names of columns. Out: whether they are candles or assets, and which columns are the price that
+the user chose. Exchanges and vendors of data export candles by default. Without this check five
+columns of candles would be read as five assets, and a volume as a price.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+import pandas as pd
+
 from mcmargin.checks import few
+from mcmargin.data.tables import name_of
 from mcmargin.errors import DataError
 
 _WORDS = {
@@ -32,7 +35,7 @@ _WORDS = {
     "takerbuyquoteassetvolume takerbase takerquote ignore umsatz stuck wolumen 出来高 成交量 "
     "成交额 거래량",
 }
-"""What the columns of candles are called, in lower case and without anything but letters."""
+"""Names of the columns of candles, in lower case and in letters alone."""
 
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 _MARKS = re.compile(r"[\s_.,|:/-]+")
@@ -40,7 +43,13 @@ _PRICES = ("open", "high", "low", "close")
 
 
 def kind_of(name: str) -> str | None:
-    """Say which column of candles a name is: a price, `beside` one, or None for neither.
+    """Say which column of candles has a name.
+
+    Returns
+    -------
+    str or None
+        `open`, `high`, `low` or `close`; `beside` for a column that is not a price, such as the
+        volume; None if candles have no such column.
 
     Examples
     --------
@@ -49,19 +58,20 @@ def kind_of(name: str) -> str | None:
     """
     plain = unicodedata.normalize("NFKD", name.casefold())
     letters = "".join(each for each in plain if each.isalnum())
-    # A number that some vendors put before each name, such as "4. close".
+    # Some vendors put a number before each name, such as "4. close".
     kind = _KINDS.get(letters) or _KINDS.get(letters.lstrip("0123456789"))
     if kind is None and re.match(r"volume\b", name.strip(), re.IGNORECASE):
-        # Such as "Volume BTC", or "Volume (USDT)".
+        # The name of a coin may follow, as in "Volume BTC" or "Volume (USDT)".
         return "beside"
     return kind
 
 
 def are_candles(names: Sequence[str]) -> bool:
-    """Whether columns are those of one asset's candles.
+    """Whether columns are the candles of one asset.
 
-    Three prices of a candle are enough; or a close with another of its columns, where all columns
-    are of candles: LOW and OPEN are tickers, and so are C, O and V.
+    They are if three of them are prices of a candle; or if all of them are columns of candles, and
+    a close or a column that is not a price is among them. One name alone does not tell: LOW and
+    OPEN are tickers, too, and so are C, O and V.
 
     Examples
     --------
@@ -77,12 +87,13 @@ def are_candles(names: Sequence[str]) -> bool:
 
 
 def split_names(names: Sequence[str]) -> list[tuple[str, str]] | None:
-    """Fields and assets of columns that are named by both, as "Close_AAPL" or "btc close".
+    """Split names of columns that have a field and an asset, as "Close_AAPL" or "btc close".
 
     Returns
     -------
     list of (str, str), or None
-        None where some column is not so named, or all have the same field.
+        Field and asset of each column. None if some column has no such name, or if all columns have
+        the same field.
 
     Examples
     --------
@@ -100,24 +111,24 @@ def split_names(names: Sequence[str]) -> list[tuple[str, str]] | None:
 
 
 def _split(name: str, last: bool) -> tuple[str, str] | None:
-    """Field and asset of one name, the field being the first or the last part; None for none."""
+    """Field and asset of one name; the field is its first or its last part. None if it has none."""
     found = None
     for mark in _MARKS.finditer(name):
         parts = [part.strip(" ()'\"") for part in (name[: mark.start()], name[mark.end() :])]
         field, asset = reversed(parts) if last else parts
-        # Of several the longest: "Adj Close" of "Adj Close_AAPL".
+        # If several parts are fields, the longest counts: "Adj Close" of "Adj Close_AAPL".
         if kind_of(field) is not None and asset and not (found and last):
             found = field, asset
     return found
 
 
 def chosen_columns(names: Sequence[str], price: str, source: str) -> list[int]:
-    """Places of the columns that are a price, by its name or by what it is called elsewhere.
+    """Places of the columns that have a name, or another name for the same price.
 
     Raises
     ------
     DataError
-        Where there is none.
+        If there is no such column.
 
     Examples
     --------
@@ -137,7 +148,7 @@ def chosen_columns(names: Sequence[str], price: str, source: str) -> list[int]:
 
 
 def candles_fault(names: Sequence[str], source: str, asset: str | None) -> DataError:
-    """What is said where candles would be taken for assets."""
+    """The error for candles that would be read as assets."""
     closes = [name for name in names if kind_of(name) == "close" or name.strip() == "c"]
     best = [*closes, *(name for name in names if kind_of(name) in _PRICES)][0]
     named = "" if asset else ", asset='NAME'"
@@ -149,9 +160,68 @@ def candles_fault(names: Sequence[str], source: str, asset: str | None) -> DataE
 
 
 def levels_fault(fields: Sequence[str], source: str) -> DataError:
-    """What is said where a table has a field and an asset above each column."""
+    """The error for a table that has a field and an asset above each column."""
     best = next((name for name in fields if kind_of(name) == "close"), fields[0])
     return DataError(
         f"{source}: above each column stand a field ({few(dict.fromkeys(fields))}) and an asset; "
         f"take one field: price={best!r} in Python, --price {best!r} on the command line"
     )
+
+
+def assets_of(
+    columns: pd.Index, source: str, price: str | None, asset: str | None
+) -> tuple[list[int], list[str]]:
+    """Places of the columns that are prices, and the asset of each.
+
+    Parameters
+    ----------
+    columns : Index
+        Names of the columns without the dates', in one or two levels.
+    source : str
+        Named in errors.
+    price : str or None
+        The column of candles that is the price.
+    asset : str or None
+        Name of the asset, if the columns are the candles of one asset.
+
+    Raises
+    ------
+    DataError
+        If the columns are candles and no price is chosen, or a name is not a text.
+    """
+    if isinstance(columns, pd.MultiIndex):
+        if columns.nlevels != 2:
+            raise DataError(f"{source}: columns in {columns.nlevels} levels; two at most are read")
+        levels = [[str(name).strip() for name in columns.get_level_values(at)] for at in (0, 1)]
+        fields, assets = levels
+        if None in map(kind_of, fields) and None not in map(kind_of, assets):
+            fields, assets = assets, fields
+        if price is None:
+            raise levels_fault(fields, source)
+        places = chosen_columns(fields, price, source)
+        return places, [assets[at] for at in places]
+    names = []
+    for column in columns:
+        name = name_of(column)
+        # Empty names are refused later, with those of files.
+        if name is None and not (isinstance(column, str) and not column.strip()):
+            raise DataError(
+                f"{source}: a column is called {column!r:.60}; name each by its asset, in text"
+            )
+        names.append(name or "")
+    candles = are_candles(names)
+    pairs = None if candles else split_names(names)
+    if pairs is not None:
+        fields, assets = [field for field, _ in pairs], [name for _, name in pairs]
+        if price is None:
+            raise levels_fault(fields, source)
+        places = chosen_columns(fields, price, source)
+        return places, [assets[at] for at in places]
+    if price is None:
+        if candles:
+            raise candles_fault(names, source, asset)
+        return list(range(len(names))), names
+    places = chosen_columns(names, price, source)[:1]
+    if not asset:
+        raise DataError(f"{source}: price={price!r} needs the asset's name, asset='NAME'")
+    return places, [asset]

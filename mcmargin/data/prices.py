@@ -1,19 +1,15 @@
-"""Prices: reading and checking closes, and the returns between them.
+"""Prices: the closes of several assets, checked.
 
-In: a CSV or Parquet file, or a DataFrame, one row a bar and one column an asset; an empty cell is
-a missing close. Out: `PriceHistory`, and from it joint simple returns on the dates on which
-every asset has a close. A return over a weekend or a holiday belongs to the bar that ends it; a
-date on which an asset did not trade is lost and counted, never a zero return.
+In: a DataFrame with one row for each bar and one column for each asset; NaN is a missing close.
+Out: a `PriceHistory`, or a `DataError` that names the row and the column. `mcmargin.data.returns`
+makes returns of it, and `mcmargin.data.price_files` reads one from a file.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,23 +18,11 @@ from numpy.typing import NDArray
 from mcmargin.checks import few, plain_time, require_real_array, require_type
 from mcmargin.data.bar_stamps import STAMPS, closes_of
 from mcmargin.data.bars import BarCalendar
-from mcmargin.data.candles import (
-    are_candles,
-    candles_fault,
-    chosen_columns,
-    kind_of,
-    levels_fault,
-    split_names,
-)
+from mcmargin.data.candles import assets_of
 from mcmargin.data.exchanges import exchange_sessions
-from mcmargin.data.parquet_tables import read_frame
 from mcmargin.data.ranges import PRICE
 from mcmargin.data.tables import (
-    is_parquet,
-    name_of,
     numbers_of,
-    parse_number,
-    read_cells,
 )
 from mcmargin.data.times import not_a_time, utc_times
 from mcmargin.data.zones import check_zone, zone_of
@@ -46,34 +30,31 @@ from mcmargin.errors import DataError
 
 Times = NDArray[np.datetime64]
 
-DATE_LIKE = re.compile(r"^\d|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\W+\d", re.I)
-"""The first cell of a row of data: a number, or a date in one of the ways that people write it."""
-
-HEADER_NEEDED = "a header row is needed: a name for the dates, then the assets' names"
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PriceHistory:
     """Closes of several assets.
 
+    It is checked whenever one is made, also by hand or by `dataclasses.replace`.
+
     Attributes
     ----------
     assets : tuple of str
     times : ndarray of shape (bars,), datetime64[ns]
-        End of each bar, UTC, increasing; its start where `stamps` says so.
+        End of each bar in UTC, or its start if `stamps` says so; increasing.
     prices : ndarray of shape (bars, assets), float64
-        Above 0; NaN where an asset has no close.
+        Closes above 0; NaN if an asset has no close.
     source : str
-        File name, for messages.
+        Name of the file, for messages.
     zone : str, optional
         IANA name of the zone on whose clock the bars are regular.
     calendar : str
-        Name of the exchange in `exchange_calendars` whose sessions the bars are of; none: "".
+        Name in `exchange_calendars` of the exchange whose sessions the bars are; "" for none.
     stamps : str
-        What the times are: "dates" of the closes, "start" or "end" of the bars; "" where that is
-        read off the times themselves.
+        What the times are: "dates" of the closes, "start" or "end" of the bars; "" if the times
+        themselves tell.
     shown_zone : str, optional
-        Zone of the index that the times came with: the bars may be regular in it, or not.
+        Zone of the index with which the times came. The bars may be regular on its clock, or not.
     """
 
     assets: tuple[str, ...]
@@ -86,7 +67,6 @@ class PriceHistory:
     shown_zone: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no history of closes, also where one is made or changed by hand."""
         what = f"{self.source}: prices"
         require_real_array(what, self.prices)
         if not isinstance(self.times, np.ndarray) or self.times.dtype.kind != "M":
@@ -113,11 +93,11 @@ class PriceHistory:
         price: str | None = None,
         asset: str | None = None,
     ) -> PriceHistory:
-        """Check a DataFrame of closes, one column an asset.
+        """Check a DataFrame of closes with one column for each asset.
 
-        Dates stand in the index or, where that only counts rows, in the first column. They are
+        The dates are in the index or, if the index only counts rows, in the first column. They are
         ISO dates or timestamps; with a time zone they are converted to UTC. A period of pandas
-        stands for the date of its last day or, where it is shorter than a day, for its end.
+        stands for the date of its last day or, if it is shorter than a day, for its end.
 
         Parameters
         ----------
@@ -126,27 +106,28 @@ class PriceHistory:
             Named in errors.
         zone : str, optional
             IANA name of the zone on whose clock the bars are regular, such as America/New_York. It
-            changes no time of the frame, only the closes that are expected next. Without one
-            calibration infers it, and the zone of the index is among those that it tries.
+            changes no time of the frame, only the closes that are expected next. Without a zone
+            calibration infers one, and the zone of the index is among those that it tries.
         calendar : str, optional
-            Name of the exchange in `exchange_calendars`, such as XNYS, whose holidays and short
-            days are known. The package is the extra `calendars`.
+            Name in `exchange_calendars`, such as XNYS, of the exchange whose holidays and short
+            days count. It needs the extra `calendars`.
         stamps : str, optional
-            What the times are: "dates" of the closes, whose hour is not told; "start" or "end" of
-            the bars. Without it bars of a day or more that are all at midnight are dates, and
-            others ends; dates on the first day of months or weeks need it.
+            What the times are: "dates" of the closes, which do not tell the hour; "start" or "end"
+            of the bars. Without it, times of bars of a day or more that are all at midnight are
+            dates, and other times are ends. Dates on the first day of months or weeks need it.
         price : str, optional
-            Where columns are not assets but open, high, low, close and volume: the column that is
-            the price, such as "Close". Of columns in two levels, as yfinance makes them, it is the
-            field, and the other level has the assets.
+            If the columns are not assets but open, high, low, close and volume: the column that is
+            the price, such as "Close". If the columns have two levels, as yfinance makes them, it
+            is a name of one level, and the other level has the assets.
         asset : str, optional
-            What the asset is called whose candles the columns are.
+            Name of the asset, if the columns are the candles of one asset.
 
         Raises
         ------
         DataError
-            For dates missing, repeated or unsorted; prices at or below 0, infinite or not
-            numbers; a repeated asset; no rows; a zone, an exchange or stamps that are unknown.
+            If dates are missing, repeated or not sorted; a price is at or below 0, infinite or not
+            a number; an asset is repeated; there are no rows; or a zone, an exchange or stamps are
+            unknown.
 
         Examples
         --------
@@ -159,7 +140,7 @@ class PriceHistory:
             raise DataError(f"{source}: a Series; give a DataFrame, such as series.to_frame('btc')")
         require_type(source, frame, pd.DataFrame)
         dates = frame.index
-        # An index of whole numbers counts rows; any other is taken for the dates.
+        # An index of whole numbers counts rows; any other index has the dates.
         if pd.api.types.is_integer_dtype(dates) and frame.shape[1] > 0:
             dates, frame = pd.Index(frame.iloc[:, 0]), frame.iloc[:, 1:]
         if isinstance(dates, pd.PeriodIndex) and len(dates) > 0:
@@ -167,10 +148,10 @@ class PriceHistory:
             dates = dates.end_time.normalize() if days else (dates + 1).start_time
         if frame.size == 0:
             raise DataError(f"{source}: no prices; dates and at least one asset are needed")
-        places, assets = _assets_of(frame.columns, source, price, asset)
+        places, assets = assets_of(frame.columns, source, price, asset)
         frame = frame.iloc[:, places]
         columns = [_numbers(frame.iloc[:, at], asset, source) for at, asset in enumerate(assets)]
-        history = _checked(assets, dates, np.column_stack(columns), source)
+        history = checked_history(assets, dates, np.column_stack(columns), source)
         shown = zone_of(dates) if isinstance(dates, pd.DatetimeIndex) else None
         history = replace(history, shown_zone=shown)
         return history.of_bars(zone=zone, calendar=calendar, stamps=stamps)
@@ -178,7 +159,7 @@ class PriceHistory:
     def of_bars(
         self, *, zone: str | None = None, calendar: str | None = None, stamps: str | None = None
     ) -> PriceHistory:
-        """Return the same closes with what is known of their bars; see `from_frame`."""
+        """Return the same closes with the zone, exchange and stamps that `from_frame` explains."""
         if stamps not in (None, *STAMPS):
             raise DataError(f"stamps {stamps!r:.60} is unknown; choose one of {', '.join(STAMPS)}")
         if calendar is not None:
@@ -191,18 +172,18 @@ class PriceHistory:
         )
 
     def at_closes(self, calendar: BarCalendar | None = None) -> PriceHistory:
-        """Return the same closes at the ends of their bars, where they are stamped at the starts.
+        """Return the same closes with the ends of their bars as times.
 
         Parameters
         ----------
         calendar : BarCalendar, optional
-            Of the model that the closes are for: it says how long a bar is, and how bars are
-            stamped where the history does not.
+            Calendar of the model that the closes are for. It says how long a bar is and, if the
+            history does not, whether a time is the start of a bar.
 
         Raises
         ------
         DataError
-            If the model's bars are stamped otherwise than these are said to be.
+            If the model's bars have other stamps than these.
         """
         stamps = self.stamps
         if calendar is not None:
@@ -224,180 +205,17 @@ class PriceHistory:
         return f"<PriceHistory of {few(self.assets)}: {len(self.times):,} bars, {first} to {last}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return closes with dates in the index and assets in columns."""
+        """Return a DataFrame of the closes with dates in the index and assets in columns."""
         index = pd.DatetimeIndex(self.times, name="date")
         return pd.DataFrame(self.prices, index=index, columns=list(self.assets))
 
 
-def read_prices(
-    path: str | os.PathLike[str],
-    *,
-    zone: str | None = None,
-    calendar: str | None = None,
-    stamps: str | None = None,
-    price: str | None = None,
-    asset: str | None = None,
-) -> PriceHistory:
-    r"""Read closes from CSV (header; dates first, then one column an asset) or Parquet.
-
-    Parameters
-    ----------
-    path : path
-    zone, calendar, stamps : str, optional
-        What is known of the bars; see `PriceHistory.from_frame`.
-    price : str, optional
-        The column of candles that is the price, such as "Close"; see `PriceHistory.from_frame`.
-    asset : str, optional
-        What the asset of candles is called; the file's name without its ending by default.
-
-    Raises
-    ------
-    DataError
-        Naming file, row and column; see `PriceHistory.from_frame`.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "prices.csv"
-    ...     _ = path.write_text("date,btc,spx\n2021-01-04,31971,3700.65\n2021-01-05,33992,\n")
-    ...     read_prices(path).to_frame()
-                    btc      spx
-    date
-    2021-01-04  31971.0  3700.65
-    2021-01-05  33992.0      NaN
-    """
-    require_type("path", path, str, os.PathLike)
-    source, asset = str(path), asset or Path(path).stem
-    bars = {"zone": zone, "calendar": calendar, "stamps": stamps}
-    if is_parquet(path):
-        return PriceHistory.from_frame(
-            read_frame(path), source=source, price=price, asset=asset, **bars
-        )
-    header, rows = read_cells(path)
-    columns, first = _header_of(header, rows, source)
-    _require_dates_first(header, rows[first:], source)
-    places, assets = _assets_of(columns, source, price, asset)
-    chosen = [1 + place for place in places]
-    prices = np.array(
-        [
-            [
-                parse_number(row[at], where=f"{source}: row {number}, column {header[at]!r}")
-                for at in chosen
-            ]
-            for number, row in enumerate(rows[first:], 2 + first)
-        ]
-    )
-    history = _checked(assets, [row[0] for row in rows[first:]], prices, source, first=2 + first)
-    return history.of_bars(**bars)
-
-
-def _header_of(header: list[str], rows: list[list[str]], source: str) -> tuple[pd.Index, int]:
-    """Names of the columns after the dates', in two levels where there are, and where data begin.
-
-    A name may be a number, as the tickers of Tokyo and Hong Kong are: only the first cell tells
-    a header from data.
-    """
-    if len(header) < 2:
-        raise DataError(f"{source}: one column; dates and at least one asset are needed")
-    if DATE_LIKE.search(header[0]):
-        raise DataError(f"{source}: row 1 begins with {header[0]!r}, as data do; {HEADER_NEEDED}")
-    names = header[1:]
-    under = rows[0][1:] if rows else []
-    if under and all(under) and not any(map(_is_number, under)):
-        for fields in (names, under):
-            if None not in map(kind_of, fields):
-                # yfinance writes a third row, with the name of the dates alone.
-                third = len(rows) > 1 and rows[1][0] and not any(rows[1][1:])
-                return pd.MultiIndex.from_arrays([names, under]), 2 if third else 1
-    for at, name in enumerate(names, 2):
-        if not name:
-            what = "has an empty cell"
-            if at == len(header) and not any(row[-1] for row in rows):
-                what += ", since it ends with a comma, as all rows do: take the commas off"
-            raise DataError(f"{source}: row 1 {what}; {HEADER_NEEDED}")
-    return pd.Index(names), 0
-
-
-def _require_dates_first(header: list[str], rows: list[list[str]], source: str) -> None:
-    """Refuse a table whose first column is not the dates, and another one is.
-
-    pandas writes the numbers of the rows before the dates, unless it is told not to.
-    """
-    if not rows or utc_times([rows[0][0]])[1].size == 0:
-        return
-    for name, cell in zip(header[1:], rows[0][1:], strict=False):
-        if DATE_LIKE.search(cell) and utc_times([cell])[1].size == 0:
-            raise DataError(
-                f"{source}: the dates are in column {name!r}, and the first column has none; make "
-                "the dates the first column (to_csv(path, index=False) leaves row numbers out)"
-            )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell or "nan")
-    except ValueError:
-        return False
-    return True
-
-
-def _assets_of(
-    columns: pd.Index, source: str, price: str | None, asset: str | None
-) -> tuple[list[int], list[str]]:
-    """Places of the columns that are prices, and the assets that they are of.
-
-    Raises
-    ------
-    DataError
-        Where columns are candles, and not assets, and no price is chosen; or for names of columns
-        that are no text.
-    """
-    if isinstance(columns, pd.MultiIndex):
-        if columns.nlevels != 2:
-            raise DataError(f"{source}: columns in {columns.nlevels} levels; two at most are read")
-        levels = [[str(name).strip() for name in columns.get_level_values(at)] for at in (0, 1)]
-        fields, assets = levels
-        if None in map(kind_of, fields) and None not in map(kind_of, assets):
-            fields, assets = assets, fields
-        if price is None:
-            raise levels_fault(fields, source)
-        places = chosen_columns(fields, price, source)
-        return places, [assets[at] for at in places]
-    names = []
-    for column in columns:
-        name = name_of(column)
-        # An empty name is told with the others.
-        if name is None and not (isinstance(column, str) and not column.strip()):
-            raise DataError(
-                f"{source}: a column is called {column!r:.60}; name each by its asset, in text"
-            )
-        names.append(name or "")
-    candles = are_candles(names)
-    pairs = None if candles else split_names(names)
-    if pairs is not None:
-        fields, assets = [field for field, _ in pairs], [name for _, name in pairs]
-        if price is None:
-            raise levels_fault(fields, source)
-        places = chosen_columns(fields, price, source)
-        return places, [assets[at] for at in places]
-    if price is None:
-        if candles:
-            raise candles_fault(names, source, asset)
-        return list(range(len(names))), names
-    places = chosen_columns(names, price, source)[:1]
-    if not asset:
-        raise DataError(f"{source}: price={price!r} needs the asset's name, asset='NAME'")
-    return places, [asset]
-
-
 def _numbers(column: pd.Series, asset: str, source: str) -> NDArray[np.float64]:
-    """Numbers of a column, NaN where missing; other types, such as text, cell by cell."""
+    """Numbers of a column, NaN for a missing one; a column of text is read cell by cell."""
     return numbers_of(column, f"{source}: row {{row}}, column {asset!r}")
 
 
-def _checked(
+def checked_history(
     assets: list[str],
     stamps: list[str] | pd.Index,
     prices: NDArray[np.float64],
@@ -405,7 +223,19 @@ def _checked(
     *,
     first: int = 2,
 ) -> PriceHistory:
-    """Check closes; `first` is the row of the file in which the data begin."""
+    """Make a history of closes after checks that name the row of the file.
+
+    Parameters
+    ----------
+    assets : list of str
+    stamps : list of str or Index
+        Times as they were read.
+    prices : ndarray of shape (bars, assets), float64
+    source : str
+        Named in errors.
+    first : int
+        Row of the file in which the data begin.
+    """
     if len(stamps) == 0:
         raise DataError(f"{source}: no rows of prices; at least one is needed")
     _check_names(assets, source)
@@ -430,7 +260,7 @@ def _check_names(assets: Sequence[str], source: str) -> None:
 def _check_prices(
     assets: Sequence[str], prices: NDArray[np.float64], source: str, *, first: int
 ) -> None:
-    """Refuse the first price out of range; `first` is what its first row is called."""
+    """Refuse the first price that is out of range; `first` is the number of the first row."""
     for row, at in np.argwhere(
         ~(np.isnan(prices) | (prices >= PRICE.least) & (prices <= PRICE.most))
     ):
@@ -458,117 +288,3 @@ def _parse_times(stamps: list[str] | pd.Index, source: str, first: int) -> Times
             "give each date once, oldest first"
         )
     return times
-
-
-@dataclass(frozen=True)
-class JoinReport:
-    """What joining the assets on their common dates kept and lost.
-
-    Attributes
-    ----------
-    rows, common, lost : int
-        Dates in all, dates on which every asset has a close, and the others.
-    first, last : str
-        Common dates, ISO.
-    missing : dict
-        Dates, between an asset's own first and last close, on which it has none.
-    """
-
-    rows: int
-    common: int
-    lost: int
-    first: str
-    last: str
-    missing: dict[str, int]
-
-    def summary(self) -> str:
-        """Text for people."""
-        gaps = ", ".join(f"{asset} {count}" for asset, count in self.missing.items() if count)
-        return (
-            f"{self.common} common dates from {self.first} to {self.last}; {self.lost} of "
-            f"{self.rows} dates lost, on which some asset has no close"
-            + (f" (missing closes: {gaps})" if gaps else "")
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class ReturnHistory:
-    """Joint simple returns.
-
-    Attributes
-    ----------
-    assets : tuple of str
-    times : ndarray of shape (bars,), datetime64[ns]
-        End of each bar.
-    returns : ndarray of shape (bars, assets), float64
-        Fractions.
-    last_prices : ndarray of shape (assets,), float64
-    report : JoinReport
-    """
-
-    assets: tuple[str, ...]
-    times: Times
-    returns: NDArray[np.float64]
-    last_prices: NDArray[np.float64]
-    report: JoinReport
-
-
-def joint_returns(
-    prices: PriceHistory, *, before: tuple[np.datetime64, NDArray[np.float64]] | None = None
-) -> ReturnHistory:
-    """Simple returns between the dates on which every asset has a close.
-
-    Parameters
-    ----------
-    prices : PriceHistory
-    before : tuple of time and ndarray of shape (assets,), optional
-        Closes already known: only later rows count, and the first return starts there.
-
-    Raises
-    ------
-    DataError
-        If no return is left.
-
-    Examples
-    --------
-    >>> dates = pd.date_range("2021-01-04", periods=3)
-    >>> frame = pd.DataFrame({"a": [100, 110, 99.0], "b": [50, None, 55.0]}, index=dates)
-    >>> joint = joint_returns(PriceHistory.from_frame(frame))
-    >>> joint.returns.round(4).tolist(), joint.report.lost
-    ([[-0.01, 0.1]], 1)
-    """
-    times, closes = prices.times, prices.prices
-    if before is not None:
-        later = times > before[0]
-        times, closes = times[later], closes[later]
-    whole = np.isfinite(closes).all(axis=1)
-    kept, common = closes[whole], times[whole]
-    if before is not None:
-        kept = np.vstack([before[1], kept])
-    if len(kept) < 2:
-        raise DataError(
-            f"{prices.source}: the assets {', '.join(prices.assets)} have too few dates in common "
-            f"({len(common)} of {len(times)}); check their calendars or leave one out"
-        )
-    report = JoinReport(
-        rows=len(times),
-        common=len(common),
-        lost=len(times) - len(common),
-        first=str(common[0])[:10],
-        last=str(common[-1])[:10],
-        missing={asset: _gaps(closes[:, at]) for at, asset in enumerate(prices.assets)},
-    )
-    ends = common if before is not None else common[1:]
-    return ReturnHistory(prices.assets, ends, kept[1:] / kept[:-1] - 1.0, kept[-1], report)
-
-
-def own_returns(prices: PriceHistory, asset: str) -> ReturnHistory:
-    """Return one asset's simple returns between its own closes, whatever the others' calendars."""
-    at = prices.assets.index(asset)
-    alone = replace(prices, assets=(asset,), prices=prices.prices[:, at : at + 1])
-    return joint_returns(alone)
-
-
-def _gaps(column: NDArray[np.float64]) -> int:
-    present = np.flatnonzero(np.isfinite(column))
-    return 0 if len(present) == 0 else int(present[-1] - present[0] + 1 - len(present))

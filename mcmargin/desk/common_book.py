@@ -1,7 +1,8 @@
-"""The book that two dates have in common: what was held on the first and still is on the second.
+"""Common book: what was held on a first date, and is still held on a second one.
 
-In: two books. Out: the first one's quantities, orders and balances of each pair of account and
-instrument, or asset, that the second has too, in accounts as the first declares them.
+In: two books. Out: a book with the quantities, orders and balances of the first one, for each
+account and instrument, or account and asset, that the second one has too. Its accounts are declared
+as those of the first book.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mcmargin.books.book import Book
 def common_book(first: Book, second: Book) -> Book:
     """What two books have in common, at the first one's quantities.
 
-    An instrument is the same where its terms are. The first book itself where nothing is left out.
+    An instrument is the same if its terms are. If nothing is left out, the first book is returned.
 
     Examples
     --------
@@ -55,7 +56,7 @@ def common_book(first: Book, second: Book) -> Book:
         entry_prices = entry_prices[np.isin(_places(first.quantities), _places(held[0]))]
     quantities, buys, sells = (sparse.csr_array(each[:, used]) for each in held)
     return Book(
-        # Each account's own margin is asked for: owners do not matter.
+        # The margin of each account on its own is asked for, so that owners do not matter.
         accounts=tuple(replace(account, netting="gross") for account in first.accounts),
         instruments=tuple(first.instruments[at] for at in used),
         quantities=quantities,
@@ -69,7 +70,7 @@ def common_book(first: Book, second: Book) -> Book:
 
 
 def _places(matrix: sparse.csr_array) -> NDArray[np.int64]:
-    """One number for the place of each entry."""
+    """The place of each entry as one number."""
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
     return np.asarray(rows * matrix.shape[1] + matrix.indices)
 
@@ -80,7 +81,11 @@ def _kept(
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
 ) -> sparse.csr_array:
-    """Entries of a matrix that another has too, whose rows and columns lie at these, or at -1."""
+    """Entries of a matrix that another one has too.
+
+    `rows` and `columns` are the places in the first matrix of the other's rows and columns, and -1
+    for those that the first matrix does not have.
+    """
     if other is None:
         return sparse.csr_array(matrix.shape)
     entries = sparse.coo_array(other)

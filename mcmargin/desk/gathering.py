@@ -1,7 +1,7 @@
-"""Gathering: a requirement's columns into a report, and into one account's figures.
+"""Gathering: from columns of a requirement to the figures of a report, or of one account.
 
-In: a session, the requirement by unit, equity and haircuts. Out: a `MarginReport` with its audit
-trail; and, for the next one, what this report says of each row.
+In: a resolved book, its requirement, equity and haircuts. Out: `MarginFigures` with their audit
+trail, or for a what-if one `AccountMargin`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.valuation import Valuation
 
-_OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
+OWNER_COLUMNS = ("margin", "maintenance", "calm", "maintenance_calm")
+"""Columns of a requirement that an owner has too."""
 
 
 def gathered(
@@ -108,7 +109,7 @@ def gathered(
 
 
 def _limited_paths(scenarios: Scenarios) -> dict[str, dict[str, int]]:
-    """Paths that were limited by asset, of these scenarios and of their companions."""
+    """Limited paths by asset, of these scenarios and of their companions."""
     found = {}
     for name, each in {"": scenarios, **scenarios.companions}.items():
         for limit, paths in each.limited.items():
@@ -118,7 +119,7 @@ def _limited_paths(scenarios: Scenarios) -> dict[str, dict[str, int]]:
 
 
 def _notes(valuation: Valuation) -> CalibrationNotes:
-    """What is told of the model, and of hours at which none of its bars closes."""
+    """Notes on the model, after those on settlements at hours at which no bar closes."""
     scenarios, as_of = valuation.scenarios, valuation.market.as_of
     notes = scenarios.model.calibration_notes()
     hours = settlement_notes(
@@ -130,7 +131,7 @@ def _notes(valuation: Valuation) -> CalibrationNotes:
 def _positions(
     resolved: ResolvedBook, valuation: Valuation, contributions: NDArray[np.float64]
 ) -> pd.DataFrame:
-    """One row a position, and one a balance that moves with them, account by account."""
+    """One row a position, and one a balance that moves with the positions, account by account."""
     accounts, quantities = resolved.book.accounts, resolved.quantities
     counts, each = np.diff(quantities.indptr), quantities.indices
     moving, values = _shown(valuation)
@@ -198,23 +199,36 @@ def account_margin(
 
 
 def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Place of each instrument's kind in `KINDS`, and what a report says that a unit stands for."""
+    """Place of each instrument's kind in `KINDS`, and its exposure a unit in a report."""
     moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
     return moving, np.where(moving, valuation.units.value, valuation.units.exposure)
 
 
-def _summed_owners(book: Book, netted: Sequence[str]) -> dict[str, list[int]]:
-    """Accounts of the owners whose margin is the sum of several, in the order of names."""
+def _rows_by_owner(book: Book) -> dict[str, list[int]]:
+    """Places of each owner's accounts, in the order of the owners' names."""
     rows: dict[str, list[int]] = {}
     for row, account in enumerate(book.accounts):
         rows.setdefault(account.owner, []).append(row)
-    return {
-        owner: own for owner, own in sorted(rows.items()) if len(own) > 1 and owner not in netted
-    }
+    return dict(sorted(rows.items()))
+
+
+def _summed_owners(book: Book, netted: Sequence[str]) -> dict[str, list[int]]:
+    """Places of the accounts of each owner whose margin is the sum of several."""
+    rows = _rows_by_owner(book)
+    return {owner: own for owner, own in rows.items() if len(own) > 1 and owner not in netted}
 
 
 def sums_of(book: Book, netted: Sequence[str], market: Market) -> Sums | None:
-    """Which accounts' margins are added up for an owner, in its currency; None where none are."""
+    """Which accounts' margins are added up for which owner; None if none are.
+
+    Parameters
+    ----------
+    book : Book
+    netted : sequence of str
+        Owners that net: their margin is no sum.
+    market : Market
+        Its rates convert margins into the owner's currency.
+    """
     owners = _summed_owners(book, netted)
     if not owners:
         return None
@@ -229,7 +243,7 @@ def sums_of(book: Book, netted: Sequence[str], market: Market) -> Sums | None:
 
 
 def _code_of(book: Book, rows: Sequence[int], market: Market) -> str:
-    """Currency that several accounts' margins add up in: theirs, or the market's."""
+    """Currency in which several accounts' margins add up: theirs, or the market's for several."""
     codes = {book.accounts[row].currency for row in rows}
     return codes.pop() if len(codes) == 1 else market.currency
 
@@ -241,14 +255,11 @@ def _owners(
     market: Market,
     equity: NDArray[np.float64],
 ) -> pd.DataFrame:
-    """One row an owner: its own columns where it nets, else the sums of its accounts'."""
-    rows: dict[str, list[int]] = {}
-    for row, account in enumerate(book.accounts):
-        rows.setdefault(account.owner, []).append(row)
+    """One row an owner: its own margin if it nets, else the sum of its accounts' margins."""
     netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
     summed = {owner: at for at, owner in enumerate(_summed_owners(book, units.owner))}
     table: dict[str, list[Any]] = {name: [] for name in OwnerMargin.__dataclass_fields__}
-    for owner, own in sorted(rows.items()):
+    for owner, own in _rows_by_owner(book).items():
         first = book.accounts[own[0]]
         # Margins in several currencies add up in the market's, at today's rates.
         code = _code_of(book, own, market)
@@ -257,10 +268,10 @@ def _owners(
             name: float(required.columns[name][netted[owner]])
             if owner in netted
             else float(required.columns[name][own] @ weights)
-            for name in _OWNER_COLUMNS
+            for name in OWNER_COLUMNS
         }
         for name in SUMMED:
-            # What several accounts move by together is not the sum of their errors.
+            # Accounts move with the paths together: the error of a sum is no sum of errors.
             if owner in netted or len(own) == 1:
                 row = netted.get(owner, own[0])
                 error = required.columns[f"{name}_error"][row]

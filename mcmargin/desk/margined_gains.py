@@ -1,7 +1,7 @@
-"""Gains of what was margined: of a whole account, or of each position of an isolated one.
+"""Gains on which a margin was taken: of a whole account, or of each position of an isolated one.
 
-In: a session, and an account. Out: for each unit of the account its gains on
-every path, with the fills of its open orders that cost most, and their VaR and expected shortfall.
+In: a session and an account. Out: for each margin unit of the account its gains on every path, with
+the fills of its open orders that cost most, and the VaR and expected shortfall of these gains.
 """
 
 from __future__ import annotations

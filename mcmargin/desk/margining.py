@@ -1,9 +1,9 @@
 """margin(): from a book and scenarios to what each account must post, and why.
 
-In: a `Book`, `Scenarios`, a `Market` (the model's own prices where none is given) and a
-`MarginPolicy`. Out: a `MarginReport`. Instruments are valued once on every path, the profit and
-loss of all accounts is one sparse product in float64, taken by blocks that fit a memory budget,
-and each account's margin is the expected shortfall of its losses, shared out over its positions.
+In: a `Book`, `Scenarios`, a `Market` (without one, the model's own prices) and a `MarginPolicy`.
+Out: a `MarginReport`. The book is resolved once, and its instruments are valued once on every path.
+The profit and loss of all accounts is then one sparse product in float64, which is taken in blocks
+that fit a memory budget. Each account's margin starts from the expected shortfall of its losses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.scenarios import Scenarios
-from mcmargin.valuing.valuation import Valuation, within_memory
+from mcmargin.valuing.memory import within_memory
+from mcmargin.valuing.valuation import Valuation
 
 
 def margin(
@@ -48,7 +49,7 @@ def margin(
 ) -> MarginReport:
     """Expected-shortfall margin of every account.
 
-    How it is put together is declared by the policy; see `mcmargin.policies.policy`.
+    The policy declares what a margin is put together of; see `mcmargin.policies.policy`.
 
     Parameters
     ----------
@@ -59,27 +60,29 @@ def margin(
     policy : MarginPolicy, optional
         99 % over the longest horizon by default.
     previous : MarginReport, optional
-        The last report, where a buffer or a speed limit needs it.
+        The previous report, which a buffer or a speed limit starts from.
     memory_limit : int, optional
-        Bytes that valuations may take together: those of initial and maintenance margin and of
-        the policy's floor, with draws, rates and volatilities; a quarter of the machine's memory
-        by default, or of what is free on the scenarios' device. Halved where memory ends all the
-        same. Profit and loss takes up to as much again, or 64 MB a thread where that is
-        more; where several figures make a margin, how they move with the paths takes the same
-        again, or 150 MB where that is more. Held whatever the limit: all instruments on a tile of
-        2,048 paths; one account's gains on all paths, if it has open orders; and the model's table
-        of variances to come of each underlying of options. Changes no figure.
+        Bytes that all valuations may take together: those of initial margin, of maintenance margin
+        and of the policy's floor, with their draws, rates and volatilities. The default is a
+        quarter of the machine's memory, or of the memory that is free on the scenarios' device. If
+        memory runs out all the same, the limit is halved. It changes no figure.
 
-        Values that do not fit are made in blocks of paths, of each instrument once for all
-        accounts and once more for their contributions. They are made again where the tails of
-        all accounts do not fit either (of 5,000 accounts at 99 % of 20,000 paths they take 20 MB),
-        or the gains of all accounts that have open orders. A `MemoryLimitWarning` says how often
-        before it begins.
+        Beside the valuations, profit and loss takes as many bytes again, or 64 MB a thread if that
+        is more. If several figures make a margin, their movements with the paths take as many
+        bytes again, or 150 MB if that is more. Some arrays are needed under any limit: all
+        instruments on a tile of 2,048 paths; the gains on all paths of one account that has open
+        orders; and for each underlying of options, the model's table of future variances.
+
+        Values that do not fit are made in blocks of paths. Each instrument is then valued once for
+        the tails of all accounts, and once more for their contributions. It is valued again if the
+        tails of all accounts do not fit (those of 5,000 accounts at 99 % of 20,000 paths take
+        20 MB), or if the gains of all accounts that have open orders do not fit. A
+        `MemoryLimitWarning` says beforehand how often values are made.
     threads : int, optional
-        `MCMARGIN_THREADS`, or one a core. Changes no figure.
+        By default `MCMARGIN_THREADS`, or one thread a core. It changes no figure.
     progress : callable, optional
-        Called with accounts and owners done and in all, each counted once for every expected
-        shortfall that the policy takes of it.
+        It is called with how many accounts and owners are done, and with how many there are. Each
+        of them counts once for every expected shortfall that the policy takes of it.
 
     Returns
     -------
@@ -89,15 +92,15 @@ def margin(
     Raises
     ------
     DataError
-        For an asset that the scenarios or the market lack, an expired instrument, a currency
-        without rate or risk, a market dated before the model or too long after it (`max_age_days`
-        of the policy), and prices that are not plausible beside the model's
+        If the scenarios or the market lack an asset, an instrument has expired, a currency has no
+        rate or no risk, the market is dated before the model or too long after it (`max_age_days`
+        of the policy), or prices are not plausible beside the model's
         (`mcmargin.books.market_check`).
     PolicyError
-        For a horizon, floor or stressed period that was not simulated, stress scenarios that model
-        or market cannot give, or too few paths for the level.
+        If a horizon, the floor or the stressed period was not simulated, if the model or the market
+        cannot give a stress scenario, or if there are too few paths for the level.
     EngineError
-        Where the memory does not hold even the smallest blocks.
+        If not even the smallest blocks fit into memory.
 
     Examples
     --------
@@ -142,7 +145,7 @@ def _margin(
     limits: dict[str, int],
     progress: Progress | None,
 ) -> MarginReport:
-    """Margins within limits of memory and threads."""
+    """Margins, within limits of memory and threads."""
     market, units, accounts = resolved.market, resolved.units, resolved.book.accounts
     valuations = valuations_of(resolved.instruments, scenarios, market, policy, **limits)
     haircuts, shares = haircuts_of(resolved, valuations.initial, policy)
@@ -153,7 +156,7 @@ def _margin(
     required = requirement(
         units, len(accounts), valuations, policy, before, sums=sums, progress=progress
     )
-    # Without its own session: reports that follow one another would keep all of their scenarios.
+    # Its own session is left out: else each report would keep the scenarios of all before it.
     last = None if previous is None else replace(previous, session=None)
     found = gathered(resolved, required, last, equity, haircuts)
     context = required.context
@@ -162,7 +165,7 @@ def _margin(
 
 
 def _tell_cost(units: Units, valuation: Valuation, policy: MarginPolicy) -> None:
-    """Say how often values will be made where they do not fit the memory limit."""
+    """Warn how often values will be made, if they do not fit the memory limit."""
     if valuation.fits:
         return
     rows = group_rows(units, valuation, policy.level, policy.confidence, whole=True)

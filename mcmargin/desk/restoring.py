@@ -1,8 +1,8 @@
-"""Saved reports brought back to life: margined again on the scenarios that made them.
+"""Restoring: a saved report gets its scenarios again.
 
-In: a report that was read, and what it was made from, some of which may lie in its folder. Out: the
-same report with its scenarios, which attribution and what-ifs need. Everything is matched by the
-fingerprints that the report carries, so that nothing but what made it is taken.
+In: a report that was read, and what it was made from, which is given or lies in its folder. Out:
+the same report, margined again on its own seed, so that attribution and what-ifs can be asked of
+it. Models, books and markets are recognised by the fingerprints in the report.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sources:
-    """What reports may have been made from.
+    """Where to look for what reports were made from.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Sources:
         A path is that of the positions; the other files of the book lie beside it.
     markets : tuple of Market or path
     reports : tuple of MarginReport or path
-        That the reports may have taken as the previous one.
+        Among them are the previous reports of the reports that are restored.
     """
 
     models: tuple[Any, ...] = ()
@@ -67,12 +67,12 @@ class Filed:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """How messages call it."""
         return f"the report of {self.report.as_of[:19]}" if self.path is None else str(self.path)
 
 
 def several(given: Any) -> tuple[Any, ...]:
-    """What was given as one thing, or as several."""
+    """A tuple of what was given: nothing, one thing, or several."""
     if given is None:
         return ()
     return tuple(given) if isinstance(given, (list, tuple)) else (given,)
@@ -85,14 +85,14 @@ def read_report(path: str | os.PathLike[str], *, altered: bool = False) -> Margi
     ----------
     path : path
     altered : bool
-        Whether one that was altered after it was written may pass.
+        Whether to accept a report that was altered after it was written.
 
     Raises
     ------
     ModelFileError
-        If it cannot be read, or is no report.
+        If the file cannot be read, or holds no report.
     DataError
-        If it was altered.
+        If the report was altered.
     """
     path = Path(path)
     try:
@@ -116,22 +116,23 @@ def restored(
     engine: str = "auto",
     progress: Progress | None = None,
 ) -> list[MarginReport]:
-    """Reports with their scenarios; one that has them is as it was.
+    """Reports with their scenarios; a report that has them is returned as it is.
 
     Parameters
     ----------
     reports : sequence of Filed
-        The earlier first: a later one may have taken it as its previous report.
+        The earlier ones first: one may be the previous report of a later one.
     sources : Sources
     engine : str
-        To simulate on; it need not be the reports'.
+        Engine to simulate on; the reports may have been made on another.
     progress : callable, optional
-        Called with work items of each simulation done and in all.
+        It is called with how many work items of each simulation are done, and how many there are.
 
     Raises
     ------
     DataError
-        In one line, all that is lacking; or where the figures are not those that were filed.
+        If something is lacking (one line names all of it), or if the figures differ from the saved
+        ones.
     """
     found: list[_Parts | None] = []
     lacking = []
@@ -160,7 +161,7 @@ def restored(
 
 @dataclass(frozen=True)
 class _Parts:
-    """What one report was made from, as far as it was found."""
+    """What one report was made from; None for what was not found."""
 
     model: MarketModel | None
     book: Book | None
@@ -170,6 +171,7 @@ class _Parts:
 
     @classmethod
     def of(cls, filed: Filed, sources: Sources) -> _Parts:
+        """Look for what a report was made from."""
         report, prints = filed.report, filed.report.fingerprints
         folder = None if filed.path is None else filed.path.parent
         code = report.market.get("currency", "USD")
@@ -197,6 +199,7 @@ class _Parts:
         return cls(model, book, market, previous, tuple(lacking))
 
     def margined(self, filed: Filed, engine: str, progress: Progress | None) -> MarginReport:
+        """The report made again; DataError if its margins differ from the saved ones."""
         report, plan = filed.report, filed.report.plan
         assert self.model is not None
         assert self.book is not None
@@ -217,7 +220,7 @@ class _Parts:
 
 
 def _goes_by_previous(report: MarginReport) -> bool:
-    """Whether margins depend on the last report's: by a buffer or a speed limit alone."""
+    """Whether margins depend on the previous report: only a buffer or a speed limit makes them."""
     part = report.policy.procyclicality
     return part is not None and (part.buffer > 0.0 or part.speed_limit is not None)
 
@@ -232,7 +235,7 @@ def _matching(candidates: Iterable[T], fingerprint: str | None) -> T | None:
 
 
 def _read(paths: Iterable[Path], read: Callable[[Path], T]) -> Iterator[T]:
-    """What files hold; one that does not hold such a thing is passed over."""
+    """What files hold; a file that cannot be read as such a thing is skipped."""
     for path in paths:
         try:
             yield read(path)
@@ -256,7 +259,7 @@ def _markets(report: MarginReport, given: Sequence[Any], folder: Path | None) ->
     try:
         yield report.market_used()
     except DataError:
-        # It names its surfaces alone.
+        # The report has only the fingerprints of its surfaces.
         yield from _read(_beside(folder, "*.toml"), read_market)
 
 
@@ -280,7 +283,7 @@ def _books(given: Sequence[Any], folder: Path | None, currency: str) -> Iterator
 
 
 def _books_beside(positions: Path, currency: str) -> Iterator[Book]:
-    """Books that a file of positions and the files beside it make."""
+    """Books that a file of positions makes with the files beside it."""
     for files in BookFiles.beside(positions):
         try:
             yield files.read(currency=currency)[0]

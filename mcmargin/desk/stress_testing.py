@@ -1,6 +1,6 @@
 """stress(): what every account and owner loses in a policy's stress scenarios.
 
-In: a `Book`, `Scenarios` (whose model has the history; no path is looked at), a `Market` and a
+In: a `Book`, `Scenarios` (their model has the history; their paths are not used), a `Market` and a
 policy with a `Stress` part. Out: a `StressReport`.
 """
 
@@ -36,8 +36,8 @@ def stress(
 ) -> StressReport:
     """Losses of every account and owner in a policy's stress scenarios.
 
-    Open orders are left out; collateral is in, where it counts jointly. An owner's loss is that of
-    all of its accounts together in one scenario, netted or not.
+    Open orders are left out. Collateral is included if it counts jointly with the positions. An
+    owner's loss is the loss of all of its accounts together in one scenario, netted or not.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def stress(
     market : Market, optional
         Prices to value at, in place of the model's latest.
     policy : MarginPolicy
-        With a `Stress` part.
+        It must have a `Stress` part.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def stress(
     Raises
     ------
     DataError
-        As `margin`, for a book that model or market cannot value.
+        As `margin`, if the model or the market cannot value the book.
     PolicyError
-        For a policy without stress scenarios, and for those that model or market cannot give.
+        If the policy has no stress scenarios, or if the model or the market cannot give one.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def stress_of_model(
 
 
 def _owners(book: Book, quantities: sparse.csr_array, values: StressValues) -> pd.DataFrame:
-    """One row an owner, in its accounts' currency or, where they have several, the market's."""
+    """One row an owner, in its accounts' currency; if they have several, in the market's."""
     market = values.market
     names = sorted({account.owner for account in book.accounts})
     places = {name: at for at, name in enumerate(names)}

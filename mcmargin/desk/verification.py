@@ -1,6 +1,6 @@
 """verify(): recompute a margin report from its own seed and compare.
 
-In: a report, the model and the book that it names by fingerprint. Out: a verdict: equal bit for
+In: a report, and the model and the book whose fingerprints it holds. Out: a verdict: equal bit for
 bit, within the bound that holds between engines, or different, with the reasons.
 """
 
@@ -25,6 +25,7 @@ from mcmargin.models.model import MarketModel
 from mcmargin.numerics.tail import tail_count
 from mcmargin.progress import Progress
 from mcmargin.reports.account_figures import ADDED
+from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.reports.report_checksum import is_altered
 from mcmargin.scenarios.simulation import simulate_plan
@@ -42,10 +43,10 @@ class Verification:
     verdict : str
         `equal`, `within the engine bound` or `different`.
     largest_difference : float
-        Of any account's expected shortfall, as a share of its gross exposure; infinite where
-        there is none to compare.
+        Largest difference of an account's expected shortfall, as a share of its gross exposure;
+        infinite if nothing could be compared.
     reasons : tuple of str
-        Why it is different.
+        Why the report is different.
     """
 
     verdict: str
@@ -71,26 +72,26 @@ def verify(
     model : MarketModel
     book : Book
     market : Market, optional
-        Where the report's had a volatility surface, which a report only names; otherwise the
-        report's own.
+        The report has its own market, except for volatility surfaces: of these it has only the
+        fingerprints, and then the market must be given.
     previous : MarginReport, optional
-        The last report, where the report's own took one.
+        The previous report, if the report took one.
     engine : str
-        To recompute on; it need not be the report's.
+        Engine to recompute on; the report may have been made on another.
     progress : callable, optional
-        Called with work items of the simulation done and in all.
+        It is called with how many work items of the simulation are done, and how many there are.
 
     Returns
     -------
     Verification
-        `different`, too, where this model and book give no margin under the report's plan.
+        It is `different`, too, if this model and book give no margin under the report's plan.
 
     Raises
     ------
     EngineError
-        For an engine that is unknown or not here.
+        If the engine is unknown, or not available here.
     DataError
-        If the report needs a market to be given.
+        If the report needs a market, and none is given.
 
     Examples
     --------
@@ -114,6 +115,30 @@ def verify(
         require_type("previous", previous, MarginReport)
     # Asked here, so that a bad setting of this machine is an error and no difference.
     threads = thread_count(None)
+    reasons = _other_origins(report, model, book, market, previous)
+    try:
+        scenarios = simulate_plan(
+            model, plan, report.policy, engine=engine, threads=threads, progress=progress
+        )
+        again = margin(book, scenarios, market, report.policy, previous=previous)
+    except (DataError, PolicyError) as error:
+        return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
+    found = _compared(again, report, reasons)
+    if found.verdict == "different" or not is_altered(report):
+        return found
+    # Nothing that was altered changes a figure.
+    altered = ("checksum differs: the report was altered after it was written",)
+    return Verification("different", found.largest_difference, (*found.reasons, *altered))
+
+
+def _other_origins(
+    report: MarginReport,
+    model: MarketModel,
+    book: Book,
+    market: Market,
+    previous: MarginReport | None,
+) -> list[str]:
+    """What a report was not made from, of all that is given, each with its reason."""
     fingerprints = {
         "model": model.fingerprint(),
         "book": book.fingerprint(),
@@ -134,32 +159,15 @@ def verify(
         given = f"one of {last[:19]}" if last else "none"
         asked = f"one of {report.previous_as_of[:19]}" if report.previous_as_of else "none"
         reasons.append(f"the report took {asked} as the previous report, and {given} is given")
-    altered = ("checksum differs: the report was altered after it was written",)
-    try:
-        scenarios = simulate_plan(
-            model, plan, report.policy, engine=engine, threads=threads, progress=progress
-        )
-        again = margin(book, scenarios, market, report.policy, previous=previous)
-    except (DataError, PolicyError) as error:
-        return Verification("different", float("inf"), (*reasons, f"no margin from these: {error}"))
-    found = _compared(again, report, reasons)
-    if found.verdict == "different" or not is_altered(report):
-        return found
-    # Also where no figure hangs on what was altered.
-    return Verification("different", found.largest_difference, (*found.reasons, *altered))
+    return reasons
 
 
 def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> Verification:
     """Verdict on a report and its recomputation."""
     again, report = _without_unknown(again, report)
     reasons = [*reasons, *_told_differently(again, report)]
-    for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
-        if not again.figures[name].equals(report.figures[name]):
-            return Verification("different", float("inf"), (*reasons, f"the {what} differ"))
-    held = ["account", "instrument", "kind", "quantity"]
-    mine, theirs = (each.positions[held].astype({"quantity": object}) for each in (again, report))
-    for said in _words_that_differ(mine, theirs, "positions", TABLES["positions"]):
-        return Verification("different", float("inf"), (*reasons, f"the positions differ: {said}"))
+    if unlike := _other_rows(again, report):
+        return Verification("different", float("inf"), (*reasons, unlike))
     gross = np.maximum(_scale(again), 1e-300)
     bound = ENGINE_BOUND[report.plan.precision]
     apart = _apart(again.figures, report.figures, "expected_shortfall") / gross
@@ -174,6 +182,29 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
         reasons += _words_that_differ(getattr(again, frame), getattr(report, frame), frame, row)
     if reasons:
         return Verification("different", largest, tuple(reasons))
+    return _by_rounding(again, report, largest, gross, bound)
+
+
+def _other_rows(again: MarginReport, report: MarginReport) -> str:
+    """Why the rows of two reports are not the same accounts and positions; empty if they are."""
+    for name, what in (("account", "accounts"), ("owner", "owners"), ("currency", "currencies")):
+        if not again.figures[name].equals(report.figures[name]):
+            return f"the {what} differ"
+    held = ["account", "instrument", "kind", "quantity"]
+    mine, theirs = (each.positions[held].astype({"quantity": object}) for each in (again, report))
+    for said in _words_that_differ(mine, theirs, "positions", TABLES["positions"]):
+        return f"the positions differ: {said}"
+    return ""
+
+
+def _by_rounding(
+    again: MarginReport,
+    report: MarginReport,
+    largest: float,
+    gross: NDArray[np.float64],
+    bound: float,
+) -> Verification:
+    """Verdict where losses are within the engine bound: whether rounding explains all else."""
     exact = next(_differing(again, report, dict.fromkeys(TABLES, lambda name: 0.0)), None)
     made = tuple(
         f"{place}: the report says {cited(there)}, and here it is {cited(here)}; that the report "
@@ -186,22 +217,22 @@ def _compared(again: MarginReport, report: MarginReport, reasons: list[str]) -> 
         each.figures["expected_shortfall"].to_numpy(float) for each in (again, report)
     )
     same = losses == others
-    # Of those that risk something: without positions there is nothing to round.
+    # An account without positions has nothing to round.
     risky = (losses != 0) | ~same
     if 2 * int((same & risky).sum()) > int(risky.sum()):
-        # Rounding would part most accounts: this machine computes as the report's did.
+        # Rounding would change most accounts, so that this machine computes as the report's did.
         what = f"{exact}, alone of all figures"
         if exact is None:
             what = f"engine differs: {report.engine!r}, and the figures are {again.engine}'s"
         return Verification("different", largest, (what,))
-    # Every figure derives from the losses, so a lone altered one is no rounding.
+    # Every figure follows from the losses: rounding never changes one alone.
     for beyond in _differing(again, report, _rooms(again, report, gross, bound)):
         return Verification("different", largest, (beyond,))
     return Verification("within the engine bound", largest, made)
 
 
 def _versions(again: MarginReport, report: MarginReport) -> Iterator[tuple[str, Any, Any]]:
-    """Versions that differ: what figures were made with, which no recomputation tells."""
+    """Versions that differ; a recomputation cannot tell which ones a report was made with."""
     here, there = again.versions, report.versions
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
@@ -217,20 +248,20 @@ TABLES = {
 """Tables of a report, and what a row of each is called."""
 
 MACHINE = ("engine", "versions")
-"""Fields that say what made a report, and not what it says."""
+"""Fields that tell how a report was made."""
 
 COUNTED = ("floored_paths", "capped_paths", "limited_paths")
-"""Counts of paths at a bound. Between engines a path there may fall on either side of it."""
+"""Counts of paths at a bound. A path at the bound may count on one engine, and not on another."""
 
 COUNTS_APART = 1e-3
-"""Share of the paths by which such counts may differ between engines."""
+"""Share of the paths by which these counts may differ between engines."""
 
 
 def _told_differently(again: MarginReport, report: MarginReport) -> list[str]:
-    """Fields beside the tables that the recomputation gives otherwise, each by its name."""
+    """Fields beside the tables that differ in the recomputation, each by its name."""
     found = []
-    for name in (each.name for each in fields(MarginReport)):
-        if name in (*TABLES, *MACHINE, "fingerprints", "session", "checksum"):
+    for name in (each.name for each in fields(MarginFigures)):
+        if name in (*TABLES, *MACHINE, "fingerprints", "checksum"):
             continue
         here, there = (dict(_leaves(name, getattr(each, name))) for each in (again, report))
         for place in sorted(here.keys() | there.keys()):
@@ -253,7 +284,7 @@ def _near(mine: Any, theirs: Any, report: MarginReport) -> bool:
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Plain values within a field, each with its path; an empty table or list is a value, too."""
+    """Plain values within a field, each with its path; an empty table or list is a value too."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping) and value:
@@ -269,7 +300,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _words_that_differ(
     again: pd.DataFrame, report: pd.DataFrame, table: str, row: str
 ) -> list[str]:
-    """Columns that are no decimals, such as names and counts, where they are not alike."""
+    """The first column of names or counts, not of decimals, that differs; none if all are alike."""
     if list(again.columns) != list(report.columns) or len(again) != len(report):
         return [f"the {table} differ in their number or their columns"]
     for name in again.columns:
@@ -287,15 +318,15 @@ def _words_that_differ(
 def _differing(
     again: MarginReport, report: MarginReport, rooms: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Figures that are farther apart than their room, the first of every column.
+    """Figures that differ by more than they may, the first of every column.
 
-    `rooms` gives for each table a function of a column's name: how far apart rows may be.
+    `rooms` has for each table a function of a column's name, which tells how far rows may differ.
     """
     for table, row in TABLES.items():
         mine, theirs = getattr(again, table), getattr(report, table)
         for name in mine.select_dtypes("float").columns:
             here, there = mine[name].to_numpy(float), theirs[name].to_numpy(float)
-            # What is unknown, such as an equity, must be unknown in both.
+            # An unknown figure, such as an equity, must be unknown in both.
             apart = np.where(np.isnan(here) & np.isnan(there), 0.0, np.abs(here - there))
             for at in np.flatnonzero(~(apart <= rooms[table](name)))[:1].tolist():
                 yield f"{name} of {row.format(**mine.iloc[at])} differs"
@@ -304,8 +335,8 @@ def _differing(
 def _rooms(
     again: MarginReport, report: MarginReport, gross: NDArray[np.float64], bound: float
 ) -> dict[str, Callable[[str], Any]]:
-    """How far apart the figures of each table may be by rounding; all of them are amounts."""
-    # Losses that rounding sets apart may change places at VaR: one path of the tail's k.
+    """How far the figures of each table may differ by rounding; all of them are amounts."""
+    # Rounding may change the order of losses at VaR: one path of the tail's k is then another.
     one_path = float(1 / tail_count(report.plan.paths, report.policy.level))
     swapped = max(bound, one_path) if report.engine != again.engine else bound
     by_account = dict(zip(again.figures["account"], gross, strict=True))
@@ -315,7 +346,7 @@ def _rooms(
     values = again.haircuts["value"].to_numpy(float)
     own: Mapping[str, Any] = {"haircut": 1.0, "haircut_error": 1.0, "quantity": 0.0}
     return {
-        # How VaR moves hangs on which paths are in the tail.
+        # Errors of VaR depend on which paths are in the tail.
         "figures": lambda name: (swapped if name.startswith("value_at_risk_") else bound) * gross,
         "positions": lambda name: (
             (swapped if name == "contribution" else bound) * own.get(name, positions)
@@ -326,7 +357,7 @@ def _rooms(
 
 
 def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginReport, ...]:
-    """Both without the columns that the report's file, of an older version, does not hold."""
+    """Both reports without the columns that a file of an older version does not hold."""
     for table, added in (("figures", "accounts"), ("owners", "owners"), ("haircuts", "haircuts")):
         held = getattr(report, table)
         unknown = [name for name in ADDED[added] if held[name].isna().all()]
@@ -338,7 +369,7 @@ def _without_unknown(again: MarginReport, report: MarginReport) -> tuple[MarginR
 
 
 def _scale(report: MarginReport) -> NDArray[np.float64]:
-    """Gross exposure of each account, and the value of its collateral, moving or not."""
+    """Gross exposure of each account, and the value of all of its collateral."""
     session = session_of(report, "verify")
     moving = report.positions[report.positions["kind"] == "collateral"]
     held = moving["exposure"].abs().groupby(moving["account"]).sum()

@@ -1,19 +1,21 @@
-"""Waterfall: why each account's margin changed between two reports.
+"""Waterfall: why each account's margin changed between two reports (`mm.attribute`).
 
-In: two reports with one seed and plan; where they were saved, what they were made from. Out: a
-table by account of the change, before margins are rounded to a tick, in parts that add up to it.
-Each part is the change between two margin runs that differ in one thing alone, in this order:
+What one margin is made of, `mcmargin.desk.attribution` tells (`report.attribution`).
 
-positions     what was closed: positions, orders and balances that the later report has not
-market        prices, rates, implied volatilities and all else that a market says, but its time
+In: two reports with one seed and plan; for saved ones, what they were made from. Out: a table by
+account of the change, before margins are rounded to a tick, in parts that add up to it. Each part
+is the change between two margin runs that differ in one thing alone, in this order:
+
+positions     what was closed: positions, orders and balances that the later report does not have
+market        prices, rates, implied volatilities and all else in a market, except its time
 volatility    variance of the model's state, asset by asset
 parameters    coefficients, innovations, dependence, and which assets there are
-data          all else: time passed, calendar, history, and the report that each one followed
-policy        where it changed
-positions     what was opened, and what is held more or less of
+data          all else: the time that passed, calendar, history, and the previous reports
+policy        what is charged
+positions     what was opened, and what more or less is held
 
-Positions go in two steps, so that nothing is valued on a date that does not know it: an option that
-has expired is closed on the first date, and a new one opened on the second.
+Positions change in two steps, so that no instrument is valued on a date on which it does not exist:
+an option that has expired is closed on the first date, and a new one is opened on the second.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.scenarios.simulation import simulate_plan
 
 SAME_PLAN = ("seed", "paths", "precision", "variance_cap", "price_floor")
-"""What must be alike, so that no change is one of draws; horizons may differ."""
+"""Fields of a plan that must be equal, so that both margins are on the same draws."""
 
 
 def attribute(
@@ -65,27 +67,29 @@ def attribute(
 ) -> MarginChange:
     """Attribute each account's change of margin; see `mcmargin.desk.waterfall`.
 
-    It takes up to six margin runs, and up to three simulations where the model changed.
+    It takes up to six margin runs, and up to three simulations if the model changed. What the
+    margin of one report is made of, `report.attribution` tells without any run.
 
-    Reports that `margin` made in this process are ready. A saved one is margined again on its own
-    seed, from the model, the book and, where it has volatility surfaces, the market that made it.
-    They are recognised by their fingerprints among what is given here, and among the files beside
-    a report that is given as a path: models (.npz), markets (.toml), other reports (.json), and a
-    book under the names of docs/files.md (positions, instruments, accounts, orders, balances).
+    A report that `margin` made in this process is ready. A saved one is margined again on its own
+    seed, from the model and the book that made it, and from its market if that has volatility
+    surfaces. They are recognised by their fingerprints, among what is given here and among the
+    files beside a report that is given as a path: models (.npz), markets (.toml), other reports
+    (.json), and a book under the names of docs/files.md (positions, instruments, accounts, orders,
+    balances).
 
     Parameters
     ----------
     previous_report, report : MarginReport or path of its JSON
-        With the same seed, paths and precision.
+        Both must have the same seed, paths and precision.
     model : MarketModel or path, or several of them, optional
     book : Book or path of its positions, or several of them, optional
     market : Market or path, or several of them, optional
     previous : MarginReport or path, or several of them, optional
         The reports that these reports took as their previous ones.
     engine : str
-        On which saved reports are simulated again.
+        Engine on which saved reports are simulated again.
     progress : callable, optional
-        Called with work items of those simulations done and in all.
+        It is called with how many work items of those simulations are done, and how many there are.
 
     Returns
     -------
@@ -94,8 +98,9 @@ def attribute(
     Raises
     ------
     DataError
-        In one line, all that a saved report lacks; and for other plans, reports in the wrong order,
-        an account that changed its currency, and a step that cannot be margined: it says which.
+        If something that made a saved report is lacking (one line names all of it), if the plans
+        differ, the reports are in the wrong order, or an account changed its currency, and if a
+        step cannot be margined: the message names it.
 
     Examples
     --------
@@ -116,8 +121,33 @@ def attribute(
     """
     sources = Sources(several(model), several(book), several(market), several(previous))
     filed = (_filed("previous_report", previous_report), _filed("report", report))
-    previous_report, report = restored(filed, sources, engine=engine, progress=progress)
-    first, last = (session_of(each, "attribute") for each in (previous_report, report))
+    made = restored(filed, sources, engine=engine, progress=progress)
+    sessions = [session_of(each, "attribute") for each in made]
+    _require_comparable(*made)
+    first, last = sessions
+    codes = _currencies(first.book, last.book)
+    start, end = map(_world, sessions)
+    known = {
+        world.key: each.report.figures.set_index("account")["unrounded"]
+        for world, each in zip((start, end), sessions, strict=True)
+    }
+    frame = pd.DataFrame({"account": list(codes), "currency": list(codes.values())})
+    frame["before"] = _by_account(known[start.key], frame)
+    frame[list(PARTS)] = 0.0
+    margins = frame["before"]
+    for part, world in _steps(start, end):
+        if world.key not in known:
+            known[world.key] = _margins(part, world, sessions)
+        moved = _by_account(known[world.key], frame)
+        frame[part] += moved - margins
+        margins = moved
+    frame["after"] = margins
+    rates = {code: last.market.worth(code) for code in sorted(set(codes.values()))}
+    return MarginChange(frame, first.report.as_of, last.report.as_of, last.market.currency, rates)
+
+
+def _require_comparable(previous_report: MarginReport, report: MarginReport) -> None:
+    """Refuse reports of other plans, and reports in the wrong order."""
     for name in SAME_PLAN:
         before, after = (getattr(each.plan, name) for each in (previous_report, report))
         if before != after:
@@ -127,27 +157,6 @@ def attribute(
             f"attribute: the previous report is of {previous_report.as_of[:19]}, after this one's "
             f"{report.as_of[:19]}"
         )
-    codes = _currencies(first.book, last.book)
-    start, end = _world(previous_report, first), _world(report, last)
-    known = {
-        start.key: previous_report.figures.set_index("account")["unrounded"],
-        end.key: report.figures.set_index("account")["unrounded"],
-    }
-    frame = pd.DataFrame({"account": list(codes), "currency": list(codes.values())})
-    frame["before"] = _by_account(known[start.key], frame)
-    frame[list(PARTS)] = 0.0
-    margins = frame["before"]
-    for part, world in _steps(start, end):
-        if world.key not in known:
-            made = ((previous_report, first), (report, last))
-            known[world.key] = _margins(part, world, made)
-        moved = _by_account(known[world.key], frame)
-        frame[part] += moved - margins
-        margins = moved
-    frame["after"] = margins
-    market = last.valuation.market
-    rates = {code: market.worth(code) for code in sorted(set(codes.values()))}
-    return MarginChange(frame, previous_report.as_of, report.as_of, market.currency, rates)
 
 
 def _filed(name: str, report: Any) -> Filed:
@@ -159,7 +168,7 @@ def _filed(name: str, report: Any) -> Filed:
 
 @dataclass(frozen=True, eq=False)
 class _World:
-    """What a margin run is made of, but its seed and plan."""
+    """What a margin run is made of, except its seed and plan."""
 
     book: Book
     model: MarketModel
@@ -169,15 +178,14 @@ class _World:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for equal worlds."""
+        """A key that is equal for equal worlds."""
         parts = (self.book, self.model, self.market, self.policy)
-        followed = self.previous
-        last = () if followed is None else (followed.as_of, _charges(followed))
+        last = () if self.previous is None else (self.previous.as_of, _charges(self.previous))
         return *(part.fingerprint() for part in parts), last
 
 
 def _charges(report: MarginReport) -> str:
-    """Digest of what a buffer and a speed limit go by."""
+    """Digest of what a buffer and a speed limit start from."""
     frames = (report.figures, "account"), (report.owners, "owner")
     return fingerprint(
         *(
@@ -192,18 +200,19 @@ def _charges(report: MarginReport) -> str:
     )
 
 
-def _world(report: MarginReport, session: Session) -> _World:
-    valuation, policy = session.valuation, report.policy
-    # The longest horizon simulated stands in for none, and differs between plans.
-    horizon = report.plan.horizons[-1] if policy.horizon is None else policy.horizon
-    # On the way, prices and model are of different dates.
+def _world(session: Session) -> _World:
+    """What a session's report was made of, with prices of any time and size accepted."""
+    policy = session.report.policy
+    # A policy without a horizon takes the longest one simulated, which differs between plans.
+    horizon = policy.horizon or session.report.plan.horizons[-1]
+    # Steps in between have prices and a model of different dates.
     policy = replace(policy, horizon=horizon, max_age_days=LARGEST_LIMIT)
-    market = replace(valuation.market, plausibility=UNLIMITED)
+    market = replace(session.market, plausibility=UNLIMITED)
     return _World(session.book, session.scenarios.model, market, policy, session.previous)
 
 
 def _steps(start: _World, end: _World) -> list[tuple[str, _World]]:
-    """Worlds from the first to the last, each with the part that its step belongs to."""
+    """Worlds on the way to the last one, each with the part that the step to it belongs to."""
     world = replace(start, book=common_book(start.book, end.book))
     steps = [("positions", world)]
     world = replace(world, market=replace(end.market, as_of=start.market.as_of))
@@ -219,7 +228,7 @@ def _steps(start: _World, end: _World) -> list[tuple[str, _World]]:
 
 
 def _with_variances(model: MarketModel, other: MarketModel) -> MarketModel:
-    """A model at the variances of another's state, where that has the asset."""
+    """A model with the variances of another model's state, for the assets that both have."""
     now = dict(zip(other.assets, other.state.variance.tolist(), strict=True))
     own = model.state.variance.tolist()
     variance = [now.get(asset, at) for asset, at in zip(model.assets, own, strict=True)]
@@ -229,9 +238,9 @@ def _with_variances(model: MarketModel, other: MarketModel) -> MarketModel:
 
 
 def _with_parameters(moved: MarketModel, start: MarketModel, end: MarketModel) -> MarketModel:
-    """The later model with the earlier one's time, calendar and history.
+    """The later model with the time, calendar and history of the earlier one.
 
-    The history is the later one's where the assets are others.
+    The history is that of the later model if the assets are not the same.
     """
     if _parameters(start) == _parameters(end):
         return moved
@@ -245,28 +254,25 @@ def _with_parameters(moved: MarketModel, start: MarketModel, end: MarketModel) -
 
 
 def _parameters(model: MarketModel) -> str:
-    """Digest of what calibration fits."""
+    """Digest of all that a calibration fits."""
     innovations = ((each.kind, each.parameters) for each in model.innovations)
     fitted = (vars(model.volatility), vars(model.dependence))
     parts = (tuple(value for _, value in sorted(each.items())) for each in fitted)
     return fingerprint(model.assets, model.tables, *innovations, *parts)
 
 
-def _margins(
-    part: str, world: _World, sources: Sequence[tuple[MarginReport, Session]]
-) -> pd.Series[float]:
+def _margins(part: str, world: _World, sessions: Sequence[Session]) -> pd.Series[float]:
     """Margins of one world, before they are rounded."""
-    session = sources[-1][1]
-    valuation = session.valuation
+    last = sessions[-1]
     try:
         report = margin(
             world.book,
-            _scenarios(world, sources),
+            _scenarios(world, sessions),
             _of_instruments(world.market, world.book),
             world.policy,
             previous=world.previous,
-            memory_limit=session.valuations.memory_limit,
-            threads=valuation.threads,
+            memory_limit=last.valuations.memory_limit,
+            threads=last.valuation.threads,
         )
     except (DataError, PolicyError) as error:
         raise DataError(f"attribute: the step of {part} cannot be margined: {error}") from None
@@ -274,35 +280,32 @@ def _margins(
 
 
 def _of_instruments(market: Market, book: Book) -> Market:
-    """A market for a book: without the liquidity of instruments that the book does not know."""
+    """The market without the liquidity of instruments that the book does not know."""
     names = {name: terms for name, terms in market.liquidity.items() if name in book.known}
     return market if len(names) == len(market.liquidity) else replace(market, liquidity=names)
 
 
-def _scenarios(world: _World, sources: Sequence[tuple[MarginReport, Session]]) -> Scenarios:
-    """A report's own scenarios where they are the world's, else new ones on the same draws."""
+def _scenarios(world: _World, sessions: Sequence[Session]) -> Scenarios:
+    """A session's scenarios if they are the world's, else new ones on the same draws."""
     policy = world.policy
     needed = {
         *horizons_needed(world.book.instruments, world.model, policy, world.market.as_of),
         *policy.maintenance_horizons_from(1).values(),
     }
-    for report, session in sources:
-        own, plan = session.scenarios, report.plan
-        alike = (policy.procyclicality, policy.stress) == (
-            report.policy.procyclicality,
-            report.policy.stress,
-        )
+    for each in sessions:
+        own, made = each.scenarios, each.report.policy
+        alike = (policy.procyclicality, policy.stress) == (made.procyclicality, made.stress)
         same = own.model.fingerprint() == world.model.fingerprint()
-        if same and alike and needed <= {*plan.horizons}:
+        if same and alike and needed <= {*own.plan.horizons}:
             return own
-    plan = sources[-1][0].plan
-    horizons = tuple(sorted(needed.union(*(report.plan.horizons for report, _ in sources))))
+    last = sessions[-1]
+    horizons = tuple(sorted(needed.union(*(each.scenarios.plan.horizons for each in sessions))))
     return simulate_plan(
         world.model,
-        replace(plan, horizons=horizons),
+        replace(last.scenarios.plan, horizons=horizons),
         policy,
-        engine=sources[-1][1].scenarios.engine,
-        threads=sources[-1][1].valuation.threads,
+        engine=last.scenarios.engine,
+        threads=last.valuation.threads,
     )
 
 
@@ -320,5 +323,5 @@ def _currencies(first: Book, last: Book) -> dict[str, str]:
 
 
 def _by_account(margins: pd.Series[float], frame: pd.DataFrame) -> pd.Series[float]:
-    """Margins in the order of a frame's accounts; 0 for one that a report has not."""
+    """Margins in the order of a frame's accounts; 0 for an account that is not there."""
     return margins.reindex(frame["account"], fill_value=0.0).reset_index(drop=True)

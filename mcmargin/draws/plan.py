@@ -1,4 +1,7 @@
-"""The simulation plan: what, beside the model, decides the scenarios."""
+"""The simulation plan: together with the model, it decides the scenarios to the last bit.
+
+In: a seed, a number of paths, horizons, a precision and two limits. Out: one checked value.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,25 @@ from mcmargin.errors import PolicyError
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """What, beside the model, decides the scenarios.
+    """What to simulate: together with the model, it decides the scenarios.
 
     Attributes
     ----------
     seed, paths : int
     horizons : tuple of int
-        Bars, increasing.
+        Numbers of bars, increasing.
     precision : str
         `single` (float32) or `double` (float64).
     variance_cap : float
-        Multiple of the sample variance that a simulated variance may reach; infinite for none.
+        Largest simulated variance, as a multiple of an asset's sample variance; infinite for no
+        limit.
     price_floor : float
-        Share of today's price below which no simulated price falls.
+        Lowest simulated price, as a share of today's price.
 
     Raises
     ------
     PolicyError
-        If any is out of range.
+        If a value is out of its range.
 
     Examples
     --------
@@ -65,12 +69,12 @@ class SimulationPlan:
             "variance_cap": real_number("variance_cap", self.variance_cap),
             "price_floor": real_number("price_floor", self.price_floor),
         }
-        # A report files its plan as JSON, which takes no numpy integers.
+        # A report writes its plan as JSON, which cannot hold numpy integers.
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         if list(self.horizons) != sorted(set(self.horizons)):
             raise PolicyError(f"horizons must increase, not {self.horizons}")
-        # Tiles are numbered in 32 bits of a counter word.
+        # A counter word holds the number of a tile in 32 bits.
         if self.paths > 2**32 * TILE_PATHS:
             raise PolicyError(f"paths must be at most {2**32 * TILE_PATHS}, not {self.paths}")
         if not isinstance(self.precision, str) or self.precision not in ("single", "double"):
@@ -82,14 +86,14 @@ class SimulationPlan:
 
     @property
     def dtype(self) -> type[np.float32] | type[np.float64]:
-        """Of what is simulated."""
+        """Type of the simulated arrays."""
         return np.float64 if self.precision == "double" else np.float32
 
     @property
     def tiles(self) -> range:
-        """All tiles of 2,048 paths; the last may be kept in part."""
+        """All tiles of 2,048 paths. Of the last one, the plan may keep a part only."""
         return range(-(-self.paths // TILE_PATHS))
 
     def paths_in(self, tiles: range) -> int:
-        """Paths of consecutive tiles that are kept."""
+        """Return how many paths of some consecutive tiles the plan keeps."""
         return min(tiles.stop * TILE_PATHS, self.paths) - tiles.start * TILE_PATHS

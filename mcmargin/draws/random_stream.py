@@ -1,9 +1,9 @@
-"""The random stream: which generator word belongs to which draw, for every engine alike.
+"""The random stream: which word of the generator belongs to which draw, in all engines.
 
 In: an integer seed and the address of a draw (tile, slot, step, purpose). Out: 64-bit words of
 Philox4x64-10, and the standard normals made of them. The stream is defined by this arithmetic
-and not by an implementation, so the same seed gives the same scenarios on any machine, in any
-blocks, on any number of threads.
+and not by an implementation. So the same seed gives the same scenarios on any machine, in any
+blocks and on any number of threads.
 
 A draw is addressed by the generator's four counter words
 ``[tile * 2**32 + slot * width + j, step, purpose, lane]``, with ``j`` counting from 1 and
@@ -23,9 +23,9 @@ purpose  constant       what the words are                        counters a slo
 7        FACTOR_DOUBLE  float64 normals of common factors         512
 =======  =============  ========================================  ==================
 
-A common factor's slot is its number. A thing that has its own draws, the basis of an instrument
-or a rate that the model lacks, has the lane that its name gives (`lane_of`); elsewhere the lane
-is 0.
+The slot of a common factor is its number. Some draws belong to a named thing: the basis of an
+instrument, or a rate that is not in the model. Their lane comes from the name (`lane_of`); the lane
+of all other draws is 0.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ _ALL_ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 def stream_key(seed: int) -> NDArray[np.uint64]:
-    """Philox key of a seed.
+    """Return the key of the generator for a seed.
 
     Parameters
     ----------
     seed : int
-        Non-negative integer.
+        0 or more.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def stream_key(seed: int) -> NDArray[np.uint64]:
     Raises
     ------
     PolicyError
-        If the seed is not a non-negative integer.
+        If the seed is not an integer of 0 or more.
 
     Examples
     --------
@@ -93,7 +93,12 @@ def stream_key(seed: int) -> NDArray[np.uint64]:
 
 
 def normal_purposes(dtype: Any) -> tuple[int, int]:
-    """Purposes of the assets' own normals, and of common factors' normals, in a precision.
+    """Return the purposes of the assets' own normals and of common factors' normals.
+
+    Parameters
+    ----------
+    dtype : type
+        float32 or float64, the precision of the normals.
 
     Examples
     --------
@@ -106,9 +111,9 @@ def normal_purposes(dtype: Any) -> tuple[int, int]:
 
 
 def lane_of(name: str) -> int:
-    """Fourth counter word of a named thing's draws.
+    """Return the lane of a named thing's draws: their fourth counter word.
 
-    The first 8 bytes, big-endian, of the SHA-256 of its name.
+    It consists of the first 8 bytes, big-endian, of the SHA-256 digest of the name.
 
     Examples
     --------
@@ -119,10 +124,10 @@ def lane_of(name: str) -> int:
 
 
 class WordSource:
-    """Words of one seed's stream, read at any address.
+    """Reads the words of one seed's stream at any address.
 
-    One per thread: it holds a generator whose counter is set anew for every read, because
-    building a generator costs more than a thousand words.
+    Each thread needs one of its own. It keeps a generator and sets its counter for every read,
+    because making a generator takes longer than drawing a thousand words.
 
     Parameters
     ----------
@@ -156,7 +161,7 @@ class WordSource:
         self._bits.state = self._state
 
     def _pair(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Two arrays of a shape in memory that is kept from call to call."""
+        """Return two arrays of a shape, in memory that the next call uses again."""
         count = math.prod(shape)
         size = 2 * count * np.dtype(dtype).itemsize
         if len(self._scratch) < size:
@@ -174,12 +179,12 @@ class WordSource:
         slots: int = 1,
         lane: int = 0,
     ) -> NDArray[np.uint64]:
-        """Words of consecutive slots of one tile and step.
+        """Return the words of consecutive slots of one tile and step.
 
         Parameters
         ----------
         tile, step, purpose, first_slot, slots, lane : int
-            The address; see the module's table.
+            The address; see the table of this module.
 
         Returns
         -------
@@ -187,7 +192,7 @@ class WordSource:
         """
         self._seek(tile, step, purpose, first_slot, lane)
         count = slots * _SLOT_COUNTERS[purpose] * _WORDS_A_COUNTER
-        # A full-range draw hands out raw words, and unlike random_raw it frees the GIL.
+        # Integers of the full range are the raw words. Unlike random_raw, this frees the GIL.
         return self._generator.integers(0, _ALL_ONES, size=count, dtype=np.uint64, endpoint=True)
 
     def normals_single(
@@ -199,12 +204,12 @@ class WordSource:
         out: NDArray[np.float32],
         purpose: int = NORMAL_SINGLE,
     ) -> None:
-        """Fill float32 standard normals of consecutive slots of consecutive tiles.
+        """Write float32 standard normals of consecutive slots of consecutive tiles.
 
-        A word's halves are u = (float32(low) + 0.5) / 2**32 and v = float32(high) / 2**32; the
-        Box-Muller radius sqrt(-2 ln u) and angle 2 pi v give path w of the tile by the cosine
-        and path w + 1,024 by the sine. Every operation is rounded in float32; 32 bits reach
-        6.7 standard deviations.
+        The halves of a word give u = (float32(low) + 0.5) / 2**32 and v = float32(high) / 2**32.
+        The Box-Muller radius sqrt(-2 ln u) and the angle 2 pi v give two normals: the one with the
+        cosine belongs to path w of the tile, the one with the sine to path w + 1,024. Every
+        operation is rounded to float32. With 32 bits, a normal is at most 6.7.
 
         Parameters
         ----------
@@ -239,10 +244,11 @@ class WordSource:
         purpose: int = NORMAL_DOUBLE,
         lane: int = 0,
     ) -> None:
-        """Fill float64 standard normals of consecutive slots of consecutive tiles.
+        """Write float64 standard normals of consecutive slots of consecutive tiles.
 
-        Word w gives u = ((word >> 11) + 1/2) / 2**53 and word w + 1,024 gives
-        v = (word >> 11) / 2**53; cosine to path w, sine to path w + 1,024.
+        Word w gives u = ((word >> 11) + 1/2) / 2**53, and word w + 1,024 gives
+        v = (word >> 11) / 2**53. The normal with the cosine belongs to path w of the tile, the one
+        with the sine to path w + 1,024.
 
         Parameters
         ----------
@@ -259,14 +265,14 @@ class WordSource:
         unit = np.empty((slots, 2, HALF_TILE))
         for at, tile in enumerate(tiles):
             self._seek(tile, step, purpose, first_slot, lane)
-            # numpy's own uniforms are (word >> 11) / 2**53.
+            # The uniforms of numpy are (word >> 11) / 2**53.
             self._generator.random(out=unit)
             u[at], v[at] = unit[:, 0], unit[:, 1]
         u += 2.0**-54
         _box_muller(u, v, out)
 
     def uniforms(self, *, tiles: range, steps: range, purpose: int) -> NDArray[np.float64]:
-        """Uniforms in (0, 1), one a path and step: ((word >> 11) + 1/2) / 2**53.
+        """Return uniforms in (0, 1), one for each path and step: ((word >> 11) + 1/2) / 2**53.
 
         Returns
         -------
@@ -281,7 +287,7 @@ class WordSource:
         return out
 
     def dates(self, *, tile: int, step: int, count: int) -> NDArray[np.int64]:
-        """Historical dates drawn, one a path of the tile: floor(word * count / 2**64), exactly.
+        """Draw a historical date for each path of a tile: floor(word * count / 2**64), exactly.
 
         Parameters
         ----------
@@ -299,7 +305,7 @@ class WordSource:
         return ((high + (low >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
 
     def jumps(self, *, tile: int, step: int, lane: int, probability: float) -> NDArray[np.bool_]:
-        """Whether a jump happens, one a path of the tile: word < floor(probability * 2**64).
+        """Draw whether a jump happens on each path of a tile: word < floor(probability * 2**64).
 
         Returns
         -------
@@ -310,7 +316,10 @@ class WordSource:
 
 
 def _box_muller(u: NDArray[Any], v: NDArray[Any], out: NDArray[Any]) -> None:
-    """Cosine halves and sine halves of the normals, in the arrays' precision; u, v are used up."""
+    """Write normals, in the precision of the arrays: the cosines first, then the sines.
+
+    u and v are overwritten.
+    """
     number = u.dtype.type
     cosine, sine = out[..., :HALF_TILE], out[..., HALF_TILE:]
     np.log(u, out=u)
@@ -324,7 +333,7 @@ def _box_muller(u: NDArray[Any], v: NDArray[Any], out: NDArray[Any]) -> None:
 
 
 def jump_bound(probability: float) -> int:
-    """floor(probability * 2**64), held to 64 bits.
+    """Return floor(probability * 2**64), at most the largest number of 64 bits.
 
     Examples
     --------

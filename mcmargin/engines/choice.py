@@ -42,7 +42,13 @@ def engine_named(name: str) -> ModuleType:
 
 
 def device_ids(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """GPUs as asked, else `MCMARGIN_DEVICES`, else none in particular."""
+    """Return the GPUs that were asked for, else those of `MCMARGIN_DEVICES`, else None.
+
+    Raises
+    ------
+    EngineError
+        If a device is not on this machine or is given twice.
+    """
     if devices is not None:
         return cupy_devices.checked_devices(devices)
     given = os.environ.get("MCMARGIN_DEVICES")
@@ -54,12 +60,18 @@ def device_ids(devices: tuple[int, ...] | None) -> tuple[int, ...] | None:
 
 
 def choose_engine(engine: str) -> str:
-    """Name of the engine that will run.
+    """Return the name of the engine that will run.
+
+    Parameters
+    ----------
+    engine : str
+        One of `ENGINES`. `auto` takes `MCMARGIN_ENGINE`; if that is not set, it takes cupy on a
+        machine that has a GPU and numpy elsewhere.
 
     Raises
     ------
     EngineError
-        For an engine that is unknown or not here.
+        If the engine is unknown or cannot run on this machine.
 
     Examples
     --------
@@ -81,7 +93,18 @@ def choose_engine(engine: str) -> str:
 
 
 def thread_count(threads: int | None) -> int:
-    """Threads to use: as asked, else `MCMARGIN_THREADS`, else one a core that it may use."""
+    """Return the number of threads: as asked, else `MCMARGIN_THREADS`, else one for each core.
+
+    Raises
+    ------
+    PolicyError
+        If the number is not a whole number above 0.
+
+    Examples
+    --------
+    >>> thread_count(2)
+    2
+    """
     if threads is None:
         given = os.environ.get("MCMARGIN_THREADS") or None
         if given is None:
@@ -93,7 +116,10 @@ def thread_count(threads: int | None) -> int:
 
 
 def library_versions(engine: str) -> dict[str, str]:
-    """Versions that a figure may depend on; a model files those that it was fitted with."""
+    """Return the versions of the libraries that the figures of an engine may depend on.
+
+    The libraries that a model was fitted with are not among them; the model keeps their versions.
+    """
     return {
         "mcmargin": package_version("mcmargin"),
         "numpy": np.__version__,

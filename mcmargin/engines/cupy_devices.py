@@ -1,8 +1,8 @@
-"""cupy and the GPUs that it finds: whether they can be used, what they are called, their memory.
+"""cupy and the GPUs that it finds: whether they can be used, their names and their memory.
 
-cupy is imported inside the functions, so that this module can be imported where cupy is not
-installed. All functions but `missing` and `device_names` need a machine on which `missing` returns
-None.
+In: the machine. Out: names, places, bytes, versions. The functions import cupy, so that this module
+can be imported where cupy is not installed. `missing` and `device_names` can always be called, and
+the other functions only if `missing` returns None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INSTALL = "install mcmargin with its extra cuda13 or cuda12 (README)"
 
 
 def missing() -> str | None:
-    """Why this engine cannot run here, or None where it can."""
+    """Return why cupy cannot be used on this machine, or None if it can."""
     if importlib.util.find_spec("cupy") is None:
         return f"cupy is not installed; {INSTALL}"
     try:
@@ -31,7 +31,7 @@ def missing() -> str | None:
             return "cupy finds no CUDA device"
         from cupy import cublas  # noqa: F401  # loaded on a device alone
     except (ImportError, OSError) as error:
-        # cupy's own message is a page; what it was raised from names the library.
+        # The message of cupy is a page long; the error that caused it names the library.
         return f"cupy cannot be loaded ({_first_line(error.__cause__ or error)}); {INSTALL}"
     return None
 
@@ -42,7 +42,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def device_names() -> list[str]:
-    """Names of this machine's GPUs; none where the engine cannot run."""
+    """Return the names of this machine's GPUs; an empty list if cupy cannot be used."""
     if missing() is not None:
         return []
     import cupy
@@ -53,12 +53,12 @@ def device_names() -> list[str]:
 
 
 def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
-    """Places of GPUs, each once and each one that this machine has.
+    """Return places of GPUs as plain integers.
 
     Raises
     ------
     EngineError
-        For anything else.
+        If a place is not one of this machine's, or is given twice, or if none is given.
     """
     import cupy
 
@@ -76,7 +76,7 @@ def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
 
 
 def free_bytes() -> int:
-    """Memory of the current device that is free, the pool's limit included."""
+    """Return the bytes that can still be used on the current device, within the pool's limit."""
     import cupy
 
     pool = cupy.get_default_memory_pool()
@@ -87,14 +87,14 @@ def free_bytes() -> int:
 
 
 def release_memory() -> None:
-    """Give back what the pool keeps for later and nothing uses."""
+    """Give back the memory that cupy's pool keeps without use."""
     import cupy
 
     cupy.get_default_memory_pool().free_all_blocks()
 
 
 def versions() -> dict[str, str]:
-    """Of cupy, and of the CUDA runtime that it runs on, where the engine can run."""
+    """Return the versions of cupy and of the CUDA runtime."""
     import cupy
 
     number = cupy.cuda.runtime.runtimeGetVersion()

@@ -281,7 +281,7 @@ def _simulate_block(
 
 
 def named_normals(seed: int, lane: int, tiles: range, steps: range) -> Array:
-    """Standard normals of a named thing; float64 [steps, paths of the tiles]."""
+    """Draw standard normals of a named thing; float64 [steps, paths of the tiles]."""
     import cupy
 
     key = stream_key(seed)
@@ -293,5 +293,5 @@ def named_normals(seed: int, lane: int, tiles: range, steps: range) -> Array:
 
 
 def named_jumps(seed: int, lane: int, tiles: range, steps: range, probability: float) -> Array:
-    """Whether a named thing jumps; bool [steps, paths of the tiles]."""
+    """Draw whether a named thing jumps; bool [steps, paths of the tiles]."""
     return jumps(stream_key(seed), lane, jump_bound(probability), tiles, steps)

@@ -1,4 +1,8 @@
-"""How a simulation runs, and not what: nothing here changes a figure beyond an engine's bound."""
+"""How a simulation is run: on which threads and devices, and in which pieces.
+
+In: numbers, which `choice` takes from the caller or from the environment. Out: one value, which the
+engines read. Nothing in it changes a figure by more than the error bound of its engine.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,19 @@ from mcmargin.progress import Progress
 
 @dataclass(frozen=True)
 class Execution:
-    """What an engine may use.
+    """What an engine may use while it simulates.
 
     Attributes
     ----------
     threads : int
-        Of the processor; the cupy engine has no use for them.
+        Threads of the processor. The cupy engine does not use them.
     devices : tuple of int, optional
-        GPUs to spread tiles over; the current one by default. The numpy engine has no use for
+        GPUs to spread the tiles over; the current one by default. The numpy engine does not use
         them.
     block_tiles : int, optional
-        Tiles of 2,048 paths worked on at a time; as many as suit the engine by default.
+        Tiles of 2,048 paths that are simulated together; by default the engine chooses.
     progress : callable, optional
-        Called with blocks done and in all.
+        It gets the number of pieces that are done, and the number of all pieces.
     """
 
     threads: int = 1

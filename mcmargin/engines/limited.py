@@ -1,7 +1,7 @@
 """Paths on which a simulation was held within its limits.
 
-In: what an engine marked. Out: how many paths had a price that was floored, or a variance that was
-capped, in all and by asset.
+In: the marks of an engine. Out: on how many paths a price was floored or a variance was capped, in
+all and for each asset.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Limited:
-    """Paths that were limited; those of different blocks add up.
+    """Numbers of paths that were limited; those of different paths can be added.
 
     Attributes
     ----------
     floored, capped : int
-        Paths on which the price of some asset was floored, or its variance capped.
+        Paths on which the price of at least one asset was floored, or its variance capped.
     by_asset : ndarray of shape (2, assets), int64
-        The same for each asset: of its price, and of its variance.
+        Paths on which each asset's price was floored, and on which its variance was capped.
     """
 
     floored: int
@@ -31,11 +31,11 @@ class Limited:
 
     @classmethod
     def none(cls, assets: int) -> Limited:
-        """No path of so many assets."""
+        """Return the numbers of no paths, for a number of assets."""
         return cls(0, 0, np.zeros((2, assets), np.int64))
 
     def __add__(self, other: Limited) -> Limited:
-        """Paths of both."""
+        """Return the numbers of both together."""
         return Limited(
             self.floored + other.floored,
             self.capped + other.capped,
@@ -43,7 +43,9 @@ class Limited:
         )
 
     def by_name(self, assets: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Paths of every asset that has some, under `floored` and `capped`, the most first.
+        """Return the numbers of the assets that were limited, under `floored` and `capped`.
+
+        The asset with the most paths comes first.
 
         Examples
         --------

@@ -157,7 +157,7 @@ def _simulate_group(
 
 
 def _draw(model: ModelArrays, source: WordSource, room: _Room, tiles: range, steps: range) -> None:
-    """Draw what the first of the steps needs, into the room; mixing variables for some steps."""
+    """Draw what the first of the steps needs, and mixing variables for some steps ahead."""
     step = steps.start
     if model.dependence == "historical":
         count = model.residuals.shape[1]
@@ -177,7 +177,7 @@ def _draw(model: ModelArrays, source: WordSource, room: _Room, tiles: range, ste
 def _shock(
     model: ModelArrays, block: AssetBlock, room: _Room, shocks: NDArray[Any], scratch: NDArray[Any]
 ) -> None:
-    """Fill a block's copula variables; for historical dependence, its residuals."""
+    """Write a block's copula variables before mixing; for historical dependence, its residuals."""
     here = slice(0, len(shocks))
     if model.dependence == "historical":
         for dates, out in zip(room.dates, shocks, strict=True):
@@ -198,7 +198,7 @@ def _keep(plan: SimulationPlan, tiles: range, state: NDArray[Any], out: NDArray[
 
 
 def named_normals(seed: int, lane: int, tiles: range, steps: range) -> NDArray[np.float64]:
-    """Standard normals of a named thing; float64 [steps, paths of the tiles]."""
+    """Draw standard normals of a named thing; float64 [steps, paths of the tiles]."""
     source = WordSource(stream_key(seed))
     out = np.empty((len(steps), len(tiles), 1, TILE_PATHS))
     for row, step in zip(out, steps, strict=True):
@@ -211,7 +211,7 @@ def named_normals(seed: int, lane: int, tiles: range, steps: range) -> NDArray[n
 def named_jumps(
     seed: int, lane: int, tiles: range, steps: range, probability: float
 ) -> NDArray[np.bool_]:
-    """Whether a named thing jumps; bool [steps, paths of the tiles]."""
+    """Draw whether a named thing jumps; bool [steps, paths of the tiles]."""
     source = WordSource(stream_key(seed))
     rows = [
         [source.jumps(tile=tile, step=step, lane=lane, probability=probability) for tile in tiles]

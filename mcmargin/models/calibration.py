@@ -1,28 +1,34 @@
-"""calibrate(): from a price history to a MarketModel, one arch fit an asset, in parallel.
+"""calibrate(): from a price history to a MarketModel, with one fit by arch for each asset.
 
-In: prices, and which volatility, innovations and dependence to fit. Out: a `MarketModel` whose
-facts say, asset by asset, what was fitted and what was refused on the way.
+In: prices, and the volatility, innovations and dependence to fit. Out: a `MarketModel` whose facts
+say for each asset what was fitted, and which fits were refused before.
 """
 
 from __future__ import annotations
 
 import platform
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.audit import fingerprint, package_version
-from mcmargin.checks import few, real_number, require_type, whole_number
-from mcmargin.data.bar_patterns import calendar_of, refuse_local_times, weekdays_of
-from mcmargin.data.bars import DAY, BarCalendar
+from mcmargin.checks import require_type, whole_number
+from mcmargin.data.bar_patterns import weekdays_of
+from mcmargin.data.bars import BarCalendar
 from mcmargin.data.plausibility import Plausibility
-from mcmargin.data.prices import PriceHistory, ReturnHistory, joint_returns, own_returns
-from mcmargin.errors import CalibrationError, DataError, PolicyError
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.returns import ReturnHistory, joint_returns, own_returns
+from mcmargin.errors import CalibrationError
 from mcmargin.models.arch_fits import AssetFit
-from mcmargin.models.closing_times import require_closes
+from mcmargin.models.calibration_checks import (
+    check_closes,
+    check_correlation,
+    check_halts,
+    check_lengths,
+    joint_calendar,
+)
 from mcmargin.models.dependence import check_pair, fit_dependence
 from mcmargin.models.fitting import FitTask, fit_task, start_values
 from mcmargin.models.halts import halted_bars, stretched
@@ -35,8 +41,6 @@ from mcmargin.models.refiltering import refilter
 from mcmargin.models.volatility import KINDS, volatility_of
 from mcmargin.progress import Progress
 from mcmargin.workers import default_jobs, map_where_it_pays, one_blas_thread
-
-MINIMUM_RETURNS = 100
 
 
 @one_blas_thread()
@@ -67,50 +71,51 @@ def calibrate(
     dependence : str
         `gaussian`, `t` or `historical` (with `empirical` innovations only).
     own_history : bool
-        Fit each asset on all of its own closes instead of the common dates alone. Where its
-        own bars are shorter than the joint ones (a coin that trades at weekends beside a
-        share), the fitted variance and its persistence are carried to the joint bars
-        (`refilter`), and the facts say by how much.
+        Fit each asset on all of its own closes, and not on the common dates alone. If its own bars
+        are shorter than the joint ones (a coin that trades at weekends beside a share), the fitted
+        variance and its persistence are carried to the joint bars (`refilter`), and the facts say
+        by how much.
     factors : int, optional
-        Common factors in place of a full correlation matrix, for many assets.
+        Number of common factors that replace a full correlation matrix, for many assets.
     correlation_lookback : int, optional
-        Newest common bars that the dependence is fitted on; all by default. With `historical`
-        dependence `MarketModel.update` keeps as many dates, and lets the oldest go.
+        Number of newest common bars on which the dependence is fitted; all by default. With
+        `historical` dependence `MarketModel.update` keeps as many dates and drops the oldest.
     correlation_half_life : float, optional
-        Bars in which a date loses half its weight in the correlation, which is then that of
-        normal scores, so that no single bar turns it about (`fit_dependence`). With it
-        `MarketModel.update` moves the correlation too, to what a calibration at that bar would
-        find with the model's degrees of freedom; without, the correlation stays.
+        Number of bars in which a date loses half its weight in the correlation. The correlation is
+        then that of normal scores, so that a single bar cannot change it much (`fit_dependence`).
+        With a half-life `MarketModel.update` also moves the correlation, to the one that a
+        calibration at that bar would find with the model's degrees of freedom. Without a half-life
+        the correlation stays.
     warm_start : MarketModel, optional
-        An earlier model: its parameters start the optimiser where asset and kinds agree. EGARCH,
-        whose likelihood has several peaks, starts anew.
+        An earlier model. Its parameters start the optimiser if asset and kinds agree. A fit of
+        EGARCH, whose likelihood has several optima, does not use them.
     jobs : int, optional
-        Fits at a time, at most; one a core by default, and a single one in a process that
-        `multiprocessing` started, such as a worker of a backtest's pool. Processes are started
-        only where they save time, and end with the call. The model is the same to the last bit
-        for any number of them, and of BLAS threads.
+        Largest number of fits at one time. By default it is the number of cores, or 1 in a process
+        that `multiprocessing` started, such as a worker of a backtest's pool. Processes are started
+        only if they save time, and end with the call. The model is the same to the last bit for any
+        number of processes and of BLAS threads.
     progress : callable, optional
-        Called with fits done and in all.
+        Called with the number of fits that are done and of all fits.
     plausibility : Plausibility, optional
-        Limits of what is taken without a word, which the model keeps. A price that stands still
-        for `still_bars`, of an asset that used to move, is halted: the fit leaves these bars out,
-        and the variance stays where the last move left it.
+        Limits within which prices are taken without a remark. The model keeps them. If the price of
+        an asset that used to move stands still for `still_bars`, the asset is halted: the fit
+        leaves these bars out, and the variance stays where the last move left it.
 
     Returns
     -------
     MarketModel
         Its `fit_report` tells what is doubtful in the prices: halts, moves that may be splits or
-        misplaced digits, gaps.
+        misplaced digits, and gaps.
 
     Raises
     ------
     DataError
-        If the prices are no `PriceHistory`, have no return on common dates, change by more than
-        1,000 times in a bar, or have a row that lies within a running bar.
+        If `prices` is not a `PriceHistory`, there is no return on common dates, a price changes by
+        more than 1,000 times in a bar, or a row lies within a running bar.
     CalibrationError
-        For an unknown or illegal combination, or a history too short, naming the asset.
+        If a combination is unknown or not allowed, or a history is too short; it names the asset.
     PolicyError
-        If jobs, factors or lookback is not a whole number, or a half-life not above 0.
+        If jobs, factors or lookback is not a whole number, or a half-life is not above 0.
 
     Examples
     --------
@@ -131,23 +136,24 @@ def calibrate(
         raise CalibrationError(f"volatility {volatility!r} is unknown; choose one of {(*KINDS,)}")
     require_type("own_history", own_history, bool, np.bool_)
     check_pair(innovations, dependence)
-    _check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
+    check_correlation(dependence, factors, correlation_lookback, correlation_half_life)
     workers = default_jobs() if jobs is None else whole_number("jobs", jobs)
     limits = Plausibility() if plausibility is None else plausibility
     require_type("plausibility", limits, Plausibility)
     prices = prices.at_closes()
     joint = joint_returns(prices)
     require_possible(joint.times, joint.returns, joint.assets, limits, source=prices.source)
-    calendar = _calendar(prices, joint)
+    calendar = joint_calendar(prices, joint)
     columns = _own_columns(prices) if own_history else list(joint.returns.T)
-    _check_lengths(prices, joint, columns)
-    _check_closes(prices, joint, calendar, limits)
+    check_lengths(prices, joint, columns)
+    check_closes(prices, joint, calendar, limits)
     halted = halted_bars(joint.returns, limits.still_bars)
     columns = [_moving(column, limits) for column in columns]
-    _check_halts(joint, halted, columns)
+    check_halts(joint, halted, columns)
     tasks = [
         FitTask(
-            # In one piece, as a process gets it: BLAS adds strided numbers in another order.
+            # BLAS adds the numbers of a strided column in another order, and another process gets
+            # a column in one piece.
             np.ascontiguousarray(column),
             volatility,
             innovations,
@@ -156,12 +162,7 @@ def calibrate(
         )
         for asset, column in zip(joint.assets, columns, strict=True)
     ]
-    fits: list[AssetFit] = []
-    with closing(map_where_it_pays(fit_task, tasks, workers)) as results:
-        for fit in results:
-            fits.append(fit)
-            if progress is not None:
-                progress(len(fits), len(joint.assets))
+    fits = _fitted(tasks, workers, progress)
     ratios, own_bars = np.ones((2, len(fits)))
     if own_history:
         ratios, own_bars = _bar_ratios(prices, joint, halted, limits)
@@ -175,18 +176,14 @@ def calibrate(
             )
             for at, fit in enumerate(fits)
         ]
-    residuals = np.zeros_like(joint.returns)
-    variances = np.empty_like(joint.returns)
-    for at, fit in enumerate(fits):
-        residuals[~halted[:, at], at] = fit.residuals
-        variances[:, at] = stretched(fit.variances, fit.next_variance, halted[:, at])
+    residuals, variances = _filtered(fits, halted)
     state = FilterState(
         as_of=joint.times[-1],
         prices=joint.last_prices,
         variance=np.array([fit.next_variance for fit in fits]),
         residuals=residuals[-1].copy(),
     )
-    # Dates on which an asset is halted say nothing of how assets move together.
+    # Dates on which an asset is halted do not tell how assets move together.
     together = residuals[~halted.any(axis=1)]
     window = together[-(correlation_lookback or len(together)) :]
     mean, std = window.mean(axis=0), window.std(axis=0)
@@ -200,6 +197,18 @@ def calibrate(
         lookback=correlation_lookback,
     )
     marginals = tuple(fit.innovations for fit in fits)
+    facts = _facts(
+        prices,
+        joint,
+        fits,
+        calendar,
+        bar_variance_ratio=ratios,
+        own_bars=own_bars,
+        residual_mean=mean,
+        residual_std=std,
+    )
+    if limits.widened():
+        facts["plausibility"] = limits.widened()
     return MarketModel(
         assets=joint.assets,
         volatility=volatility_of(
@@ -214,52 +223,30 @@ def calibrate(
         tables=marginal_tables(marginals, law.kind, law.nu),
         calendar=calendar,
         history=History(joint.times, joint.returns, variances),
-        facts=_facts(
-            prices,
-            joint,
-            fits,
-            calendar,
-            bar_variance_ratio=ratios,
-            own_bars=own_bars,
-            residual_mean=mean,
-            residual_std=std,
-        )
-        | ({"plausibility": limits.widened()} if limits.widened() else {}),
+        facts=facts,
     )
 
 
-def _calendar(prices: PriceHistory, joint: ReturnHistory) -> BarCalendar:
-    """Calendar of the joint bars, by what the prices say of it and by the bars themselves."""
-    try:
-        if prices.zone:
-            refuse_local_times(joint.times, prices.zone)
-        return calendar_of(
-            joint.times,
-            zone=prices.zone,
-            shown_zone=prices.shown_zone,
-            exchange=prices.calendar,
-            stamps=prices.stamps,
-        )
-    except DataError as error:
-        raise DataError(f"{prices.source}: {error}") from None
+def _fitted(tasks: list[FitTask], workers: int, progress: Progress | None) -> list[AssetFit]:
+    """Fit all assets, in several processes if that saves time."""
+    fits: list[AssetFit] = []
+    with closing(map_where_it_pays(fit_task, tasks, workers)) as results:
+        for fit in results:
+            fits.append(fit)
+            if progress is not None:
+                progress(len(fits), len(tasks))
+    return fits
 
 
-def _check_correlation(
-    dependence: str, factors: int | None, lookback: int | None, half_life: float | None
-) -> None:
-    if factors is not None:
-        whole_number("factors", factors)
-    if lookback is not None:
-        whole_number("correlation_lookback", lookback, least=MINIMUM_RETURNS)
-    if half_life is None:
-        return
-    if not 0.0 < real_number("correlation_half_life", half_life) < np.inf:
-        raise PolicyError(f"correlation_half_life must be above 0 bars, not {half_life}")
-    if factors is not None or dependence == "historical":
-        raise CalibrationError(
-            "correlation_half_life moves a full correlation matrix; leave it out with "
-            f"{'factors' if factors is not None else 'historical dependence'}"
-        )
+def _filtered(
+    fits: list[AssetFit], halted: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Residuals, 0 during halts, and variances, held during halts; both float64 [bars, assets]."""
+    residuals, variances = np.zeros(halted.shape), np.empty(halted.shape)
+    for at, fit in enumerate(fits):
+        residuals[~halted[:, at], at] = fit.residuals
+        variances[:, at] = stretched(fit.variances, fit.next_variance, halted[:, at])
+    return residuals, variances
 
 
 def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
@@ -267,65 +254,28 @@ def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
 
 
 def _moving(column: NDArray[np.float64], limits: Plausibility) -> NDArray[np.float64]:
-    """Returns of an asset but those of its halts."""
+    """Returns of an asset without those of its halts."""
     return np.asarray(column[~halted_bars(column[:, None], limits.still_bars)[:, 0]])
 
 
 def _sample_variance(joint: ReturnHistory, halted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Variance of each asset's returns but those of its halts; float64 [assets]."""
+    """Variance of each asset's returns without those of its halts; float64 [assets]."""
     variance = joint.returns.var(axis=0)
     for at in np.flatnonzero(halted.any(axis=0)).tolist():
         variance[at] = joint.returns[~halted[:, at], at].var()
     return np.asarray(variance)
 
 
-def _check_closes(
-    prices: PriceHistory, joint: ReturnHistory, calendar: BarCalendar, limits: Plausibility
-) -> None:
-    """Refuse rows that are no closes: bars that are too short, and a last one at an odd hour."""
-    days = float(np.median(np.diff(joint.times)) / DAY)
-    way = (
-        "Leave the row out, and give the price to the model as provisional (update, "
-        "provisional=True); or, if it is a close, widen the limit: --allow close_hours=24, or in "
-        "Python plausibility=mm.Plausibility(close_hours=24)."
-    )
-    # Of old bars only the length: a last one at an odd hour is a tick, an old one a short day.
-    any_hour = replace(limits, close_hours=24.0)
-    times, source = joint.times, prices.source
-    require_closes(times[:1], times[1:], days, any_hour, source=source, way=way)
-    last = calendar.unscheduled(times[-1:])
-    require_closes(times[:-1], last, days, limits, source=source, way=way)
-
-
-def _check_halts(
-    joint: ReturnHistory, halted: NDArray[np.bool_], columns: list[NDArray[np.float64]]
-) -> None:
-    """Refuse histories that have too few bars left without their halts."""
-    for at, (asset, column) in enumerate(zip(joint.assets, columns, strict=True)):
-        moving = min(len(column), int((~halted[:, at]).sum()))
-        if halted[:, at].any() and moving < MINIMUM_RETURNS:
-            raise CalibrationError(
-                f"{asset}: its price stands still on {int(halted[:, at].sum())} of "
-                f"{len(halted)} bars, as that of a halted asset, and on the others a fit has "
-                f"{moving} returns of the {MINIMUM_RETURNS} that it needs; leave it out, give a "
-                "longer history, or widen the limit still_bars (--allow still_bars=NUMBER, or "
-                "in Python plausibility=)"
-            )
-    together = int((~halted.any(axis=1)).sum())
-    if halted.any() and together < MINIMUM_RETURNS:
-        names = few(joint.assets[at] for at in np.flatnonzero(halted.any(axis=0)).tolist())
-        raise CalibrationError(
-            f"on {together} bars no asset is halted, and the dependence needs "
-            f"{MINIMUM_RETURNS}; prices stand still of {names}: leave some out"
-        )
-
-
 def _bar_ratios(
     prices: PriceHistory, joint: ReturnHistory, halted: NDArray[np.bool_], limits: Plausibility
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Variance of a joint bar over that of an own bar, and own bars in a joint one; [assets].
+    """Ratio of the variance of a joint bar to that of an own bar, and own bars in a joint bar.
 
-    Both over the joint dates.
+    Both are taken over the joint dates.
+
+    Returns
+    -------
+    ratios, bars : ndarray of shape (assets,), float64
     """
     ratios, bars = np.empty((2, len(joint.assets)))
     for at, asset in enumerate(joint.assets):
@@ -333,34 +283,10 @@ def _bar_ratios(
         inside = (own.times >= joint.times[0]) & (own.times <= joint.times[-1])
         moving = inside & ~halted_bars(own.returns, limits.still_bars)[:, 0]
         ratios[at] = joint.returns[~halted[:, at], at].var() / own.returns[moving, 0].var()
-        # The first joint bar may have begun before; from its end on, both are counted whole.
+        # The first joint bar may have begun before the own bars do, so that counts begin at its
+        # end.
         bars[at] = (inside.sum() - 1) / (len(joint.times) - 1)
     return ratios, bars
-
-
-def _check_lengths(
-    prices: PriceHistory, joint: ReturnHistory, columns: list[NDArray[np.float64]]
-) -> None:
-    for asset, column in zip(joint.assets, columns, strict=True):
-        if len(column) < MINIMUM_RETURNS and len(column) != len(joint.returns):
-            raise CalibrationError(
-                f"{asset}: {len(column)} returns of its own, and a fit needs at least "
-                f"{MINIMUM_RETURNS}; give a longer history or leave it out"
-            )
-    for asset, column in zip(joint.assets, joint.returns.T, strict=True):
-        if not column.any():
-            raise CalibrationError(
-                f"{prices.source}: the price of {asset!r} never moves in {len(column) + 1} common "
-                "rows; leave it out or give a longer history"
-            )
-    closes = np.isfinite(prices.prices).sum(axis=0)
-    if len(joint.returns) < MINIMUM_RETURNS:
-        shortest = int(np.argmin(closes))
-        raise CalibrationError(
-            f"{joint.assets[shortest]}: {len(joint.returns)} returns on the dates common to "
-            f"{', '.join(joint.assets)}, and a fit needs at least {MINIMUM_RETURNS}; it has the "
-            f"fewest closes, {closes[shortest]}: give it a longer history or leave it out"
-        )
 
 
 def _facts(
@@ -391,6 +317,6 @@ def _facts(
 
 
 def _largest_move(joint: ReturnHistory, at: int) -> dict[str, Any]:
-    """An asset's largest return: where a misplaced digit shows."""
+    """An asset's largest return, which may be a misplaced digit."""
     row = int(np.argmax(np.abs(joint.returns[:, at])))
     return {"return": float(joint.returns[row, at]), "at": str(joint.times[row])}

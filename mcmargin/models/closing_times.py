@@ -1,7 +1,7 @@
-"""Whether rows of prices are closes, or ticks within a bar that has not ended.
+"""Closing times: whether a row of prices is a close, or a tick within a bar that has not ended.
 
-In: times of closes that are known, those of rows that are new, and how long a bar is. Out: nothing,
-or a `DataError` that names the row's time and the way out.
+In: times of known closes and of new rows, and the length of a bar. Out: nothing, or a `DataError`
+that names the row's time and says what to do.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from mcmargin.errors import DataError
 Times = NDArray[np.datetime64]
 
 LEAST_SHARE = {"days": 0.5, "longer": 0.75}
-"""Least length of a bar of a day, and of a longer one, as a share of the usual one. Daily bars may
-close some hours early, and weekly ones a day."""
+"""Least length of a bar of a day, and of a longer bar, as a share of the usual length. Daily bars
+may close some hours early, and weekly bars a day early."""
 
 WHOLE = 0.9
-"""Share of a bar from which on a row that another follows is the close of a bar."""
+"""If the next row comes later than this share of a bar, the row is a close."""
 
 
 def within_bar(seen: Times, times: Times, days: float, limits: Plausibility) -> NDArray[np.bool_]:
-    """Which times lie within a running bar; the first of them follows the last that was seen.
+    """Which times lie within a running bar, and are thus not closes.
 
-    A time does if its bar would be too short, or if it is at a time of day at which no bar before
-    has closed, and no bar's length passes until the next row: what a bar's length passes after was
-    the close of a half-day, or of a session whose hours have changed, if closes have a time of day.
-    The clock of a zone may have changed by an hour since.
+    A time is not a close if its bar would be too short. Nor is it one if no earlier bar has closed
+    at its time of day, and the next row follows in less than a bar. If a whole bar passes until the
+    next row, the time was the close of a half-day, or of a session with new hours. (If closes are
+    dates alone, a time of day is never a close.) A zone's clock may have changed by an hour since
+    the earlier closes.
 
     Parameters
     ----------
     seen : ndarray of shape (bars,), datetime64[ns]
-        Of earlier closes, one at least.
+        Times of earlier closes, at least one.
     times : ndarray of shape (rows,), datetime64[ns]
-        Increasing.
+        Times of later rows, increasing.
     days : float
         Usual length of a bar.
     limits : Plausibility
@@ -50,8 +51,8 @@ def within_bar(seen: Times, times: Times, days: float, limits: Plausibility) -> 
     [True, False, True]
     """
     close, long = seen[-1], days >= 0.9
-    # Only the last row, and one that another follows soon, can be of a bar that was running; but
-    # among dates alone a time of day is no close.
+    # A bar can only be running at the last row, or at one that another row follows soon. Among
+    # closes that are dates alone, any time of day lies within a bar.
     soon = np.ones(len(times), bool)
     if _hours(seen).any():
         soon[:-1] = np.diff(times) / DAY < WHOLE * days
@@ -62,12 +63,12 @@ def within_bar(seen: Times, times: Times, days: float, limits: Plausibility) -> 
     else:
         shifted = [_hours_apart(seen, times + shift * DAY // 24) for shift in (-1, 1)]
         odd = np.minimum(apart, np.minimum(*shifted)) > 24.0 * days / 10
-    # Widened to half a day and beyond, the limit bounds nothing.
+    # A limit of half a day or more allows every time of day.
     inside = odd & soon & (limits.close_hours < 12.0)
     if not long:
         return np.asarray(inside)
     for at in np.flatnonzero(~inside).tolist():
-        # A row that is no close does not make the bar after it short.
+        # The length of a bar is counted from the last row that is a close.
         inside[at] = (times[at] - close) / DAY < days * _least_share(days)
         if not inside[at]:
             close = times[at]
@@ -94,7 +95,7 @@ def require_closes(
 
 
 def plain_clock(time: np.datetime64) -> str:
-    """Time of day for people.
+    """Time of day as a short text.
 
     Examples
     --------
@@ -113,7 +114,7 @@ def _least_share(days: float) -> float:
 
 
 def _hours_apart(seen: Times, times: Times) -> NDArray[np.float64]:
-    """Hours from each time of day to the nearest of those seen, around midnight, too."""
+    """Hours from each time of day to the nearest one seen; 23:00 and 01:00 are 2 hours apart."""
     own = _hours(times)[:, None]
     known = np.unique(_hours(seen))[None, :]
     apart = np.abs(own - known)

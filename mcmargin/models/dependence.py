@@ -29,39 +29,39 @@ LEGAL = {
     "t": INNOVATIONS,
     "historical": ("empirical",),
 }
-"""Which innovations go with which dependence."""
+"""Innovations that are allowed with each kind of dependence."""
 
 _NU_RANGE = (2.1, 100.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
-    """How the innovations of one step hang together.
+    """Dependence between the innovations of the assets in one step.
 
-    A copula variable is ``factor @ f``, where ``f`` are independent normals, plus
-    ``diagonal * z`` with a normal of the asset's own where there is a diagonal.
+    A vector of copula variables is ``factor @ f``, where ``f`` are independent normals. If there is
+    a diagonal, ``diagonal * z`` is added, where ``z`` is a normal of each asset's own.
 
     Attributes
     ----------
     kind : str
         `gaussian`, `t` or `historical`.
     factor : ndarray of shape (assets, columns), float64
-        Lower Cholesky factor of the correlation, or the loadings of common factors (for
-        `historical`, descriptive only).
+        Lower Cholesky factor of the correlation, or loadings of common factors. For `historical`
+        it only describes; nothing is drawn by it.
     diagonal : ndarray of shape (assets,) or (0,), float64
-        Standard deviation of each asset's own part; empty where the factor is Cholesky's.
+        Standard deviation of each asset's own part; empty for a Cholesky factor.
     nu : float
-        Degrees of freedom of the t copula; infinite otherwise.
+        Degrees of freedom of the t copula; infinite for the other kinds.
     mixing : ndarray of shape (4097,) or (0,), float64
-        ln of the chi-square quantile at logits evenly from -38 to 38; empty unless `t`.
+        ln of the chi-square quantile at evenly spaced logits from -38 to 38; empty unless `t`.
     residuals : ndarray of shape (dates, assets) or (0, assets), float64
         Standardised residuals by date; empty unless `historical`.
     half_life : float
-        Bars in which a date loses half its weight; infinite where the correlation stays.
+        Number of bars in which a date loses half its weight; infinite if the correlation stays.
     shrinkage : float
         Weight of the identity in the correlation (Ledoit and Wolf 2004).
     lookback : int
-        Newest bars that dates are kept of and scores are ranked among; 0 for all.
+        Number of newest bars whose dates are kept, and among which scores are ranked; 0 for all.
     """
 
     kind: str
@@ -84,10 +84,9 @@ class Dependence:
         return correlation
 
     def moved(self, residuals: NDArray[np.float64]) -> Dependence:
-        """Return the dependence with the correlation of residuals [bars, assets], old and new.
+        """Return the dependence with the correlation of all residuals, [bars, assets].
 
-        It is fitted as `fit_dependence` fits it, by the same half-life and over the same
-        lookback; the degrees of freedom stay.
+        `fit_dependence` fits it with the same half-life, lookback and degrees of freedom.
         """
         fresh = fit_dependence(
             residuals[-self.lookback :], self.kind, half_life=self.half_life, nu=self.nu
@@ -95,7 +94,7 @@ class Dependence:
         return replace(self, factor=fresh.factor, shrinkage=fresh.shrinkage)
 
     def with_dates(self, residuals: NDArray[np.float64]) -> Dependence:
-        """Return the dependence with newer dates [dates, assets], and the oldest let go."""
+        """Return the dependence with newer dates [dates, assets]; the oldest dates are dropped."""
         dates = np.vstack([self.residuals, residuals])
         return replace(self, residuals=dates[-self.lookback :])
 
@@ -106,7 +105,7 @@ def check_pair(innovations: str, dependence: str) -> None:
     Raises
     ------
     CalibrationError
-        Naming what is legal.
+        It names what is allowed.
 
     Examples
     --------
@@ -137,31 +136,31 @@ def fit_dependence(
 ) -> Dependence:
     """Fit the dependence of standardised residuals.
 
-    Residuals become scores through their ranks, u = rank / (bars + 1), and the copula's own
-    quantile function; the correlation of the scores is shrunk (Ledoit and Wolf 2004),
-    renormalised to a unit diagonal, and moved to the nearest correlation matrix where it is
-    not positive definite. The t copula's degrees of freedom maximise its likelihood. With
-    `factors`, the correlation is that of a factor analysis of the scores instead.
+    Residuals become scores by their ranks, u = rank / (bars + 1), and the quantile function of the
+    copula. The correlation of the scores is shrunk (Ledoit and Wolf 2004) and normalised to a unit
+    diagonal. If it is not positive definite, the nearest correlation matrix is taken. The degrees
+    of freedom of the t copula maximise its likelihood. With `factors`, the correlation is that of a
+    factor analysis of the scores.
 
-    With a half-life few bars carry the weight, and t scores of few degrees of freedom would let
-    one of them turn the correlation about. There the scores are standard normal quantiles
-    whatever the copula, which stay within +-3.1 among 1,000 bars, and the correlation is that of
-    the copula whose normal scores correlate as these do.
+    With a half-life, few bars have most of the weight. A single bar could then change the
+    correlation of t scores of few degrees of freedom completely. The scores are therefore standard
+    normal quantiles for every copula, which stay within +-3.1 among 1,000 bars. The correlation is
+    then that of the copula whose normal scores have the correlation found.
 
     Parameters
     ----------
     residuals : ndarray of shape (bars, assets), float64
-        Of the newest `lookback` bars, where there is one.
+        Standardised residuals, of the newest `lookback` bars if it is given.
     kind : str
         One of `KINDS`.
     factors : int, optional
-        Common factors, for many assets; a full correlation matrix where none is given.
+        Number of common factors, for many assets; without it the correlation matrix is a full one.
     half_life : float, optional
-        Bars in which a date loses half its weight; equal weights by default.
+        Number of bars in which a date loses half its weight; equal weights by default.
     lookback : int, optional
-        Bars that an update keeps; all by default.
+        Number of bars that an update keeps; all by default.
     nu : float, optional
-        Degrees of freedom of the t copula, where they are known.
+        Degrees of freedom of the t copula, if they are known.
 
     Returns
     -------
@@ -181,7 +180,7 @@ def fit_dependence(
     """
     bars, assets = residuals.shape
     weights = _weights(bars, half_life)
-    # Ranks take few values, and t quantiles are dear: look each up once.
+    # t quantiles take long to compute, so that each is computed once for all equal ranks.
     values, where = np.unique(stats.rankdata(residuals, axis=0) / (bars + 1), return_inverse=True)
     normal = special.ndtri(values)[where]
 
@@ -194,7 +193,7 @@ def fit_dependence(
     if kind != "t":
         nu = np.inf
     elif nu is None:
-        # One asset tells nothing of it, and its marginal is exact whatever it is.
+        # One asset alone does not tell nu, and its marginal is exact for any nu.
         nu = _fit_nu(values, where, weights, correlation_of) if assets > 1 else _NU_RANGE[1]
     dates = residuals if kind == "historical" else np.empty((0, assets))
     shrinkage = 0.0
@@ -219,7 +218,7 @@ def make_dependence(
     nu: float = np.inf,
     residuals: NDArray[np.float64] | None = None,
 ) -> Dependence:
-    """Dependence of known parameters, with its factor and tables.
+    """Make a dependence from its parameters.
 
     Parameters
     ----------
@@ -227,13 +226,13 @@ def make_dependence(
         One of `KINDS`.
     correlation : ndarray of shape (assets, assets), float64, optional
     factor : ndarray of shape (assets, factors), float64, optional
-        Loadings, in place of the correlation.
+        Loadings of common factors, instead of the correlation.
     diagonal : ndarray of shape (assets,), float64, optional
-        With loadings: standard deviations of the own parts.
+        Standard deviations of the assets' own parts, if loadings are given.
     nu : float
-        Degrees of freedom, for `t`.
+        Degrees of freedom of the t copula.
     residuals : ndarray of shape (dates, assets), float64, optional
-        For `historical`.
+        Standardised residuals by date, for `historical`.
 
     Raises
     ------
@@ -264,14 +263,21 @@ def make_dependence(
 
 
 def copula_scores(uniforms: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
-    """Normal scores of uniforms of any shape where nu is infinite, else t scores."""
+    """Scores of uniforms of any shape: t scores, or normal scores if nu is infinite."""
     return np.asarray(special.ndtri(uniforms) if np.isinf(nu) else special.stdtrit(nu, uniforms))
 
 
 def score_correlation(
     scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """Shrunk correlation of scores [bars, assets], and the shrinkage; weights add up to 1."""
+    """Shrunk correlation of scores, and the shrinkage.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (bars, assets), float64
+    weights : ndarray of shape (bars,), float64
+        Weights of the bars, which add up to 1.
+    """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     assets = scores.shape[1]
@@ -283,7 +289,7 @@ def score_correlation(
 
 
 def _of_scores(correlation: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
-    """Correlation of the copula whose normal scores have the one given; positive definite."""
+    """Correlation of the copula from that of its normal scores; positive definite."""
     return _nearest(copula_correlation(correlation, nu))
 
 
@@ -294,7 +300,8 @@ def _nearest(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
     from statsmodels.stats.correlation_tools import corr_nearest
 
     with warnings.catch_warnings():
-        # It stops at its limit of steps, near enough: `make_dependence` refuses what is not.
+        # It warns when it reaches its limit of steps. The result is near enough by then, and
+        # `make_dependence` refuses one that is not positive definite.
         warnings.simplefilter("ignore")
         nearest = np.asarray(corr_nearest(correlation, threshold=1e-8))
     np.fill_diagonal(nearest, 1.0)
@@ -302,7 +309,7 @@ def _nearest(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _weights(bars: int, half_life: float | None) -> NDArray[np.float64]:
-    """Weights of dates, the newest last, adding up to 1."""
+    """Weights of the dates, of the newest last; they add up to 1."""
     age = np.arange(bars)[::-1]
     weights = np.ones(bars) if half_life is None else 0.5 ** (age / half_life)
     return np.asarray(weights / weights.sum())
@@ -311,7 +318,10 @@ def _weights(bars: int, half_life: float | None) -> NDArray[np.float64]:
 def _weighted_rows(
     scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Rows of unit variance whose plain second moments are the weighted ones of the scores."""
+    """Scale the rows so that their plain second moments are the weighted ones of the scores.
+
+    Their variance is 1.
+    """
     rows = scores * np.sqrt(weights * len(weights))[:, None]
     return np.asarray(rows / np.sqrt((rows**2).mean(axis=0)))
 
@@ -330,14 +340,14 @@ def _shrunk(correlation: NDArray[np.float64], shrinkage: float) -> NDArray[np.fl
 def _factor_analysis(
     scores: NDArray[np.float64], weights: NDArray[np.float64], factors: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Loadings [assets, factors] and own standard deviations [assets], of unit variance."""
+    """Loadings [assets, factors] and own standard deviations [assets], for a variance of 1."""
     from sklearn.decomposition import FactorAnalysis
 
     if not 1 <= factors < scores.shape[1]:
         raise CalibrationError(
             f"{factors} factors for {scores.shape[1]} assets: give fewer factors than assets"
         )
-    # The solver draws its own start: a fixed state makes the fit a function of the data alone.
+    # The solver starts from random numbers. With a fixed seed the fit depends on the data alone.
     fit = FactorAnalysis(factors, random_state=0).fit(_weighted_rows(scores, weights))
     loadings, own = fit.components_.T, fit.noise_variance_
     spread = np.sqrt((loadings**2).sum(axis=1) + own)

@@ -1,7 +1,7 @@
-"""What is doubtful in a model's prices, and still taken: moves, halts and gaps that reports tell.
+"""Doubts: moves, halts and gaps in a model's prices that may be wrong, but are not refused.
 
-In: a model, with its history and its state. Out: sentences, each with the asset and the date. They
-are read off the history itself, so that a model tells them whenever and by whatever it was made.
+In: a model, with its history and its state. Out: sentences for reports, each with the asset and the
+date. They are found in the history itself, so that every model has them, whoever made it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mcmargin.models.history import History
 from mcmargin.models.model_values import ModelValues
 
 ROUGHEST = 3.0
-"""Multiple of the standard deviation of an asset's plausible returns at which its conditional one
-counts at most: after a misplaced digit the filter expects a second."""
+"""Largest conditional standard deviation that counts, as a multiple of that of the asset's
+plausible returns: after a misplaced digit the filter expects another large move."""
 
 FEW_BARS = 5
-"""Bars up to which the mean length of a bar is near enough."""
+"""Number of bars up to which a count by the mean length of a bar is exact enough."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Doubt:
     Attributes
     ----------
     time : numpy.datetime64
-        Of the bar's close; of a halt, of the last close that was a move.
+        Time of the bar's close; for a halt, of the last close at which the price moved.
     text : str
     lasts : bool
-        Whether it is so still, as a halt that has not ended.
+        Whether it goes on, as a halt does that has not ended.
     """
 
     time: np.datetime64
@@ -47,15 +47,15 @@ class Doubt:
 
 
 def doubts_of(model: ModelValues) -> tuple[Doubt, ...]:
-    """All that is doubtful in a model's prices: halts that last, then the rest, newest first."""
+    """All doubts about a model's prices: halts that last first, then the others, newest first."""
     found = [*_moves(model), *_gaps(model)]
-    # What has no order of its own stays in that of the assets.
+    # Doubts of one time stay in the order of the assets.
     rest = sorted(found, key=lambda doubt: doubt.time, reverse=True)
     return (*_lasting_halts(model), *_tick(model), *rest)
 
 
 def past_halts(model: ModelValues) -> Iterator[Doubt]:
-    """Halts that have ended, which fits and dependence leave out."""
+    """Halts that have ended; fits and dependence leave their bars out."""
     history, limits = model.history, model.plausibility
     for at, asset in enumerate(model.assets):
         for halt in halts_of(history.returns[:, at], limits.still_bars):
@@ -69,11 +69,17 @@ def past_halts(model: ModelValues) -> Iterator[Doubt]:
 
 
 def bars_between(calendar: BarCalendar, first: np.datetime64, last: np.datetime64) -> int:
-    """Bars of the calendar that one return from a close to a later one spans, 1 or more.
+    """Number of bars of the calendar that a return spans, 1 or more.
 
-    Where bars are shorter than a day and the market closes for the night, sessions count instead,
-    if the later close is the first of its session: a holiday leaves out all bars of a session, and
-    a half-day its last ones.
+    If bars are shorter than a day, the market closes for the night, and the later close is the
+    first of its session, sessions are counted instead of bars: a holiday has none of the bars of a
+    session, and a half-day lacks the last ones.
+
+    Parameters
+    ----------
+    calendar : BarCalendar
+    first, last : numpy.datetime64
+        Closes between which the return is.
 
     Examples
     --------
@@ -91,19 +97,19 @@ def bars_between(calendar: BarCalendar, first: np.datetime64, last: np.datetime6
     guess = round(float((last - first) / DAY) / _usual_days(calendar))
     if guess <= FEW_BARS:
         return max(1, guess)
-    # Nights and weekends of hourly bars are no bars that are missing.
+    # Nights and weekends of hourly bars are not missing bars, so that closes are counted.
     closes = calendar.closes_after(first, guess + 5)
-    # A close may be written down some seconds before its time.
+    # The time of a close may be recorded some seconds early.
     near = np.timedelta64(round(0.1 * min(calendar.days, 1.0) * DAY.astype(np.int64)), "ns")
     bars = max(1, int(np.sum(closes <= last + near)))
     if calendar.days >= 0.9 or bars < 3 or closes[bars - 1] < last - near:
         return bars
     starts = np.diff(closes[:bars], prepend=first) > 1.5 * calendar.days * DAY
     session = np.cumsum(starts)
-    # Hours of a market that closes for the weekend alone are no sessions of a day.
+    # A market that closes only for the weekend has no daily sessions.
     if not starts[-1] or np.bincount(session).max() * calendar.days > 1.0:
         return bars
-    # A pause at noon begins no other day.
+    # After a pause at noon the session of the same day goes on.
     dates = np.unique(closes[:bars][starts].astype("datetime64[D]"))
     return len(dates) + int(not starts[0])
 
@@ -172,7 +178,7 @@ def _move_text(asset: str, time: np.datetime64, move: float, deviation: float) -
 
 
 def _deviations(history: History, limits: Plausibility) -> NDArray[np.float64]:
-    """Conditional standard deviations, in reason; float64 [bars, assets]."""
+    """Conditional standard deviations, at most `ROUGHEST` times the usual; [bars, assets]."""
     usual = np.abs(history.returns) <= limits.move
     count = np.maximum(usual.sum(axis=0), 1)
     plain = np.sqrt((np.where(usual, history.returns, 0.0) ** 2).sum(axis=0) / count)
@@ -194,7 +200,7 @@ def _tick(model: ModelValues) -> Iterator[Doubt]:
 
 
 def _gaps(model: ModelValues) -> Iterator[Doubt]:
-    """Returns of the calibration that span many bars; updates tell of their own."""
+    """Returns before the first update that span many bars; the record of updates has the others."""
     times, calendar = model.history.times, model.calendar
     if "update" in model.facts:
         times = times[times <= np.datetime64(model.facts["update"]["from"])]
@@ -202,7 +208,8 @@ def _gaps(model: ModelValues) -> Iterator[Doubt]:
     days = np.diff(times) / DAY
     places = np.flatnonzero(days > most * _usual_days(calendar))
     firsts, lasts = times[places], times[places + 1]
-    # Every night of bars within a day is looked at, and nights of one clock are alike.
+    # Bars within a day have a gap every night. Nights of the same clock times span the same bars,
+    # so that each kind of night is counted once.
     clocks = [wall_clock(each, calendar.zone) for each in (firsts, lasts)]
     spans: dict[tuple[np.datetime64, ...], int] = {}
     for first, last, start, end in zip(firsts, lasts, *clocks, strict=True):
@@ -218,5 +225,5 @@ def _gaps(model: ModelValues) -> Iterator[Doubt]:
 
 
 def _usual_days(calendar: BarCalendar) -> float:
-    """Calendar days from a close to the next; within a day nights and weekends do not count."""
+    """Days from one close to the next; for bars within a day, without nights and weekends."""
     return calendar.mean_days if calendar.days >= 0.9 else calendar.days

@@ -1,9 +1,9 @@
-"""Halts: prices that stand still for long, of assets that used to move.
+"""Halts: prices that stand still for long, although the asset used to move.
 
-In: returns of bars. Out: which bars belong to a halt, and from which bar on it was known to be one.
-A halt is no calm: nobody trades, and the first price after it may be far away. So the asset's own
-clock stands still meanwhile. Fits leave the bars of a halt out, the variance stays where the last
-move left it, and dates on which some asset is halted say nothing of how assets move together.
+In: returns of bars. Out: which bars belong to a halt, and the bar at which it was known to be one.
+In a halt nobody trades, and the first price after it may be far away: it is not a calm time. The
+bars of a halt are therefore left out of fits and of the dependence between assets, and the variance
+stays where the last move left it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_MOVE = 1e-9
-"""Return up to which a price stands still: closes that were adjusted carry the rounding of a
-product, and the smallest tick of any price is a hundred times as large."""
+"""Largest return of a price that stands still. Adjusted closes carry the rounding of a product, and
+the smallest tick of any price is a hundred times as large."""
 
 CHANCE = 0.01
-"""Probability, over a whole history, that a price which merely seldom moves counts as halted."""
+"""Probability, over a whole history, that a price which moves seldom is taken for a halted one."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Halt:
 
 
 def stands_still(returns: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Bars of any shape on which a price does not move, but by rounding.
+    """Bars on which a price does not move, apart from rounding; bool, of the returns' shape.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def stands_still(returns: NDArray[np.float64]) -> NDArray[np.bool_]:
 def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
     """Halts of one asset, in order.
 
-    A price that often stands still is not halted when it does so again: that of a pegged coin, or
-    of a share on a coarse tick. After a bar without a move, such a price stands still on the next
-    with a probability q that its own past tells. A run of n such bars, which is n + 1 closes at one
-    price, is a halt if n + 1 is at least `still_bars` and q**(n-1) times the bars before it is
-    below `CHANCE`. Bars of halts, and those before an asset's first move, do not count in q. An
-    asset used to move if it has moved on `still_bars` bars before.
+    The price of a pegged coin, or of a share on a coarse tick, often stands still without a halt.
+    After a bar without a move, such a price stands still on the next bar with a probability q that
+    is estimated from its own past. A run of n such bars has n + 1 closes at one price. It is a halt
+    if n + 1 is at least `still_bars`, q**(n-1) times the number of bars before it is below
+    `CHANCE`, and the asset has moved on at least `still_bars` bars before. Bars of halts, and those
+    before an asset's first move, do not count in q.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def halts_of(returns: NDArray[np.float64], still_bars: int) -> list[Halt]:
 
 
 def halted_bars(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.bool_]:
-    """Bars that belong to a halt, as is known at the last bar.
+    """Bars that belong to a halt, by what is known at the last bar.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def halted_bars(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.boo
 
 
 def known_since(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.int64]:
-    """First bar of the halt that an asset is known to be in at each bar's close; -1 for none.
+    """First bar of the halt in which an asset is known to be at each bar's close; -1 for none.
 
     Parameters
     ----------
@@ -141,15 +141,16 @@ def known_since(returns: NDArray[np.float64], still_bars: int) -> NDArray[np.int
 def stretched(
     values: NDArray[np.float64], after: float, halted: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Values of the bars on which an asset moves, on all bars: a halt has that of the bar after it.
+    """Spread the values of bars on which an asset moves over all bars.
 
-    A variance is that of the bar to come, so that a halt holds the one that its last move left.
+    Each bar of a halt gets the value of the first bar after the halt. For a variance, which is
+    known before its bar, that is the variance after the last move.
 
     Parameters
     ----------
     values : ndarray of shape (moving bars,), float64
     after : float
-        Value of the bar after the last.
+        Value of the bar after the last one.
     halted : ndarray of shape (bars,), bool
 
     Examples
@@ -163,7 +164,7 @@ def stretched(
 
 
 def _standing(returns: NDArray[np.float64], still_bars: int) -> list[int]:
-    """Assets that have enough closes in a row at one price."""
+    """Positions of the assets that have enough closes in a row at one price."""
     still = stands_still(returns)
     often = np.flatnonzero(still.sum(axis=0) >= still_bars - 1)
     return [
@@ -174,7 +175,7 @@ def _standing(returns: NDArray[np.float64], still_bars: int) -> list[int]:
 
 
 def _runs(still: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First bar, and the first after, of each run of bars that are true."""
+    """First bar of each run of true bars, and the first bar after it."""
     edges = np.diff(still.astype(np.int8), prepend=0, append=0)
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))

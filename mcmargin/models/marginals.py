@@ -1,8 +1,9 @@
-"""Tables of what the copula's variables become: marginal transforms, and the t copula's mixing.
+"""Tables of the simulation: marginal transforms, and the mixing variable of the t copula.
 
-In: innovations and the copula's degrees of freedom. Out: the transform g = Q o T of an asset from
-a copula variable to its innovation, tabulated in x and never through a probability, which in
-float32 rounds to 1 in the tail; and the logarithm of the chi-square quantile.
+In: innovations, and the degrees of freedom of the copula. Out: for each asset the transform
+g = Q o T from a copula variable x to its innovation, where T is the distribution function of x and
+Q the quantile function of the innovation; and the logarithm of the chi-square quantile. g is
+tabulated in x, since a probability in float32 rounds to 1 in the tail.
 """
 
 from __future__ import annotations
@@ -16,26 +17,27 @@ from mcmargin.models.innovations import Innovations
 TABLE_INTERVALS = 4096
 TAIL_INTERVALS = 32
 TAIL_SPACING = 0.25
-"""Knots beyond an edge, evenly in ln(|x| / edge): as far as 3,000 edges."""
+"""Distance of the knots beyond an edge in ln(|x| / edge). They reach to 3,000 times the edge."""
 
 TABLE_WIDTH = TABLE_INTERVALS + 1 + 2 * (TAIL_INTERVALS + 1)
-"""Numbers of one asset's table: the nodes, then the knots of the lower and the upper tail."""
+"""Length of one asset's table: the nodes, then the knots of the lower and of the upper tail."""
 
 LEAST_PROBABILITY = 1e-60
-"""Tail probability below which the last line goes on: no draw comes near, and quantiles fail."""
+"""Tail probability below which the last line is extended. No draw comes near it, and below it
+quantile functions fail."""
 
 GAUSSIAN_EDGE = 8.75
-"""Beyond the largest float64 normal of the stream, 8.66."""
+"""Edge of the tables of the Gaussian copula; the largest float64 normal of the stream is 8.66."""
 
 MIXING_EDGE = 38.0
-"""Beyond the logit of the stream's smallest uniform, -37.4."""
+"""Edge of the logits; that of the stream's smallest uniform is -37.4."""
 
 
 def mixing_table(nu: float) -> NDArray[np.float64]:
     """Return ln of the chi-square quantile on an even grid of logits.
 
-    ln chi-square is smooth in the logit of its probability and linear in its lower tail, so
-    straight lines between 4,097 nodes err by less than 1e-5 in relative terms.
+    It is smooth in the logit of the probability, and linear in the lower tail. Straight lines
+    between 4,097 nodes therefore have a relative error below 1e-5.
 
     Examples
     --------
@@ -46,7 +48,7 @@ def mixing_table(nu: float) -> NDArray[np.float64]:
     lower = special.gammaincinv(nu / 2, special.expit(logit))
     upper = special.gammainccinv(nu / 2, special.expit(-logit))
     quantile = 2 * np.where(logit < 0, lower, upper)
-    # The leading term of the lower tail, where the quantile itself underflows.
+    # In the far lower tail the quantile underflows, and its leading term is exact enough.
     tail = np.log(2) + (2 / nu) * (np.log(special.expit(logit)) + special.gammaln(nu / 2 + 1))
     with np.errstate(divide="ignore"):
         return np.asarray(np.where(quantile > 1e-200, np.log(quantile), tail))
@@ -55,7 +57,7 @@ def mixing_table(nu: float) -> NDArray[np.float64]:
 def table_edge(dependence_nu: float) -> float:
     """Half-width of the marginal tables: the copula's 1 - 1e-7 quantile, at most 64.
 
-    A multiple of 1/16, so that in float32, too, every node is a number and the way to it exact.
+    It is a multiple of 1/16, so that every node and every distance to it is exact in float32, too.
 
     Examples
     --------
@@ -69,13 +71,12 @@ def table_edge(dependence_nu: float) -> float:
 
 
 def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
-    """Tabulate g = Q o T: from a copula variable x to the asset's innovation.
+    """Tabulate g = Q o T, from a copula variable x to the asset's innovation.
 
-    Within the edges g is tabulated in x. Beyond them, where the even nodes would be too far
-    apart, ln|g| is tabulated in ln|x|, of which it is nearly a straight line: a power where both
-    tails are powers, and slowly bent where one is not. So the quantiles of a t copula of few
-    degrees of freedom, most of whose extreme draws lie beyond the edge, hold as far as a
-    probability of 1e-12.
+    Within the edges g is tabulated in x. Beyond them evenly spaced nodes would be too far apart. So
+    ln|g| is tabulated in ln|x| there, in which it is nearly a straight line: exactly so if both
+    tails are powers, and slightly bent if one is not. Most extreme draws of a t copula of few
+    degrees of freedom lie beyond the edge; their quantiles are right to a probability of 1e-12.
 
     Parameters
     ----------
@@ -86,9 +87,9 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of shape (4163,), float64
-        g at 4,097 nodes evenly over +-`table_edge`; then, of the lower and of the upper tail,
-        ln(g / g at the edge) at 33 knots of ln(|x| / edge), 0.25 apart from 0 on. Beyond the
-        last knot the last line goes on.
+        g at 4,097 evenly spaced nodes from -`table_edge` to `table_edge`. Then, for the lower and
+        for the upper tail, ln(g / g at the edge) at 33 knots of ln(|x| / edge) from 0 on, 0.25
+        apart. Beyond the last knot the last line is extended.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
     edge = table_edge(nu)
     x = np.linspace(-edge, edge, TABLE_INTERVALS + 1)
     half = TABLE_INTERVALS // 2
-    # By symmetry the upper tail's probabilities are those of the lower.
+    # The copula variable is symmetric, so that both tails have the same probabilities.
     g = np.concatenate(
         [
             innovations.lower_quantile(_lower_probability(x[:half], nu)),
@@ -120,22 +121,23 @@ def marginal_table(innovations: Innovations, nu: float) -> NDArray[np.float64]:
 
 
 CHECKED = np.array([0, 256, 1024, 1792, 2304, 3072, 3840, 4096])
-"""Nodes of a table's body at which `table_nodes` computes it."""
+"""Nodes of a table's body that `table_nodes` computes."""
 
 CHECKED_KNOT = 2
-"""Knot of either tail at which it does; of every law its probability is far above the least."""
+"""Knot of each tail that `table_nodes` computes; its probability is far above the least."""
 
 
 def table_nodes(
     innovations: Innovations, nu: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Compute a few entries of an asset's `marginal_table`, by which a table read can be checked.
+    """Compute a few entries of an asset's `marginal_table`, to check a table that was read.
 
     Returns
     -------
     ndarray of shape (10,), int64
-        Where they stand in the table: eight of the body, and one of each tail.
+        Their places in the table: eight in the body, and one in each tail.
     ndarray of shape (10,), float64
+        The entries.
 
     Examples
     --------
@@ -164,14 +166,14 @@ def _lower_probability(x: NDArray[np.float64], nu: float) -> NDArray[np.float64]
 def marginal_tables(
     marginals: tuple[Innovations, ...], kind: str, nu: float
 ) -> NDArray[np.float64]:
-    """Marginal transforms of all assets, [assets, 4163]; empty where no asset needs one."""
+    """Marginal transforms of all assets, float64 [assets, 4163]; empty if no asset needs one."""
     if kind == "historical" or all(is_scale(marginal, nu) for marginal in marginals):
         return np.empty((0, 0))
     return np.array([marginal_table(marginal, nu) for marginal in marginals])
 
 
 def is_scale(innovations: Innovations, nu: float) -> bool:
-    """Whether g is a mere scale: t marginals of the copula's own degrees of freedom, or normal."""
+    """Whether g is a multiplication: t innovations of the copula's nu, or normal under Gaussian."""
     if innovations.kind == "normal":
         return bool(np.isinf(nu))
     return innovations.kind == "t" and bool(innovations.parameters[0] == nu)

@@ -1,7 +1,8 @@
-"""MarketModel: a calibrated market, frozen, saved, loaded and filtered forward.
+"""MarketModel: a calibrated market that is updated, saved, and tells of itself.
 
-In: what calibration fitted. Out: a value that simulation reads, that a file holds exactly, and
-that `update` moves to newer prices by the volatility recursions alone, without a refit.
+In: the values of a model (`mcmargin.models.model_values`). Out: the model after newer prices, by
+its recursions alone and without a refit; a file that holds it exactly; and texts about its fits,
+updates and doubts.
 """
 
 from __future__ import annotations
@@ -31,22 +32,23 @@ from mcmargin.names import shown
 
 @dataclass(frozen=True)
 class CalibrationNotes:
-    """What a report tells of its model: short, however many assets there are.
+    """What a report says about its model, in few words for any number of assets.
 
     Attributes
     ----------
     assets : int
+        Number of assets.
     dates : str
-        Common dates, and those lost.
+        Number of common dates and of lost ones.
     updates : str
-        Bars taken in since calibration, and dates lost.
+        Number of bars taken in since calibration, and of dates lost.
     refused : dict of str to str
-        By asset whose fit gave way: to what, and why.
+        For each asset whose fit was refused: the fit that is used, and why.
     history_years : float
-        From the first bar of the model's history to its state; 0 where it has none.
+        Years from the first bar of the model's history to its state; 0 without a history.
     doubts : tuple of str
-        What may be wrong in the prices: assets that are halted, moves that may be splits or
-        misplaced digits, returns over many bars.
+        What may be wrong in the prices: halted assets, moves that may be splits or misplaced
+        digits, and returns over many bars.
     """
 
     assets: int
@@ -83,7 +85,7 @@ class MarketModel(ModelValues):
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """What may be wrong in the prices, and was taken: lasting halts, then the newest first."""
+        """What may be wrong in the prices: halts that last first, then the others, newest first."""
         return doubts_of(self)
 
     def update(
@@ -96,36 +98,36 @@ class MarketModel(ModelValues):
     ) -> MarketModel:
         """Filter variances forward over newer closes, without a refit.
 
-        The variance of an asset that is halted (`mcmargin.models.halts`) stays where its last move
-        left it.
+        The variance of a halted asset (`mcmargin.models.halts`) stays where its last move left it.
 
         Parameters
         ----------
         prices : PriceHistory
-            All of the model's assets; rows at or before the committed state are passed over,
-            and so are, as in calibration, dates on which some asset has no close.
+            Prices of all of the model's assets. Rows at or before the committed state are ignored
+            and, as in calibration, so are dates on which some asset has no close.
         provisional : bool
             Take the last row as a tick within the running bar: the state is computed from the
-            committed one and the bar's return so far, and is not committed. Assets without a
-            price keep theirs. Closes before it are committed, and earlier ticks passed over.
+            committed one and the bar's return so far, and is not committed. Assets without a price
+            keep their last one. Closes before the tick are committed; earlier ticks are ignored.
         plausibility : Plausibility, optional
             Limits of this update; those of the model by default.
         now : time, optional
-            What no close may be after, by more than `future_days`; the clock by default.
+            Time from which on prices are unknown; the clock's by default. A row that is later by
+            more than `future_days` is refused.
 
         Returns
         -------
         MarketModel
-            Its `update_report` tells the bars taken in, the dates lost, and what is doubtful.
-            The model itself where nothing is newer.
+            Its `update_report` tells the bars taken in, the dates lost, and the doubts. If nothing
+            is newer, it is the model itself.
 
         Raises
         ------
         DataError
             If an asset is missing, a row lies after now or within a running bar, a close of the
-            model's own date is another by 0.1 % or more, a price changes by more than 1,000 times
-            in a bar, two columns look swapped, a variance would not be finite, or a `historical`
-            model was not made by `calibrate`. The model stays as it is.
+            model's own date differs by 0.1 % or more, a price changes by more than 1,000 times in a
+            bar, two columns look swapped, a variance would not be finite, or a `historical` model
+            was not made by `calibrate`. The model stays as it is.
 
         Examples
         --------
@@ -149,15 +151,15 @@ class MarketModel(ModelValues):
         return updated(self, closes, provisional=provisional, plausibility=plausibility, now=clock)
 
     def update_report(self, since: MarketModel | None = None) -> str:
-        """Text for people: bars that updates took in, dates lost, closes revised, and doubts.
+        """Tell the bars that updates took in, the dates lost, the closes revised, and the doubts.
 
-        Empty if there is nothing to tell.
+        It is empty if there is nothing to tell.
 
         Parameters
         ----------
         since : MarketModel, optional
-            An earlier state of this model: only what came after it is told. All updates since the
-            calibration by default.
+            An earlier state of this model, after which the report begins. By default it is about
+            all updates since the calibration.
         """
         if since is None:
             start = self.facts.get("update", {}).get("from", str(self.committed.as_of))
@@ -180,7 +182,7 @@ class MarketModel(ModelValues):
         return "; ".join(filter(None, [told, revision_summary(self.facts)]))
 
     def calibration_notes(self) -> CalibrationNotes:
-        """Say what a report tells of the model."""
+        """What a report says about the model."""
         refused = {
             asset: f"{_law(fit)}, as {'; '.join(fit['refused'])}"
             for asset, fit in self.facts.get("fits", {}).items()
@@ -193,10 +195,10 @@ class MarketModel(ModelValues):
         return CalibrationNotes(len(self.assets), dates, self._updates(), refused, years, doubts)
 
     def fit_report(self) -> str:
-        """Text for people: dates joined, updates since, each asset's fit, fallbacks, largest move.
+        """Tell the common dates, the updates, each asset's fit and largest move, and all doubts.
 
-        And on how many of the bars since its history began a variance was held at its floor; then
-        what is doubtful in the prices.
+        Of each asset it also tells which fits were refused, and on how many bars of the history its
+        variance was held at the floor.
         """
         lines = [str(self.facts.get("join", "")), self._updates()]
         variances = self.history.variances
@@ -219,13 +221,22 @@ class MarketModel(ModelValues):
         return "\n".join(shown(line) for line in lines if line)
 
     def save(self, path: str | os.PathLike[str], *, key: bytes | None = None) -> None:
-        """Write the model: to a temporary name in the same folder, synced, then renamed.
+        """Write the model to a file, whole or not at all.
+
+        It is written under a temporary name in the same folder, synced, and then renamed.
 
         Parameters
         ----------
         path : path
         key : bytes, optional
-            Sign the checksum (HMAC-SHA-256) instead of only guarding against accidents.
+            Key of a signature (HMAC-SHA-256). Without a key the checksum guards against accidents
+            alone.
+
+        Raises
+        ------
+        DataError
+            If the key is not bytes, a number of the state is not finite, or the file cannot be
+            written.
         """
         check_key(key)
         for state in (self.committed, self.state):
@@ -234,5 +245,5 @@ class MarketModel(ModelValues):
 
 
 def _law(fit: dict[str, Any]) -> str:
-    """Name the volatility and innovations that an asset's fit came to."""
+    """Name the volatility and the innovations of an asset's fit."""
     return f"{fit['volatility']}, {fit['innovations']}"

@@ -1,4 +1,4 @@
-"""Prices and states that cannot be: refused before a model takes them in.
+"""Impossible prices and states, which are refused before a model takes them in.
 
 In: returns of new bars, or a state. Out: nothing, or a `DataError` that names the asset, the date
 and the limit.
@@ -14,7 +14,7 @@ from mcmargin.data.plausibility import Plausibility, changed_places
 from mcmargin.errors import DataError
 
 LARGEST_VARIANCE = 1e12
-"""Of a bar: a million times the price in standard deviations, which no fit and no file takes."""
+"""Largest variance of a bar: a standard deviation of a million times the price."""
 
 
 def require_possible(
@@ -25,7 +25,7 @@ def require_possible(
     *,
     source: str,
 ) -> None:
-    """Refuse closes that are more than `price_ratio` times the one before, or the reverse.
+    """Refuse closes that rise to more than `price_ratio` times the close before, or fall by it.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def require_possible(
     Raises
     ------
     DataError
-        Naming the first asset and date.
+        It names the first such asset and date.
     """
     grown = 1.0 + returns
     good = (grown <= limits.price_ratio) & (grown * limits.price_ratio >= 1.0)
@@ -61,15 +61,16 @@ def require_own_columns(
     *,
     source: str,
 ) -> None:
-    """Refuse a row of closes some of which look as if their columns had changed places.
+    """Refuse a row of closes in which some columns look as if they had changed places.
 
     Parameters
     ----------
     closes : ndarray of shape (2, assets), float64
-        Of the bar before, and of this one.
+        Closes of the bar before and of this bar.
     variance : ndarray of shape (assets,), float64
-        Of this bar, conditional.
+        Conditional variance of this bar.
     time : numpy.datetime64
+        Close of this bar.
     assets : tuple of str
     limits : Plausibility
     source : str
@@ -78,7 +79,7 @@ def require_own_columns(
     Raises
     ------
     DataError
-        Naming these columns with their closes.
+        It names these columns and their closes.
     """
     last, new = closes
     doubtful = limits.is_doubtful(new / last - 1.0, np.sqrt(variance))
@@ -106,12 +107,12 @@ def require_finite(
     *,
     source: str,
 ) -> None:
-    """Refuse a state that no later bar would heal.
+    """Refuse a state whose numbers would stay wrong, whatever bars follow.
 
     Raises
     ------
     DataError
-        Naming the asset.
+        It names the asset.
     """
     good = np.isfinite(prices) & (prices > 0.0) & (variance > 0.0) & (variance <= LARGEST_VARIANCE)
     for at in np.flatnonzero(~good)[:1].tolist():

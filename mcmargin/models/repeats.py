@@ -1,7 +1,7 @@
-"""Repeated closes: rows of an update that the model knows already, under another time.
+"""Repeated closes: rows of an update that the model knows already, at another time.
 
-In: a model, and rows of prices that are newer than it. Out: nothing, or a `DataError`. A file in
-another zone than the model's repeats the newest closes some hours later, and each would count as a
+In: a model, and rows of prices that are newer than it. Out: nothing, or a `DataError`. A file whose
+times are of another zone repeats the newest closes some hours later. Each of them would count as a
 bar without a move.
 """
 
@@ -18,25 +18,25 @@ from mcmargin.errors import DataError
 from mcmargin.models.model_values import ModelValues
 
 LONGEST = 48
-"""Closes that are compared: two days of hours, and no two zones are that far apart."""
+"""Number of closes that are compared: two days of hours. No two zones are that far apart."""
 
 FARTHEST = 26 * DAY // 24
 """Largest difference between the clocks of two zones."""
 
 SAME = 1e-9
-"""Relative difference up to which closes are the same: the model's are kept by their returns."""
+"""Relative difference up to which closes are equal, since the model's are computed from returns."""
 
 ROUNDED = 1e-7
-"""Relative difference from which prices count as two."""
+"""Relative difference from which two prices count as different."""
 
 EARLIER = 480
-"""Closes that tell how often prices come back by themselves, as those of a pegged coin do."""
+"""Number of closes that tell how often prices repeat by chance, as those of a pegged coin do."""
 
 CHANCE = 1e-4
-"""Probability from which on a repetition may be one by chance, and is taken."""
+"""Probability above which a repetition may be chance, and is taken."""
 
 CHANCE_OF_ONE = 0.01
-"""The same for one close alone, which few other signs of a repetition come with."""
+"""The same probability for a repetition of one close alone."""
 
 
 def refuse_repeats(
@@ -48,15 +48,15 @@ def refuse_repeats(
 ) -> None:
     """Refuse newer rows that begin with the model's newest closes once more.
 
-    Two closes or more in a row are a repetition. One alone is one where a bar of the calendar was
-    left out before it, and it follows within a day. All assets must have them. Prices that often
-    come back by themselves, as those of pegged coins do, are none.
+    Two or more closes in a row are a repetition, if those of all assets repeat. One close alone is
+    a repetition if it follows within a day and a bar of the calendar is missing before it. Prices
+    that often repeat by chance, as those of pegged coins do, are not refused.
 
     Parameters
     ----------
     model : ModelValues
     times : ndarray of shape (rows,), datetime64[ns]
-        After the model's last close.
+        Times after the model's last close.
     closes : ndarray of shape (rows, assets), float64
     source : str
         Named in the error.
@@ -90,10 +90,10 @@ def refuse_repeats(
 
 
 def _chance(known: NDArray[np.float64], count: int) -> float:
-    """Probability that the newest closes come once more by themselves.
+    """Probability that the newest closes repeat by chance.
 
-    By how often the first of them stood among those before, and how often each of the others
-    followed the one before it; no less often than once in `EARLIER` closes.
+    It is the share of the first of them among the closes before, times the share of cases in which
+    each of the others followed the close before it. Each share is at least 1 / `EARLIER`.
     """
     rows = np.rint(np.log(known) / ROUNDED)
     _, number = np.unique(rows, axis=0, return_inverse=True)

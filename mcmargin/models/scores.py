@@ -1,7 +1,7 @@
-"""The correlation of a t copula that a correlation of normal scores stands for.
+"""From the correlation of normal scores to the correlation of a t copula.
 
-In: a correlation of normal scores, which no single bar can drive far, whatever its size. Out: that
-of the copula whose normal scores correlate so.
+In: a correlation of normal scores, which a single bar cannot change much, however large its moves
+are. Out: the correlation of the t copula whose normal scores have this correlation.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from scipy import special, stats
 
 RADII = 96
 ANGLES = 128
-"""Nodes of the expectation over a bivariate t, in polar coordinates; errors below 1e-5."""
+"""Numbers of nodes of the expectation over a bivariate t in polar coordinates; its error is below
+1e-5."""
 
 LARGEST_SURPRISE = 45.0
-"""-ln of the probability beyond which radii are left out."""
+"""-ln of the probability of the radii that are left out."""
 
 CORRELATIONS = np.cos(2 * np.pi / ANGLES * np.arange(ANGLES // 4, -1, -1))
 """Correlations at which the expectation is taken: cosines of whole steps of the angle."""
@@ -24,13 +25,13 @@ CORRELATIONS = np.cos(2 * np.pi / ANGLES * np.arange(ANGLES // 4, -1, -1))
 def copula_correlation(correlation: NDArray[np.float64], nu: float) -> NDArray[np.float64]:
     """Correlation of a t copula from the correlation of its normal scores, element by element.
 
-    Normal scores of a t copula correlate a little less than its correlation matrix says, by up to
-    0.007 at 5 degrees of freedom and 0.025 at 2.1; those of the Gaussian copula as it says.
+    The correlation of the normal scores of a t copula is a little smaller than the copula's, by up
+    to 0.007 at 5 degrees of freedom and 0.025 at 2.1. For the Gaussian copula both are equal.
 
     Parameters
     ----------
     correlation : ndarray of any shape, float64
-        Of normal scores.
+        Correlation of normal scores.
     nu : float
         Degrees of freedom of the copula; infinite for the Gaussian.
 
@@ -46,15 +47,16 @@ def copula_correlation(correlation: NDArray[np.float64], nu: float) -> NDArray[n
 
 
 def _score_correlations(nu: float) -> NDArray[np.float64]:
-    """Correlation of normal scores at each of `CORRELATIONS`; increasing from 0 to 1."""
+    """Correlation of normal scores for each of `CORRELATIONS`; increasing from 0 to 1."""
     nodes, weights = np.polynomial.legendre.leggauss(RADII)
-    # A radius is exceeded with probability (1 + r**2 / nu)**(-nu / 2): nodes in its logarithm.
+    # A radius r is exceeded with probability (1 + r**2 / nu)**(-nu / 2), whose logarithm has the
+    # nodes.
     surprise = (nodes + 1) / 2 * LARGEST_SURPRISE
     weights = weights * np.exp(-surprise)
     radius = np.sqrt(nu * np.expm1(2 * surprise / nu))[:, None]
     x = radius * np.cos(2 * np.pi / ANGLES * (np.arange(ANGLES) + 0.5))
     scores = np.sign(x) * -special.ndtri(stats.t.sf(np.abs(x), nu))
-    # The second of two variables of correlation cos(a) is the first, turned by the angle a.
+    # Of two variables with correlation cos(a), the second is the first one turned by the angle a.
     products = np.array(
         [
             weights @ (scores * np.roll(scores, steps, axis=1)).sum(axis=1)

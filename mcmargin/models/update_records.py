@@ -1,7 +1,8 @@
-"""What a model's updates took in since its calibration: bars, dates lost, dates that wait.
+"""Record of a model's updates since its calibration: bars taken in, dates lost, dates that wait.
 
 In: the times of an update's prices, and which closes are there. Out: a plain dict that the model
-files among its facts, the same whether the bars came in one update or in many, and its text.
+keeps among its facts, and its text. The dict is the same whether the bars came in one update or in
+many.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from mcmargin.data.bars import BarCalendar
 from mcmargin.models.doubts import bars_between
 
 SHOWN_REVISIONS = 3
-"""Assets whose revised closes a report names."""
+"""Number of assets whose revised closes a report names."""
 
 LONG_SPAN = 5
-"""Bars of the calendar that a return may span without a word: any holidays, but no lost week."""
+"""Bars of the calendar that a return may span without a remark: as many as holidays take, but fewer
+than a lost week of a coin."""
 
 
 def record_update(
@@ -40,20 +42,21 @@ def record_update(
         The record so far.
     assets : tuple of str
     as_of : numpy.datetime64
-        Of the model before this update; earlier rows do not count.
+        Time of the model before this update; earlier rows do not count.
     times : ndarray of shape (rows,), datetime64[ns]
     present : ndarray of shape (rows, assets), bool
-        Where there is a close; on one row after `as_of` at least, everywhere.
+        Whether there is a close. At least one row after `as_of` has a close of every asset.
     calendar : BarCalendar
-        Of the model's bars.
+        Calendar of the model's bars.
 
     Returns
     -------
     dict
-        from, to : first and last time taken in; bars and lost : dates on which every asset, or
-        not every asset, has a close; missing : dates without one, by asset; waiting : rows after
-        the last bar, and waiting_for : the assets whose closes they lack; longest : bars of the
-        calendar that one return spans at most, and longest_to : where that one ends.
+        `from` and `to`: first and last time taken in. `bars`: number of dates on which every asset
+        has a close; `lost`: of those on which some asset has none. `missing`: number of dates
+        without a close, by asset. `waiting`: number of rows after the last bar; `waiting_for`: the
+        assets whose closes they lack. `longest`: largest number of bars of the calendar that one
+        return spans; `longest_to`: the end of that return.
 
     Examples
     --------
@@ -93,20 +96,19 @@ def record_update(
 
 
 def record_revisions(facts: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Facts of a model, with older closes that its prices now give otherwise.
+    """Add older closes that new prices give differently to the facts of a model.
 
     Parameters
     ----------
     facts : dict
     found : list of dict
-        asset, at, model and prices : the close of a date in the model, and in the new prices; in
-        the order of the dates.
+        In the order of the dates: `asset`, `at` (the date), and the close in `model` and in
+        `prices`.
 
     Returns
     -------
     dict
-        `revised` has, by asset, how many there are and the newest of them. The same if there is
-        none.
+        The facts; `revised` has for each asset the number of such closes and the newest of them.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def record_revisions(facts: dict[str, Any], found: list[dict[str, Any]]) -> dict
 
 
 def revision_summary(facts: dict[str, Any]) -> str:
-    """Text for people on older closes that differ; empty if none does."""
+    """Say which older closes differ; empty if none does."""
     texts = [
         f"{asset} on {each['count']} dates, last on {plain_time(each['at'])} "
         f"({each['prices']:.6g} in the prices, {each['model']:.6g} in the model)"
@@ -147,17 +149,17 @@ def call_summary(
     assets: tuple[str, ...],
     longest: float = LONG_SPAN,
 ) -> str:
-    """Text for people on one update alone.
+    """Say what one update took in.
 
     Parameters
     ----------
     before, after : dict
         Facts of the model before the update and after it.
     as_of : numpy.datetime64
-        Of the model before it.
+        Time of the model before the update.
     assets : tuple of str
     longest : float
-        Most bars that a return spans without a word.
+        Largest number of bars that a return may span without a remark.
 
     Examples
     --------
@@ -191,7 +193,7 @@ def call_summary(
 
 
 def update_summary(record: dict[str, Any], longest: float = LONG_SPAN) -> str:
-    """Text for people; a return that spans more than `longest` bars is told."""
+    """Say what a record holds; a return is mentioned if it spans more than `longest` bars."""
     gaps = ", ".join(f"{asset} {count}" for asset, count in record["missing"].items() if count)
     text = (
         f"updated by {_counted(record['bars'], 'bar')}, from {plain_time(record['from'])} to "

@@ -1,7 +1,8 @@
 """Updates: a model moved to newer closes by its own recursions, or to a tick within the bar.
 
-In: a model, and prices. Out: another model, whose record says what was taken in, lost and revised.
-What cannot be a close is refused, and the model stays as it was.
+In: a model, and prices. Out: another model, whose record says which bars were taken in, which dates
+were lost, and which closes were revised. A row that cannot be a close is refused, and the model
+stays as it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from mcmargin.checks import plain_time, require_type
 from mcmargin.data.bar_patterns import renewed
 from mcmargin.data.bars import DAY, INSTANT
 from mcmargin.data.plausibility import Plausibility
-from mcmargin.data.prices import PriceHistory, joint_returns
+from mcmargin.data.prices import PriceHistory
+from mcmargin.data.returns import joint_returns
 from mcmargin.errors import DataError
 from mcmargin.models.closing_times import require_closes, within_bar
 from mcmargin.models.dependence import Dependence
@@ -29,7 +31,8 @@ from mcmargin.models.update_records import record_revisions, record_update
 Model = TypeVar("Model", bound=ModelValues)
 
 REVISED = 1e-3
-"""Relative difference from which a close of the same date counts as revised, and not as rounded."""
+"""Relative difference from which a close of the same date is a revised one; smaller ones are
+rounding."""
 
 
 def updated(
@@ -85,7 +88,7 @@ def _close_times(model: ModelValues) -> NDArray[np.datetime64]:
 
 
 def _refuse_future(prices: PriceHistory, limits: Plausibility, now: np.datetime64) -> None:
-    """Refuse dates that have not come: a model that took one in would pass over all before it."""
+    """Refuse dates in the future: after one of them a model would ignore all dates before it."""
     ahead = (prices.times - now) / DAY
     for at in np.flatnonzero(ahead > limits.future_days)[:1].tolist():
         raise DataError(
@@ -109,7 +112,7 @@ def _refuse_running(model: ModelValues, prices: PriceHistory, now: np.datetime64
 
 
 def _refuse_revised(model: ModelValues, prices: PriceHistory) -> None:
-    """Refuse prices whose row at the model's last close says something else than it does."""
+    """Refuse prices whose row at the time of the model's last close has other closes."""
     last = model.committed
     for row in prices.prices[prices.times == last.as_of]:
         off = np.abs(row / last.prices - 1.0) > REVISED
@@ -124,7 +127,7 @@ def _refuse_revised(model: ModelValues, prices: PriceHistory) -> None:
 
 
 def _with_revisions(model: Model, prices: PriceHistory) -> Model:
-    """The model, with a record of older closes that are others in the prices."""
+    """The model with a record of older closes that differ from the prices."""
     history = model.history
     older = np.flatnonzero(prices.times < model.committed.as_of)
     if len(older) == 0 or len(history.times) == 0:
@@ -157,7 +160,7 @@ def _with_tick(model: Model, prices: PriceHistory, limits: Plausibility) -> Mode
         rows = prices.prices[earlier]
         whole = np.array(earlier)[np.isfinite(rows).all(axis=1)]
         times = prices.times[whole]
-        # Rows of the running bar itself are ticks that the last one replaces.
+        # Earlier rows of the running bar are ticks, which the last one replaces.
         inside = within_bar(_close_times(model), times, model.calendar.days, limits)
         closes = whole[~inside]
         if len(closes):
@@ -171,7 +174,8 @@ def _with_tick(model: Model, prices: PriceHistory, limits: Plausibility) -> Mode
 def _tick(model: ModelValues, prices: PriceHistory, row: int, limits: Plausibility) -> FilterState:
     last, time, new = model.committed, prices.times[row], prices.prices[row]
     if model.calendar.stamps == "start":
-        # Of a bar that is stamped at its start only the end is known, and a tick lies before it.
+        # Times of bars that are stamped at the start have been moved to the end of the bar, and a
+        # tick lies before the end.
         time = time - INSTANT
     traded = np.isfinite(new)
     closes = np.where(traded, new, last.prices)
@@ -240,9 +244,14 @@ def _with_closes(model: Model, prices: PriceHistory, limits: Plausibility) -> Mo
 
 
 def _held(model: ModelValues, returns: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Bar of history and new returns whose variance an asset keeps, as its halt is known; or -1.
+    """Bar whose variance an asset keeps, since it is known to be halted; -1 if it is not.
 
-    Only a halt reads the history, which costs by its length.
+    Bars are counted through the history and the new returns. The history is only read if an asset
+    stands still, since reading it costs as much as it is long.
+
+    Returns
+    -------
+    ndarray of shape (new bars, assets), int64
     """
     if not stands_still(returns).any():
         return np.full(returns.shape, -1)
@@ -253,7 +262,7 @@ def _held(model: ModelValues, returns: NDArray[np.float64]) -> NDArray[np.int64]
 def _dependence(
     model: ModelValues, moved: ModelValues, residuals: NDArray[np.float64]
 ) -> Dependence:
-    """The dependence after new residuals, but those of dates on which an asset is halted."""
+    """The dependence after new residuals, without those of dates on which an asset is halted."""
     law = model.dependence
     if law.kind != "historical" and np.isinf(law.half_life):
         return law
@@ -266,13 +275,13 @@ def _dependence(
     begun = np.asarray((since[1:] >= 0) & (since[1:] != since[:-1]))
     if not begun[max(earlier - 1, 0) :].any():
         return law.with_dates(_standardised(model, residuals[clean[earlier:]]))
-    # A halt is known now, and its first bars were taken for dates of calm.
+    # A halt is known only now, and its first bars are among the dates as if they were calm.
     dates = _standardised(model, history.residuals[clean])
     return replace(law, residuals=dates[-law.lookback :])
 
 
 def _standardised(model: ModelValues, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Residuals [bars, assets] moved and scaled as calibration did those of its own dates."""
+    """Residuals [bars, assets], moved and scaled as calibration did with those of its dates."""
     try:
         fits = [model.facts["fits"][asset] for asset in model.assets]
         mean = np.array([fit["residual_mean"] for fit in fits])

@@ -1,7 +1,8 @@
-"""Expected variances of the recursion as it is simulated, its cap included, from any variance on.
+"""Expected variances of a recursion that is capped as in simulation, from any variance on.
 
 In: one asset's recursion as a function of variance and innovation, and its bounds. Out: a
-`VarianceChain`: the expected sum of the variances of the bars to come, over a grid of the first.
+`VarianceChain`, which gives the expected sum of the variances of coming bars for any variance of
+the first.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from mcmargin.models.volatility import Recursion
 from mcmargin.numerics.arrays import array_module
 
 SPACING = 0.07
-"""Distance of the grid's nodes in ln h. Cubics between them err by 1e-6 a bar."""
+"""Distance of the grid's nodes in ln h. Cubics between them have an error of 1e-6 a bar."""
 
 FINER = 8
-"""Points of the table that paths are looked up in, a node."""
+"""Points for each node in the table in which the variances of paths are looked up."""
 
 PANELS = np.concatenate([np.arange(0.0, 4.0, 0.5), np.arange(4.0, 41.0, 2.0)])
-"""Ends of the quadrature's panels, in -ln of twice a tail's probability: as far as 2e-18."""
+"""Ends of the quadrature's panels in -ln of twice a tail's probability; they reach to 2e-18."""
 
 PANEL_NODES = 16
 
@@ -34,18 +35,18 @@ PANEL_NODES = 16
 class VarianceChain:
     """A variance recursion as a Markov chain over ln h, and its powers.
 
-    Powers of two of the chain are kept, so that expectations over n bars take log2(n) products and
-    memory, however many bars there are.
+    The powers for 1, 2, 4, ... bars are kept, so that time and memory of an expectation over n bars
+    grow with log2(n) only.
 
     Attributes
     ----------
     grid : ndarray of shape (nodes,), float64
         Variances, evenly spaced in their logarithm.
-    powers : ndarray of shape (levels, nodes, nodes), float64
-        Row i of level k takes values at the variance 2**k bars later to their expectation, given
-        the variance `grid[i]` now.
-    sums : ndarray of shape (levels, nodes), float64
-        Expected sum of the variances of 2**k bars, given that of the first.
+    powers : ndarray of shape (exponents, nodes, nodes), float64
+        `powers[k][i] @ values` is the expectation of a function of the variance 2**k bars later,
+        given by its values on the grid, if the variance is `grid[i]` now.
+    sums : ndarray of shape (exponents, nodes), float64
+        Expected sum of the variances of 2**k bars for each variance of the first.
     """
 
     grid: NDArray[np.float64]
@@ -53,9 +54,10 @@ class VarianceChain:
     sums: NDArray[np.float64]
 
     def table(self, bars: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Variances, and the expected sum over `bars` bars from each on; a part in proportion.
+        """Table of variances and the expected sum over `bars` bars that start from each.
 
-        Between the variances straight lines are accurate to 1e-5.
+        A part of a bar counts in proportion. Straight lines between the variances are accurate to
+        1e-5.
         """
         if bars not in self._tables:
             whole = int(bars)
@@ -65,10 +67,11 @@ class VarianceChain:
         return self._fine, self._tables[bars]
 
     def place(self, variance: Any) -> tuple[Any, Any]:
-        """Where variances lie in the table of every count of bars: entry, and share of the next.
+        """Where variances lie in a table: the entry before each, and the weight of the next entry.
 
-        Found by the logarithm, in which entries are evenly spaced, and shared out by the variance
-        itself; beyond the table its ends stand.
+        The entry is found by the logarithm, in which entries are evenly spaced. The weight is
+        linear in the variance itself. Variances beyond the table get the value at its end. The
+        place is the same in the tables of all numbers of bars.
         """
         xp = array_module(variance)
         fine, widths = xp.asarray(self._fine), xp.asarray(np.diff(self._fine))
@@ -80,7 +83,7 @@ class VarianceChain:
         return entry, share
 
     def sums_at(self, place: tuple[Any, Any], bars: float) -> Any:
-        """Expected sum over `bars` bars from variances on, given by their `place`."""
+        """Expected sum over `bars` bars that start from variances, given by their `place`."""
         entry, share = place
         xp = array_module(share)
         sums = xp.asarray(self.table(bars)[1])
@@ -88,17 +91,17 @@ class VarianceChain:
         return below + share * (sums[entry + 1] - below)
 
     def expected_sum(self, variance: float, skip: int, bars: float) -> float:
-        """Expected sum over `bars` bars after the first `skip`, given the variance of the first."""
+        """Expected sum over `bars` bars after the first `skip`, given the first bar's variance."""
         (grid, longer), (_, shorter) = self.table(skip + bars), self.table(float(skip))
         return float(np.interp(variance, grid, longer - shorter))
 
     def _after(
         self, bars: int, sums: NDArray[np.float64], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Expectation of values some bars later, plus the sums on the way there."""
-        for level in range(bars.bit_length()):
-            if bars >> level & 1:
-                values = sums[level] + self.powers[level] @ values
+        """Expectation of values some bars later, plus the sums of the bars before."""
+        for exponent in range(bars.bit_length()):
+            if bars >> exponent & 1:
+                values = sums[exponent] + self.powers[exponent] @ values
         return values
 
     @cached_property
@@ -119,21 +122,21 @@ def variance_chain(
     reach: tuple[float, float],
     bars: int,
 ) -> VarianceChain:
-    """Chain of a recursion.
-
-    Between the grid's nodes values are cubics of ln h.
+    """Make the chain of a recursion; between the grid's nodes values are cubics of ln h.
 
     Parameters
     ----------
     recursion : callable
+        `mcmargin.models.volatility.Volatility.recursion` of the asset.
     draws : tuple of ndarray of shape (points,), float64
-        Innovations and their weights, which add up to 1: a `quadrature`, or dates drawn alike.
+        Innovations and their weights, which add up to 1: a `quadrature`, or the residuals of dates
+        that are drawn with equal weights.
     bounds : tuple of float
-        Least and largest next variance: where the simulation holds it.
+        Least and largest variance of the simulation.
     reach : tuple of float
-        Variances that the grid covers; the bounds lie within.
+        Range of variances that the grid covers; the bounds lie within it.
     bars : int
-        Bars that expectations must reach.
+        Largest number of bars of an expectation.
 
     Examples
     --------
@@ -148,7 +151,7 @@ def variance_chain(
     (7.7, 3.7)
     """
     low, high = np.log(reach[0]), np.log(reach[1])
-    # A cap next to 1 would leave no room for nodes.
+    # With a cap near 1 the range would be too small for the nodes of a cubic.
     room = max(0.0, 8 * SPACING - (high - low)) / 2
     low, high = low - room, high + room
     log_grid, spacing = np.linspace(
@@ -158,7 +161,7 @@ def variance_chain(
     z, weights = draws
     ahead = np.clip(recursion(grid[:, None], z), *bounds)
     place = (np.log(ahead) - low) / spacing
-    # The four nodes around each place; at the grid's ends, the four there are.
+    # First of the four nodes around each place; at the ends of the grid, of its last four nodes.
     first = np.clip(place.astype(np.int64) - 1, 0, len(grid) - 4)
     rows = len(grid) * np.arange(len(grid))[:, None]
     step = np.zeros(len(grid) ** 2)
@@ -166,9 +169,9 @@ def variance_chain(
         step += np.bincount(
             (rows + first + node).ravel(), (weights * share).ravel(), minlength=len(step)
         )
-    levels = max(1, int(bars).bit_length())
+    exponents = max(1, int(bars).bit_length())
     powers, sums = [step.reshape(len(grid), -1)], [grid]
-    for _ in range(levels - 1):
+    for _ in range(exponents - 1):
         sums.append(sums[-1] + powers[-1] @ sums[-1])
         powers.append(powers[-1] @ powers[-1])
     return VarianceChain(grid, np.array(powers), np.array(sums))
@@ -177,7 +180,8 @@ def variance_chain(
 def quadrature(innovations: Innovations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points and weights of expectations over innovations; both float64 [points].
 
-    In the logarithm of the tail's probability, since power tails make much of an expectation.
+    The nodes lie in the logarithm of the tail's probability, since power tails contribute much to
+    an expectation.
 
     Examples
     --------
@@ -190,14 +194,14 @@ def quadrature(innovations: Innovations) -> tuple[NDArray[np.float64], NDArray[n
     surprise = (PANELS[:-1, None] + half * (nodes + 1)).ravel()
     tail = np.exp(-surprise) / 2
     weights = (half * shares).ravel() * tail
-    # Each half by its own tail probability, which keeps both tails accurate.
+    # Each half is asked for by its own tail probability, so that both tails are accurate.
     z = np.concatenate([innovations.lower_quantile(tail), innovations.upper_quantile(tail)])
     weights = np.tile(weights, 2)
     return z, weights / weights.sum()
 
 
 def _cubic(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Shares of the nodes 0, 1, 2 and 3 in the cubic through them at x."""
+    """Weights at x of the nodes 0, 1, 2 and 3 in the cubic through them."""
     return (
         -(x - 1) * (x - 2) * (x - 3) / 6,
         x * (x - 2) * (x - 3) / 2,

@@ -1,4 +1,8 @@
-"""Which array module an array belongs to, so that code is written once over numpy and cupy."""
+"""Arrays of numpy and of cupy, treated alike.
+
+In: an array on the host or on a device. Out: its array module, a copy on the host, its device. cupy
+is imported only by `device_matrix`, which puts something on a device.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 
 
 def array_module(array: Any) -> Any:
-    """Return numpy, or cupy for an array on a device; cupy is not imported for it.
+    """Return cupy for an array on a device, and numpy for everything else, without an import.
 
     Examples
     --------
@@ -22,7 +26,7 @@ def array_module(array: Any) -> Any:
 
 
 def to_host(array: Any) -> NDArray[Any]:
-    """Return a numpy array, copied from the device where it lies on one.
+    """Return a numpy array; an array on a device is copied.
 
     Examples
     --------
@@ -33,7 +37,7 @@ def to_host(array: Any) -> NDArray[Any]:
 
 
 def device_of(array: Any) -> AbstractContextManager[Any]:
-    """A context in which an array's device is the current one; none for an array of numpy's.
+    """Return a context in which an array's device is the current one, if it has a device.
 
     Examples
     --------
@@ -44,7 +48,7 @@ def device_of(array: Any) -> AbstractContextManager[Any]:
 
 
 def device_matrix(matrix: Any) -> Any:
-    """Copy a scipy CSR matrix or array to the device, for products with arrays there."""
+    """Copy a CSR matrix of scipy to the current device, for products with arrays there."""
     import cupy
     from cupyx.scipy import sparse
 

@@ -1,8 +1,8 @@
 """Black (1976): value and sensitivities of European options on a forward, undiscounted.
 
-In: forwards, strikes, volatilities and times as numpy or cupy arrays, float32 or float64. Out:
-values in the forward's unit and their derivatives. A value is that of the out-of-the-money option,
-computed without cancellation, plus intrinsic value.
+In: forwards, strikes, volatilities and times as arrays of numpy or cupy, float32 or float64. Out:
+values in the unit of the forward, and their derivatives. A value is computed as intrinsic value
+plus the value of the out-of-the-money option of the same strike, so that nothing cancels.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from mcmargin.numerics.normal import LEAST, OFFSET, SCALE, normal_cdf, tail_powe
 
 ROOT_HALF = math.sqrt(0.5)
 DAYS_A_YEAR = 365.0
-"""ACT/365."""
+"""Days of a year, by the convention ACT/365."""
 
 DEVIATION_LIMIT = 100.0
-"""Beyond it (vol times root of time) an option is worth its upper bound, to the last bit."""
+"""Largest deviation (volatility times root of time) that is used. At this deviation an option is
+worth its upper bound to the last bit."""
 
 DISTANCE_LIMIT = 90.0
-"""Log-moneyness in deviations from which the density vanishes for every deviation in bounds."""
+"""Largest log-moneyness, in deviations, that is used. There the density is 0 for every deviation up
+to `DEVIATION_LIMIT`."""
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 SHARE_BUFFERS = 8
-"""That `otm_share` works in."""
+"""Number of buffers that `otm_share` needs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +44,15 @@ class Greeks:
     Attributes
     ----------
     value : ndarray
-        Undiscounted, in the forward's unit.
+        Undiscounted, in the unit of the forward.
     delta : ndarray
-        By the forward.
+        First derivative by the forward.
     gamma : ndarray
-        Second, by the forward; infinite at the strike where nothing is left of time or volatility.
+        Second derivative by the forward; infinite at the strike if time or volatility is 0.
     vega : ndarray
-        By the volatility, for 1.00 of it.
+        Derivative by the volatility, for a change of 1.00.
     theta : ndarray
-        By a calendar day that passes, ACT/365.
+        Change by one calendar day that passes, ACT/365.
     """
 
     value: Any
@@ -67,10 +69,11 @@ def black76(forward: Any, strike: Any, volatility: Any, time: Any, kind: Any = "
 
         value = max(w (F - K), 0) + min(F, K) phi(z1) (M(z1) - M(z2)),   z1, z2 = x/s -+ s/2,
 
-    w = 1 for a call and -1 for a put. This is Black's w (F Phi(w d1) - K Phi(w d2)) by put-call
-    parity. M is a polynomial P of y = 8 / (4.5 + z), and M(z1) - M(z2) is taken from the divided
-    difference of P times the exact y1 - y2 = s y1 y2 / 8, so that nothing cancels; where
-    z1 < -1/2 the other option's share, 1 - phi(z1) (M(-z1) + M(z2)), serves.
+    where w is 1 for a call and -1 for a put. By put-call parity this equals Black's
+    w (F Phi(w d1) - K Phi(w d2)). With y = 8 / (4.5 + z), phi(0) M is y P(y - 1) with a
+    polynomial P. M(z1) - M(z2) is computed from the divided difference of P and from the exact
+    y1 - y2 = s y1 y2 / 8, so that nothing cancels. Where z1 < -1/2, the product with min(F, K) is
+    computed as min(F, K) (1 - phi(z1) (M(-z1) + M(z2))).
 
     Parameters
     ----------
@@ -79,25 +82,26 @@ def black76(forward: Any, strike: Any, volatility: Any, time: Any, kind: Any = "
     strike : array_like
         0 or more.
     volatility : array_like
-        A year, 0.2 for 20 %; 0 or more, where 0 gives intrinsic value.
+        Per year, 0.2 for 20 %. It is 0 or more; 0 gives intrinsic value.
     time : array_like
-        Years to expiry, 0 or more, where 0 gives intrinsic value.
+        Years to expiry. It is 0 or more; 0 gives intrinsic value.
     kind : "call", "put" or array_like of bool
-        True for calls, for a mixed batch.
+        For a batch of calls and puts: True for calls.
 
     Returns
     -------
     ndarray of the broadcast shape, or a scalar
-        float32 if every array given is float32, else float64; plain Python numbers do not count.
-        Error below 6 units of rounding (2^-53 = 1.1e-16, or 2^-24 = 6e-8) of the smaller of
-        forward and strike, and 2 of the value: 7e-16 and 4e-7 of the forward. Out of the money,
-        the relative error is below 10 + 6 (x/s)^2 units.
+        float32 if all arrays given are float32, else float64; plain Python numbers do not count.
+        With units of rounding of 2^-53 = 1.1e-16 in float64 and 2^-24 = 6e-8 in float32, the error
+        is below 6 units of the smaller of forward and strike, plus 2 units of the value; that is
+        7e-16 and 4e-7 of the forward. Out of the money, the relative error is below
+        10 + 6 (x/s)^2 units.
 
     Raises
     ------
     DataError
-        For an input that is negative, not finite or of an unknown kind, naming the first such
-        element, and for shapes that do not broadcast.
+        If an input is negative, not finite or of an unknown kind; the message names the first such
+        element. Also if the shapes do not broadcast.
 
     References
     ----------
@@ -128,7 +132,7 @@ def black76_values(
     out: Any = None,
     dtype: np.dtype[Any] | None = None,
 ) -> Any:
-    """Values as `black76` gives them, unchecked, for callers that price again and again.
+    """Return the values of `black76` without its checks, for callers that price many times.
 
     Parameters
     ----------
@@ -138,9 +142,9 @@ def black76_values(
     sign : array_like
         1 for calls, -1 for puts.
     out : ndarray, optional
-        Where the values go; not one of the inputs.
+        Array for the values; it must not be one of the inputs.
     dtype : dtype, optional
-        float32 or float64: that of `out`, or else as for `black76`.
+        float32 or float64; by default that of `out`, or else as for `black76`.
 
     Returns
     -------
@@ -175,7 +179,7 @@ def _value(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> Non
 
 
 def log_moneyness(xp: Any, forward: Any, strike: Any, out: Any, low: Any) -> None:
-    """|ln(F / K)| to full relative accuracy, and the smaller of F and K."""
+    """Write |ln(F / K)|, to full relative accuracy, and the smaller of F and K."""
     xp.maximum(forward, strike, out=out)
     xp.minimum(forward, strike, out=low)
     xp.subtract(out, low, out=out)
@@ -184,11 +188,25 @@ def log_moneyness(xp: Any, forward: Any, strike: Any, out: Any, low: Any) -> Non
 
 
 def otm_share(xp: Any, moneyness: Any, deviation: Any, work: Sequence[Any]) -> tuple[Any, Any, Any]:
-    """Out-of-the-money value as a share of min(F, K), from |ln(F / K)| and the total deviation.
+    """Return the out-of-the-money value as a share of min(F, K).
 
-    Returned are three of the buffers, `whole`, `part` and exp(-z1^2 / 2): the share is
-    `whole + part` and what it lacks to 1 is `(1 - whole) - part`. `whole` is 0, or 1 where z1 is
-    below `LEAST`; so both are exact where they are small. `deviation` is overwritten.
+    Parameters
+    ----------
+    xp : module
+        numpy or cupy.
+    moneyness : ndarray
+        |ln(F / K)|.
+    deviation : ndarray
+        Volatility times the root of time. It is overwritten.
+    work : sequence of ndarray
+        `SHARE_BUFFERS` buffers.
+
+    Returns
+    -------
+    whole, part, density : ndarray
+        Three of the buffers. The share is `whole + part`, and 1 less the share is
+        `(1 - whole) - part`; `whole` is 1 where z1 is below `LEAST`, and 0 elsewhere, so that both
+        are exact where they are small. `density` is exp(-z1^2 / 2).
     """
     z1, z2, whole, y1, y2, part, polynomial, gap = work
     s = deviation
@@ -196,8 +214,8 @@ def otm_share(xp: Any, moneyness: Any, deviation: Any, work: Sequence[Any]) -> t
     xp.maximum(s, np.finfo(s.dtype).tiny, out=y1)
     xp.divide(moneyness, y1, out=z1)
     xp.minimum(z1, DISTANCE_LIMIT, out=z1)
-    # z1, z2 and how far apart they are, which is known better than by their difference. Where z1
-    # changes its sign is decided by products with 0 or 1, not by branches.
+    # The distance of z1 and z2 is computed from s, which is more accurate than their difference.
+    # Products with 0 or 1 change the sign of z1 without a branch.
     xp.add(z1, z1, out=gap)
     xp.subtract(gap, s, out=gap)
     xp.multiply(s, 0.5, out=y1)
@@ -217,8 +235,23 @@ def otm_share(xp: Any, moneyness: Any, deviation: Any, work: Sequence[Any]) -> t
     xp.multiply(gap, y1, out=gap)
     xp.multiply(gap, y2, out=gap)
     xp.multiply(gap, 1 / SCALE, out=gap)
-    # Horner's rule for P at t2, and for the divided difference of P between t1 and t2.
-    t1, t2, divided = z1, z2, part
+    _difference_of_ratios(xp, gap, whole, y1, y2, part, (z1, z2, polynomial))
+    xp.multiply(part, density, out=part)
+    _negate(xp, part, whole, y1)
+    return whole, part, density
+
+
+def _difference_of_ratios(
+    xp: Any, gap: Any, whole: Any, y1: Any, y2: Any, out: Any, work: Sequence[Any]
+) -> None:
+    """Write phi(0) (M(z1) - M(z2)), or phi(0) (M(z1) + M(z2)) where `whole` is 1.
+
+    The difference is y1 P(t1) - y2 P(t2) = (y1 - y2) (P(t2) + y1 D), where D is the divided
+    difference of P between t1 = y1 - 1 and t2 = y2 - 1. `gap` is y1 - y2, exactly.
+    """
+    t1, t2, polynomial = work
+    # Horner's rule gives both D and P(t2).
+    divided = out
     xp.subtract(y1, 1.0, out=t1)
     xp.subtract(y2, 1.0, out=t2)
     powers = tail_powers(polynomial.dtype)
@@ -230,21 +263,18 @@ def otm_share(xp: Any, moneyness: Any, deviation: Any, work: Sequence[Any]) -> t
         xp.add(divided, polynomial, out=divided)
         xp.multiply(polynomial, t2, out=polynomial)
         xp.add(polynomial, coefficient, out=polynomial)
-    # y1 P(t1) - y2 P(t2) = (y1 - y2) (P(t2) + y1 x the divided difference), and + 2 y2 P(t2).
-    xp.multiply(divided, y1, out=part)
-    xp.add(part, polynomial, out=part)
-    xp.multiply(part, gap, out=part)
+    xp.multiply(divided, y1, out=out)
+    xp.add(out, polynomial, out=out)
+    xp.multiply(out, gap, out=out)
+    # Where `whole` is 1, y2 P(t2) is added twice, which changes the sign of M(z2).
     xp.multiply(polynomial, y2, out=polynomial)
     xp.multiply(polynomial, whole, out=polynomial)
-    xp.add(part, polynomial, out=part)
-    xp.add(part, polynomial, out=part)
-    xp.multiply(part, density, out=part)
-    _negate(xp, part, whole, y1)
-    return whole, part, density
+    xp.add(out, polynomial, out=out)
+    xp.add(out, polynomial, out=out)
 
 
 def _negate(xp: Any, values: Any, where: Any, work: Any) -> None:
-    """Change the sign where `where` is 1 and not 0."""
+    """Change the sign of the values where `where` is 1; elsewhere it is 0."""
     xp.multiply(where, -2.0, out=work)
     xp.add(work, 1.0, out=work)
     xp.multiply(values, work, out=values)
@@ -257,8 +287,8 @@ def black76_greeks(
 
     With d1 = ln(F / K)/s + s/2, s = volatility x sqrt(time), and w = 1 for a call, -1 for a put:
     delta = w Phi(w d1), gamma = phi(d1) / (F s), vega = F phi(d1) sqrt(time) and
-    theta = -F phi(d1) volatility / (2 sqrt(time)) / 365. At the strike, where nothing is left of
-    time or volatility, delta is w/2, gamma infinite, and so is theta where only time is out.
+    theta = -F phi(d1) volatility / (2 sqrt(time)) / 365. At the strike, if time or volatility is 0,
+    delta is w/2 and gamma is infinite; if only time is 0, theta is infinite, too.
 
     Parameters
     ----------
@@ -295,7 +325,7 @@ def black76_greeks(
         bounded = xp.clip(s, np.finfo(dtype).tiny, DEVIATION_LIMIT)
         distance = xp.minimum(x / bounded, DISTANCE_LIMIT)
         d1 = xp.where(forward > strike, distance, -distance) + bounded / 2
-        # min(F, K) phi(x/s - s/2), which is F phi(d1) = K phi(d2).
+        # This is min(F, K) phi(x/s - s/2) = F phi(d1) = K phi(d2).
         density = low * xp.exp(-0.5 * (distance - bounded / 2) ** 2) / ROOT_2PI
         some, moving = density > 0, (density > 0) & (volatility > 0)
         gamma = xp.where(some, density / (forward * forward * s), 0)
@@ -332,12 +362,12 @@ def check_shapes(*inputs: Any) -> None:
 
 
 def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
-    """Return a plain number or an array of numbers, finite and 0 or more (or above 0).
+    """Return a number or an array of numbers that are finite and 0 or more, or else above 0.
 
     Raises
     ------
     DataError
-        Naming the input and its first bad element.
+        If an element is not; the message names the input and its first such element.
 
     Examples
     --------
@@ -346,11 +376,7 @@ def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool | np.floating):
         value = float(value)
-    array = value if hasattr(value, "dtype") else np.asarray(value)
-    if isinstance(array, np.ma.MaskedArray):
-        raise DataError(f"options: {name} is a masked array; take out what is masked first")
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"options: {name} must be numbers, not {array.dtype}")
+    array = real_numbers(name, value)
     xp = array_module(array)
     good = xp.isfinite(array) & (array > 0 if above else array >= 0)
     if not bool(good.all()):
@@ -361,8 +387,29 @@ def checked_numbers(name: str, value: Any, *, above: bool = False) -> Any:
     return value if isinstance(value, float) else array
 
 
+def real_numbers(name: str, value: Any) -> Any:
+    """Return an array of real numbers, or a scalar of numpy or cupy as it is.
+
+    Raises
+    ------
+    DataError
+        If the value is a masked array, or not of real numbers.
+
+    Examples
+    --------
+    >>> real_numbers("price", [1, 2])
+    array([1, 2])
+    """
+    array = value if hasattr(value, "dtype") else np.asarray(value)
+    if isinstance(array, np.ma.MaskedArray):
+        raise DataError(f"options: {name} is a masked array; take out what is masked first")
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"options: {name} must be numbers, not {array.dtype}")
+    return array
+
+
 def checked_sign(kind: Any) -> Any:
-    """Return 1 for calls and -1 for puts, one number or one an element.
+    """Return 1 for calls and -1 for puts, as one number or one for each element.
 
     Raises
     ------
@@ -387,9 +434,9 @@ def checked_sign(kind: Any) -> Any:
 def black76_point(
     forward: float, strike: float, volatility: float, time: float, sign: float
 ) -> tuple[float, float]:
-    """Undiscounted value of one option, and its derivative by the forward, unchecked.
+    """Return the undiscounted value of one option and its derivative by the forward, unchecked.
 
-    For today's values of a book, one by one: no arrays are made. Its error is a few units in the
+    It values the options of a book one by one, and makes no arrays. Its error is a few units in the
     last place of the forward.
 
     Parameters
@@ -409,7 +456,7 @@ def black76_point(
     if deviation == 0.0 or strike == 0.0:
         return max(intrinsic, 0.0), sign * (intrinsic > 0.0) + 0.5 * sign * (intrinsic == 0.0)
     d1 = math.log(forward / strike) / deviation + 0.5 * deviation
-    # The out-of-the-money side by its small tails; the other by parity.
+    # The out-of-the-money option is computed from its small tails, the other one by parity.
     outer = 1.0 if forward <= strike else -1.0
     first = 0.5 * math.erfc(-outer * d1 * ROOT_HALF)
     second = 0.5 * math.erfc(-outer * (d1 - deviation) * ROOT_HALF)

@@ -1,7 +1,8 @@
 """Elementwise kernels in pieces that stay in the processor's cache.
 
-In: a kernel that writes one output from operands of one shape with the help of a few buffers. Out:
-the kernel over broadcast arrays of any layout, in pieces on the processor and in one on a device.
+In: a kernel, which writes one output from operands of the same shape with the help of buffers. Out:
+what the kernel makes of broadcast arrays of any layout. On the processor it is called for one piece
+after another; on a device, once for all.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import numpy as np
 from mcmargin.numerics.arrays import array_module
 
 CHUNK_BYTES = 98_304
-"""Of each buffer: a kernel's four busiest fit in 384 KiB, and calls cost little beside work."""
+"""Size of each buffer. The four that a kernel uses most fit into 384 KiB of cache, and the time of
+the calls is small beside that of the work."""
 
 Kernel: TypeAlias = Callable[[Any, Sequence[Any], Any, Sequence[Any]], None]
-"""Called with the array module, the operands, the output and the buffers, all of one shape."""
+"""It gets the array module, the operands, the output and the buffers, all of the same shape."""
 
 
 def floating_type(operands: Sequence[Any]) -> np.dtype[Any]:
-    """Return float32 if every array is float32, else float64; plain Python numbers do not count.
+    """Return float32 if all arrays are float32, else float64; plain Python numbers do not count.
 
     Examples
     --------
@@ -40,26 +42,27 @@ def elementwise(
     out: Any = None,
     dtype: np.dtype[Any] | None = None,
 ) -> Any:
-    """Run a kernel over operands broadcast together.
+    """Run a kernel over operands that are broadcast together.
 
-    Each element is computed alike wherever it stands, so that the layout and the size of the
-    pieces change no bit of the result.
+    Each element is computed in the same way wherever it stands. So neither the layout nor the size
+    of the pieces changes a bit of the result.
 
     Parameters
     ----------
     kernel : callable
     operands : sequence of array_like
-        On one device, if on any; converted to `dtype`.
+        They are converted to `dtype`. If one lies on a device, all do so, or are plain numbers.
     buffers : int
-        How many the kernel needs.
+        Number of buffers that the kernel needs.
     out : ndarray, optional
-        Where the result goes; no operand overlaps it.
+        Array for the result; it must not overlap an operand.
     dtype : dtype, optional
-        Of the work and the result: that of `out`, or else `floating_type`.
+        Type of the work and of the result; by default that of `out`, or else `floating_type`.
 
     Returns
     -------
-    ndarray of the broadcast shape, or a scalar where that is (); `out` if given
+    ndarray or scalar
+        `out` if it is given; else an array of the broadcast shape, or a scalar if that shape is ().
     """
     device = next((x for x in operands if array_module(x) is not np), out)
     xp = array_module(device)
@@ -69,7 +72,7 @@ def elementwise(
     if out is None:
         shapes = (x.shape if hasattr(x, "shape") else np.shape(x) for x in operands)
         out = xp.empty(np.broadcast_shapes(*shapes), dtype)
-    # Infinite moneyness and powers that vanish are part of the arithmetic, not accidents.
+    # Infinite moneyness and exponentials that underflow are part of the arithmetic.
     with np.errstate(all="ignore"):
         if xp is np:
             _in_pieces(kernel, operands, out, buffers, dtype)
@@ -83,7 +86,7 @@ def _in_pieces(
     kernel: Kernel, operands: Sequence[Any], out: Any, buffers: int, dtype: np.dtype[Any]
 ) -> None:
     size = CHUNK_BYTES // dtype.itemsize
-    # "contig": numpy may round differently over strides. Its stubs misspell the flag.
+    # "contig": numpy may round differently with strides. Its type stubs misspell the flag.
     pieces = np.nditer(  # type: ignore[call-overload]
         [*operands, out],
         flags=["external_loop", "buffered", "zerosize_ok"],
@@ -99,7 +102,7 @@ def _in_pieces(
 
 
 def _aligned(rows: int, size: int, dtype: np.dtype[Any]) -> Any:
-    """Rows that each begin at a cache line, worth a tenth of the time."""
+    """Return rows that each begin at a cache line, which saves a tenth of the time."""
     line = 64 // dtype.itemsize
     width = -(-size // line) * line
     room = np.empty(rows * width + line, dtype)

@@ -1,7 +1,7 @@
 """Implied volatility: the volatility at which Black (1976) gives a price.
 
-In: undiscounted prices of options on a forward. Out: volatilities in float64, NaN where no
-volatility gives the price or the price's own rounding leaves the volatility open.
+In: undiscounted prices of options on a forward. Out: volatilities in float64. A result is NaN if no
+volatility gives the price, or if many do within the rounding of the price.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mcmargin.errors import DataError
 from mcmargin.numerics.black import (
     ROOT_2PI,
     SHARE_BUFFERS,
@@ -20,67 +19,64 @@ from mcmargin.numerics.black import (
     checked_sign,
     log_moneyness,
     otm_share,
+    real_numbers,
 )
 from mcmargin.numerics.chunks import elementwise
 
 ACCURACY = 1e-8
-"""Volatility is given where rounding of the price leaves it open by less than this."""
+"""Largest change of a volatility that the rounding of the price may make; else it is NaN."""
 
 ROUNDING = 8
-"""Units in the last place by which a price may be off: its own and this computation's rounding."""
+"""Units in the last place by which a price may be wrong, because it was rounded and because this
+computation rounds."""
 
 STEPS = 5
-"""Of Halley's method; 4 reach the last digits everywhere, and the next confirms it."""
+"""Steps of Halley's method. 4 of them reach the last digits everywhere; the fifth confirms it."""
 
 
 def implied_volatility(price: Any, forward: Any, strike: Any, time: Any, kind: Any = "call") -> Any:
-    """Volatility a year at which `black76` gives a price.
+    """Return the volatility per year at which `black76` gives a price.
 
     The price less intrinsic value, as a share b of min(F, K), is a function of x = |ln(F / K)| and
-    s = volatility x sqrt(time). Over y = ln s, the function -ln(-ln b) is nearly a straight line:
-    its slope is 2 where b vanishes, since ln b is about -x^2 / (2 s^2). Halley's method on it, from
-    a guess in closed form, needs at most 4 steps for every b and x that float64 can hold.
+    s = volatility x sqrt(time). As a function of y = ln s, -ln(-ln b) is nearly a straight line:
+    its slope is 2 where b is close to 0, since there ln b is about -x^2 / (2 s^2). Halley's method
+    starts from a guess in closed form and needs at most 4 steps for every b and x in float64.
 
     Parameters
     ----------
     price : array_like
-        Undiscounted, taken as exact; NaN is allowed.
+        Undiscounted, and taken as exact. NaN is allowed.
     forward, strike, time : array_like
-        Above 0; years to expiry.
+        They are above 0; time is in years to expiry.
     kind : "call", "put" or array_like of bool
         True for calls.
 
     Returns
     -------
     ndarray of the broadcast shape, or a scalar, float64
-        Accurate to 1e-8. NaN where the price is NaN, at or below intrinsic value, at or above the
-        upper bound (the forward for a call, the strike for a put), or where 8 units in its last
-        place are more than a change of 1e-8 in volatility makes; and for some prices below 1e-300
-        of the forward, for which float64 has not digits enough.
+        Accurate to 1e-8. It is NaN if the price is NaN, at or below intrinsic value, or at or above
+        the upper bound (the forward for a call, the strike for a put). It is also NaN if 8 units in
+        the last place of the price are more than a change of 1e-8 in volatility makes, and for some
+        prices below 1e-300 of the forward, for which float64 does not have enough digits.
 
     Raises
     ------
     DataError
-        For a forward, strike or time that is not finite or not above 0, an unknown kind, and shapes
-        that do not broadcast.
+        If a forward, strike or time is not finite or not above 0, if a kind is unknown, or if the
+        shapes do not broadcast.
 
     References
     ----------
-    P. Jäckel, "Let's be rational", Wilmott (2015), who solves for the logarithm of the
-    out-of-the-money value, and for the upper part that of its complement.
+    P. Jäckel, "Let's be rational", Wilmott (2015). He solves for the logarithm of the
+    out-of-the-money value and, for large values, for the logarithm of its complement.
 
     Examples
     --------
     >>> implied_volatility([7.965567455405, 0.0], 100.0, 100.0, 1.0).round(9).tolist()
     [0.2, nan]
     """
-    prices = price if hasattr(price, "dtype") else np.asarray(price)
-    if isinstance(prices, np.ma.MaskedArray):
-        raise DataError("options: price is a masked array; take out what is masked first")
-    if prices.dtype.kind not in "iuf":
-        raise DataError(f"options: price must be numbers, not {prices.dtype}")
     operands = (
-        prices,
+        real_numbers("price", price),
         checked_numbers("forward", forward, above=True),
         checked_numbers("strike", strike, above=True),
         checked_numbers("time", time, above=True),
@@ -97,7 +93,7 @@ def _implied(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> N
     time_value = price - xp.maximum(sign * (forward - strike), 0.0)
     room = xp.where(sign > 0, forward, strike) - price
     share, lack = time_value / low, room / low
-    # Near 1 a share is known by what it lacks.
+    # Near 1, what a share lacks to 1 has more accurate digits than the share.
     upper = share > 0.5
     log_share = xp.where(upper, xp.log1p(-lack), xp.log(share))
     target = -xp.log(-log_share)
@@ -110,14 +106,15 @@ def _implied(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> N
         vega *= density
         value = whole + part
         log_value = xp.where(upper, xp.log1p(part - (1 - whole)), xp.log(value))
-        # Of ln b and of -ln(-ln b) by y; the second derivative of b is vega (1 + curvature).
+        # These are the derivatives of ln b and of -ln(-ln b) by y. The second derivative of b is
+        # vega (1 + curvature).
         slope = vega / value
         steepness = -slope / log_value
         newton = (xp.log(-log_value) + target) / steepness
         step = newton / (1 + 0.5 * newton * (1 + curvature - slope + steepness))
         y += step
     xp.exp(y, out=s)
-    # vega is by ln s here, so that vega / volatility is by the volatility.
+    # vega is the derivative by ln s here; vega / volatility is the one by the volatility.
     volatility = s / xp.sqrt(time)
     rounding = ROUNDING * (xp.nextafter(price, np.inf) - price)
     known = low * vega / volatility * ACCURACY > rounding
@@ -126,10 +123,11 @@ def _implied(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> N
 
 
 def _first_guess(xp: Any, x: Any, share: Any, lack: Any, log_share: Any, out: Any) -> None:
-    """Logarithm of a deviation near the one sought.
+    """Write the logarithm of a first guess of s.
 
-    A share is below s / sqrt(2 pi) and below Phi(s/2 - x/s), which bound s from below; the normal
-    quantile is taken as -sqrt(-2 ln share), or near 1 as sqrt(-2 ln lack).
+    A share is below s / sqrt(2 pi) and below Phi(s/2 - x/s). Both give a lower bound of s, and the
+    guess is the larger one. The normal quantile in the second is approximated by
+    -sqrt(-2 ln share), or by sqrt(-2 ln lack) for shares near 1.
     """
     quantile = xp.sqrt(-2 * log_share)
     root = xp.sqrt(quantile * quantile + 2 * x)

@@ -1,7 +1,7 @@
-"""The normal distribution function, from array operations alone.
+"""The normal distribution function, made of array operations only.
 
-In: numpy or cupy arrays, float32 or float64. Out: probabilities with full relative accuracy in the
-tail, several times as fast as a call of scipy's. Black-76 is built on the same polynomials.
+In: arrays of numpy or cupy, float32 or float64. Out: probabilities, with full relative accuracy in
+the tail, in a fraction of the time that scipy takes. Black-76 uses the same polynomials.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from mcmargin.numerics.chunks import elementwise
 
 LEAST = -0.5
-"""Smallest argument of Mills' ratio that the polynomials hold for."""
+"""Smallest argument of Mills' ratio for which the polynomials are fitted."""
 
 SCALE = 8.0
-"""y = SCALE / (SCALE / 2 - LEAST + z) takes z from LEAST to infinity to y from 2 to 0."""
+"""y = SCALE / (SCALE / 2 - LEAST + z) maps z from LEAST to infinity onto y from 2 to 0."""
 
 OFFSET = SCALE / 2 - LEAST
 
@@ -36,7 +36,8 @@ SINGLE = (
     -2.5138922348732687e-06,
     -4.57531828897126e-06,
 )
-"""Powers of t = y - 1, lowest first, of phi(0) M(z) / y, for float32; tools/fit_normal_tail.py."""
+"""Coefficients of the polynomial for phi(0) M(z) / y in t = y - 1, the constant first, for float32.
+tools/fit_normal_tail.py fits them."""
 
 DOUBLE = (
     0.10634515363370545,
@@ -68,11 +69,11 @@ DOUBLE = (
     -2.7297017425988483e-11,
     -2.0717888930888246e-11,
 )
-"""The same for float64."""
+"""The same coefficients for float64."""
 
 
 def tail_powers(dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Return the polynomial for an array's type."""
+    """Return the coefficients for an array's type."""
     return SINGLE if dtype == np.float32 else DOUBLE
 
 
@@ -83,9 +84,10 @@ def normal_cdf(x: Any, *, out: Any = None) -> Any:
 
         Phi(-z) = exp(-z^2/2) y P(y - 1),   y = 8 / (4.5 + z),   z = |x|,
 
-    where P is a polynomial (28 powers for float64, 13 for float32), and Phi(z) = 1 - Phi(-z). The
-    exponent is taken in two parts, the square of z rounded to 1/16, which is exact, and the rest;
-    otherwise its own rounding would cost z^2/2 units in the last place.
+    where P is a polynomial (28 coefficients for float64, 13 for float32), and
+    Phi(z) = 1 - Phi(-z). The exponent z^2 is computed in two parts: the square of z rounded to
+    1/16, which is exact, and the rest. In one part, its rounding would cost z^2/2 units in the last
+    place.
 
     Parameters
     ----------
@@ -96,13 +98,12 @@ def normal_cdf(x: Any, *, out: Any = None) -> Any:
     -------
     ndarray of the shape and type of `x`
         Relative error below 1e-15 in float64 and 6e-7 in float32 wherever the result is a normal
-        number (x above -37.5 and -12.9); NaN where x is.
+        number, that is, for x above -37.5 and -12.9. NaN where x is NaN.
 
     References
     ----------
     W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of
-    Computation 23 (1969), for the exponent in two parts. The polynomials are this library's own;
-    tools/fit_normal_tail.py fits them.
+    Computation 23 (1969), for the exponent in two parts. The polynomials are this library's own.
 
     Examples
     --------
@@ -138,7 +139,7 @@ def _cdf(xp: Any, inputs: Sequence[Any], out: Any, work: Sequence[Any]) -> None:
         xp.multiply(square, -0.5, out=square)
         xp.exp(square, out=square)
         xp.multiply(polynomial, square, out=polynomial)
-    # 1 less the tail above 0, where `above` is 1 and not 0.
+    # For x above 0, where `above` is 1, the result is 1 less the tail.
     above, sign = z, rest
     above[...] = x > 0
     xp.multiply(above, -2.0, out=sign)

@@ -1,9 +1,9 @@
-"""Reports as one HTML page: for a browser, a phone and a printer.
+"""A margin report as one HTML page, for a browser, a phone and a printer.
 
-In: a `MarginReport`. Out: a page that answers first who must act, then has all accounts, and then
-how their margins came about. It is the same for the same report; no script runs, nothing is loaded
-from elsewhere, and names are escaped whatever is in them. jinja2 and matplotlib are imported on
-first use.
+In: figures of a report, and what answers with its scenarios, if there is one. Out: a page that says
+first who must act, then lists all accounts, and then tells how their margins came about. The same
+report gives the same page. The page runs no script, loads nothing, and escapes every name. jinja2
+and matplotlib are imported on first use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from mcmargin.policies.formula import policy_in_words
@@ -38,7 +40,7 @@ CHARTED = 20
 """Accounts in a chart."""
 
 DETAILED = 8
-"""Accounts that have charts of their own: the first on the page."""
+"""Accounts that have charts of their own: they are the first on the page."""
 
 APART = 4
 """Positions of an isolated account that have a chart each."""
@@ -105,7 +107,7 @@ def _near(lines: list[Line]) -> tuple[list[str], list[str]]:
 
 
 def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[Step, str]]]:
-    """Why each part is charged that some account is, and a picture of all margins together."""
+    """Reasons of all parts that some account is charged, and a picture of all margins together."""
     figures = report.figures
     columns = {name: figures[name].to_numpy(float) for name in figures.select_dtypes("number")}
     rates = rates_of(report, figures["currency"])
@@ -129,7 +131,7 @@ def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[Step, str]
 def _stressed_rows(
     report: MarginFigures, stressed: StressReport | None
 ) -> list[dict[Hashable, Any]]:
-    """Accounts with their worst scenario, those first whose loss exceeds their margin by most."""
+    """Accounts with their worst scenario; the largest excess of loss over margin comes first."""
     if stressed is None:
         return []
     frame = stressed.accounts[["account", "scenario", "loss"]].merge(
@@ -143,51 +145,73 @@ def _overview(
     report: MarginFigures, live: Live | None, stressed: StressReport | None
 ) -> list[dict[str, str]]:
     """Charts of the largest accounts side by side, in the market's currency."""
-    code, figures = report.market["currency"], report.figures
+    figures = report.figures
     rates = rates_of(report, figures["currency"])
     order = np.argsort(-figures["margin"].to_numpy(float) * rates, kind="stable")[:CHARTED]
     largest, rates = figures.iloc[order], rates[order]
-    margins = largest["margin"].to_numpy(float)
-    reach = float(ndtri(0.5 + report.policy.confidence / 2.0))
+    charts_of_largest = [_margins_chart(report, largest, rates, stressed)]
+    if live is not None and live.previous is not None:
+        charts_of_largest += _change_charts(report, live.previous, largest, rates)
+    return charts_of_largest
+
+
+def _margins_chart(
+    report: MarginFigures,
+    largest: pd.DataFrame,
+    rates: NDArray[np.float64],
+    stressed: StressReport | None,
+) -> dict[str, str]:
+    """Margins of some accounts with their errors, and with the worst stressed losses if known."""
+    confidence = report.policy.confidence
+    reach = float(ndtri(0.5 + confidence / 2.0))
     errors = np.tile(reach * largest["margin_error"].to_numpy(float), (2, 1))
-    names = [str(name) for name in largest["account"]]
     losses = None
     if stressed is not None:
         worst = largest["account"].map(stressed.accounts.set_index("account")["loss"])
         losses = worst.to_numpy(float) * rates
-    found = [
-        {
-            "title": f"The largest margins, {code}",
-            "caption": f"With the {percent(report.policy.confidence)} interval of Monte Carlo's "
-            "error" + ("." if losses is None else ", and the worst stressed loss of each."),
-            "svg": charts.margins_chart(names, margins * rates, errors * rates, losses),
-        }
-    ]
-    previous = None if live is None else live.previous
-    if previous is None:
-        return found
+    return {
+        "title": f"The largest margins, {report.market['currency']}",
+        "caption": f"With the {percent(confidence)} interval of Monte Carlo's "
+        "error" + ("." if losses is None else ", and the worst stressed loss of each."),
+        "svg": charts.margins_chart(
+            [str(name) for name in largest["account"]],
+            largest["margin"].to_numpy(float) * rates,
+            errors * rates,
+            losses,
+        ),
+    }
+
+
+def _change_charts(
+    report: MarginFigures,
+    previous: MarginFigures,
+    largest: pd.DataFrame,
+    rates: NDArray[np.float64],
+) -> list[dict[str, str]]:
+    """What buffer and speed limit did, for the accounts that the previous report has, if any."""
     last = largest["account"].map(previous.figures.set_index("account")["calm"]).to_numpy(float)
     known = np.flatnonzero(np.isfinite(last))
-    if len(known):
-        needed, charged = (largest[name].to_numpy(float) for name in ("stressed", "calm"))
-        found.append(
-            {
-                "title": f"Against procyclicality, {code}",
-                "caption": f"What was charged on {previous.as_of[:10]}, what stress asks for now, "
-                "and what buffer and speed limit make of it, before liquidity and concentration.",
-                "svg": charts.change_chart(
-                    [names[at] for at in known],
-                    *((each * rates)[known] for each in (last, needed, charged)),
-                ),
-            }
-        )
-    return found
+    if not len(known):
+        return []
+    needed, charged = (largest[name].to_numpy(float) for name in ("stressed", "calm"))
+    names = [str(name) for name in largest["account"]]
+    return [
+        {
+            "title": f"Against procyclicality, {report.market['currency']}",
+            "caption": f"What was charged on {previous.as_of[:10]}, what stress asks for now, "
+            "and what buffer and speed limit make of it, before liquidity and concentration.",
+            "svg": charts.change_chart(
+                [names[at] for at in known],
+                *((each * rates)[known] for each in (last, needed, charged)),
+            ),
+        }
+    ]
 
 
 def _details(
     report: MarginFigures, live: Live | None, lines: list[Line]
 ) -> dict[str, list[dict[str, str]]]:
-    """Charts of the first accounts, by their place on the page; none of a report that was read."""
+    """Charts of the first accounts, by their place on the page; none without scenarios."""
     if live is None:
         return {}
     first = [line for line in lines if line.kind != "owner"][:DETAILED]
@@ -211,6 +235,7 @@ def _details(
 
 
 def _caption(unit: MarginedGains, paths: int) -> str:
+    """What a chart of gains shows, and which open orders are taken as filled."""
     text = f"{paths:,} paths, the outermost 0.1 % not drawn."
     if not unit.fills:
         return text

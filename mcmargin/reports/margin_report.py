@@ -1,7 +1,7 @@
 """MarginReport: what margin() found, and what a user asks of it.
 
-In: figures by account and the audit trail, and where the desk made the report, what answers with
-its scenarios. Out: tables, JSON, Parquet, a page or text; and figures after a trade.
+In: figures by account with their audit trail, and, in the process that made the report, the session
+that has its scenarios. Out: tables, JSON, Parquet, a page or text; and answers, such as a what-if.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mcmargin.reports.health import (
     account_status,
     account_statuses,
 )
+from mcmargin.reports.html_report import report_to_html
 from mcmargin.reports.live import Live, required
 from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.report_file import report_from_json, report_to_json, report_to_parquet
@@ -40,10 +41,10 @@ class MarginReport(MarginFigures):
     Attributes
     ----------
     session : Live, optional
-        In the process that made the report: what was margined (`book`, `scenarios`, `market`), on
-        which `what_if`, `max_order`, `max_leverage`, `profit_and_loss` and `attribution` are
-        taken. None where the report was read from a file, or was pickled: the figures of a report
-        go to other processes, and its scenarios do not.
+        What was margined (`book`, `scenarios`, `market`, `previous`), in the process that made the
+        report. `what_if`, `max_order`, `max_leverage`, `profit_and_loss` and `attribution` need
+        it. It is None if the report was read from a file, or came from another process: a pickled
+        report holds figures, and no scenarios.
 
     Examples
     --------
@@ -75,21 +76,21 @@ class MarginReport(MarginFigures):
     def profit_and_loss(self, account: str) -> NDArray[np.float64]:
         """Gains of an account on every path, in its currency; float64 [paths].
 
-        With those of its collateral, where that counts jointly.
+        A loss is negative. Gains of collateral are included if it counts jointly.
 
         Raises
         ------
         DataError
-            For an unknown account, or a report that was read from a file.
+            If the account is unknown, or the report has no session.
         """
         return required(self.session, "profit_and_loss").profit_and_loss(account)
 
     def what_if(self, account: str, trades: Mapping[str, float]) -> AccountMargin:
         """Figures of an account after trades, on the same scenarios.
 
-        Trades are at today's values, paid in the account's cash. Its equity stays, but for the
-        haircut of a coin that it pays in. Of an account that is netted with others, these are its
-        own figures, without them.
+        Trades are made at today's values and paid in the account's cash. They change its equity
+        only if that cash is a coin with a haircut. If the account is netted with others, these are
+        its own figures, without theirs.
 
         Parameters
         ----------
@@ -100,7 +101,7 @@ class MarginReport(MarginFigures):
         Raises
         ------
         DataError
-            For an unknown account or instrument, or a report that was read from a file.
+            If the account or an instrument is unknown, or the report has no session.
 
         Examples
         --------
@@ -123,14 +124,15 @@ class MarginReport(MarginFigures):
     ) -> float:
         """Largest order that an account's equity permits.
 
-        The largest size up to which every size leaves the margin within the equity, or does not
-        raise it: an order that reduces risk is always allowed.
+        A size is permitted if the margin after it is within the equity, or no larger than today:
+        an order that reduces risk is always permitted. The answer is the end of the permitted
+        sizes that follow one another from 0.
 
-        Where a policy makes margins that are not convex in the size (a buffer or speed limit on
-        the last report beside liquidity, concentration or funding; a floor, or weights above 1 in
-        all, beside stress; order books), sizes are scanned: 32 of each halving of those up to one
-        that is refused, and 32 of the last 256th. What is refused between two of them alone is
-        not seen.
+        Under some policies a margin is not convex in the size: with a buffer or a speed limit on
+        the previous report beside liquidity, concentration or funding; with stress beside a floor,
+        or stress weights that add up to more than 1; and with order books. Sizes are then scanned:
+        the range up to a refused size is halved again and again, with 32 sizes in each half and 32
+        in the last 256th. A refused size between two of them may be missed.
 
         Parameters
         ----------
@@ -138,14 +140,14 @@ class MarginReport(MarginFigures):
         side : str
             `buy` or `sell`.
         equity : float, optional
-            In the account's currency; its own where balances were given.
+            In the account's currency. By default the account's own, if the book has balances.
         lot : float, optional
             Orders are whole multiples of it.
 
         Returns
         -------
         float
-            Units, 0 or more; infinite where no size is too large.
+            Units, 0 or more; infinite if no size is too large.
 
         Raises
         ------
@@ -164,12 +166,12 @@ class MarginReport(MarginFigures):
     def status(self, account: str) -> AccountStatus:
         """Whether an account covers its own margins, and by how much.
 
-        Of an owner who nets its accounts, `statuses(by="owner")` tells.
+        For an owner who nets its accounts, ask `statuses(by="owner")`.
 
         Raises
         ------
         DataError
-            For an unknown account, or a report of a book without balances.
+            If the account is unknown, or the book has no balances.
 
         Examples
         --------
@@ -185,13 +187,13 @@ class MarginReport(MarginFigures):
         Parameters
         ----------
         by : str
-            `account`, each on its own, or `owner`: who nets, has one margin for all of its
-            accounts.
+            `account`: each account on its own; or `owner`: an owner who nets has one margin for
+            all of its accounts.
 
         Raises
         ------
         DataError
-            For another `by`, or a report of a book without balances.
+            If `by` is neither, or the book has no balances.
 
         Examples
         --------
@@ -208,21 +210,22 @@ class MarginReport(MarginFigures):
     def max_leverage(self, account: str, *, equity: float | None = None) -> AccountLeverage:
         """Leverage of an account, and the most that its equity permits.
 
-        The most is the end of the factors on all positions that are permitted in a row, from the
-        present one if it is permitted. They are searched, and where need be scanned, as
-        `max_order` does sizes.
+        All positions are multiplied by a factor, which is permitted if the margin is then within
+        the equity. The most is at the end of the permitted factors that follow one another, from
+        today's positions on if these are permitted. Factors are searched as `max_order` searches
+        sizes.
 
         Parameters
         ----------
         account : str
         equity : float, optional
-            In the account's currency; its own where balances were given.
+            In the account's currency. By default the account's own, if the book has balances.
 
         Raises
         ------
         DataError
-            For an unknown account, one without positions, equity that is neither known nor given,
-            or a report that was read from a file.
+            If the account is unknown or has no positions, the equity is neither known nor given,
+            or the report has no session.
 
         Examples
         --------
@@ -236,6 +239,8 @@ class MarginReport(MarginFigures):
     def attribution(self, by: str | None = None) -> pd.DataFrame:
         """What each account's margin is made of, before it is rounded to a tick.
 
+        Why a margin changed since an earlier report, `mm.attribute` tells.
+
         Parameters
         ----------
         by : str, optional
@@ -244,14 +249,14 @@ class MarginReport(MarginFigures):
         Returns
         -------
         DataFrame
-            Columns account, component, kind, instrument, underlying, amount, or those that are
-            added up by; see `mcmargin.desk.attribution`. An account's amounts add up to
-            `unrounded`.
+            Columns account, component, kind, instrument, underlying and amount; with `by`, only
+            the account, what is added up by, and the amount. `mcmargin.desk.attribution` lists the
+            components. An account's amounts add up to `unrounded`.
 
         Raises
         ------
         DataError
-            For another `by`, or a report that was read from a file.
+            If `by` is something else, or the report has no session.
 
         Examples
         --------
@@ -265,7 +270,7 @@ class MarginReport(MarginFigures):
         return required(self.session, "attribution").attribution(by)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """JSON of schema mcmargin.report/2, every figure exact; written whole where asked."""
+        """JSON of schema mcmargin.report/2, every figure exact; also written to a path if given."""
         text = report_to_json(self)
         if path is not None:
             write_text(Path(path), text)
@@ -274,7 +279,8 @@ class MarginReport(MarginFigures):
     def to_parquet(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Write accounts to a file, and positions and owners beside it.
 
-        The audit trail is in all files' metadata, under `mcmargin`. Each is written whole.
+        The metadata of each file has the audit trail, under `mcmargin`. All files are written, or
+        none.
 
         Parameters
         ----------
@@ -290,29 +296,27 @@ class MarginReport(MarginFigures):
         Raises
         ------
         DataError
-            If any cannot be written.
+            If a file cannot be written.
         """
         return report_to_parquet(self, path)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """One page for a browser, with tables and charts; written whole where asked.
+        """One page for a browser, with tables and charts; with a path, it is written there whole.
 
-        It says first who is in liquidation and who is called, and by how much; then it lists the
-        first 1,000 accounts, those who are short of most at the top, each with a picture of what
-        its margin is made of. Figures are rounded to their Monte Carlo error; the exact ones are
-        under each account, and in `to_json`. Nothing is loaded from elsewhere, and no script runs.
+        The page says first who is in liquidation and who is called, and by how much. Then it lists
+        the first 1,000 accounts, those that are short of most at the top, each with a picture of
+        what its margin is made of. Figures are rounded to their Monte Carlo error; the exact ones
+        are under each account, and in `to_json`. The page loads nothing and runs no script.
 
-        Only in the process that made the report, the page has charts of the profit and loss of the
-        first 8 accounts, with the open orders filled that cost most and the positions of isolated
-        accounts one by one, and of what buffer and speed limit did.
+        Some charts need the session: the profit and loss of the first 8 accounts (with the open
+        orders filled that cost most, and the positions of an isolated account one by one), and what
+        buffer and speed limit changed since the previous report.
 
         Raises
         ------
         McMarginError
-            Where jinja2 or matplotlib is not installed (`pip install 'mcmargin[report]'`).
+            If jinja2 or matplotlib is not installed (`pip install 'mcmargin[report]'`).
         """
-        from mcmargin.reports.html_report import report_to_html
-
         text = report_to_html(self, self.session)
         if path is not None:
             write_text(Path(path), text)
@@ -326,13 +330,13 @@ class MarginReport(MarginFigures):
         ----------
         text : str
         source : str
-            Named in errors.
+            Name of the text in errors.
 
         Raises
         ------
         ModelFileError
-            If it is not a report of this schema, naming the first field that is missing, unknown,
-            of another type or not finite.
+            If the text is no report of this schema. The error names the first field that is
+            missing, unknown, of another type or not finite.
 
         Examples
         --------

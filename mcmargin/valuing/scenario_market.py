@@ -1,16 +1,16 @@
-"""The market on every path: what instruments are revalued at.
+"""The market on simulated paths, at any horizon.
 
 In: scenarios, today's market, and some tiles of paths. Out: prices, currencies, volatilities and
-draws of named things at any simulated horizon, float64, on the device where the scenarios lie.
+Brownian motions on those paths (`mcmargin.instruments.paths`), float64, on the device where the
+scenarios lie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import accumulate, islice
 from operator import or_
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -22,23 +22,25 @@ from mcmargin.errors import DataError, PolicyError
 from mcmargin.markets.market import Market
 from mcmargin.markets.surface import VolatilitySurface
 from mcmargin.numerics.arrays import array_module
+from mcmargin.scenarios.kept import Kept
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.valuing.outlooks import mean_square, outlooks_of, volatility_ratio
 
 
 class PathBlock:
-    """Some tiles of paths, and what has been drawn for them.
+    """Some tiles of paths, and what is drawn for them.
 
     Parameters
     ----------
     scenarios : Scenarios
     market : Market
     tiles : range
-        Consecutive.
+        Consecutive tiles.
     horizons : iterable of int, optional
-        Bars whose draws are kept; all that were simulated by default. Another is drawn when asked.
+        Bars at which Brownian motions are kept; by default all horizons of the scenarios. For
+        another horizon they are drawn again.
     most : int, optional
-        Bytes of draws that the scenarios may keep; see `NamedDraws.normals`.
+        Bytes of normals that the scenarios may keep; see `NamedDraws.normals`.
     """
 
     def __init__(
@@ -58,20 +60,12 @@ class PathBlock:
         self.xp = array_module(scenarios.returns)
         self._walks: dict[str, dict[int, Any]] = {}
         self._jumps: dict[str, dict[int, Any]] = {}
-        self._rates: dict[tuple[str, int], Any] = {}
-        # Accounts are margined by several threads, which ask for rates of their currencies.
-        self._lock = RLock()
+        # Accounts are margined by several threads, which ask for the rates of their currencies.
+        self.rates = Kept()
 
     def at(self, horizon: int) -> ScenarioMarket:
         """The market at a horizon."""
         return ScenarioMarket(self, horizon)
-
-    def rate(self, code: str, horizon: int, make: Callable[[], Any]) -> Any:
-        """Value of a currency at a horizon, made once for all that ask."""
-        with self._lock:
-            if (code, horizon) not in self._rates:
-                self._rates[code, horizon] = make()
-            return self._rates[code, horizon]
 
     @cached_property
     def closes(self) -> Closes:
@@ -80,39 +74,40 @@ class PathBlock:
 
     @cached_property
     def bar_years(self) -> Any:
-        """Length of each simulated bar from the market's time on; float64 [steps], on the host."""
+        """Years of each simulated bar, the first from the market's time; float64 [bars], numpy."""
         ends = (self.closes.times - self.market.as_of.astype("datetime64[ns]")) / YEAR
         return np.diff(ends, prepend=0.0)
 
     def walk(self, name: str, horizon: int) -> Any:
-        """Brownian motion of a named thing at a horizon, years as its clock; float64 [paths]."""
+        """Brownian motion of a named thing at a horizon, in years; float64 [paths]."""
         if horizon not in self._walks.get(name, {}):
-            self._walks[name] = self._kept(self._walked(name), horizon)
+            self._walks[name] = self._at_horizons(self._steps_of_walk(name), horizon)
         return self._walks[name][horizon]
 
     def jumped(self, name: str, probability: float, horizon: int) -> Any:
         """Whether a named thing has jumped by a horizon; bool [paths]."""
         if horizon not in self._jumps.get(name, {}):
             jumps = self.scenarios.named.jumps(name, self.tiles, probability)
-            self._jumps[name] = self._kept(accumulate((row.copy() for row in jumps), or_), horizon)
+            jumped = accumulate((row.copy() for row in jumps), or_)
+            self._jumps[name] = self._at_horizons(jumped, horizon)
         return self._jumps[name][horizon]
 
     def forget(self, name: str | None = None) -> None:
-        """Drop the walk of a named thing, or all draws; asked again, they are the same."""
+        """Drop the walk of a named thing, or all draws. Drawn again, they are the same."""
         if name is None:
             self._walks.clear()
             self._jumps.clear()
         else:
             self._walks.pop(name, None)
 
-    def _kept(self, steps: Iterable[Any], horizon: int) -> dict[int, Any]:
-        """The steps that are asked for, out of all."""
+    def _at_horizons(self, steps: Iterable[Any], horizon: int) -> dict[int, Any]:
+        """Of the values at all bars, those at the block's horizons and at one more, by bar."""
         wanted = self.horizons | {horizon}
         last = max(wanted)
         return {bar: row for bar, row in enumerate(islice(steps, last), 1) if bar in wanted}
 
-    def _walked(self, name: str) -> Iterator[Any]:
-        """A walk step by step, so that no more than one stands beside those that are kept."""
+    def _steps_of_walk(self, name: str) -> Iterator[Any]:
+        """A walk at every bar; one bar at a time, so that only what is kept takes memory."""
         normals = self.scenarios.named.normals(name, self.tiles, self._most)
         roots = np.sqrt(self.bar_years).tolist()
         return accumulate(row * root for row, root in zip(normals, roots, strict=True))
@@ -125,7 +120,14 @@ class ScenarioMarket:
     ----------
     block : PathBlock
     horizon : int
-        Bars; one that was simulated.
+        Bars; a horizon of the scenarios.
+
+    Attributes
+    ----------
+    market : Market
+        Of today.
+    years : float
+        Time until the horizon, in years of 365 days.
     """
 
     def __init__(self, block: PathBlock, horizon: int) -> None:
@@ -133,7 +135,7 @@ class ScenarioMarket:
         self._at = block.scenarios.horizon_index(horizon)
         self.market = block.market
         self.years = float(block.bar_years[:horizon].sum())
-        self._memo: dict[tuple[str, Any], Any] = {}
+        self._kept = Kept()
 
     def price(self, name: str, currency: str) -> Any:
         """Price of an asset, or value of a currency, in a currency; float64 [paths]."""
@@ -147,7 +149,7 @@ class ScenarioMarket:
         return price
 
     def gain(self, name: str, currency: str) -> Any:
-        """Price change of an asset: where nothing else moves, its price x its simple return."""
+        """Price change of an asset; where nothing else moves, its price times its return."""
         start = self.market.price(name, currency)
         quoted = self.market.quoted.get(name, self.market.currency)
         plain = name in self._block.scenarios.assets and name not in self.market.depeg
@@ -160,7 +162,7 @@ class ScenarioMarket:
         return self._block.walk(name, self.horizon)
 
     def years_left(self, expiry: np.datetime64) -> float:
-        """Years from this horizon to an expiry; 0 where it has settled by then."""
+        """Years from this horizon to an expiry; 0 if it has settled by then."""
         return self._block.closes.years_left(self.horizon, expiry)
 
     def settled(self, expiry: np.datetime64) -> ScenarioMarket:
@@ -169,7 +171,7 @@ class ScenarioMarket:
         Raises
         ------
         PolicyError
-            If that close was not simulated as a horizon.
+            If that close is no horizon of the scenarios.
         """
         bar = self._block.closes.bar_of(expiry)
         if bar not in self._block.scenarios.plan.horizons:
@@ -184,36 +186,31 @@ class ScenarioMarket:
         level = self.market.volatility_of(underlying)
         if not isinstance(level, VolatilitySurface):
             return level
-        table = self._once("smile", (underlying, years), lambda: level.slice(years))
+        table = self._kept.once(("smile", underlying, years), lambda: level.slice(years))
         return table.volatility(self._block.xp.log(moneyness))
 
     def volatility_ratio(self, underlying: str, years: float) -> Any:
-        """Implied volatility on each path over today's, for `years` to expiry; [paths] or 1.
+        """Implied volatility on each path over today's, for `years` to expiry; float64 [paths].
 
-        The squared ratio is the expected average variance from the horizon to expiry on the path
-        over that of today, so that its mean is 1; with an implied-volatility asset, that asset's
-        squared ratio over its mean, its excess over 1 fading with time to expiry at the model's
-        rate, and held above 0.01.
+        See `mcmargin.valuing.outlooks.volatility_ratio`. Where the model's variance is constant,
+        the ratio is lognormal with the market's `vol_of_vol`, and the mean of its square is 1.
 
         Raises
         ------
         DataError
-            If the model's volatility is constant and the market declares no vol_of_vol.
+            If the model lacks an asset that is needed, or its variance is constant and the market
+            has no `vol_of_vol`.
         """
-        return self._once("ratio", (underlying, years), lambda: self._ratio(underlying, years))
+        key = ("ratio", underlying, years)
+        return self._kept.once(key, lambda: self._ratio(underlying, years))
 
     def currency(self, code: str) -> Any:
         """Value of one unit of a currency, in the market's; float64 [paths] or a number.
 
-        One whose risk nobody declares holds still: margin() takes it only where nothing is
-        converted.
+        A currency does not move if neither the model nor the market says how. Books that would be
+        converted with such a currency are refused by `mcmargin.books.admission`.
         """
-        return self._block.rate(code, self.horizon, lambda: self._currency(code))
-
-    def _once(self, what: str, key: Any, make: Any) -> Any:
-        if (what, key) not in self._memo:
-            self._memo[what, key] = make()
-        return self._memo[what, key]
+        return self._block.rates.once((code, self.horizon), lambda: self._currency(code))
 
     def _return(self, asset: str) -> Any:
         scenarios = self._block.scenarios
@@ -221,7 +218,7 @@ class ScenarioMarket:
         return scenarios.returns[self._at, at, self._block.paths].astype(np.float64)
 
     def _peg(self, name: str) -> Any:
-        """What is left of a stablecoin's value; 1 where it has no jump, or did not."""
+        """Share of a stablecoin's value that is left; 1 if it did not jump, or cannot."""
         jump = self.market.depeg.get(name)
         if jump is None:
             return 1.0
@@ -255,8 +252,8 @@ class ScenarioMarket:
             years,
             self.horizon,
             driver_squares=self._driver_squares,
-            place=lambda outlook: self._once(
-                "place", underlying, lambda: outlook.place(self._variance(underlying))
+            place=lambda outlook: self._kept.once(
+                ("place", underlying), lambda: outlook.place(self._variance(underlying))
             ),
             constant_ratio=lambda: self._vol_of_vol_ratio(underlying),
         )

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.books.book_files import AccountRow, PositionTable
+from mcmargin.books.book_files import AccountRow
+from mcmargin.books.rows import PositionRow
 
 ACCOUNTS = """account,owner,currency,mode,netting
 desk,fund,EUR,cross,net
@@ -96,15 +97,18 @@ def test_owners_accounts_agree(tmp_path):
 
 HEADER = "account,instrument,quantity"
 BAD_POSITIONS = {
-    "no account": ("a,x,1\n ,x,1", "row 3, column 'account': is empty; give a name"),
-    "no instrument": ("a,,1", "row 2, column 'instrument': is empty; give a name"),
-    "no quantity": ("a,x,1\nb,x,", "row 3, column 'quantity': nan is not finite; give a number"),
+    "no account": ("a,x,1\n ,x,1", "row 3, column 'account': empty; give a name"),
+    "no instrument": ("a,,1", "row 2, column 'instrument': empty; give a name"),
+    "no quantity": ("a,x,1\nb,x,", "row 3, column 'quantity': empty; give a finite number"),
     "quantity as text": ("a,x,one", "row 2, column 'quantity': 'one' is not a number"),
     "decimal comma": ('a,x,"1,5"', "write decimals with a point"),
     "underscore": ("a,x,1_000", "'1_000' is not a number"),
     "infinite": ("a,x,-inf", "row 2, column 'quantity': -inf is not finite"),
-    "too large": ("a,x,1e16", "row 2, column 'quantity': must be 1e+15 or less, not '1e16'"),
-    "too small": ("a,x,-2e15", "row 2, column 'quantity': must be -1e+15 or more, not '-2e15'"),
+    "too large": ("a,x,1e16", "row 2, column 'quantity': 1e+16 is beyond 1e+15 units; correct it"),
+    "too small": (
+        "a,x,-2e15",
+        "row 2, column 'quantity': -2e+15 is beyond 1e+15 units; correct it",
+    ),
     "twice": ("a,x,1\nb,x,1\na,x,2", "row 4 repeats account 'a' and instrument 'x' of row 2"),
 }
 
@@ -131,7 +135,7 @@ def test_columns_of_positions_and_orders(tmp_path):
             mm.read_positions(bad)
         with pytest.raises(mm.DataError, match=r"bad\.csv: columns .* exactly account"):
             mm.read_positions(good, orders=bad)
-    assert list(PositionTable.model_fields) == [*HEADER.split(","), "entry_price"]
+    assert [each.name for each in fields(PositionRow)] == [*HEADER.split(","), "entry_price"]
     bad = write(tmp_path, f"{HEADER},entry_price\na,x,1,2\n", "bad.csv")
     with pytest.raises(mm.DataError, match=r"bad\.csv: columns .* exactly account"):
         mm.read_positions(good, orders=bad)
@@ -177,7 +181,7 @@ BAD_CELLS = {
         "z,x",
         "row 3: account 'z' is unknown; add it, or correct the name",
     ),
-    "balances, number": ("balances", "USD,6", "USD,", "row 3, column 'amount': nan is not finite;"),
+    "balances, number": ("balances", "USD,6", "USD,", "row 3, column 'amount': empty; give a"),
     "balances, account": (
         "balances",
         "b,USD",
@@ -202,3 +206,15 @@ def test_the_file_with_a_bad_cell_is_the_one_named(case, tmp_path):
     write(tmp_path, GOOD[name].replace(good, bad), f"{name}.csv")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(paths[name]))}: {message}"):
         mm.read_positions(positions, orders=orders, balances=balances, **KNOWN)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("word", ["nan", "n/a", "none"])
+def test_a_word_is_no_empty_entry_price(word, form, tmp_path):
+    path = write(tmp_path, f"{HEADER},entry_price\na,x,1,\nb,x,1,{word}\n", "p.csv")
+    if form == "parquet":
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        path = tmp_path / "p.parquet"
+        frame.to_parquet(path)
+    with pytest.raises(mm.DataError, match="row 3, column 'entry_price': nan is not a price"):
+        mm.read_positions(path, instruments=[mm.Perpetual("x", "btc")])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.data.prices import joint_returns
+from mcmargin.data.returns import joint_returns
 from tests.helpers.models import make_model
 
 BAD = {

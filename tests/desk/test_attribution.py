@@ -21,29 +21,20 @@ from mcmargin.policies.policy_parts import (
 )
 from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.books import book_of
-from tests.helpers.coin_book import (
-    ACCOUNTS,
-    EVEN,
-    FIVE_WORST,
-    ITEMS,
-    POSTED,
-    ROWS,
-    coin_model,
-    coin_scenarios,
-    market_of,
-)
+from tests.helpers.coin_book import ACCOUNTS, EVEN, FIVE_WORST, ITEMS, POSTED, ROWS, market_of
+from tests.helpers.models import scenarios_of_three, three_assets
 
 NO_LIMIT = LeverageTier(float("inf"), 1.0)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return coin_model()
+    return three_assets()
 
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return coin_scenarios(paths=4000)
+    return scenarios_of_three(paths=4000)
 
 
 def test_a_margin_by_hand():

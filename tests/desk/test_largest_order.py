@@ -18,9 +18,9 @@ from mcmargin.policies.stress_parts import Stress
 from tests.helpers.books import book_of
 from tests.helpers.coin_book import EVEN, FIVE_WORST
 from tests.helpers.coin_book import ITEMS as COIN_ITEMS
-from tests.helpers.models import make_model, with_history
+from tests.helpers.euro_market import market_of, report_in_euro
+from tests.helpers.models import make_model, scenarios_of_three, with_history
 
-COLUMNS = ["account", "instrument", "quantity"]
 ITEMS = [
     mm.Perpetual("P", "a0", basis_volatility=0.0),
     mm.Perpetual("Q", "a0", basis_volatility=0.0),
@@ -148,3 +148,46 @@ def test_random_books_against_a_fine_scan(scenarios, name, seed):
     fine = found * np.linspace(0, 1, 150) * (1 - 1e-9)
     assert first_refused(report, "Q", sign, bound, fine) == np.inf
     assert first_refused(report, "Q", sign, bound, [found * (1 + 1e-6) + 1e-6]) < np.inf
+
+
+def test_the_largest_order_of_an_account_without_money_is_none():
+    scenarios = scenarios_of_three()
+    items = [mm.Spot("S", "a0"), mm.Spot("T", "a1")]
+    report = mm.margin(book_of([("x", "S", 0.0), ("y", "T", 1.0)], items), scenarios, market_of())
+    for equity in (0.0, -5.0):
+        for lot in (None, 1.0):
+            size = report.max_order("x", "S", side="buy", equity=equity, lot=lot)
+            assert size == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return report_in_euro(scenarios_of_three(horizons=(1, 2, 5)))
+
+
+@pytest.mark.parametrize("account", ["a", "c"])
+@pytest.mark.parametrize("name", ["S", "P", "C"])
+@pytest.mark.parametrize("side", ["buy", "sell"])
+@pytest.mark.parametrize("share", [0.5, 1.0, 3.0])
+def test_the_largest_order_is_the_end_of_the_feasible_sizes(report, account, name, side, share):
+    """Against a scan of 60 sizes: feasible up to it, and not beyond."""
+    start = report.account(account).margin
+    equity = share * start
+    found = report.max_order(account, name, side=side, equity=equity)
+    sign = 1.0 if side == "buy" else -1.0
+    bound = max(equity, start) * (1 + 1e-9)
+    sizes = np.linspace(0.0, 2 * found + 0.01, 60)
+    feasible = [report.what_if(account, {name: sign * q}).margin <= bound for q in sizes]
+    end = int(np.argmin(feasible)) if not all(feasible) else len(sizes)
+    assert sizes[end - 1] <= found * (1 + 1e-6) + 1e-9
+    assert end == len(sizes) or found <= sizes[end] * (1 + 1e-6)
+
+
+def test_a_hedge_is_always_allowed_up_to_where_it_stops_to_help(report):
+    """No equity at all: selling the short's excess is refused, buying it back is not."""
+    assert report.max_order("c", "P", side="buy", equity=0.0) == pytest.approx(0.0, abs=1e-6)
+    closing = report.max_order("c", "P", side="sell", equity=0.0)
+    assert 1.0 <= closing <= 2.5
+    assert report.max_order("c", "P", side="sell", equity=0.0, lot=1.0) == float(int(closing))
+    with pytest.raises(mm.DataError, match="side 'hold'"):
+        report.max_order("c", "P", side="hold", equity=0.0)

@@ -12,7 +12,8 @@ import pytest
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Collateral
 from tests.helpers.books import book_of
-from tests.helpers.models import make_model
+from tests.helpers.euro_market import market_of
+from tests.helpers.models import make_model, three_assets
 
 ROWS = [("x", "a0", 1.0), ("x", "a1", -2.0), ("y", "a2", 3.0), ("z", "a1", 1.0)]
 BALANCES = [("x", "a0", 2.0), ("y", "USD", 100.0), ("z", "a2", 1.0)]
@@ -111,3 +112,22 @@ def test_collateral_that_moves_counts_in_the_bound(model, book, report):
         figures.loc[x, "margin"] = joint.figures.loc[x, "margin"] + share * 2e-5 * 500.0
         assert mm.verify(replace(other, figures=figures), model, book).verdict == verdict
     assert np.isfinite(other.figures["margin"]).all()
+
+
+def test_a_hedged_accounts_forged_figure_is_no_rounding():
+    """Its gross exposure is a million times its loss: the bound alone would let ten times pass."""
+    model = three_assets()
+    scenarios = mm.simulate(model, horizon=1, paths=5000, seed=1)
+    items = [mm.Spot("S", "a0"), mm.Perpetual("P", "a0", basis_volatility=0.0)]
+    rows = [("h", "S", 1e6), ("h", "P", -1e6 + 1), *((f"o{n}", "S", n) for n in (1.0, 2.0, 3.0))]
+    book = book_of(rows, items)
+    report = mm.margin(book, scenarios, market_of())
+    figures = report.figures.copy()
+    at = figures.index[figures["account"] == "h"]
+    assert figures.loc[at, "expected_shortfall"].item() < 2e-5 * 2e8 / 10
+    figures.loc[at, "expected_shortfall"] *= 10
+    forged = replace(report, figures=figures)
+    outcome = mm.verify(forged, model, book, market_of())
+    assert outcome.verdict == "different"
+    assert outcome.reasons == ("expected_shortfall of account 'h' differs, alone of all figures",)
+    assert mm.verify(report, model, book, market_of()).verdict == "equal"

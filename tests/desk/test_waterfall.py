@@ -18,8 +18,6 @@ from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
 DAY = np.timedelta64(1, "D")
-POSITIONS = ["account", "instrument", "quantity"]
-BALANCES = ["account", "asset", "amount"]
 ITEMS = [
     mm.Perpetual("PERP", "a0", basis_volatility=0.0),
     mm.Spot("S", "a1"),

@@ -37,16 +37,6 @@ def even_scenarios():
 EVEN = even_scenarios()
 
 
-def coin_model():
-    """Model of a0, a1 and a2, which stand at 2 % a day."""
-    return make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
-
-
-def coin_scenarios(paths=10_000):
-    """Scenarios of one bar and of two."""
-    return mm.simulate(coin_model(), horizons=(1, 2), paths=paths, seed=11, precision="double")
-
-
 def market_of(**terms):
     """Market with the euro at 1.25 dollars and a dollar coin that may break its peg.
 

@@ -12,6 +12,7 @@ from mcmargin.models.marginals import marginal_tables
 from mcmargin.models.model import MarketModel
 from mcmargin.models.model_values import FilterState
 from mcmargin.models.volatility import volatility_of
+from mcmargin.scenarios.simulation import simulate
 
 RECURSIONS = {
     "garch": (2e-6, 0.08, 0.0, 0.90),
@@ -73,3 +74,13 @@ def with_history(model, returns, variances):
     days = np.arange(len(returns)) + 1 - len(returns)
     times = model.as_of + days * np.timedelta64(1, "D")
     return replace(model, history=History(times, np.array(returns), np.array(variances)))
+
+
+def three_assets():
+    """Model of a0, a1 and a2 with heavy tails, which stand at 2 % a bar."""
+    return make_model(("gjr", "garch", "garch"), "t", "t", variance=4e-4)
+
+
+def scenarios_of_three(horizons=(1, 2), paths=10_000):
+    """Scenarios of `three_assets` in float64."""
+    return simulate(three_assets(), horizons=horizons, paths=paths, seed=11, precision="double")

@@ -42,8 +42,6 @@ SEEDS, PATHS = 200, 1000
 SAMPLING = 4.0 / np.sqrt(2.0 * (SEEDS - 1))
 METHOD = 0.07
 AS_OF = np.datetime64("2020-01-01", "ns")
-POSITIONS = ["account", "instrument", "quantity"]
-BALANCES = ["account", "asset", "amount"]
 ITEMS = [
     mm.Spot("S0", "a0"),
     mm.Spot("E", "a1", "EUR"),

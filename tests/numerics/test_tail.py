@@ -15,6 +15,7 @@ from mcmargin.numerics.tail import (
     estimate_tail,
     estimate_tails,
     expected_shortfall,
+    shortfalls,
     tail_count,
     value_at_risk,
 )
@@ -168,3 +169,12 @@ def test_too_few_paths_names_how_many():
 def test_a_loss_that_is_not_finite():
     with pytest.raises(DataError, match="finite"):
         expected_shortfall(np.array([1.0] * 99 + [np.nan]), level=0.9)
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_shortfalls_are_those_of_the_tail(seed):
+    losses = np.random.default_rng(seed).standard_t(4, (3, 1501)).round(1)
+    for level in (0.9, 0.99, 0.9873):
+        expected = estimate_tails(losses, level=level).expected_shortfall
+        np.testing.assert_allclose(shortfalls(losses, level=level), expected, rtol=1e-12)

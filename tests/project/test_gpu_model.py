@@ -16,4 +16,4 @@ def test_tables_are_those_of_the_tool():
 
 
 def test_it_is_marked_as_prediction():
-    assert "**PREDICTION, not measurement.**" in DOCUMENT.read_text()
+    assert "**This page is a prediction, and not a measurement.**" in DOCUMENT.read_text()

@@ -41,7 +41,6 @@ MODEL = model_of_all_prices()
 SCENARIOS = mm.simulate(MODEL, horizons=(1, 2, 3), paths=400, seed=3)
 WIDE = {each.name: 1e9 for each in fields(mm.Plausibility)} | {"still_bars": 10**9}
 EXPIRIES = ["2020-01-02", "2020-03-27", "2060-01-01", "2261-12-31"]
-LIKELY = {"price": 100.0, "rate": 0.05, "size": 10.0}
 
 
 def numbers(allowed):

@@ -19,7 +19,6 @@ from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
 
 AS_OF = np.datetime64("2020-01-01", "ns")
-COLUMNS = ["account", "instrument", "quantity"]
 PATHS, BARS, COUNT = 8192, 10, 100
 MB = 10**6
 CHANGES = 8 * COUNT * PATHS

@@ -10,7 +10,8 @@ import pyarrow.parquet
 import pytest
 
 import mcmargin as mm
-from mcmargin.books.book_files import AccountRow, PositionTable
+from mcmargin.books.book_files import AccountRow
+from mcmargin.books.rows import PositionRow
 from mcmargin.instruments.instrument_files import COLUMNS, ROWS
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.markets.order_book import OrderBookRow, read_order_book
@@ -137,7 +138,7 @@ def test_parquet(kind, tmp_path):
     if kind == "account":
         reader, fields, row = mm.read_accounts, AccountRow.model_fields, {"account": "a"}
     if kind == "position":
-        reader, fields = mm.read_positions, PositionTable.model_fields
+        reader, fields = mm.read_positions, PositionRow.__dataclass_fields__
         row = {"account": "a", "instrument": "x", "quantity": 1.0}
     if kind == "level":
         reader, fields = read_order_book, OrderBookRow.model_fields

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.data.prices import joint_returns
+from mcmargin.data.returns import joint_returns
 from tests.helpers.books import book_of
 
 FOLDER = os.environ.get("MCMARGIN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")

@@ -9,17 +9,8 @@ import pytest
 import mcmargin as mm
 from mcmargin.policies.policy_parts import Collateral, Maintenance
 from tests.helpers.books import balances_of, book_of, positions_of
-from tests.helpers.coin_book import (
-    ACCOUNTS,
-    EVEN,
-    FIVE_WORST,
-    ITEMS,
-    POSTED,
-    ROWS,
-    coin_scenarios,
-    market_of,
-)
-from tests.helpers.models import make_model
+from tests.helpers.coin_book import ACCOUNTS, EVEN, FIVE_WORST, ITEMS, POSTED, ROWS, market_of
+from tests.helpers.models import make_model, scenarios_of_three
 
 TWO_LINES = mm.MarginPolicy(level=0.95, maintenance=Maintenance(level=0.9))
 
@@ -182,7 +173,7 @@ def test_the_largest_order_by_hand():
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return coin_scenarios()
+    return scenarios_of_three()
 
 
 @pytest.mark.parametrize("mode", ["joint", "haircut"])

@@ -47,7 +47,6 @@ ITEMS = [
     mm.Option("C", "a0", "call", 105.0, "2020-03-27"),
     mm.Spot("B", "a1"),
 ]
-NAMES = ["account", "instrument", "quantity"]
 ROWS = [("x", "C", -10.0), ("x", "A", 4.0), ("y", "P", 30.0), ("y", "B", -20.0), ("z", "B", 9.0)]
 ACCOUNTS = [mm.Account("x", owner="fund"), mm.Account("y", owner="fund", currency="EUR")]
 BALANCES = [("x", "a0", 2.0), ("y", "USD", 100.0), ("z", "USD", -5.0)]
