@@ -115,6 +115,20 @@ def test_the_document_shows_the_same_order():
 
 
 @pytest.mark.parametrize(
+    "folder", sorted({folder_of(name) for name in MODULES if "." in name} - {"cli"})
+)
+def test_a_folder_says_what_is_in_it(folder):
+    """A line a module, and a screen in all; the command line's modules are its commands."""
+    doc = ast.get_docstring(ast.parse(MODULES[f"{folder}.__init__"].read_text("utf-8")))
+    listed = re.findall(r"^(\w+)  +\S", doc, flags=re.MULTILINE)
+    own = {name.partition(".")[2] for name in MODULES if folder_of(name) == folder}
+    assert sorted(listed) == sorted(own - {"__init__", "__main__"})
+    assert "In: " in doc
+    assert "Out: " in doc
+    assert len(doc.splitlines()) <= 60
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "import mcmargin.reports.health",
