@@ -1,4 +1,4 @@
-"""Names that somebody else chose: on terminals, in every encoding, and in spreadsheets."""
+"""Names that somebody else chose, on terminals, in all encodings and in spreadsheets."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ chosen_names = (texts | formulas).map(str.strip).filter(bool)
 @settings(max_examples=50, deadline=None)
 @given(st.lists(chosen_names, min_size=2, max_size=6, unique=True), st.floats(allow_nan=False))
 def test_names_and_numbers_come_back_from_csv_and_are_no_formulas(tmp_path_factory, names, number):
-    """By our reader; and as the csv module reads them, no text begins as a formula does."""
+    """Our reader gives the same names; for the csv module, no text begins like a formula."""
     path = tmp_path_factory.mktemp("csv") / "names.csv"
     frame = pd.DataFrame({"account": names, names[0] + "x": number})
     path.write_bytes(to_csv_text(frame).encode())
@@ -109,7 +109,7 @@ def test_a_cell_takes_nothing_for_markup():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model, and a book whose accounts have names that do harm."""
+    """Make a model, and a book whose accounts have harmful names."""
     from mcmargin.demo import demo_model
 
     folder = tmp_path_factory.mktemp("names")
@@ -139,7 +139,7 @@ def test_no_name_reaches_a_terminal_with_what_is_hidden_in_it(folder, command, m
 
 
 def test_names_are_whole_in_tables(folder, monkeypatch, capsys):
-    """Neither markup nor emoji, and each on a line of its own."""
+    """A name gives neither markup nor an emoji, and it stays on its own line."""
     monkeypatch.chdir(folder)
     for command in (MARGIN, STATUS):
         _, output, _ = called(command, monkeypatch, capsys)
@@ -189,7 +189,7 @@ def test_any_console_is_shown_a_table(folder, command, encoding, monkeypatch, ca
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
 def test_python_prints_a_report_on_any_console(encoding, monkeypatch):
-    """A plain print of a script, whose stdout refuses what it cannot encode."""
+    """A script prints to a stdout that raises an error for signs that it cannot encode."""
     from mcmargin.demo import demo_report
 
     written = io.BytesIO()
@@ -212,7 +212,7 @@ def test_python_prints_a_report_on_any_console(encoding, monkeypatch):
     ids=["windows", "the C locale"],
 )
 def test_a_process_in_another_encoding(folder, environment, form, expected):
-    """Tables in the console's, CSV in UTF-8 as in the file of that name."""
+    """Tables have the encoding of the console, and CSV has UTF-8, as CSV files have."""
     done = subprocess.run(
         [sys.executable, "-m", "mcmargin", *MARGIN[:2], "japan.csv", *MARGIN[3:], "--format", form],
         cwd=folder,
@@ -225,7 +225,7 @@ def test_a_process_in_another_encoding(folder, environment, form, expected):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437"])
 def test_help_and_usage_errors_are_shown_on_any_console(encoding, monkeypatch, capsys):
-    """Which typer prints, with borders and an ellipsis where a column is too narrow."""
+    """typer prints it, with borders, and with an ellipsis where a column is too narrow."""
     for command, status in ((("margin", "--help"), 0), (("margin", "--nope"), 2)):
         streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
         with monkeypatch.context() as patched:
@@ -249,7 +249,7 @@ def test_a_closed_stdout_is_told(folder):
 
 
 def test_commands_print_through_what_knows_the_console():
-    """A bare print would end in UnicodeEncodeError where the console lacks a border."""
+    """A bare print would raise UnicodeEncodeError on a console without signs for borders."""
     from pathlib import Path
 
     for module in Path(mm.__file__).parent.joinpath("cli").glob("*.py"):

@@ -1,4 +1,4 @@
-"""Work in processes: the same results anywhere, nothing that a fork breaks, nothing left behind."""
+"""Work in processes: equal results everywhere, also after a fork, and no process left over."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from mcmargin.models.model_file import load_model
 
 LINUX = sys.platform == "linux"
 WHO = "sleep 0.1; echo $PPID"
-"""For `subprocess.getoutput`: the process that the work is done in."""
+"""A command for `subprocess.getoutput`, which prints the id of the process that works."""
 
 MODELS = """
 import numpy as np, pandas as pd, mcmargin as mm
@@ -43,7 +43,7 @@ CHOICES = (
 
 
 def ran(script, *, start=2.5, blas=1, cwd=None, **options):
-    """Stdout of a script, in a process of its own, after `MODELS`."""
+    """Run a script after `MODELS` in a new process, and return its stdout."""
     done = subprocess.run(
         [sys.executable, "-c", MODELS.format(start=start) + textwrap.dedent(script)],
         capture_output=True,
@@ -59,7 +59,7 @@ def ran(script, *, start=2.5, blas=1, cwd=None, **options):
 
 
 def test_models_are_the_same_to_the_bit_for_any_jobs_and_blas_threads():
-    """A fingerprint is a digest over every bit of a model."""
+    """The fingerprint of a model depends on every bit of it."""
     alone = f"print(*[fit(1, **each) for each in {CHOICES}])\n"
     shared_out = f"workers.START_SECONDS = -1.0\nprint(fit(2, **{CHOICES[0]}))\n"
     one = ran(alone).split()
@@ -67,7 +67,7 @@ def test_models_are_the_same_to_the_bit_for_any_jobs_and_blas_threads():
 
 
 def test_a_forked_child_of_a_process_that_has_calibrated_calibrates():
-    """As a backtest does; a daemon starts processes, too."""
+    """A backtest works like this; daemon processes start processes, too."""
     script = """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -101,7 +101,7 @@ def test_a_script_needs_no_guard_and_the_folder_of_a_script_shadows_nothing(tmp_
 
 
 def test_processes_start_only_where_they_save_time(monkeypatch):
-    """Two coins are fitted here; of many slow items the first ones are, and the rest elsewhere."""
+    """This process fits two coins, and the first of many slow items; others do the rest."""
     few = list(workers.map_where_it_pays(subprocess.getoutput, [WHO] * 3, 2))
     assert set(few) == {str(os.getpid())}
     monkeypatch.setattr(workers, "START_SECONDS", 0.25)
@@ -158,7 +158,7 @@ def test_processes_end_when_the_results_are_left():
 
 
 def gone(pid):
-    """Whether a process has ended, if nobody has taken its status yet."""
+    """Return whether a process has ended, even if its status has not been read."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -169,7 +169,7 @@ def gone(pid):
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("holder", [False, True], ids=["", "with a forked child"])
 def test_processes_end_with_their_parent(sent, holder):
-    """Also in the middle of their work, and where a forked child holds their pipe open."""
+    """They end in the middle of their work, and while a forked child holds their pipe open."""
     script = f"""
     import os, sys, subprocess, time, threading
     from mcmargin.workers import in_processes
@@ -180,7 +180,8 @@ def test_processes_end_with_their_parent(sent, holder):
         child = os.fork()
         if child == 0:
             os.close(1), time.sleep(30), os._exit(0)
-    # What leaves entries in /dev/shm; other processes have their own there, so none are counted.
+    # Such calls would leave entries in /dev/shm. Entries of other processes are there, too, so
+        # they cannot be counted.
     sharing = {{"multiprocessing.synchronize", "multiprocessing.shared_memory", "joblib"}}
     print(*workers, child, len(sharing & set(sys.modules)), flush=True)
     list(results)
@@ -205,7 +206,7 @@ def test_processes_end_with_their_parent(sent, holder):
 
 
 def test_blas_stays_held_until_the_last_thread_leaves(monkeypatch):
-    """Two calibrations at a time: the end of the first must not free BLAS under the second."""
+    """Two calibrations overlap; the end of the first must not free BLAS for the second."""
     calls = []
 
     class Limits:
@@ -234,10 +235,10 @@ def test_blas_stays_held_until_the_last_thread_leaves(monkeypatch):
 
 
 def test_models_of_any_thread_are_the_same_to_the_bit():
-    """threadpoolctl lets one thread set limits, and does nothing where another one asks.
+    """threadpoolctl lets one thread set limits, and does nothing when another thread asks.
 
-    The setting is had by the main thread, by a user's thread that is still at work, and by a
-    thread that has ended; threads that calibrate at once leave in another order than they came.
+    Here the main thread has that right, then a user's thread that still works, then a thread that
+    has ended. Threads that calibrate at the same time end in another order than they began.
     """
     script = """
     import threading
@@ -273,7 +274,7 @@ def test_answers_survive_what_a_library_prints():
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups of Unix")
 def test_ctrl_c_of_a_terminal_reaches_the_parent_alone():
-    """It is sent to a whole group; a process that is still being started must not tell of it."""
+    """The signal goes to a whole group; a process that is just starting must print nothing."""
     script = """
     import subprocess
     from mcmargin import workers

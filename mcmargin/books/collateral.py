@@ -53,6 +53,8 @@ class PostedBalances:
 
     Attributes
     ----------
+    account_count : int
+        Number of accounts in the book.
     kinds : tuple of BalanceKind
     account, kind : ndarray of shape (balances,), int64
         Place of each balance's account in the book, and of its kind in `kinds`.
@@ -60,6 +62,7 @@ class PostedBalances:
         Units of the asset; negative is a debit.
     """
 
+    account_count: int
     kinds: tuple[BalanceKind, ...]
     account: NDArray[np.int64]
     kind: NDArray[np.int64]
@@ -69,16 +72,16 @@ class PostedBalances:
         """Those of one account, whose place is then 0."""
         own = slice(*np.searchsorted(self.account, [row, row + 1]))
         account = np.zeros_like(self.account[own])
-        return PostedBalances(self.kinds, account, self.kind[own], self.amounts[own])
+        return PostedBalances(1, self.kinds, account, self.kind[own], self.amounts[own])
 
     def unit_values(self, market: Market) -> NDArray[np.float64]:
         """Value of one unit of each kind, in its accounts' currency; float64 [kinds]."""
         return np.array([kind.unit_value(market) for kind in self.kinds], float)
 
-    def gross_values(self, accounts: int, market: Market) -> NDArray[np.float64]:
+    def gross_values(self, market: Market) -> NDArray[np.float64]:
         """Sum of the sizes of each account's balances, without haircuts; float64 [accounts]."""
         values = np.abs(self.amounts) * self.unit_values(market)[self.kind]
-        return np.bincount(self.account, values, accounts).astype(float)
+        return np.bincount(self.account, values, self.account_count).astype(float)
 
 
 def posted_balances(book: Book) -> PostedBalances:
@@ -95,11 +98,12 @@ def posted_balances(book: Book) -> PostedBalances:
     >>> found.kinds[found.kind[1]], found.amounts.tolist()
     (BalanceKind(asset='USD', currency='USD', debit=True), [5.0, -3.0])
     """
+    accounts = len(book.accounts)
     if book.balances is None:
         nothing = np.zeros(0, np.int64)
-        return PostedBalances((), nothing, nothing, np.zeros(0))
+        return PostedBalances(accounts, (), nothing, nothing, np.zeros(0))
     codes, own = np.unique([account.currency for account in book.accounts], return_inverse=True)
-    rows = np.repeat(np.arange(len(book.accounts)), np.diff(book.balances.indptr))
+    rows = np.repeat(np.arange(accounts), np.diff(book.balances.indptr))
     debit = book.balances.data < 0
     keys = (book.balances.indices.astype(np.int64) * len(codes) + own[rows]) * 2 + debit
     found, kind = np.unique(keys, return_inverse=True)
@@ -109,7 +113,7 @@ def posted_balances(book: Book) -> PostedBalances:
         )
         for key in found.tolist()
     )
-    return PostedBalances(kinds, rows, kind.astype(np.int64), book.balances.data)
+    return PostedBalances(accounts, kinds, rows, kind.astype(np.int64), book.balances.data)
 
 
 def balance_of(asset: str, market: Market) -> Balance:

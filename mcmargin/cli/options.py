@@ -125,7 +125,7 @@ Precision = Annotated[
 
 
 class Format(StrEnum):
-    """How a result is printed."""
+    """The format in which a result is printed or written."""
 
     table = "table"
     json = "json"
@@ -158,7 +158,7 @@ class BookOptions:
 
 @dataclass(frozen=True)
 class ChargeOptions:
-    """What is charged, and from which report on."""
+    """The policy, and the last report, from which a buffer and a speed limit start."""
 
     policy: PolicyFile = None
     previous: PreviousFile = None
@@ -166,7 +166,7 @@ class ChargeOptions:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What is simulated, and the policy of a command that is given no policy file."""
+    """The plan of the simulation, and the policy if no policy file is given."""
 
     horizon: Horizon = None
     product_horizon: ProductHorizon = None

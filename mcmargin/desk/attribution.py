@@ -80,13 +80,13 @@ def attribution(session: Session, by: str | None = None) -> pd.DataFrame:
 
 def _shares(report: MarginFigures, session: Session) -> pd.DataFrame:
     """Share of each position and balance in the expected shortfall."""
-    held = report.positions
+    rows = report.positions
     names = {item.name: item.underlying for item in session.book.instruments}
-    moving = (held["kind"] == "collateral").to_numpy()
-    underlying = np.where(moving, held["instrument"], held["instrument"].map(names))
+    moving = (rows["kind"] == "collateral").to_numpy()
+    underlying = np.where(moving, rows["instrument"], rows["instrument"].map(names))
     component = np.where(moving, "collateral", "expected_shortfall")
-    return _frame(held["account"], component, held["kind"], held["instrument"], underlying,
-                  held["contribution"])  # fmt: skip
+    return _frame(rows["account"], component, rows["kind"], rows["instrument"], underlying,
+                  rows["contribution"])  # fmt: skip
 
 
 def _orders(report: MarginFigures, context: UnitContext) -> pd.DataFrame:

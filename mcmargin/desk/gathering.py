@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.books.book import Book
+from mcmargin.books.accounts import Account
 from mcmargin.books.resolved import ResolvedBook
 from mcmargin.books.units import Units
 from mcmargin.desk.session import Session
@@ -82,7 +82,7 @@ def gathered(
             }
         ),
         positions=_positions(resolved, valuation, required.figures.contributions),
-        owners=_owners(book, units, required, market, equity.equity),
+        owners=_owners(book.accounts, units, required, market, equity.equity),
         haircuts=haircut_frame(
             {each.name: [getattr(own, each.name) for own in haircuts] for each in fields(Haircut)}
         ),
@@ -204,66 +204,66 @@ def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]
     return moving, np.where(moving, valuation.unit_values.value, valuation.unit_values.exposure)
 
 
-def _rows_by_owner(book: Book) -> dict[str, list[int]]:
+def _rows_by_owner(accounts: Sequence[Account]) -> dict[str, list[int]]:
     """Places of each owner's accounts, in the order of the owners' names."""
     rows: dict[str, list[int]] = {}
-    for row, account in enumerate(book.accounts):
+    for row, account in enumerate(accounts):
         rows.setdefault(account.owner, []).append(row)
     return dict(sorted(rows.items()))
 
 
-def _summed_owners(book: Book, netted: Sequence[str]) -> dict[str, list[int]]:
+def _summed_owners(accounts: Sequence[Account], netted: Sequence[str]) -> dict[str, list[int]]:
     """Places of the accounts of each owner whose margin is the sum of several."""
-    rows = _rows_by_owner(book)
+    rows = _rows_by_owner(accounts)
     return {owner: own for owner, own in rows.items() if len(own) > 1 and owner not in netted}
 
 
-def sums_of(book: Book, netted: Sequence[str], market: Market) -> Sums | None:
+def sums_of(accounts: Sequence[Account], netted: Sequence[str], market: Market) -> Sums | None:
     """Which accounts' margins are added up for which owner; None if none are.
 
     Parameters
     ----------
-    book : Book
+    accounts : sequence of Account
     netted : sequence of str
         Owners that net: their margin is no sum.
     market : Market
         Its rates convert margins into the owner's currency.
     """
-    owners = _summed_owners(book, netted)
+    owners = _summed_owners(accounts, netted)
     if not owners:
         return None
     row, owner, weights = [], [], []
     for at, own in enumerate(owners.values()):
-        code = _code_of(book, own, market)
+        code = _code_of(accounts, own, market)
         for each in own:
             row.append(each)
             owner.append(at)
-            weights.append(market.worth(book.accounts[each].currency) / market.worth(code))
+            weights.append(market.worth(accounts[each].currency) / market.worth(code))
     return Sums(np.array(row), np.array(owner), np.array(weights), len(owners))
 
 
-def _code_of(book: Book, rows: Sequence[int], market: Market) -> str:
+def _code_of(accounts: Sequence[Account], rows: Sequence[int], market: Market) -> str:
     """Currency in which several accounts' margins add up: theirs, or the market's for several."""
-    codes = {book.accounts[row].currency for row in rows}
+    codes = {accounts[row].currency for row in rows}
     return codes.pop() if len(codes) == 1 else market.currency
 
 
 def _owners(
-    book: Book,
+    accounts: Sequence[Account],
     units: Units,
     required: Requirement,
     market: Market,
     equity: NDArray[np.float64],
 ) -> pd.DataFrame:
     """One row an owner: its own margin if it nets, else the sum of its accounts' margins."""
-    netted = {owner: len(book.accounts) + at for at, owner in enumerate(units.owner)}
-    summed = {owner: at for at, owner in enumerate(_summed_owners(book, units.owner))}
+    netted = {owner: len(accounts) + at for at, owner in enumerate(units.owner)}
+    summed = {owner: at for at, owner in enumerate(_summed_owners(accounts, units.owner))}
     table: dict[str, list[Any]] = {name: [] for name in OwnerMargin.__dataclass_fields__}
-    for owner, own in _rows_by_owner(book).items():
-        first = book.accounts[own[0]]
+    for owner, own in _rows_by_owner(accounts).items():
+        first = accounts[own[0]]
         # Margins in several currencies add up in the market's, at today's rates.
-        code = _code_of(book, own, market)
-        weights = [market.worth(book.accounts[row].currency) / market.worth(code) for row in own]
+        code = _code_of(accounts, own, market)
+        weights = [market.worth(accounts[row].currency) / market.worth(code) for row in own]
         amounts = {
             name: float(required.columns[name][netted[owner]])
             if owner in netted

@@ -148,10 +148,10 @@ def _margin(
     """Margins, within limits of memory and threads."""
     market, units, accounts = resolved.market, resolved.units, resolved.book.accounts
     valuations = valuations_of(resolved.instruments, scenarios, market, policy, **limits)
-    haircuts, shares = haircuts_of(resolved, valuations.initial, policy)
+    haircuts, shares = haircuts_of(resolved.posted, valuations.initial, policy)
     equity = equity_of(resolved, valuations.initial, shares)
     before = previous_of(accounts, units.owner, previous, scenarios, market)
-    sums = sums_of(resolved.book, units.owner, market)
+    sums = sums_of(accounts, units.owner, market)
     _tell_cost(units, valuations.initial, policy)
     required = requirement(
         units, len(accounts), valuations, policy, before, sums=sums, progress=progress

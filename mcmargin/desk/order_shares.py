@@ -35,36 +35,36 @@ class Fills:
         Places of the ordered instruments among the valuation's instruments.
     units : ndarray of shape (instruments,), float64
         Units filled; negative if they are sold, and 0 if the order is not filled.
-    held, changes : ndarray of shapes (paths,) and (instruments, paths), float64
+    alone, changes : ndarray of shapes (paths,) and (instruments, paths), float64
         Gains of the positions alone, and of one unit of each ordered instrument, on the device of
         the scenarios.
     """
 
     columns: NDArray[np.int64]
     units: NDArray[np.float64]
-    held: Any
+    alone: Any
     changes: Any
 
     @property
     def gains(self) -> Any:
         """Gains of the positions with the fills; float64 [paths]."""
-        return self.held + array_module(self.changes).asarray(self.units) @ self.changes
+        return self.alone + array_module(self.changes).asarray(self.units) @ self.changes
 
 
 def fills_of(units: Units, unit: int, valuation: Valuation, level: float) -> Fills:
     """Fills that cost a unit most; they have no instruments if the unit has no orders."""
     codes = units.currencies[unit : unit + 1]
-    held = gains_of(units.quantities[[unit]], codes, valuation)[0]
+    alone = gains_of(units.quantities[[unit]], codes, valuation)[0]
     bought, sold = (matrix[[unit]].toarray()[0] for matrix in (units.buys, units.sells))
     asked = np.flatnonzero((bought != 0.0) | (sold != 0.0))
     if len(asked) == 0:
-        return Fills(asked, np.zeros(0), held, array_module(held).zeros((0, len(held))))
+        return Fills(asked, np.zeros(0), alone, array_module(alone).zeros((0, len(alone))))
     # One row for each ordered instrument: the gains of one unit of it.
     ones = (np.ones(len(asked)), (np.arange(len(asked)), asked))
     single = sparse.csr_array(ones, shape=(len(asked), len(valuation.instruments)))
     changes = gains_of(single, codes * len(asked), valuation)
-    _, filled = worst_fills(held, changes, sold[asked], bought[asked], level=level)
-    return Fills(asked, filled, held, changes)
+    _, filled = worst_fills(alone, changes, sold[asked], bought[asked], level=level)
+    return Fills(asked, filled, alone, changes)
 
 
 def order_shares(fills: Fills, added: float, level: float) -> NDArray[np.float64]:
@@ -92,8 +92,8 @@ def order_shares(fills: Fills, added: float, level: float) -> NDArray[np.float64
     Examples
     --------
     >>> changes = np.stack([np.linspace(-1.0, 1.0, 1000), np.linspace(1.0, -1.0, 1000)])
-    >>> held = np.linspace(-1.0, 1.0, 1000)
-    >>> fills = Fills(np.arange(2), np.array([3.0, -1.0]), held, changes)
+    >>> alone = np.linspace(-1.0, 1.0, 1000)
+    >>> fills = Fills(np.arange(2), np.array([3.0, -1.0]), alone, changes)
     >>> order_shares(fills, 3.6, 0.9).round(2).tolist()
     [2.7, 0.9]
     """
@@ -101,7 +101,7 @@ def order_shares(fills: Fills, added: float, level: float) -> NDArray[np.float64
     shares = np.zeros(len(fills.units))
     for step in range(STEPS):
         part = (step + 0.5) / STEPS
-        losses = -fills.held - part * (xp.asarray(fills.units) @ fills.changes)
+        losses = -fills.alone - part * (xp.asarray(fills.units) @ fills.changes)
         tails = estimate_tails(losses[None], level=level)
         gained = (fills.changes[:, tails.paths[0]] * xp.asarray(tails.weights)).sum(axis=1)
         shares -= fills.units * to_host(gained) / STEPS

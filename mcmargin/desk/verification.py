@@ -375,7 +375,7 @@ def _scale(report: MarginReport) -> NDArray[np.float64]:
     moving = report.positions[report.positions["kind"] == "collateral"]
     held = moving["exposure"].abs().groupby(moving["account"]).sum()
     own = report.figures["account"].map(held).fillna(0.0).to_numpy(float)
-    posted = session.resolved.posted.gross_values(len(own), session.market)
+    posted = session.resolved.posted.gross_values(session.market)
     return np.asarray(report.figures["gross_exposure"].to_numpy(float) + np.maximum(own, posted))
 
 

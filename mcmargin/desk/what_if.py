@@ -102,7 +102,7 @@ def _collateral_error(session: Session, row: int, paid: float) -> float:
     """Standard error of an account's collateral after it has paid an amount of its own coin."""
     code = session.book.accounts[row].currency
     coin = BalanceKind(code, code, debit=False)
-    posted = collateral_estimate(session.resolved, session.haircuts)
+    posted = collateral_estimate(session.resolved.posted, session.market, session.haircuts)
     share = rows_of(session.haircuts, [session.resolved.posted.kinds.index(coin)])
     return float(plus(rows_of(posted, [row]), times(paid, share)).error[0])
 

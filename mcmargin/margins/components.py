@@ -93,7 +93,7 @@ def stressed_funding_costs(context: UnitContext) -> sparse.csr_array:
     if not stressed.any():
         return sparse.csr_array(units.quantities.shape)
     bought, sold = (
-        _funding_beyond(held, stressed, expected) for held in (units.bought, units.sold)
+        _funding_beyond(filled, stressed, expected) for filled in (units.bought, units.sold)
     )
     return sparse.csr_array(bought.maximum(sold))
 

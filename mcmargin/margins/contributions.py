@@ -59,9 +59,9 @@ def contributions(
         ((block, changes),) = valuation.blocks()
         for low in range(0, quantities.nnz, GATHERED):
             part = slice(low, low + GATHERED)
-            columns, held = quantities.indices[part], rows[part]
-            own = paths[block.xp.asarray(held)]
-            gained = tail_gains(columns, held, codes, own, changes, block, valuation)
+            columns, holders = quantities.indices[part], rows[part]
+            own = paths[block.xp.asarray(holders)]
+            gained = tail_gains(columns, holders, codes, own, changes, block, valuation)
             shares[part] = _shares(quantities.data[part], gained, weights)
         return shares
     order = np.argsort(quantities.indices, kind="stable")
@@ -78,10 +78,10 @@ def contributions(
 
 
 def _shares(
-    held: NDArray[np.float64], gained: Any, weights: NDArray[np.float64]
+    quantities: NDArray[np.float64], gained: Any, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     xp = array_module(gained)
-    return np.asarray(-held * to_host((gained * xp.asarray(weights)).sum(axis=1)))
+    return np.asarray(-quantities * to_host((gained * xp.asarray(weights)).sum(axis=1)))
 
 
 def _gathered(

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mcmargin.books.collateral import PostedBalances
 from mcmargin.books.resolved import ResolvedBook
 from mcmargin.books.unrealised import without_entry_price
 from mcmargin.margins.estimates import Estimate, fixed
+from mcmargin.markets.market import Market
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -66,7 +68,7 @@ def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) 
     rates = np.array([market.worth(each.currency) for each in book.accounts])
     values = valuation.unit_values.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
-    collateral = collateral_estimate(resolved, haircuts)
+    collateral = collateral_estimate(resolved.posted, market, haircuts)
     equity = collateral.amounts + position_value + resolved.unrealised
     if book.balances is None:
         equity = np.full(len(book.accounts), np.nan)
@@ -80,16 +82,16 @@ def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) 
     )
 
 
-def collateral_estimate(resolved: ResolvedBook, haircuts: Estimate) -> Estimate:
+def collateral_estimate(posted: PostedBalances, market: Market, haircuts: Estimate) -> Estimate:
     """Value of each account's balances less haircuts, and how it moves with the paths.
 
     Haircuts are as in `equity_of`.
     """
-    posted, accounts = resolved.posted, len(resolved.book.accounts)
+    accounts = posted.account_count
     if not posted.kinds:
         return fixed(np.zeros(accounts))
     less = haircuts if len(haircuts.amounts) else fixed(np.zeros(len(posted.kinds)))
-    values = posted.unit_values(resolved.market)
+    values = posted.unit_values(market)
     signs = np.array([1.0 if kind.debit else -1.0 for kind in posted.kinds], float)
     amounts = posted.amounts * (values * (1.0 + signs * less.amounts))[posted.kind]
     shares = posted.amounts * (values * signs)[posted.kind]

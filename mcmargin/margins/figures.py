@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -132,10 +133,7 @@ def unit_figures(
     """
     wanted = _Wanted(level, confidence, shares, together, errors)
     if valuation.fits:
-
-        def work(rows: range) -> UnitFigures:
-            return _block_figures(units, rows, valuation, wanted)
-
+        work = partial(_block_figures, units, valuation, wanted)
         return figures_of(_by_blocks(work, units.quantities.shape[0], valuation, progress))
     parts = [
         part
@@ -229,7 +227,7 @@ def _by_blocks(
     return parts
 
 
-def _block_figures(units: Units, rows: range, valuation: Valuation, wanted: _Wanted) -> UnitFigures:
+def _block_figures(units: Units, valuation: Valuation, wanted: _Wanted, rows: range) -> UnitFigures:
     """Figures of one block of units, from their gains on all paths."""
     here = slice(rows.start, rows.stop)
     quantities, codes = units.quantities[here], units.currencies[here]

@@ -1,7 +1,7 @@
 """Haircuts: how much less than its value collateral counts. The margins' own simulation gives them.
 
-In: a resolved book and the valuation of initial margin. Out: a haircut for each kind of balance
-that the book has: for each asset, currency of account, and side.
+In: the balances of a book and the valuation of initial margin. Out: a haircut for each kind of
+balance that the book has: for each asset, currency of account, and side.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from mcmargin.books.collateral import BalanceKind, balance_of
-from mcmargin.books.resolved import ResolvedBook
+from mcmargin.books.collateral import BalanceKind, PostedBalances, balance_of
 from mcmargin.books.units import Units
 from mcmargin.margins.estimates import Estimate, fixed, larger, smaller, times, with_rows
 from mcmargin.margins.figures import unit_shortfalls
@@ -42,13 +41,13 @@ class Haircut:
 
 
 def haircuts_of(
-    resolved: ResolvedBook, valuation: Valuation, policy: MarginPolicy
+    posted: PostedBalances, valuation: Valuation, policy: MarginPolicy
 ) -> tuple[list[Haircut], Estimate]:
     """Haircuts of all kinds of balances in a book; none unless the policy asks for haircuts.
 
     Parameters
     ----------
-    resolved : ResolvedBook
+    posted : PostedBalances
     valuation : Valuation
         Valuation of initial margin. It gives the scenarios, and the horizon of spot.
     policy : MarginPolicy
@@ -64,11 +63,11 @@ def haircuts_of(
     PolicyError
         If the haircuts' level needs more paths.
     """
-    part, kinds, market = policy.collateral, resolved.posted.kinds, resolved.market
+    part, kinds, market = policy.collateral, posted.kinds, valuation.market
     if part is None or part.mode != "haircut" or not kinds:
         return [], fixed(np.zeros(0))
     moving = [at for at, kind in enumerate(kinds) if not kind.is_own_cash(market)]
-    values = resolved.posted.unit_values(market)
+    values = posted.unit_values(market)
     none, whole = fixed(np.zeros(len(kinds))), fixed(np.ones(len(kinds)))
     lost = none
     if moving:

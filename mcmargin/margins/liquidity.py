@@ -28,13 +28,13 @@ UNKNOWN = InstrumentLiquidity()
 
 def liquidity(context: UnitContext) -> Estimate:
     """Cost of closing out each position, and of closing out large ones for longer."""
-    count, held = len(context.units.currencies), context.units.quantities
+    count, quantities = len(context.units.currencies), context.units.quantities
     costs, longer = _costs(context)
     amounts = np.asarray(costs.sum(axis=1) / context.rates)
     if longer is None or not len(longer.places):
         return fixed(amounts)
     # The expected shortfall of one unit moves alike for everybody who holds the instrument.
-    row = np.repeat(np.arange(count), np.diff(held.indptr))[longer.places]
+    row = np.repeat(np.arange(count), np.diff(quantities.indptr))[longer.places]
     weights = longer.weights * (longer.alone.amounts > 0.0)[longer.kind] / context.rates[row]
     shape = (count, len(longer.alone.amounts))
     share = sparse.csr_array((weights, (row, longer.kind)), shape=shape)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from mcmargin.books.units import Units
 from mcmargin.margins.estimates import (
@@ -62,17 +63,12 @@ def with_worst_fills(
     if units.buys.nnz == 0 and units.sells.nnz == 0:
         return shortfall, none
     buys, sells = (matrix[rows.start : rows.stop] for matrix in (units.buys, units.sells))
-    asked = (abs(buys) + abs(sells)).tocsr()
-    asked.eliminate_zeros()
-    columns = [
-        np.sort(asked.indices[low:high].astype(np.int64))
-        for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
-    ]
+    columns = _ordered_columns(buys, sells)
     # What the worst losses of combinations of fills may take beside other profit and loss.
     memory = min(MEMORY, max(1, valuation.memory_limit // 4))
     places: list[int] = []
-    found: tuple[list[Estimate], list[Estimate]] = ([], [])
-    for batch, valued in _ordered(columns, valuation):
+    found: list[Estimate] = []
+    for batch, valued in _batches(columns, valuation):
         for at, blocks in _batch_blocks(batch, valued, columns, rows, units, valuation):
             own, gains = columns[at], gains_at(at)
             sold, bought = (matrix[[at]].toarray()[0][own] for matrix in (sells, buys))
@@ -82,19 +78,28 @@ def with_worst_fills(
                 # On other paths other fills may be the worst: that changes the movements alone.
                 moved = worst_fills_estimate(gains, blocks, sold, bought, fills, level=tails.level)
                 worst = replace(moved, amounts=worst.amounts)
-            whole = tail_estimate(some_tails(tails, np.array([at])))
             places.append(at)
-            found[0].append(worst)
-            found[1].append(minus(worst, whole))
+            found.append(worst)
     if not places:
         return shortfall, none
-    worst, added = (joined(each) for each in found)
+    rows_with = np.array(places)
+    worst = joined(found)
+    added = minus(worst, tail_estimate(some_tails(tails, rows_with)))
     if not together:
         worst, added = collapsed(worst), collapsed(added)
-    rows_with = np.array(places)
     # The sum of the two columns, so that no bit differs from it.
     worst = replace(worst, amounts=tails.expected_shortfall[rows_with] + added.amounts)
     return with_rows(shortfall, rows_with, worst), with_rows(none, rows_with, added)
+
+
+def _ordered_columns(buys: sparse.csr_array, sells: sparse.csr_array) -> list[NDArray[np.int64]]:
+    """Places of the instruments that each unit has ordered, in their order."""
+    asked = (abs(buys) + abs(sells)).tocsr()
+    asked.eliminate_zeros()
+    return [
+        np.sort(asked.indices[low:high].astype(np.int64))
+        for low, high in zip(asked.indptr[:-1], asked.indptr[1:], strict=True)
+    ]
 
 
 def _batch_blocks(
@@ -142,7 +147,7 @@ def _most_kept(valuation: Valuation) -> int:
     return valuation.memory_limit // 4 // (8 * valuation.scenarios.plan.paths)
 
 
-def _ordered(
+def _batches(
     columns: list[NDArray[np.int64]], valuation: Valuation
 ) -> Iterator[tuple[list[int], NDArray[np.int64]]]:
     """Batches of units with orders, each with the instruments that its units ordered.

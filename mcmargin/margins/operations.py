@@ -182,8 +182,8 @@ def calmed_estimate(
         calm = larger(drawn, stressed, kink("drawn or stressed"))
     if part.speed_limit is not None:
         fastest = times((1.0 + part.speed_limit) ** bars, last)
-        held = smaller(calm, fastest, kink("calm or fastest"))
-        calm = larger(held, base, kink("held or base"))
+        limited = smaller(calm, fastest, kink("calm or fastest"))
+        calm = larger(limited, base, kink("limited or base"))
     return chosen(calm, highest, known)
 
 

@@ -165,19 +165,19 @@ def _parts_of(context: UnitContext) -> _Parts:
     factors = [same.get(item.underlying, item.underlying) for item in valuation.instruments]
     names = sorted(set(factors))
     group = np.array([names.index(factor) for factor in factors], np.int64)
-    held = units.quantities
-    unit = np.repeat(np.arange(held.shape[0]), np.diff(held.indptr))
-    keys, part = np.unique(unit * len(names) + group[held.indices], return_inverse=True)
+    quantities = units.quantities
+    unit = np.repeat(np.arange(quantities.shape[0]), np.diff(quantities.indptr))
+    keys, part = np.unique(unit * len(names) + group[quantities.indices], return_inverse=True)
     owner, underlying = np.divmod(keys, max(1, len(names)))
     positions = np.bincount(part, minlength=len(keys))
-    counts = np.bincount(owner, minlength=held.shape[0])
+    counts = np.bincount(owner, minlength=quantities.shape[0])
     # The figures of a unit in one underlying are known already.
     whole = counts[owner] == 1
     single = (~whole & (positions == 1))[part]
     several = ~whole & (positions > 1)
     own = several[part]
     place = (np.cumsum(several) - 1)[part[own]]
-    shape = int(several.sum()), held.shape[1]
+    shape = int(several.sum()), quantities.shape[1]
     return _Parts(
         owner=owner,
         underlying=underlying,
@@ -186,10 +186,12 @@ def _parts_of(context: UnitContext) -> _Parts:
         whole=whole,
         lone=part[single],
         lone_unit=unit[single],
-        lone_column=held.indices[single].astype(np.int64),
-        lone_size=held.data[single],
+        lone_column=quantities.indices[single].astype(np.int64),
+        lone_size=quantities.data[single],
         several=np.flatnonzero(several),
-        rows=sparse.csr_array((held.data[own], (place, held.indices[own])), shape=shape),
+        rows=sparse.csr_array(
+            (quantities.data[own], (place, quantities.indices[own])), shape=shape
+        ),
     )
 
 

@@ -112,13 +112,13 @@ def group_rows(
 ) -> list[range]:
     """Places of the units of each group; parameters of `groups_of`."""
     paths, count = valuation.scenarios.plan.paths, units.quantities.shape[0]
-    held = np.full(count, 1.5 * BYTES_A_LOSS * tail_width(paths, level, confidence))
+    sizes = np.full(count, 1.5 * BYTES_A_LOSS * tail_width(paths, level, confidence))
     if whole:
-        held += 8.0 * paths * with_orders(units)
-        held += BYTES_A_LOSS * tail_width(paths, level) * (_posted(units, valuation) > 0)
+        sizes += 8.0 * paths * with_orders(units)
+        sizes += BYTES_A_LOSS * tail_width(paths, level) * (_posted(units, valuation) > 0)
     most = SHARE_OF_LIMIT * valuation.memory_limit
     starts, total = [0], 0.0
-    for row, size in enumerate(held.tolist()):
+    for row, size in enumerate(sizes.tolist()):
         if total + size > most and row > starts[-1]:
             starts.append(row)
             total = 0.0

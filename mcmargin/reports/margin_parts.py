@@ -145,13 +145,13 @@ def picture_of(
 
 def shares_of(positions: pd.DataFrame, accounts: Collection[str]) -> dict[str, list[Share]]:
     """Names and contributions of the positions of some accounts, by account."""
-    held = positions[positions["account"].isin(accounts)]
+    own = positions[positions["account"].isin(accounts)]
     # A balance has the name of its asset, and so may a position.
-    posted = np.where(held["kind"] == "collateral", " (collateral)", "")
-    names = held["instrument"].to_numpy(object) + posted.astype(object)
+    posted = np.where(own["kind"] == "collateral", " (collateral)", "")
+    names = own["instrument"].to_numpy(object) + posted.astype(object)
     found: dict[str, list[Share]] = {}
     for account, name, amount in zip(
-        held["account"], names.tolist(), held["contribution"].tolist(), strict=True
+        own["account"], names.tolist(), own["contribution"].tolist(), strict=True
     ):
         found.setdefault(account, []).append((name, amount))
     return found

@@ -52,7 +52,7 @@ class ValuedSet:
 
     @classmethod
     def of(cls, own: StressSet, market: Market) -> ValuedSet:
-        """Keep of a set what losses need."""
+        """The part of a set from which losses are computed."""
         # As on simulated paths, a gain is converted into a coin at today's price.
         codes = {*market.fx, *market.quoted.values()} & own.shocked.moved - {*market.coins}
         currencies = {code: own.shocked.currency(code) for code in sorted(codes)}

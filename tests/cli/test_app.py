@@ -1,4 +1,4 @@
-"""The application: statuses, messages, settings and progress, whatever the command is."""
+"""The application: statuses, messages, settings and progress of every command."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def test_version(monkeypatch, capsys):
 
 
 WRONG = {
-    # Where the result should go is looked at before anything is read or fitted.
+    # The output is checked before anything is read or fitted.
     ("calibrate", "none.csv", "-o", "none/m.npz"): "none/m.npz: cannot be written (no folder none",
     ("calibrate", "none.csv", "-o", "dir"): "dir: cannot be written (it exists and is not a file)",
     ("update", "none.npz", P, "-o", "none/m.npz"): "no folder none; make it first",
@@ -46,7 +46,7 @@ WRONG = {
     ("margin", M, B, "-o", M): "model.npz: is read, too",
     ("margin", M, B, "-o", "-"): "leave the option out, or name /dev/stdout",
     ("simulate", M, "-o", "-"): "'-' is not taken for standard output; name /dev/stdout",
-    # Files that are not there, or of another kind.
+    # Files that are missing, or of another kind.
     ("margin", "none.npz", B): "none.npz: cannot be read (No such file or directory)",
     ("margin", M, "none.csv"): "none.csv: cannot be read (No such file or directory)",
     ("calibrate", B, "-o", "n.npz"): "positions.csv: row 2, column 'instrument'",
@@ -123,7 +123,7 @@ def test_debug_shows_where_any_error_came_from(everything, arguments, monkeypatc
     status, output, message = called(arguments, monkeypatch, capsys)
     assert (status, output) == (2, "") == plain[:2]
     assert message.startswith("Traceback (most recent call last):\n")
-    # The one line is the same, and still the last.
+    # The last line is the one that is printed without the setting.
     assert message.endswith(f"\n{plain[2]}")
     assert "Traceback" not in plain[2]
 
@@ -150,7 +150,7 @@ def test_bad_settings_are_status_2(everything, command, variable, value, monkeyp
 
 
 def on_terminal(*arguments, cwd):
-    """Status, stdout, and what a terminal behind stderr was sent."""
+    """Run a command with a terminal as stderr; return its status, stdout and stderr."""
     screen, end = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "mcmargin.cli", *map(str, arguments)],
@@ -162,7 +162,7 @@ def on_terminal(*arguments, cwd):
     ) as process:
         os.close(end)
         sent = b""
-        # A terminal whose last user has gone reads as an error.
+        # When the command has ended, reading from its terminal is an error.
         with contextlib.suppress(OSError):
             while piece := os.read(screen, 65536):
                 sent += piece
@@ -179,7 +179,7 @@ def test_progress_is_one_line_that_goes_when_done(everything):
     plain = re.sub(r"\x1b\[[0-9;]*m", "", sent)
     assert re.search(r"Simulating \S+ +100% \d:\d\d:\d\d left", plain)
     assert "Margining" in plain
-    # Every frame is drawn over the last one, and the last is wiped, with the cursor back.
+    # Every frame is drawn over the one before; the last is wiped, and the cursor is shown again.
     assert plain.count("\n") == 2
     assert plain.rpartition("\x1b[2K")[2] == ""
     assert plain.count("\x1b[?25l") == plain.count("\x1b[?25h") == 2
@@ -192,7 +192,7 @@ def test_the_demo_tells_its_fits_between_the_bars():
     assert (
         "Fits that were replaced: sp500: garch, t, as gjr with skewt innovations is not" in output
     )
-    # Longer than the terminal's 100 columns, and sent as one line all the same.
+    # The text is longer than the terminal's 100 columns, and is still sent as one line.
     told = r"5012 common dates .{60,} \(missing closes: sp500 185, nasdaq 185, wti 195\)\r\n"
     line = re.search(told, sent)
     assert line

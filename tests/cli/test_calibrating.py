@@ -19,7 +19,7 @@ def test_update_moves_the_model(everything):
 
 
 def test_a_folder_that_takes_no_files(tmp_path):
-    """A disk mounted read-only for the command alone, or, for other users than root, a mode."""
+    """For root, a disk is mounted read-only for the command; other users need only a mode."""
     target = tmp_path / "sealed"
     target.mkdir(mode=0o555)
     command = ("mcmargin.cli", "calibrate", "none.csv", "-o", target / "n.npz")

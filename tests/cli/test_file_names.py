@@ -1,4 +1,4 @@
-"""Files in messages of the command line, and outputs by their names."""
+"""Messages name the files that they are about; outputs are refused by their names."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 
 def book(**files):
-    """The book with other files in place of some."""
+    """Arguments of the book, in which some files are replaced."""
     given = {"positions": "positions.csv", "instruments": "instruments.csv",
              "market": "market.toml"} | files  # fmt: skip
     options = [each for name in list(given)[1:] for each in (f"--{name}", given[name])]
@@ -128,7 +128,7 @@ def test_the_report_says_which_accounts_it_has(folder):
     ):
         with pytest.raises(mm.DataError, match=rf"or give {name} the equity \(equity="):
             ask()
-    # With a figure, the most leverage is that of an account which has so much.
+    # With equity=, the largest leverage is that of an account which has this equity.
     margin = report.account("long").margin
     found = report.max_leverage("long", equity=2.0 * margin)
     assert found.equity == 2.0 * margin

@@ -1,4 +1,4 @@
-"""Help of every command: all of its words are on the screen, and no line is broken early."""
+"""Help of every command: all of its words are shown, and no line is broken too early."""
 
 import re
 
@@ -23,7 +23,7 @@ COMMANDS = dict(commands(ROOT))
 
 
 def bare(text):
-    """Letters and signs alone: no blanks, and none of the frames of the help."""
+    """Only the letters and signs of a text, without blanks and without the frames of the help."""
     return re.sub(r"[\s│╭╮╰╯─]", "", text)
 
 
@@ -35,7 +35,7 @@ def helped(request):
 
 
 def test_every_word_is_shown(helped):
-    """Words in brackets were taken for styles, and swallowed."""
+    """Words in brackets were once taken for styles, and not shown."""
     command, shown = helped
     assert bare(command.help) in bare(shown)
     for parameter in command.params:
@@ -44,7 +44,7 @@ def test_every_word_is_shown(helped):
 
 
 def test_paragraphs_flow(helped):
-    """A sentence breaks where the screen ends, and not where the source's line did."""
+    """A sentence breaks at the end of the screen, and not at the end of a line of the source."""
     command, shown = helped
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     for paragraph in command.help.split("\n\n"):

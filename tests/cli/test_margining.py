@@ -53,7 +53,7 @@ def test_csv_and_table(everything):
 
 
 def test_output_is_of_the_form_that_its_name_ends_in(everything, monkeypatch, capsys):
-    """Unless a format is asked for."""
+    """`--format` comes before the ending of the name."""
     monkeypatch.chdir(everything)
     command = ("margin", M, B, "--paths", 5000)
 
@@ -118,7 +118,7 @@ def test_margin_takes_every_file_and_verify_finds_it_equal(folder, call):
     note = "market.toml: volatility of 'a0': quote of 2020-06-26, strike 110, repaired from 0.2 to"
     assert note in done.stderr
     report = mm.MarginReport.from_json((folder / "r.json").read_text())
-    # The week's option settles at the first close, which nobody asked for.
+    # The option of a week settles at the first close, which no option of the command names.
     assert report.plan.horizons == (1, 2)
     expected = report_of(folder)
     pd.testing.assert_frame_equal(report.figures, expected.figures, rtol=0, atol=0)
@@ -126,7 +126,7 @@ def test_margin_takes_every_file_and_verify_finds_it_equal(folder, call):
     assert report.figures["currency"].tolist() == ["USD", "EUR"]
     assert report.figures["open_orders"].iloc[1] > 0
     assert call("verify", "r.json", *BOOK)[:2] == (0, "equal\n")
-    # Another market of the same surface is another one; and a surface cannot be left out.
+    # A market with the same surface and another price is different; a surface cannot be left out.
     (folder / "other.toml").write_text(MARKET.replace("a0 = 100,", "a0 = 101,"))
     other = [name.replace("market.toml", "other.toml") for name in BOOK]
     status, verdict, reasons = call("verify", "r.json", *other)
@@ -185,7 +185,7 @@ def test_the_positions_beside_a_parquet_report_overwrite_no_input(folder, call):
 
 
 def test_a_market_in_another_currency_is_that_of_accounts_too(folder, call):
-    """Spot of the model's assets, without a file of instruments, in pounds."""
+    """The book is spot in pounds, without a file of instruments."""
     (folder / "pounds.toml").write_text('as_of = 2020-01-01\ncurrency = "GBP"\nspot = {a0 = 50}\n')
     (folder / "spot.csv").write_text("account,instrument,quantity\nx,a0,2\n")
     book = ("model.npz", "spot.csv")

@@ -1,4 +1,4 @@
-"""The command line with policies: what one charges, the last report, pages, what is refused."""
+"""Commands with a policy: its charges, the last report, pages, and errors."""
 
 import json
 import re
@@ -35,7 +35,7 @@ BOOK = ("model.npz", "positions.csv")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Models before and in the crash of 2008, and the margins before it."""
+    """A folder with models before and in the crash of 2008, and the margins before it."""
     folder = tmp_path_factory.mktemp("policy")
     closes = demo_prices().to_frame()[["sp500", "wti"]].loc["2004":"2008-10-10"].dropna()
     before = mm.calibrate(
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def report_of(folder, model="model.npz", previous=None):
-    """The same through the library, the policy as values, horizons by hand."""
+    """The same report through the library, with a policy of values and given horizons."""
     policy = mm.MarginPolicy(
         name="tools",
         horizon=2,
@@ -87,7 +87,7 @@ def test_margins_by_a_policy_after_a_report(folder):
     pd.testing.assert_frame_equal(report.figures, expected.figures, rtol=0, atol=0)
     assert report.fingerprints == expected.fingerprints
     assert report.previous_as_of == before.as_of
-    # The buffer of September is drawn in October: less is charged than a quarter more.
+    # In October the buffer of September is used up, and so less than a quarter is charged on top.
     assert (report.figures["calm"] < 1.25 * report.figures["stressed"]).any()
     page = (folder / "now.html").read_text(encoding="utf-8")
     assert page == expected.to_html()

@@ -1,4 +1,4 @@
-"""What commands print where a pipe, a disk or a stream is not there, and how signals end them."""
+"""Printing to a closed pipe, a full disk or a closed stream, and commands that a signal ends."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ M, B = "model.npz", "positions.csv"
     "command", [("margin", M, B, "--paths", 3000, "--format", "json"), ("info",)]
 )
 def test_a_reader_that_leaves_ends_it_quietly(everything, command):
-    """As `| head -1` does: the pipe's other end is shut before anything is written."""
+    """The other end of the pipe is closed before anything is written, as `| head -1` does."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -76,7 +76,7 @@ def test_a_signal_is_128_and_its_number_and_one_line(everything, sent, status, w
         preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
     ) as process:
         pipe = None
-        # The pipe opens for writing once the command reads it: it is then inside its work.
+        # The pipe opens for writing once the command reads it, and is then inside its work.
         while pipe is None and process.poll() is None:
             try:
                 pipe = os.open(everything / "pipe", os.O_WRONLY | os.O_NONBLOCK)
@@ -86,7 +86,7 @@ def test_a_signal_is_128_and_its_number_and_one_line(everything, sent, status, w
         try:
             output, message = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
-            # It came between Python's last look for signals and the read, which this ends.
+            # The signal came after Python's last look for signals, before the read; this ends it.
             os.close(pipe)
             pipe = None
             output, message = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""`what-if`, `max-order`, `status` and `greeks`: answers as the library gives them."""
+"""`what-if`, `max-order`, `status` and `greeks` give the answers of the library."""
 
 import json
 
@@ -56,7 +56,7 @@ def expected(folder):
 
 
 def test_status_of_every_account(call, expected):
-    """Cash, and spot at its price: -900 + 10 x 100, and 600 + (2 - 5) x 100."""
+    """Equity is cash and spot at its price: -900 + 10 x 100, and 600 + (2 - 5) x 100."""
     status, text, message = call(
         "status", *BOOK, *PLAN, "--policy", "policy.toml", "--format", "json"
     )
@@ -75,7 +75,7 @@ def test_status_of_every_account(call, expected):
     ],
 )
 def test_status_fails_on_what_it_is_asked_to(folder, call, cash, state, failing):
-    """Ten at 100 and cash: equity of 1,000 and the cash; margins of 84 and 54."""
+    """The account holds 10 at 100: its equity is 1,000 plus cash, its margins are 84 and 54."""
     (folder / "cash.csv").write_text(f"account,asset,amount\nlong,USD,{cash}\nshort,USD,5000\n")
     command = ("status", *BOOK[:4], "--balances", "cash.csv", *PLAN, "--policy", "policy.toml")
     plain = call(*command)
@@ -91,7 +91,7 @@ def test_status_fails_on_what_it_is_asked_to(folder, call, cash, state, failing)
 
 
 def test_who_nets_is_judged_as_one(folder, call):
-    """One account is short of what the other has: together they have enough."""
+    """One account has too little equity, and both together have enough."""
     (folder / "accounts.csv").write_text("account,owner,netting\nlong,fund,net\nshort,fund,net\n")
     (folder / "cash.csv").write_text("account,asset,amount\nlong,USD,-999\nshort,USD,5000\n")
     command = ("status", *BOOK[:4], "--balances", "cash.csv", *PLAN, "--policy", "policy.toml")
@@ -200,7 +200,7 @@ def test_max_order_by_the_margin_that_it_leaves(derivatives, ask):
     for more, within in ((0.999, True), (1.001, False)):
         after = expected.what_if("euro", {"A-PERP": -more * size}).margin
         assert (after <= equity) is within
-    # Its worst fill is short by 6: a purchase reduces risk whatever the equity, and no sale does.
+    # The worst fill is short by 6: a purchase reduces risk for any equity, and no sale does.
     for side, permitted in (("buy", True), ("sell", False)):
         order = ("--account", "euro", "--instrument", "A-PERP", "--side", side, "--equity", "0")
         status, text, _ = ask("max-order", *book.BOOK, *book.PLAN, *order)

@@ -1,4 +1,4 @@
-"""The command line's stress: losses and default fund as in the library, and what is refused."""
+"""`stress` gives the losses and the default fund of the library, and refuses wrong input."""
 
 import json
 
@@ -44,7 +44,7 @@ def margins_of(folder):
 
 @pytest.fixture(scope="module")
 def expected(folder):
-    """The same through the library."""
+    """The stress report and the default fund that the library gives."""
     margins = margins_of(folder)
     policy = mm.MarginPolicy.from_toml(folder / "policy.toml")
     stress = mm.stress(margins.session.book, margins.session.scenarios, None, policy)

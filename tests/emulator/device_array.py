@@ -1,8 +1,8 @@
-"""cupy.ndarray on a processor: wraps a numpy array, and is as strict as cupy where the two meet.
+"""cupy.ndarray on a processor: it wraps a numpy array, and is as strict as cupy.
 
-In: device arrays, Python and numpy scalars. Out: device arrays, a scalar result included, as on a
-device. A numpy array among the operands is a TypeError, and so is an implicit conversion to numpy;
-an array of another device than the current one is a ValueError.
+In: device arrays, scalars of Python and numpy. Out: device arrays; as on a device, a scalar result
+is one, too. A numpy array among the operands raises TypeError, and so does an implicit conversion
+to numpy. An array of another device than the current one raises ValueError.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from tests.emulator.machine import Machine, Memory
 
 VIEWS = ("shape", "size", "ndim", "dtype", "nbytes", "itemsize", "strides", "flags")
-"""Attributes that are the wrapped array's own."""
+"""Attributes that are read from the wrapped array."""
 
 METHODS = {
     **dict.fromkeys(("min", "max", "any", "all"), "axis out keepdims"),
@@ -40,18 +40,18 @@ METHODS = {
     "take": "indices axis out",
     "view": "dtype",
 }
-"""Methods that are numpy's, with the parameters that cupy's have."""
+"""Methods of numpy, with the parameters that those of cupy have."""
 
 
 class ndarray(NDArrayOperatorsMixin):
-    """One array on a pretended device."""
+    """An array on a pretended device."""
 
     __module__ = "cupy"
 
     def __init__(self, host: np.ndarray, memory: Memory) -> None:
         self._host, self._memory = host, memory
 
-    # Where it lies.
+    # Its place in memory.
 
     @property
     def machine(self) -> Machine:
@@ -67,7 +67,7 @@ class ndarray(NDArrayOperatorsMixin):
 
     @property
     def address(self) -> int:
-        """As `array.data.ptr`: 0 for an array of no elements."""
+        """Return `array.data.ptr`, which is 0 for an array without elements."""
         return self._host.ctypes.data if self.size else 0
 
     def check_device(self) -> None:
@@ -77,7 +77,7 @@ class ndarray(NDArrayOperatorsMixin):
                 f"current device ({self.machine.current}). Peer access is unavailable."
             )
 
-    # To the host and back: never in silence.
+    # Copies to the host and back are never implicit.
 
     def get(self, stream=None, order="C", out=None, blocking=True) -> np.ndarray:
         if out is None:
@@ -86,7 +86,7 @@ class ndarray(NDArrayOperatorsMixin):
         return out
 
     def copy(self, order="C") -> ndarray:
-        """A copy on the current device, from whichever device."""
+        """Return a copy on the current device of an array on any device."""
         return own(self.machine, self._host.copy(order=order))
 
     def set(self, arr: np.ndarray, stream=None) -> None:
@@ -123,7 +123,7 @@ class ndarray(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return repr(self._host)
 
-    # Parts of it.
+    # Its parts.
 
     def __len__(self) -> int:
         return len(self._host)
@@ -135,7 +135,7 @@ class ndarray(NDArrayOperatorsMixin):
         key = _index(key)
         found = self._host[key]
         if isinstance(found, np.generic):
-            # A view of one element, as in cupy.
+            # As in cupy, one element is a view.
             found = self._host[(*key, ...) if isinstance(key, tuple) else (key, ...)]
         return wrap(self.machine, found, (self,))
 
@@ -158,10 +158,10 @@ class ndarray(NDArrayOperatorsMixin):
     def transpose(self, *axes) -> ndarray:
         return wrap(self.machine, self._host.transpose(*axes), (self,))
 
-    # numpy's functions on it.
+    # Functions of numpy that are called with it.
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        """numpy's ufunc, with the keywords that cupy's have."""
+        """Call a ufunc of numpy with the keywords that those of cupy have."""
         wrong = set(kwargs) - {"out", "dtype", "casting", "axis", "keepdims"}
         if wrong or (method == "__call__" and {"axis", "keepdims"} & set(kwargs)):
             raise TypeError(f"Wrong arguments {kwargs}")
@@ -190,7 +190,7 @@ for _name, _parameters in METHODS.items():
 
 
 def check_parameters(name: str, parameters: str, args: tuple, kwargs: dict) -> None:
-    """Refuse what cupy's function of that name does not take."""
+    """Refuse arguments that the function of cupy does not take."""
     names = parameters.split()
     wrong = set(kwargs) - set(names)
     if len(args) > len(names) or wrong:
@@ -200,7 +200,7 @@ def check_parameters(name: str, parameters: str, args: tuple, kwargs: dict) -> N
 
 
 def apply(machine: Machine, function, args: tuple, kwargs: dict):
-    """Call numpy's function on the wrapped arrays, and wrap what comes back."""
+    """Call a function of numpy with the wrapped arrays, and wrap its results."""
     given: list[ndarray] = []
     result = function(
         *(_unwrap(each, given) for each in args),
@@ -221,7 +221,7 @@ def _unwrap(value, given: list[ndarray]):
 
 
 def _index(key):
-    """An index for numpy; cupy takes device arrays, numpy arrays and lists."""
+    """Return an index for numpy; cupy takes device arrays, numpy arrays and lists."""
     if isinstance(key, tuple):
         return tuple(_index(each) for each in key)
     if isinstance(key, ndarray):
@@ -231,7 +231,7 @@ def _index(key):
 
 
 def wrap(machine: Machine, result, sources: tuple[ndarray, ...] = ()):
-    """A result as device arrays: a given array, a view of one, or memory of its own."""
+    """Wrap a result: it is a given array, a view of one, or a new array."""
     if isinstance(result, tuple | list):
         return type(result)(wrap(machine, each, sources) for each in result)
     if isinstance(result, np.generic | numbers.Number):
@@ -239,7 +239,7 @@ def wrap(machine: Machine, result, sources: tuple[ndarray, ...] = ()):
     given = [source for source in sources if result is source._host]
     if isinstance(result, np.ndarray) and not given:
         for source in sources:
-            # Allocations never overlap: what shares bytes is a view.
+            # Allocations never overlap, so that an array that shares bytes is a view.
             if np.may_share_memory(result, source._host):
                 return ndarray(result, source._memory)
     for source in sources:
@@ -250,5 +250,5 @@ def wrap(machine: Machine, result, sources: tuple[ndarray, ...] = ()):
 
 
 def own(machine: Machine, host: np.ndarray) -> ndarray:
-    """A fresh array in memory of its own, on the current device."""
+    """Return a new array on the current device."""
     return ndarray(host, machine.allocate(host.nbytes))

@@ -1,8 +1,8 @@
-"""Modules cupy and cupyx on a processor, for the host code of an engine.
+"""The modules cupy and cupyx on a processor, for the host code of an engine.
 
-In: a `Machine`. Out: modules for sys.modules, with the part of cupy 14.2 that an engine needs: a
-name, or a parameter, that cupy does not have is missing here too. What these cannot show is listed
-in tests/gpu/README.md.
+In: a `Machine`. Out: modules for sys.modules, with the part of cupy 14.2 that an engine needs. They
+have no name and no parameter that cupy does not have. tests/gpu/README.md lists what they cannot
+show.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ FUNCTIONS = {
     "transpose": "a axes",
     "where": "condition x y",
 }
-"""numpy's functions that cupy has, with cupy's parameters."""
+"""Functions of numpy that cupy has, with the parameters of cupy."""
 
 CREATION = {
     **dict.fromkeys(("zeros", "ones"), "shape dtype order"),
@@ -80,7 +80,7 @@ CREATION = {
 
 
 class Ufunc:
-    """A ufunc of cupy: numpy's, on device arrays and scalars."""
+    """A ufunc of cupy: it calls that of numpy for device arrays and scalars."""
 
     def __init__(self, machine: Machine, ufunc: np.ufunc) -> None:
         self._machine, self._ufunc = machine, ufunc
@@ -118,13 +118,13 @@ def _creation(machine: Machine, name: str, parameters: str):
 
 
 class _Arrays:
-    """What makes device arrays, copies them and multiplies them."""
+    """Functions that make, copy and multiply device arrays."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
     def empty(self, shape, dtype=float, order="C") -> ndarray:
-        """Filled with bytes of ones, NaN in floating point: a device's memory is no better."""
+        """Return an array filled with bytes of ones, which are NaN in floating point."""
         host = np.empty(shape, dtype, order)
         host.view(np.uint8 if host.flags.c_contiguous and host.ndim else host.dtype).fill(255)
         return own(self.machine, host)
@@ -157,7 +157,7 @@ class _Arrays:
         return apply(self.machine, np.matmul, (x1, x2), {"out": out})
 
     def gemm(self, transa, transb, a, b, out=None, alpha=1.0, beta=0.0) -> ndarray:
-        """As cupy.cublas.gemm: out = alpha op(a) op(b) + beta out."""
+        """Set out = alpha op(a) op(b) + beta out, as cupy.cublas.gemm does."""
         assert a.ndim == b.ndim == 2
         assert a.dtype == b.dtype
         left, right = (x.T if t == "T" else x for t, x in ((transa, a), (transb, b)))
@@ -176,7 +176,7 @@ class _Arrays:
 
 
 class _Current:
-    """cupy.cuda.Device: its constructor takes the current device where none is named."""
+    """cupy.cuda.Device; without a number, it is the current device."""
 
     def __init__(self, machine: Machine, device: int | None = None) -> None:
         self._machine = machine
@@ -216,7 +216,7 @@ class _Current:
 
 
 class _Stream:
-    """cupy.cuda.Stream: work runs at once, so that there is nothing to wait for."""
+    """cupy.cuda.Stream; work runs at once, so that there is nothing to wait for."""
 
     ptr = 0
 
@@ -237,7 +237,7 @@ class _Stream:
 
 
 class _Pool:
-    """cupy.get_default_memory_pool(): the current device's."""
+    """The pool of the current device, as cupy.get_default_memory_pool() returns it."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -286,7 +286,7 @@ class csr_matrix:
     def __matmul__(self, other: ndarray) -> ndarray:
         if not isinstance(other, ndarray):
             return NotImplemented
-        # cuSPARSE wants columns, and cupy makes them: for a moment both take memory.
+        # cuSPARSE needs columns, and cupy makes a copy with them, which takes memory for a while.
         columns = self._machine.module.asfortranarray(other)
         product = np.asarray(self._host @ columns.get())
         return own(self._machine, np.asfortranarray(product))
@@ -310,7 +310,7 @@ def _set_mode(machine: Machine, handle: int, mode: int) -> None:
 
 
 def _random(machine: Machine) -> dict[str, Any]:
-    """cupy.random: functions that draw, from a generator of numpy's."""
+    """cupy.random: functions that draw from a generator of numpy."""
     draw = np.random.default_rng()
 
     def standard_normal(size=None, dtype=float):
@@ -323,7 +323,7 @@ def _random(machine: Machine) -> dict[str, Any]:
 
 
 def _benchmark(func, args=(), kwargs={}, n_repeat=10000, *, n_warmup=10):  # noqa: B006
-    """As cupyx.profiler.benchmark, by the processor's clock."""
+    """Measure as cupyx.profiler.benchmark does, with the processor's clock."""
     times = []
     for _ in range(n_warmup + n_repeat):
         start = time.perf_counter()
@@ -334,7 +334,7 @@ def _benchmark(func, args=(), kwargs={}, n_repeat=10000, *, n_warmup=10):  # noq
 
 
 def modules(machine: Machine) -> dict[str, dict[str, Any]]:
-    """Contents of each module, by its name."""
+    """Return the contents of each module by its name."""
     arrays = _Arrays(machine)
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
@@ -386,7 +386,7 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
     csr = functools.partial(csr_matrix, machine)
     return {
         "cupy": cupy,
-        # A module of its own: cupy does not import it by itself.
+        # cupy does not import this module by itself.
         "cupy.cublas": {"gemm": arrays.gemm},
         "cupy.cuda": cuda,
         "cupy.cuda.cublas": cublas,
@@ -399,7 +399,7 @@ def modules(machine: Machine) -> dict[str, dict[str, Any]]:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports the double's modules, so that `import cupy.cublas` binds what cupy's does."""
+    """Finds the double's modules, so that `import cupy.cublas` works as it does with cupy."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine, self._modules = machine, modules(machine)
@@ -422,7 +422,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @contextlib.contextmanager
 def installed(machine: Machine) -> Iterator[ModuleType]:
-    """Make the double the cupy that is imported, then put back what was there."""
+    """Make `import cupy` import the double; afterwards restore what was there."""
 
     def ours(name: str) -> bool:
         return name.partition(".")[0] in ("cupy", "cupyx")

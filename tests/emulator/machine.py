@@ -1,4 +1,4 @@
-"""The pretended machine: its GPUs, what their memory holds, and the failures that a test plants."""
+"""The pretended machine: its GPUs, their memory, and the failures that a test asks for."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 UNIT = 512
-"""cupy's pool hands out memory in multiples of this."""
+"""The pool of cupy gives memory in multiples of this number of bytes."""
 
 
 class OutOfMemoryError(MemoryError):
-    """As cupy.cuda.memory.OutOfMemoryError."""
+    """The error cupy.cuda.memory.OutOfMemoryError."""
 
     __module__ = "cupy.cuda.memory"
 
 
 class CUDARuntimeError(RuntimeError):
-    """As cupy.cuda.runtime.CUDARuntimeError."""
+    """The error cupy.cuda.runtime.CUDARuntimeError."""
 
     __module__ = "cupy_backends.cuda.api.runtime"
 
 
 @dataclass
 class Device:
-    """One pretended GPU: its memory in bytes, and the math mode of its cuBLAS handle."""
+    """A pretended GPU: its memory in bytes, and the math mode of its cuBLAS handle."""
 
     capacity: int = 4 << 30
     limit: int = 0
@@ -36,7 +36,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel launch."""
+    """A launch of a kernel."""
 
     name: str
     device: int
@@ -46,7 +46,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Product:
-    """One matrix product, and the math mode it ran under."""
+    """A matrix product, and the math mode in which it ran."""
 
     device: int
     dtype: str
@@ -54,7 +54,7 @@ class Product:
 
 
 class Memory:
-    """One allocation; its bytes go back to the pool with the last array that lies in it."""
+    """An allocation; its bytes go back to the pool when no array uses it any more."""
 
     def __init__(self, machine: Machine, device: int, size: int) -> None:
         self.machine, self.device, self.size = machine, device, size
@@ -67,20 +67,20 @@ def _give_back(device: Device, size: int) -> None:
 
 @dataclass
 class Machine:
-    """GPUs, and what happened on them.
+    """Pretended GPUs, and a record of what happened on them.
 
     Attributes
     ----------
     devices : list of Device
     fail_allocations : set of int
-        Allocations that fail, counted from 0.
+        Numbers of the allocations that fail, counted from 0.
     largest : int, optional
-        Bytes beyond which every single allocation fails.
+        An allocation of more bytes than this fails.
     allocations : int
-        Made so far, those that failed included.
+        Number of allocations so far, including those that failed.
     launches, products : list
     waits : list of int
-        Devices whose stream was waited for.
+        Devices on whose stream the host waited.
     module : module
         The cupy of this machine.
     """
@@ -98,7 +98,7 @@ class Machine:
 
     @property
     def current(self) -> int:
-        """This thread's device, as CUDA keeps it."""
+        """The current device of this thread; CUDA keeps one for each thread."""
         return getattr(self._thread, "device", 0)
 
     @current.setter
@@ -108,7 +108,7 @@ class Machine:
         self._thread.device = device
 
     def allocate(self, size: int) -> Memory:
-        """Take memory of the current device, as cupy's pool does."""
+        """Take memory on the current device, as the pool of cupy does."""
         size = -(-size // UNIT) * UNIT
         with self._lock:
             number, self.allocations = self.allocations, self.allocations + 1

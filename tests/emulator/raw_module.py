@@ -1,8 +1,9 @@
-"""cupy.RawModule and RawKernel on a processor: the .cu source through g++, checked at a launch.
+"""cupy.RawModule and RawKernel on a processor: g++ compiles the .cu source.
 
 In: CUDA source, options and name expressions, as cupy takes them. Out: kernels that run as loops
-over blocks and threads. What cupy would pass on wrongly and in silence (a Python number, another
-dtype, a view with gaps) is a TypeError here that names kernel, position and parameter type.
+over blocks and threads. Some arguments cupy would pass on wrongly without an error: a Python
+number, an array of another dtype, a view with gaps. They raise TypeError here, and the message
+names the kernel, the position and the type of the parameter.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ WARNINGS = (
 FLAGS = ("-O2", "-g1", "-shared", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", *WARNINGS)
 SANITIZERS = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
 SANITIZE = "MCMARGIN_SANITIZE_KERNELS"
-"""Environment variable: 1 builds with the sanitizers, for a process that has libasan loaded."""
+"""If this environment variable is 1, kernels are built with sanitizers; libasan must be loaded."""
 
 DTYPES = {
     "float": np.float32,
@@ -47,13 +48,13 @@ LARGEST_BLOCK_THREADS = 1024
 
 
 class CompileException(Exception):
-    """As cupy.cuda.compiler.CompileException: what the compiler said."""
+    """The error cupy.cuda.compiler.CompileException, with the log of the compiler."""
 
     __module__ = "cupy.cuda.compiler"
 
 
 class RawModule:
-    """As cupy.RawModule, of source code with name expressions."""
+    """cupy.RawModule, made of source code with name expressions."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class RawModule:
         self._names = tuple(name_expressions)
 
     def get_function(self, name: str) -> RawKernel:
-        """One instantiation; compiled on first use, as cupy does."""
+        """Return one instantiation, compiled on first use, as in cupy."""
         if name not in self._names:
             raise KeyError(f"{name!r} is not one of the name expressions {self._names}")
         if not self._machine.devices:
@@ -79,7 +80,7 @@ class RawModule:
 
 
 class RawKernel:
-    """As cupy.RawKernel: called with a grid, a block and the arguments, all tuples."""
+    """cupy.RawKernel; it is called with a grid, a block and the arguments, which are tuples."""
 
     def __init__(self, machine: Machine, library: ctypes.CDLL, number: int, name: str) -> None:
         self._machine, self.name = machine, name
@@ -103,7 +104,7 @@ class RawKernel:
         )
         if np.prod(block) > LARGEST_BLOCK_THREADS:
             raise ValueError(f"{self.name}: a block of {block} has over 1,024 threads")
-        # Kept in a list: the addresses go to a call that holds no reference.
+        # The list keeps the values alive; the call gets only their addresses.
         values = [
             self._value(at, kind, argument)
             for at, (kind, argument) in enumerate(zip(self.parameters, args, strict=True))
@@ -117,13 +118,13 @@ class RawKernel:
         if not isinstance(sizes, tuple) or not 1 <= len(sizes) <= 3:
             raise TypeError(f"{self.name}: the {what} must be a tuple of one to three sizes")
         full = (*sizes, 1, 1)[:3]
-        # cupy makes 1 of a 0, so that a kernel writes where there is nothing.
+        # cupy turns a 0 into a 1, and the kernel would write to memory that is not there.
         if any(not 1 <= size <= most for size, most in zip(full, largest, strict=True)):
             raise ValueError(f"{self.name}: {what} {sizes} is beyond 1 to {largest}")
         return tuple(int(size) for size in full)
 
     def _value(self, at: int, kind: str, argument) -> np.ndarray:
-        """One argument's bytes, as the kernel reads them."""
+        """Return the bytes of an argument, as the kernel reads them."""
         where = f"{self.name}, argument {at} ({kind})"
         if not kind.endswith("*"):
             if type(argument) is not DTYPES[kind]:
@@ -148,7 +149,7 @@ def _told(argument) -> str:
 
 
 def load(code: str, options: tuple[str, ...], names: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile a source, or find it compiled, and load it."""
+    """Compile a source, unless it is compiled already, and load it."""
     return _load(code, options, names, os.environ.get(SANITIZE) == "1")
 
 
@@ -165,7 +166,7 @@ def _load(
     folder = Path(tempfile.gettempdir()) / f"mcmargin-kernels-on-cpu-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{key}.so"
-    # Workers that need the same kernels wait for the first of them.
+    # If several workers need the same kernels, they wait for the first one.
     with open(folder / f"{key}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
@@ -174,7 +175,7 @@ def _load(
 
 
 def _source(code: str, names: tuple[str, ...]) -> str:
-    """The header, the kernels, and one trampoline a name expression."""
+    """Return the header, the kernels, and a trampoline for each name expression."""
     visible = 'extern "C" __attribute__((visibility("default")))'
     trampolines = "".join(
         f"{visible} const char* const* parameters_{at}() {{\n"

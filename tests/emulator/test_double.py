@@ -1,4 +1,4 @@
-"""The doubles of cupy are as strict as cupy 14.2 where silence would cost a wrong figure."""
+"""The doubles of cupy are as strict as cupy 14.2 wherever wrong figures could go unnoticed."""
 
 import inspect
 import threading
@@ -122,7 +122,7 @@ def test_host_and_device_do_not_mix(cupy, mixed):
 
 
 def test_arrays_are_numpys_but_for_scalars(cupy):
-    """Figures are numpy's; a reduction or an element is an array of no dimensions."""
+    """Figures are those of numpy; a reduction or an element is an array without dimensions."""
     host = np.random.default_rng(1).standard_normal((4, 5))
     a = cupy.asarray(host)
     assert a.sum().shape == a[1, 2].shape == a.min(axis=1)[0].shape == ()
@@ -222,7 +222,7 @@ def test_sparse_products_come_in_columns(cupy):
 
 
 def test_names_and_parameters_are_cupys():
-    """Needs cupy, though no GPU: whatever the double offers, cupy 14.2 offers."""
+    """Everything in the double is in cupy 14.2. The test needs cupy, but no GPU."""
     cupy = pytest.importorskip("cupy", reason="cupy is not installed")
     for name in (*UFUNCS, *METHODS):
         assert hasattr(cupy, name) or hasattr(cupy.ndarray, name), name
@@ -232,7 +232,7 @@ def test_names_and_parameters_are_cupys():
 
 
 def test_what_a_gpu_is_asked_is_cupys():
-    """Needs cupy, though no GPU: names that the checks and benchmarks of a GPU use."""
+    """cupy has the names that checks and benchmarks use. The test needs cupy, but no GPU."""
     cupy = pytest.importorskip("cupy", reason="cupy is not installed")
     from cupyx import profiler
 

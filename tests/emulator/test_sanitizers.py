@@ -1,8 +1,8 @@
-"""The kernels' tests again under AddressSanitizer and UndefinedBehaviorSanitizer.
+"""The tests of the kernels again, under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-The sanitizers must be the first library of a process, so that each test starts one of its own,
-with libasan loaded ahead of Python. Device arrays are numpy's, whose allocations are malloc's to
-the byte, so that one element too many is found.
+The sanitizers must be the first library of a process. So each test starts a process, in which
+libasan is loaded before Python. Device arrays are arrays of numpy, which takes exactly the bytes of
+an array from malloc. So the sanitizers find an access to one element too many.
 """
 
 import os
@@ -38,7 +38,7 @@ sys.exit(pytest.main(["-q", "-s", "-x", "-p", "no:cacheprovider", *chosen]))
 
 
 def run_sanitized(*arguments):
-    """The kernels' tests in a sanitized process, with one line of a source replaced."""
+    """Run the tests of the kernels under the sanitizers, with one line of a source replaced."""
     library = subprocess.run(
         ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -35,7 +35,7 @@ def test_auto_takes_the_gpu_where_there_is_one(machine, monkeypatch):
 
 
 class Broken:
-    """Finds a module that cannot be loaded, and says so as cupy does."""
+    """Finds a module that cannot be loaded, and raises the error that cupy raises."""
 
     def __init__(self, name):
         self.name = name
@@ -53,7 +53,7 @@ class Broken:
 
 @pytest.mark.parametrize("broken", ["cupy", "cupy.cublas"])
 def test_a_cupy_that_cannot_be_loaded_is_a_reason(machine, monkeypatch, broken):
-    """cupy of CUDA 13 where CUDA 12 lies, or without cuBLAS: auto takes numpy."""
+    """If cupy is of CUDA 13 and the machine has CUDA 12, or has no cuBLAS, auto takes numpy."""
     monkeypatch.delitem(sys.modules, broken, raising=False)
     monkeypatch.delattr(machine.module, "cublas", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(broken), *sys.meta_path])

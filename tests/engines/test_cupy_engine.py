@@ -1,4 +1,4 @@
-"""The cupy engine's host code on a pretended machine: memory that runs out, devices, settings."""
+"""The host code of the cupy engine on a pretended machine: memory, devices and settings."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def model():
 
 @pytest.fixture
 def expected(model, machine):
-    """Without any pressure, in double precision, in which blocks change less than 1e-13."""
+    """Simulate with enough memory, in double precision, where blocks change less than 1e-13."""
     return simulate(model, precision="double", **SETTINGS).to_host()
 
 
@@ -36,14 +36,14 @@ def assert_alike(scenarios, expected):
 
 
 def normals(machine):
-    """Rows of tiles of each launch of normals: tiles x steps x assets."""
+    """Return tiles x steps x assets of each launch of normals."""
     own = [launch for launch in machine.launches if launch.name.startswith("normals")]
     return [int(np.prod(launch.grid)) for launch in own]
 
 
 @pytest.mark.parametrize("number", range(7))
 def test_one_allocation_that_fails_halves_the_block(model, machine, expected, number):
-    # The model's arrays, the two results, the flags and the counts come first.
+    # The first ten allocations are the model's arrays, two results, the flags and the counts.
     machine.fail_allocations = {machine.allocations + 10 + number}
     machine.launches.clear()
     assert_alike(again(model), expected)
@@ -55,10 +55,10 @@ def test_blocks_are_halved_until_they_fit_and_then_the_steps(model, machine, exp
     plain = make_model(("garch",) * 3)
     free = again(plain, paths=2000, horizon=8)
     machine.launches.clear()
-    # One tile of three assets takes 3 x 2,048 x 8 bytes a step: room for two steps of the eight.
+    # One tile of three assets takes 3 x 2,048 x 8 bytes a step; two steps of the eight fit.
     machine.largest = 3 * 2048 * 8 * 2
     assert_alike(again(plain, paths=2000, horizon=8), free)
-    # One launch that found no room for its eight steps, one of four, and four of two.
+    # Eight steps did not fit, four did not fit, and then four launches took two steps each.
     assert normals(machine) == [3 * 2] * 4
     with pytest.raises(mm.EngineError, match="fewer paths or horizons"):
         again(plain, paths=100_000)
@@ -76,7 +76,7 @@ def test_blocks_fit_the_pools_limit(model, machine, expected):
     machine.launches.clear()
     pool.set_limit(size=pool.used_bytes() + results + 40 * 3 * 2048 * 8)
     assert_alike(again(model), expected)
-    # 5 tiles x 3 assets x 3 steps would take one launch without a limit.
+    # Without a limit, one launch would take all 5 tiles x 3 assets x 3 steps.
     assert len(normals(machine)) > 1
     assert max(device.held for device in machine.devices) <= pool.get_limit()
 
@@ -90,9 +90,9 @@ def test_tiles_are_spread_over_devices(model, machine, expected):
 
 
 def test_parts_are_waited_for_and_gathered_in_little_memory(model, machine, expected):
-    """A worker's stream before its part is copied, the caller's before and after.
+    """A worker's stream is waited for before its part is copied, the caller's before and after.
 
-    The first device holds the results once, a block, and one horizon of another's part.
+    The first device holds the results once, a block, and one horizon of the other device's part.
     """
     options = {"horizons": (1, 2, 3), "paths": 40_000, "horizon": None, "block_tiles": 1}
     free = again(model, **options)
@@ -104,7 +104,7 @@ def test_parts_are_waited_for_and_gathered_in_little_memory(model, machine, expe
     assert_alike(spread, free)
     results = 2 * free.returns.nbytes
     assert first.held - before < 1.4 * results
-    # The last allocation of all is a horizon of the other device's part.
+    # The last allocation is for a horizon of the other device's part.
     machine.fail_allocations = {2 * machine.allocations - start - 1}
     with pytest.raises(mm.EngineError, match=r"device 0: .* part of another device .*; give fewer"):
         again(model, devices=(0, 1), **options)
@@ -114,7 +114,7 @@ def test_parts_are_waited_for_and_gathered_in_little_memory(model, machine, expe
 
 
 def test_long_horizons_are_drawn_in_pieces(model, machine, monkeypatch):
-    """A grid's second dimension ends at 65,535 steps."""
+    """A grid has at most 65,535 blocks in its second dimension, which is steps."""
     free = again(model, horizon=7)
     named = cupy_engine.named_normals(7, 3, range(2), range(7)).get()
     monkeypatch.setattr(cupy_engine, "LARGEST_STEPS", 3)
@@ -138,7 +138,7 @@ def test_the_current_device_is_used_and_left_as_it_was(model, machine, expected)
 
 def test_products_are_never_of_tf32(model, machine, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", "1")
-    # As a caller may have set cuBLAS (CUBLAS_TF32_TENSOR_OP_MATH), and finds it again.
+    # 3 is CUBLAS_TF32_TENSOR_OP_MATH: a caller may have set it, and finds it again.
     machine.devices[0].math_mode = 3
     simulate(model, **SETTINGS)
     assert machine.products
@@ -156,7 +156,7 @@ def test_progress_counts_tiles(model, machine):
 
 
 def test_margins_are_taken_where_their_scenarios_lie(model, machine):
-    """The second of two devices, from a thread whose current one is the first."""
+    """Scenarios lie on the second device, while the current device of the thread is the first."""
     items = [mm.Spot(name, name) for name in ("a0", "a1")]
     book, trade = book_of([("a", "a0", 1.0)], items), {"a1": 2.0}
     policy = mm.MarginPolicy(stress=mm.Stress(gaps=(mm.Gap("a0", -0.2),)))
@@ -179,7 +179,7 @@ def test_results_of_several_devices_that_one_does_not_hold(model, machine):
 
 
 def test_margins_take_the_memory_that_their_device_has(machine, cupy):
-    """4 MB free, of 10 that all values take: blocks halve until they fit, and figures are equal."""
+    """All values take 10 MB, and 4 are free: blocks halve until they fit; figures are equal."""
     scenarios = mm.simulate(make_model(("garch",) * 3), horizon=1, paths=20_000, seed=7,
                             engine="cupy")  # fmt: skip
     items = [mm.Spot(f"i{at}", f"a{at % 3}") for at in range(60)]

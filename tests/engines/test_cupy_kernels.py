@@ -1,7 +1,8 @@
-"""NVIDIA's compilers take every instantiation for every architecture, within its registers.
+"""NVIDIA's compilers accept all kernels for all architectures, with the registers expected.
 
-No GPU is needed: NVRTC makes the machine code that cupy would load, with the options that cupy
-14.2 adds, and reports each kernel's registers, stack and spills. nvcc does so too where it is.
+No GPU is needed. NVRTC makes the machine code that cupy would load, with the options that cupy 14.2
+adds, and reports the registers, stack and spills of each kernel. nvcc does the same, where it is
+installed.
 """
 
 import re
@@ -23,7 +24,7 @@ FILES = pytest.mark.parametrize("file", NAME_EXPRESSIONS)
 
 
 def compile_with_nvrtc(source, names, architecture):
-    """Whether NVRTC takes a source, and what it says."""
+    """Return whether NVRTC accepts a source, and its log."""
     if sys.platform != "linux":
         pytest.skip("NVRTC comes with the tests' requirements on x86-64 Linux alone")
     try:
@@ -43,7 +44,7 @@ def compile_with_nvrtc(source, names, architecture):
 
 
 def resources(log):
-    """Registers, and bytes of stack and spills, of each kernel that ptxas reports on."""
+    """Return the registers of each kernel that ptxas reports, and the bytes of stack and spills."""
     if shutil.which("c++filt") is None:
         lacking("c++filt is not installed: the kernels' names cannot be read")
     found = {}
@@ -52,7 +53,7 @@ def resources(log):
         plain = subprocess.run(["c++filt", mangled], capture_output=True, text=True).stdout
         name = plain.removeprefix("void ").partition("(")[0]
         registers = int(re.search(r"Used (\d+) registers", part)[1])
-        # The first line of these is the kernel's; the others are of functions that it calls.
+        # The first of these lines is about the kernel, the others are about functions it calls.
         own = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes", part)
         found[name] = (registers, sum(int(size) for size in own.groups()))
     return found
@@ -80,7 +81,7 @@ def test_nvrtc(file, architecture):
 
 
 def test_nvrtc_finds_what_only_an_instantiation_shows():
-    """And names the kernel's own file and line."""
+    """The error names the kernel file and its line."""
     source = source_of("evolve.cu")
     before = source.partition('"kernels/evolve.cu"\n')[2].partition("sqrt(h)")[0]
     planted = source.replace("sqrt(h)", "root(h)")
@@ -95,7 +96,7 @@ def test_nvcc(file, tmp_path):
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc is not installed")
     source = tmp_path / file
-    # Taking a kernel's address instantiates it.
+    # The address of a kernel instantiates its template.
     kept = ", ".join(f"(void*)&{name}" for name in NAME_EXPRESSIONS[file])
     source.write_text(f"{source_of(file)}void* const kept[] = {{{kept}}};\n")
     command = [

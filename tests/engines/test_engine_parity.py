@@ -1,8 +1,8 @@
-"""One suite over both engines: the same scenarios, tails and margins for one seed.
+"""Both engines give the same scenarios, tails and margins for one seed.
 
-The cupy engine runs on the kernels' double, or on a GPU with MCMARGIN_TEST_GPU=1. The bounds are
-the design's: returns to 2e-5 (float32) and 1e-11 (float64) of volatility plus |return|, profit and
-loss to 2e-5 of gross exposure.
+The cupy engine runs on cupy's double, or on a GPU with MCMARGIN_TEST_GPU=1. The bounds are those of
+docs/design.md: returns agree to 2e-5 (float32) and 1e-11 (float64) of volatility plus |return|,
+profit and loss to 2e-5 of gross exposure.
 """
 
 from pathlib import Path
@@ -34,12 +34,12 @@ LAWS = {**{law: law for law in MARGINALS}, "empirical": empirical_innovations(RE
 
 
 def assert_the_same(ours, peer, sigma, precision):
-    """Returns and next variances of two engines, [horizons, assets, paths], on the host."""
+    """Compare returns and next variances of two engines, on the host."""
     scale = sigma[None, :, None] + np.abs(peer.returns)
     worst = (np.abs(ours.returns.astype(float) - peer.returns) / scale).max()
     assert worst < BOUND[precision]
     moved = np.abs(ours.next_variance.astype(float) / peer.next_variance - 1).max()
-    # A variance is a square of returns: twice their relative error, and as much for its own.
+    # A variance is a square of returns, so that it has twice their relative error, and its own.
     assert moved < 4 * BOUND[precision]
     assert (ours.floored_paths, ours.capped_paths) == (peer.floored_paths, peer.capped_paths)
     assert ours.limited == peer.limited
@@ -125,7 +125,7 @@ def test_margins_are_the_same(cupy):
         assert abs(a.margin - b.margin) < 2e-5 * b.gross_exposure
         assert abs(a.value_at_risk - b.value_at_risk) < 2e-5 * b.gross_exposure
         for mine, other in zip(a.contributions, b.contributions, strict=True):
-            # A loss near VaR may change places between engines: one path of a thousand.
+            # Losses near VaR may be ordered differently: one path of a thousand.
             assert abs(mine.contribution - other.contribution) < 2e-3 * b.gross_exposure
     again = mm.MarginReport.from_json(reports[0].to_json())
     assert mm.verify(again, model, book, engine="numpy").verdict == "within the engine bound"
@@ -134,7 +134,7 @@ def test_margins_are_the_same(cupy):
 
 @pytest.mark.parametrize("paths", [20_000, 70_000, 300_000])
 def test_tails_are_selected_alike(cupy, paths):
-    """Ties, constants and heavy tails; the sample bounds the selection from 65,536 paths on."""
+    """Losses have ties, constants and heavy tails; from 65,537 paths on, a sample gives a bound."""
     rng = np.random.default_rng(61)
     losses = np.stack(
         [
@@ -179,7 +179,7 @@ def test_tiles_alone_are_the_same_paths(cupy, engine):
 
 
 def test_named_draws(cupy):
-    """A basis and a jump of their own, at the lane that a name gives, in any tiles and steps."""
+    """Named normals and jumps are those of the lane of the name, in any tiles and steps."""
     lane = lane_of("BTC-PERP")
     place = (7, lane, range(2, 4), range(1, 4))
     for engine in (numpy_engine, cupy_engine):
@@ -198,13 +198,13 @@ def test_named_draws(cupy):
             exact = [int(word) < int(0.3 * 2**64) for word in words]
             np.testing.assert_array_equal(jumps[step, 2048:], exact)
     assert not engine.named_jumps(*place, 0.0).any()
-    # 12,288 draws: 4.5 standard errors.
+    # These are 4.5 standard errors of 12,288 draws.
     share = float(to_host(engine.named_jumps(7, lane, range(6), range(1), 0.3)).mean())
     assert abs(share - 0.3) < 4.5 * np.sqrt(0.21 / 12_288)
 
 
 def test_derivative_margins_are_the_same(cupy):
-    """Options, futures, perpetuals, currencies, orders and units, revalued on either device."""
+    """Instruments of all kinds, currencies and orders are valued alike on both devices."""
     model = make_model(("gjr", "garch", "egarch"), "t", "t", variance=4e-4)
     ours, peer = both(model, horizon=None, horizons=(1, 2, 5), paths=10_000)
     items = [
@@ -256,7 +256,7 @@ def test_derivative_margins_are_the_same(cupy):
 
 
 def test_stressed_margins_are_the_same(cupy):
-    """Scenarios are valued on the host; the tails of each underlying alone where the paths lie."""
+    """Stress scenarios are valued on the host, and tails of single underlyings on the device."""
     rng = np.random.default_rng(79)
     model = make_model(("gjr", "garch", "egarch"), "t", "t", variance=4e-4)
     model = with_history(model, rng.normal(0, 0.03, (50, 3)), np.full((50, 3), 9e-4))

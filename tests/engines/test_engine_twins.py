@@ -1,4 +1,4 @@
-"""The two engines offer the same functions, called alike: either may stand for the other."""
+"""The two engines have the same functions with the same signatures."""
 
 import inspect
 import re
@@ -7,7 +7,7 @@ from mcmargin.engines import cupy_engine, numpy_engine
 
 
 def functions(engine):
-    """Public functions by name: parameters and what returns, arrays of either module as Array."""
+    """Return parameters and result of each public function; arrays of both modules are Array."""
     return {
         name: (
             [

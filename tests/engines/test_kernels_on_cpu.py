@@ -1,8 +1,9 @@
 """The .cu sources against numpy's generator, scipy, and a plain recursion.
 
-Tolerances are the design's: normals 5e-6 in float32 and 1e-13 in float64, returns 2e-5 and 1e-11
-of sigma plus the return. They run on a processor, through g++ and the double of cupy, where every
-argument is checked; with MCMARGIN_TEST_GPU=1 the same tests run on a GPU through cupy itself.
+Tolerances are those of docs/design.md: normals 5e-6 in float32 and 1e-13 in float64, returns 2e-5
+and 1e-11 of sigma plus the return. The kernels run on a processor, through g++ and the double of
+cupy, which checks every argument. With MCMARGIN_TEST_GPU=1 the same tests run on a GPU through cupy
+itself.
 """
 
 import re
@@ -55,7 +56,7 @@ BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float", 
     ("file", "name"), [(file, name) for file, names in NAME_EXPRESSIONS.items() for name in names]
 )
 def test_parameters_are_those_of_the_compiled_kernel(machine, file, name):
-    """What `launch` reads off the source, against the types that the compiler gives."""
+    """The types that `launch` reads in the source are the types that the compiler gives."""
     plain = {"i64": "long long", "u64": "unsigned long long"}
     read = [plain.get(kind, kind) for kind in parameters_of(file, name).values()]
     compiled = [kind.removeprefix("const ") for kind in kernel(file, name).parameters]
@@ -101,7 +102,7 @@ def test_words_are_numpys_bit_for_bit(cupy, address):
 
 
 def launch_normals(out, dtype, purpose, tiles, steps):
-    """Fill [slots, steps, tiles * 2048]."""
+    """Launch the kernel, which writes out [slots, steps, tiles * 2048]."""
     launch(
         "normals.cu",
         f"normals<{C_TYPES[dtype]}>",
@@ -122,7 +123,7 @@ def launch_normals(out, dtype, purpose, tiles, steps):
 @BOTH
 @pytest.mark.parametrize("factors", [False, True])
 def test_normals(cupy, dtype, factors):
-    """The kernel against Box-Muller of numpy's words in float64, and against the numpy stream."""
+    """The kernel agrees with Box-Muller of numpy's words in float64, and with the numpy engine."""
     single = dtype is np.float32
     purpose = {
         (True, False): NORMAL_SINGLE,
@@ -147,7 +148,7 @@ def test_normals(cupy, dtype, factors):
 
 
 def test_the_farthest_normal(cupy):
-    """Tile 5,122 holds a word whose low half is 183: there the 1/2 in u moves a normal by 5e-4."""
+    """Tile 5,122 has a word with the low half 183; there the 1/2 in u moves a normal by 5e-4."""
     tile = 5_122
     assert (philox_words(1024, tile, 0, NORMAL_SINGLE) & 0xFFFF_FFFF).min() == 183
     out = cupy.empty((1, 1, TILE_PATHS), np.float32)
@@ -157,9 +158,9 @@ def test_the_farthest_normal(cupy):
 
 
 def box_muller(single, tile, step, purpose, slot):
-    """Normals of one slot and tile from the contract's formulas, the functions in float64.
+    """Return normals of one slot and tile by the formulas of `random_stream`, in float64.
 
-    In single precision u and v are the contract's, every step rounded.
+    For single precision, u and v are rounded to float32 at every step, as the formulas say.
     """
     width = 256 if single else 512
     words = philox_words(4 * width, tile, step, purpose, first=slot * width)
@@ -175,7 +176,7 @@ def box_muller(single, tile, step, purpose, slot):
 
 
 def launch_shared(name, out, purpose, steps, tiles, **leading):
-    """One of the draws that all assets share: [steps, tiles * 2048]."""
+    """Launch a kernel for draws that all assets share; return [steps, tiles, 2048]."""
     launch(
         "shared_draws.cu",
         name,
@@ -196,7 +197,7 @@ def launch_shared(name, out, purpose, steps, tiles, **leading):
 @BOTH
 @pytest.mark.parametrize("nu", [2.5, 5.0, 40.0])
 def test_mixing(cupy, dtype, nu):
-    """As the numpy engine has it to rounding, and as scipy's quantile to the table's 1e-5."""
+    """It agrees with the numpy engine up to rounding, and with scipy's quantile to 1e-5."""
     steps, tiles, table = range(2, 5), range(1, 3), mixing_table(nu)
     out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), dtype)
     given = {"table": cupy.asarray(table), "nu": nu, "table_edge": MIXING_EDGE}
@@ -220,7 +221,7 @@ def test_dates_exactly(cupy, count):
 
 @dataclass
 class Case:
-    """What `evolve` takes, in float64; all of one asset's constants in a row of coefficients."""
+    """The arguments of `evolve`, in float64; a row of coefficients has one asset's constants."""
 
     shocks: np.ndarray
     own: np.ndarray | None
@@ -256,7 +257,7 @@ def make_case(
     all_paths=500,
     first_path=0,
 ):
-    """Random inputs, rounded to the kernel's precision; floors, caps and table ends are reached."""
+    """Make random inputs, rounded to the kernel's precision, that reach floor, cap and edges."""
     draw = np.random.default_rng(5)
     assets, steps = len(kinds), horizons[-1]
     variance = np.array([1e-4 if kind == "constant" else 4e-4 for kind in kinds])
@@ -269,10 +270,10 @@ def make_case(
         "diagonal": draw.uniform(0.5, 1.0, assets),
     }
     x = np.linspace(-EDGE, EDGE, TABLE_INTERVALS + 1)
-    # A table for every other asset, as where some marginals are mere scales.
+    # Every other asset has a table; the marginals of the others are a mere scale.
     has_table = np.array([tabled and at % 2 == 0 for at in range(assets)])
     powers = 1 + 0.1 * np.arange(1, assets + 1)[:, None]
-    # Logarithms of g over its edge's at the knots, 0 at the edge, of bent lines of many slopes.
+    # These are logarithms of g / g at the edge at the knots: 0 at the edge, with random slopes.
     tails = np.cumsum(draw.uniform(0.1, 0.4, (assets, 2, TAIL_INTERVALS + 1)), axis=2)
     tails = (tails - tails[:, :, :1]).reshape(assets, -1)
     horizon_of_step = np.full(steps, -1)
@@ -301,9 +302,10 @@ def make_case(
 
 
 def plain_recursion(case):
-    """Returns and variances [horizons, assets, paths], floored and capped [paths], in float64.
+    """Return what `evolve` should write, in float64.
 
-    And how many of the paths that are kept were floored and capped, [2, assets].
+    These are returns and variances [horizons, assets, paths], floored and capped [paths], and how
+    many of the paths that are kept were floored and capped, [2, assets].
     """
     horizons = case.horizon_of_step.max() + 1
     returns = np.full((horizons, len(case.kinds), case.paths), np.nan)
@@ -341,7 +343,7 @@ def plain_recursion(case):
 
 
 def transform(case, at, x):
-    """Straight lines in x, and beyond the edges of ln|g| in ln|x|, the last one going on."""
+    """Interpolate g in x, and beyond the edges ln|g| in ln|x|; the last line goes on."""
     nodes = np.linspace(-case.edge, case.edge, TABLE_INTERVALS + 1)
     knots = TAIL_SPACING * np.arange(TAIL_INTERVALS + 1)
     g = np.interp(x, nodes, case.tables[at][: TABLE_INTERVALS + 1])
@@ -355,7 +357,7 @@ def transform(case, at, x):
 
 
 def evolved(cupy, case, dtype, parts=None):
-    """The kernel over one launch or several; what it wrote, in numpy arrays."""
+    """Run the kernel in one launch or several, and return what it wrote as numpy arrays."""
     steps, assets = len(case.horizon_of_step), len(case.kinds)
 
     def device(array, kind=dtype):
@@ -408,7 +410,7 @@ def evolved(cupy, case, dtype, parts=None):
 
 
 def assert_agree(found, case, dtype):
-    """What the kernel wrote, within the design's bound of sigma + |return|; flags exactly."""
+    """Check what the kernel wrote: within the bound of sigma + |return|, and flags exactly."""
     expected = plain_recursion(case)
     kept = min(case.paths, case.all_paths - case.first_path)
     here = slice(case.first_path, case.first_path + kept)
@@ -469,7 +471,7 @@ EDGES = {
 @pytest.mark.parametrize("tabled", [False, True], ids=["scaled", "tabled"])
 @pytest.mark.parametrize("edge", EDGES)
 def test_evolve_at_the_edges(cupy, dtype, tabled, edge):
-    """Only this block's kept paths are written; the rest stays as it was, NaN."""
+    """Only those paths of this block that are kept are written; the rest stays NaN."""
     case = make_case(dtype, tabled=tabled, **EDGES[edge])
     found = evolved(cupy, case, dtype)
     assert_agree(found, case, dtype)
@@ -479,7 +481,7 @@ def test_evolve_at_the_edges(cupy, dtype, tabled, edge):
 
 
 def test_smallest_words_give_finite_draws(cupy):
-    """Radius, sine and cosine at the ends of u and v, against scipy's in degrees."""
+    """Radius, sine and cosine at the ends of u and v agree with those of scipy in degrees."""
     code = """
     __global__ void draw(float* out, unsigned int low, unsigned int high) {
         const float u = (float(low) + 0.5f) * 0x1p-32f, v = float(high) * 0x1p-32f;

@@ -1,4 +1,4 @@
-"""Which assets' prices were floored, and whose variances capped, and on how many paths each."""
+"""On how many paths each asset's price was floored, and its variance capped."""
 
 import re
 from dataclasses import replace
@@ -15,7 +15,7 @@ HORIZONS = (1, 2, 3)
 
 
 def model_of(correlation=0.3):
-    """Three assets: the first and the third move by a multiple of their price at times."""
+    """Make three assets, of which the first and third may move by a multiple of their price."""
     matrix = np.full((3, 3), correlation)
     np.fill_diagonal(matrix, 1.0)
     model = make_model(("garch", "constant", "garch"), "t", "t", correlation=matrix)
@@ -24,7 +24,7 @@ def model_of(correlation=0.3):
 
 
 def by_hand(scenarios):
-    """What the arrays show of paths that are at a limit at a horizon, by asset."""
+    """Count, for each asset, the paths that are at a limit at a horizon, from the arrays."""
     floor = np.float32(scenarios.plan.price_floor - 1.0)
     model = scenarios.model
     highest = scenarios.plan.variance_cap * model.volatility.sample_variance
@@ -36,7 +36,7 @@ def by_hand(scenarios):
 
 @pytest.mark.parametrize("options", [{}, {"block_tiles": 1}, {"threads": 3}])
 def test_paths_at_a_limit_are_counted_by_asset(options):
-    """Every bar is a horizon, so that what is held at a bar's close is seen in the arrays."""
+    """Every bar is a horizon, so that the arrays show every path that a limit holds."""
     scenarios = mm.simulate(
         model_of(), horizons=HORIZONS, paths=5000, seed=3, variance_cap=30.0, price_floor=0.2,
         engine="numpy", **options,
@@ -66,7 +66,7 @@ def plain(report):
 
 
 def test_reports_name_the_assets():
-    """On the terminal, in JSON and on the page, with those of the floor's scenarios."""
+    """They stand on the terminal, in JSON and on the page, also for the scenarios of the floor."""
     rng = np.random.default_rng(2)
     history = with_history(model_of(), rng.normal(0, 0.5, (400, 3)), np.full((400, 3), 0.3))
     policy = mm.MarginPolicy(procyclicality=Procyclicality(floor_years=2.0))

@@ -1,11 +1,11 @@
-"""Every test that a GPU can run, on the GPU of this machine, and a report of what they found.
+"""Run all tests that a GPU can run, on the GPU of this machine, and write a report.
 
     python3 -m tests.gpu.check [--results FOLDER] [options of pytest]
 
-Needs cupy, numpy, scipy, pandas and pytest, and the checkout itself, which need not be installed.
-Out: FOLDER/gpu_check.json and gpu_check.md, benchmarks/results by default. Exit status: 0 passed,
-1 failed, 2 no GPU, or a
-package is missing.
+It needs cupy, numpy, scipy, pandas and pytest, and the checkout itself, which need not be
+installed. It writes gpu_check.json and gpu_check.md into FOLDER, by default benchmarks/results. The
+exit status is 0 if all tests passed, 1 if some failed, and 2 if there is no GPU or a package is
+missing.
 """
 
 import argparse
@@ -20,23 +20,23 @@ from pathlib import Path
 from benchmarks.device import NEEDED, NO_DEVICE, absent, cupy_installed, facts, prepare
 
 FILES = ("tests/gpu", "tests/engines/test_kernels_on_cpu.py", "tests/engines/test_engine_parity.py")
-"""Files of tests marked `gpu`; they import nothing that a machine with cupy may lack."""
+"""Files with tests marked `gpu`. They import only what every machine with cupy has."""
 
 RESULTS = Path("benchmarks/results")
 
 
 @dataclass(eq=False)  # pytest hashes its plugins
 class Recorder:
-    """A plugin of pytest that notes outcomes, and what tests measured.
+    """A plugin of pytest that records the outcomes of tests and what they measured.
 
     Attributes
     ----------
     outcomes : dict
-        Test to `passed`, `failed` or `skipped`.
+        For each test, `passed`, `failed` or `skipped`.
     failures, skips : dict
-        Test to the last line of its failure, or its reason.
+        For each such test, the last line of its failure, or the reason why it was skipped.
     measured : dict
-        Test to the properties that it recorded.
+        For each test, the properties that it recorded.
     """
 
     outcomes: dict = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Recorder:
 
 
 def summarise(recorder, device, status, seconds):
-    """What is kept of a run."""
+    """Return what is written about a run."""
     counts = Counter(recorder.outcomes.values())
     return {
         "date": date.today().isoformat(),
@@ -85,7 +85,7 @@ def summarise(recorder, device, status, seconds):
 
 
 def table(summary):
-    """Markdown of a summary."""
+    """Return a summary as Markdown."""
     device, counts = summary["device"], summary["counts"]
     lines = [
         "# GPU check",
@@ -129,7 +129,7 @@ def _value(value):
 
 
 def main(arguments):
-    """Run the tests and write the report; the exit status."""
+    """Run the tests, write the report, and return the exit status."""
     prepare()
     parser = argparse.ArgumentParser(prog="python3 -m tests.gpu.check")
     parser.add_argument("--results", type=Path, default=RESULTS)

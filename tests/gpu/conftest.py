@@ -1,4 +1,4 @@
-"""Tests that say something on a GPU alone."""
+"""Tests in this folder are skipped where there is no GPU, since only a GPU can fail them."""
 
 import os
 

@@ -1,8 +1,8 @@
-"""What no double can show: memory that runs out, streams, threads, several GPUs, a large run.
+"""What only a GPU can show: memory that runs out, streams, threads, several GPUs, a large run.
 
-Bounds are the design's. Whatever is measured goes into the report of `tests.gpu.check`, as
-properties of the tests. Sizes are for a real GPU, about three minutes in all; on the double, where
-these tests only show that they are sound themselves, they are small.
+The bounds are those of docs/design.md. What a test measures goes into the report of
+`tests.gpu.check`, as a property of the test. On a GPU the tests take about three minutes in all. On
+the double they are small, and only show that the tests themselves work.
 """
 
 import os
@@ -44,7 +44,7 @@ def model():
 
 @pytest.fixture
 def pool(cupy):
-    """The memory pool, without blocks of earlier tests, and without a limit afterwards."""
+    """Return the memory pool without blocks of earlier tests, and remove its limit afterwards."""
     pool = cupy.get_default_memory_pool()
     pool.free_all_blocks()
     yield pool
@@ -57,7 +57,7 @@ def again(model, **options):
 
 
 def distance(scenarios, expected, model):
-    """The farthest return, in shares of volatility plus |return|."""
+    """Return the largest difference of two returns, as a share of volatility plus |return|."""
     scale = np.sqrt(model.state.variance)[None, :, None] + np.abs(expected.returns)
     return float((np.abs(scenarios.returns.astype(float) - expected.returns) / scale).max())
 
@@ -78,7 +78,7 @@ def test_words_are_numpys_bit_for_bit(cupy):
 
 @BOTH
 def test_normals(cupy, precision, record_property):
-    """Of 16 million, each against the numpy stream."""
+    """16 million normals agree with those of the numpy engine."""
     slots, tiles, steps = ASSETS, range(3, 11), range(2, 4)
     plan = SimulationPlan(7, tiles.stop * TILE_PATHS, (BARS,), precision)
     double = precision == "double"
@@ -111,7 +111,7 @@ def test_returns_and_variances(cupy, precision, record_property):
 
 
 def test_under_the_pools_limit(model, pool):
-    """Room for three tiles, then for half of one, then not even for the results."""
+    """The limit leaves room for three tiles, then half a tile, then less than the results."""
     free = again(model)
     pool.free_all_blocks()
     tile = 2 * 3 * SETTINGS["horizon"] * TILE_PATHS * 8
@@ -128,7 +128,7 @@ def test_under_the_pools_limit(model, pool):
 
 
 def test_where_others_hold_the_memory(cupy, pool):
-    """All but half a GiB of the card is taken: blocks shrink, and results stay."""
+    """Only half a GiB of the card is free: blocks shrink, and the results are the same."""
     if not REAL:
         pytest.skip("the double's memory is the processor's")
     model = make_model(("gjr",) * 20, "t", "t")
@@ -152,7 +152,7 @@ def test_the_same_bits_again(cupy, model, precision):
 
 
 def test_a_stream_of_its_own(cupy, model, record_property):
-    """What is launched after a simulation, in its stream, sees its results."""
+    """Work that is launched after a simulation, in the same stream, sees its results."""
     expected = again(model)
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
@@ -167,7 +167,7 @@ def test_a_stream_of_its_own(cupy, model, record_property):
 
 @pytest.mark.parametrize("streams", [False, True], ids=["one stream", "streams"])
 def test_threads_at_once(cupy, model, streams, record_property):
-    """Four simulations in two threads, each thread in a stream of its own or both in the same."""
+    """Two threads run four simulations, in two streams or in one."""
     seeds = (1, 2, 3, 4)
     expected = [again(model, seed=seed) for seed in seeds]
 
@@ -194,7 +194,7 @@ def test_several_devices(cupy, model):
     spread = simulate(model, precision="double", devices=tuple(range(count)), **SETTINGS)
     assert spread.returns.device.id == 0
     assert distance(spread.to_host(), expected, model) < BOUND["double"]
-    # In a stream that waits for no other; what follows in it sees the results.
+    # This stream waits for no other one; what follows in it must see the results.
     with cupy.cuda.Stream(non_blocking=True) as stream:
         spread = simulate(model, precision="double", devices=tuple(range(count)), **SETTINGS)
         doubled = spread.returns + spread.returns
@@ -221,7 +221,7 @@ def test_registers_and_local_memory(cupy, file, name, record_property):
 
 
 def test_a_large_run(cupy, pool, record_property):
-    """Tiles from its middle against the numpy engine; its margins and tails against the host's."""
+    """Tiles from its middle agree with the numpy engine, and its margins with those on the host."""
     model = make_model(("gjr", "garch") * (ASSETS // 2), "t", "t")
     options = {"horizons": (1, BARS), "paths": PATHS, "seed": 7}
     scenarios = simulate(model, engine="cupy", **options)
@@ -247,5 +247,5 @@ def test_a_large_run(cupy, pool, record_property):
     record_property(
         "farthest margin or value at risk from the host's, of gross exposure", max(apart)
     )
-    # The same scenarios: what is left is the order of float64 sums.
+    # The scenarios are the same; only the order of float64 sums differs.
     assert max(apart) < 1e-10

@@ -1,4 +1,4 @@
-"""Black-76: limits, layouts, types and errors, and what holds of every European option."""
+"""Black-76: limits, layouts, types, errors, and properties of every European option."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 def rounding(dtype, *values):
-    """6 units of each forward and 2 of each value, as test_options.py derives."""
+    """Return 6 units of each forward and 2 of each value; test_options.py derives this bound."""
     return UNIT[dtype] * sum(6 * abs(float(v)) for v in values)
 
 
@@ -29,7 +29,7 @@ def test_parity_and_bounds(forward, strike, volatility, time, dtype):
     f, k, v, t = (dtype(x) for x in (forward, strike, volatility, time))
     call, put = black76(f, k, v, t), black76(f, k, v, t, "put")
     assert call.dtype == put.dtype == dtype
-    # Both are the same out-of-the-money value, plus intrinsic value in one: two roundings.
+    # Both share the out-of-the-money value; one adds intrinsic value. So both are rounded once.
     assert abs(float(call) - float(put) - (float(f) - float(k))) <= 4 * UNIT[dtype] * float(f + k)
     edge = rounding(dtype, f, k)
     assert max(float(f) - float(k), 0) - edge <= call <= f + edge
@@ -59,7 +59,7 @@ def test_monotone_in_volatility(forward, strike, time, dtype, call):
 @given(moneyness, moneyness, st.floats(0.05, 2), st.floats(0.02, 5), st.booleans())
 @settings(deadline=None)
 def test_greeks_are_derivatives(forward, strike, volatility, time, call):
-    """Central differences: rounding over the step, and its square times a third derivative."""
+    """Central differences err by rounding over the step, and by step^2 times a third derivative."""
     greeks = black76_greeks(forward, strike, volatility, time, call)
     df, dv, dt = 1e-4 * forward, 1e-4 * volatility, 1e-4 * time
 
@@ -121,7 +121,7 @@ def test_types():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_bit_depends_on_where_an_element_stands(dtype):
-    """Pieces, tails of pieces, strides, broadcasting and what else is in the piece."""
+    """No bit depends on pieces, strides, broadcasting or the other elements of a piece."""
     rng = np.random.default_rng(17)
     count = 2 * CHUNK_BYTES // np.dtype(dtype).itemsize + 777
     forward = (100 * np.exp(rng.normal(0, 0.7, count))).astype(dtype)
@@ -179,7 +179,7 @@ def test_bad_inputs(inputs, message):
 @pytest.mark.parametrize("kind", ["call", "put"])
 @pytest.mark.parametrize("forward", [80.0, 100.0, 125.0])
 def test_one_option_without_volatility_or_time_is_worth_what_it_pays(kind, forward):
-    """And its delta is the limit of QuantLib's as volatility goes to 0: 1/2 at the money."""
+    """Its delta is the limit of QuantLib's as volatility goes to 0, which is 1/2 at the money."""
     sign = 1.0 if kind == "call" else -1.0
     option = ql.Option.Call if kind == "call" else ql.Option.Put
     limit = ql.BlackCalculator(ql.PlainVanillaPayoff(option, 100.0), forward, 1e-9)

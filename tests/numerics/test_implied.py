@@ -1,4 +1,4 @@
-"""Implied volatility: back from prices to the volatilities that made them, or NaN for a reason."""
+"""Implied volatility: prices give back the volatilities that made them, or NaN for a reason."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ from tests.helpers.contracts import contracts_of_all_kinds
 
 
 def check(forward, strike, volatility, time, call):
-    """Where rounding leaves it open by less than 1e-8 it is found to 1e-8, elsewhere it is NaN."""
+    """It is found to 1e-8 where rounding changes it by less than that, and NaN elsewhere."""
     greeks = black76_greeks(forward, strike, volatility, time, call)
     found = implied_volatility(greeks.value, forward, strike, time, call)
-    # Prices below the smallest normal number have too few digits for a share of the forward.
+    # Prices below the smallest normal number have too few digits.
     room = greeks.vega * 1e-8 / (8 * np.spacing(greeks.value))
     given_ = ~np.isnan(found)
     assert given_[(room > 1.001) & (greeks.value > 1e-300 * forward)].all()
@@ -47,7 +47,7 @@ def test_round_trip(x, volatility, time, call):
 
 
 def test_a_further_step_changes_nothing(monkeypatch):
-    """Shares of min(F, K) from 1e-300 to 1 - 1e-16, at log-moneyness from 1e-16 to 500."""
+    """Shares of min(F, K) run from 1e-300 to 1 - 1e-16, log-moneyness from 1e-16 to 500."""
     rng = np.random.default_rng(23)
     strike = np.exp(-np.exp(rng.uniform(np.log(1e-16), np.log(500), 100_000)))
     share = np.exp(-np.exp(rng.uniform(np.log(1e-16), np.log(690), len(strike))))
@@ -65,7 +65,8 @@ def test_reasons_for_nan():
     assert found[-1] == pytest.approx(0.2, abs=0.05)
     puts = implied_volatility(np.array([0.0, 100.0, 2.0]), 110.0, 100.0, 0.5, "put")
     assert np.isnan(puts).tolist() == [True, True, False]
-    # In the money by 0.5 with 1 % for an hour: the time value is far below the price's rounding.
+    # The option is 0.5 in the money, with 1 % volatility for an hour: its time value is far below
+    # the rounding of the price.
     price = black76(150.0, 100.0, 0.01, 1 / 8760)
     assert np.isnan(implied_volatility(price, 150.0, 100.0, 1 / 8760))
 
@@ -75,7 +76,7 @@ def test_types_and_shapes():
     found = implied_volatility(price, np.float32([90, 110]), [[100], [100]], 0.5)
     assert found.shape == (2, 2)
     assert found.dtype == np.float64
-    assert np.abs(found - 0.25).max() < 1e-5  # of the price's float32
+    assert np.abs(found - 0.25).max() < 1e-5  # the price is rounded to float32
     assert implied_volatility(8.0, 100, 100, 1).shape == ()
     assert implied_volatility(np.empty(0), 100, 100, 1).shape == (0,)
 

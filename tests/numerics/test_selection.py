@@ -19,7 +19,7 @@ from mcmargin.numerics.selection import WorstLosses, worst_of_all
     values=st.sampled_from([2, 5, 10**6]),
 )
 def test_the_worst_losses_of_blocks_are_those_of_all(seed, rows, paths, share, cuts, values):
-    """Ties too: with two values nearly all are; of equal losses the first path counts."""
+    """With only two values, nearly all losses are equal; then the first path counts as worse."""
     losses = np.random.default_rng(seed).integers(0, values, (rows, paths)).astype(float)
     count = max(1, int(share * paths))
     expected = np.argsort(-losses, axis=1, kind="stable")[:, :count]

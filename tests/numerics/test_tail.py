@@ -1,4 +1,4 @@
-"""VaR and ES against closed forms, hand-worked cases and the properties of a coherent measure."""
+"""VaR and ES against closed forms, cases by hand and the properties of a coherent measure."""
 
 import math
 from fractions import Fraction
@@ -31,7 +31,7 @@ def test_k_is_exact():
 
 
 def test_fractional_tail_by_hand():
-    """k = 10 x 0.25 = 2.5: VaR the third worst, ES (10 + 9 + 8/2) / 2.5 = 9.2."""
+    """With k = 10 x 0.25 = 2.5, VaR is the third worst, and ES is (10 + 9 + 8/2) / 2.5 = 9.2."""
     losses = np.arange(1.0, 11.0)
     assert value_at_risk(losses, level=0.75) == 8.0
     assert expected_shortfall(losses, level=0.75) == pytest.approx(9.2, rel=1e-15)
@@ -44,7 +44,7 @@ def test_ties_go_by_path_number():
 
 @pytest.mark.parametrize("level", [0.975, 0.99])
 def test_normal_and_t_portfolios_at_one_bar(level):
-    """Two assets of correlation 1/2 and 1 % volatility: closed forms, within 4 of our errors."""
+    """Two assets have correlation 1/2 and volatility 1 %; closed forms, to 4 standard errors."""
     weights, sigma = np.array([1.0, 2.0]), 0.01 * np.sqrt(1 + 4 + 2 * 0.5 * 2)
     normal = stats.norm.pdf(stats.norm.ppf(level)) / (1 - level)
     nu = 5.0
@@ -59,7 +59,7 @@ def test_normal_and_t_portfolios_at_one_bar(level):
 
 @pytest.mark.parametrize("draw", ["normal", "t5"])
 def test_errors_are_the_spread_of_1000_repeats(draw):
-    """A standard deviation of 1,000 repeats has an error of 1/sqrt(2000) = 2.2 %; 10 % is 4.5."""
+    """The standard deviation of 1,000 repeats errs by 1/sqrt(2000) = 2.2 %; 10 % is 4.5 errors."""
     rng = np.random.default_rng(29)
     sample = rng.standard_normal if draw == "normal" else lambda size: rng.standard_t(5, size)
     tails = [estimate_tail(sample(20_000), level=0.99) for _ in range(1000)]
@@ -74,12 +74,13 @@ def test_errors_are_the_spread_of_1000_repeats(draw):
             for tail in tails
         ]
     )
-    # 95 % intervals: 4 standard errors of a share of 1,000, and a little for the whole ranks.
+    # The share of 95 % may miss by 4 standard errors of 1,000 samples, and a little more, because
+    # ranks are whole numbers.
     assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 1000) + 0.005
 
 
 def shortfall_of(nu, level):
-    """Closed forms; a normal where nu is infinite."""
+    """Return the closed form; if nu is infinite, that of a normal."""
     if np.isinf(nu):
         return stats.norm.pdf(stats.norm.ppf(level)) / (1 - level)
     q = stats.t.ppf(level, nu)
@@ -89,17 +90,19 @@ def shortfall_of(nu, level):
 @pytest.mark.parametrize(
     ("nu", "least"),
     [
-        # Paths in the tail: 1, 2, 5, 10, 20, 50, and 200, those of 20,000 paths at 99 %.
+        # These leave 1, 2, 5, 10, 20 and 50 paths in the tail, and 200 for 20,000 paths at 99 %.
         (np.inf, (0.90, 0.92, 0.91, 0.92, 0.92, 0.93, 0.93)),
         (5.0, (0.90, 0.92, 0.86, 0.87, 0.89, 0.92, 0.93)),
         (3.0, (0.85, 0.90, 0.83, 0.84, 0.86, 0.88, 0.90)),
     ],
 )
 def test_intervals_of_es_cover_it(nu, least):
-    """95 % intervals of 1,500 samples: a share's standard error is 0.006 at 95 % and 0.009 at 85 %.
+    """In 1,500 samples, the share covered has a standard error of 0.006 at 95 % and 0.009 at 85 %.
 
-    Bounds lie 3 errors and more below the shares of 4,000 samples. Heavy tails are covered less,
-    as the docstring says; one or two paths in the tail were covered in 0 and 50 % of samples."""
+    The bounds lie at least 3 errors below the shares of 4,000 samples. Heavy tails are covered less
+    often, as the docstring says. With one or two paths in the tail, an earlier formula covered 0
+    and 50 % of samples.
+    """
     rng = np.random.default_rng(67)
     for k, bound in zip((1, 2, 5, 10, 20, 50, 200), least, strict=True):
         level, paths = (0.99, 100 * k) if k != 50 else (0.975, 2000)
@@ -113,7 +116,7 @@ def test_intervals_of_es_cover_it(nu, least):
 
 
 def test_the_error_of_a_tail_of_three_by_hand():
-    """Worst losses 9, 6, 5: excesses 4 and 1 over VaR, of mean 2.5 and variance 4.5."""
+    """The worst losses 9, 6, 5 have excesses 4 and 1 over VaR, with mean 2.5 and variance 4.5."""
     losses = np.concatenate([[9.0, 6.0, 5.0], np.linspace(-1, 1, 27)])
     tail = estimate_tail(losses, level=0.9)
     error = math.sqrt((4.5 + 0.9 * 2.5**2) / 2)

@@ -1,4 +1,4 @@
-"""The benchmarks in small, so that none rots between two runs of `make bench`."""
+"""The benchmarks run on small workloads, so that none breaks between two `make bench`."""
 
 import json
 import os
@@ -19,17 +19,17 @@ MB = 2**20
 
 
 def test_make_bench_runs_every_suite():
-    """But the GPU's, which has a target of its own."""
+    """The benchmark of a GPU has a target of its own, and is not among them."""
     files = {path.name for path in (ROOT / "benchmarks").glob("test_*_speed.py")}
     assert {f"test_{name}_speed.py" for name in SUITES} == files - {"test_gpu_speed.py"}
 
 
 def test_every_benchmark_runs_and_is_reported(tmp_path):
-    """Ours and the peers of the test extra; compilers and workers, slow to start, stay out."""
+    """Ours and the peers of the extra `test` run; compilers and workers start too slowly."""
     pytest.importorskip("pytest_benchmark")
     raw = tmp_path / "raw.json"
     slow = "numba or pytorch or jax or vollib or (test_ours and (cold-2 or warm-2))"
-    # In a worker of pytest-xdist's nothing would be timed.
+    # In a worker of pytest-xdist nothing would be timed.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     done = subprocess.run(
         [
@@ -52,7 +52,7 @@ def test_every_benchmark_runs_and_is_reported(tmp_path):
 
 
 def test_a_peak_is_that_of_the_call():
-    """64 MB, after a peak of 256 MB that getrusage would tell of; 8 MB for all else."""
+    """The call takes 64 MB; an earlier peak of 256 MB does not count. 8 MB are for all else."""
     np.ones(256 * MB, np.uint8)
     result, megabytes = memory.growth(np.ones, 64 * MB, np.uint8)
     assert len(result) == 64 * MB
@@ -60,5 +60,5 @@ def test_a_peak_is_that_of_the_call():
 
 
 def test_a_simulation_takes_its_results_and_some_rooms():
-    """W1's results are two arrays of 20 x 100,000 float32, 16 MB; each thread's room takes 4."""
+    """W1's results are two float32 arrays of 20 x 100,000, 16 MB; each thread takes 4 MB more."""
     assert 15 <= peak_megabytes("W1", "mcmargin") <= 48

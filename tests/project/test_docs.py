@@ -1,4 +1,4 @@
-"""docs/files.md: its tables are those of the models that read files, and its examples are read."""
+"""The tables of docs/files.md are those of the models that read files; its examples are read."""
 
 import math
 import re
@@ -23,7 +23,7 @@ def tables():
 
 
 def test_tables_are_those_of_the_models(tables):
-    """`python tools/schema_tables.py` mends it."""
+    """`python tools/schema_tables.py` writes the tables anew."""
     assert tables["written"](DOCUMENT) == DOCUMENT
     for name in (*tables["MODELS"], *tables["POLICY"]):
         assert DOCUMENT.count(f"<!-- table: {name} -->") == 1
@@ -76,7 +76,7 @@ def test_examples_are_read_and_belong_together(folder):
 
 
 def test_every_part_of_a_policy_has_its_table(tables):
-    """A field without a description has no place in the table, and would fail there."""
+    """Every field needs a description in the docstring of its part."""
     parts = {**vars(policy_parts), **vars(stress_parts)}
     declared = {each for each in parts.values() if is_dataclass(each)}
     assert set(tables["POLICY"].values()) == declared | {mm.MarginPolicy}
@@ -85,7 +85,7 @@ def test_every_part_of_a_policy_has_its_table(tables):
 
 
 def test_the_policy_to_start_from(folder, tables):
-    """It shows every field of every part, and works with and without what is commented out."""
+    """It shows every field of every part, and works with and without the commented lines."""
     template = files("mcmargin.templates") / "policy.toml"
     text = (folder / "policy.toml").read_text()
     assert template.read_text(encoding="utf-8") == text

@@ -1,4 +1,4 @@
-"""Every example's commands, as its README gives them, and whether what comes out makes sense."""
+"""The commands in the READMEs of the examples run, and their results make sense."""
 
 import re
 import shlex
@@ -20,14 +20,14 @@ FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 
 
 def commands_of(folder):
-    """Indented lines of a README; one that ends in a backslash goes on."""
+    """The commands of a README: its indented lines; a backslash at the end continues one."""
     text = (folder / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
     return [shlex.split(line) for line in re.findall(r"^ {4}(\S.*)$", text, flags=re.MULTILINE)]
 
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
-    """The examples, without what an earlier run may have left."""
+    """A copy of the examples, without the files that an earlier run may have left."""
     target = tmp_path_factory.mktemp("examples") / "examples"
     left = shutil.ignore_patterns("prices.csv", "model.npz", "report.json", "*.parquet")
     shutil.copytree(EXAMPLES, target, ignore=left)
@@ -36,7 +36,7 @@ def copied(tmp_path_factory):
 
 @pytest.fixture
 def outputs(copied, monkeypatch, capsys):
-    """Run an example; what each of its mcmargin commands printed, by the command's name."""
+    """Run an example; return the text that each mcmargin command printed, by its name."""
 
     def outputs(name):
         monkeypatch.chdir(copied / name)
@@ -55,7 +55,7 @@ def outputs(copied, monkeypatch, capsys):
         report = mm.MarginReport.from_json(Path("report.json").read_text())
         pages = Path("page.html").read_text(encoding="utf-8"), report.to_html()
         for account in report.accounts:
-            # In the process that margined, and from the file.
+            # One page is of the process that margined, and one of the report that was read.
             assert all(f">{account.account}" in page for page in pages)
             assert account.margin > 0
             assert account.account in printed["margin"]
@@ -78,7 +78,7 @@ def test_spot(outputs):
     assert margins["index spread"] < 0.25 * margins["long equities"]
     parts = margins["long equities"] + margins["short oil"]
     assert margins["long equities"] < margins["diversified"] < parts
-    # Over two days at 99 %, shares and oil lose some 2 to 30 % of their value.
+    # Over two days at 99 %, shares and oil lose between 2 and 30 % of their value.
     ratio = report.figures["margin"] / report.figures["gross_exposure"]
     assert ratio.between(0.01, 0.3).all()
 
@@ -87,20 +87,20 @@ def test_perpetual(outputs):
     printed, report, margins = outputs("perpetual")
     for hedged, less_than in (("basis", 0.2), ("carry", 0.2), ("pair", 0.95)):
         assert margins[hedged] < less_than * margins["long"]
-    # Each position alone: at least what the long one asks for, and more than the pair.
+    # Positions are margined alone: more than the long one, and more than the pair.
     assert margins["isolated"] > margins["long"] + 0.9 * margins["pair"]
     maker = report.account("maker")
     assert maker.open_orders > 5 * maker.expected_shortfall
-    # Funding of 5 bp stressed over 1 bp expected, three times a day, on 350,000.
+    # Stressed funding is 5 bp and expected funding 1 bp, three times a day, on 350,000.
     assert report.account("long").stressed_funding == pytest.approx(3 * 4e-4 * 350_000)
     first = printed["what-if"].splitlines()[1].split()
     assert first[0] == "margin"
     before, after = (float(cell.replace(",", "")) for cell in first[1:3])
     assert before == pytest.approx(margins["long"], abs=0.005)
     assert after < 0.2 * before
-    # 100,000 carries two to three times the 10 that are held.
+    # Equity of 100,000 carries two to three times the 10 that are held.
     assert 10 < float(printed["max-order"]) < 20
-    # Positions apart cannot call on one another; the pair's margin is about 31,000 dollars.
+    # Isolated positions cannot cover one another; the pair's margin is about 31,000 dollars.
     states = {"pair": "margin call", "isolated": "liquidation"}
     for line in printed["status"].splitlines()[1:]:
         assert states.get(line.split()[0], "healthy") in line
@@ -113,9 +113,9 @@ def test_options(outputs):
         ("calendar", "naked"),
     ):
         assert margins[hedged] < 0.75 * margins[naked]
-    # The condor's wings are 200 points, times 100 a contract, times 10.
+    # The condor's wings are 200 points wide, with 100 units in each of 10 contracts.
     assert margins["condor"] < 200_000
-    # Options settle after two bars: so much was added to the horizons, here of 2 and 3.
+    # Options settle after two bars, a horizon that is among 2 and 3 already.
     assert report.plan.horizons == (2, 3)
     assert report.horizons == {"spot": 2, "perpetual": 2, "future": 2, "option": 3}
     assert "SPX-JUN-C2600" in printed["greeks"]
@@ -124,8 +124,8 @@ def test_options(outputs):
 def test_options_move_with_vix(outputs, copied):
     """Without the line that names VIX, the index's own variance moves the surface, and by more.
 
-    A fit with t innovations of few degrees of freedom takes a crash for a lasting one, and VIX has
-    been through some: a short straddle then asks for half as much again and more.
+    In a fit with few degrees of freedom, variance stays high after a crash for longer than VIX
+    does. The margin of a short straddle is then at least half as large again.
     """
     outputs("options")
     folder = copied / "options"
@@ -151,9 +151,9 @@ def test_multi_currency(outputs):
     currencies = dict(zip(report.figures["account"], report.figures["currency"], strict=True))
     own = [currencies[name] for name in ("treasury", "miner", "trader")]
     assert own == ["EUR", "btc", "USDT"]
-    # Of the miner's 10 coins, contracts of 300,000 dollars hedge all but 1.43.
+    # The miner has 10 coins; contracts of 300,000 dollars hedge all of them except 1.43.
     assert report.account("miner").net_exposure == pytest.approx(10 - 3000 * 100 / 35_000)
-    # A jump of 30 % in 0.2 % of all paths is a fifth of the tail: 6 % of 300,000 dollars in euro.
+    # Jumps of 30 % are in 0.2 % of all paths, a fifth of the tail: 6 % of 300,000 dollars.
     jump = 0.2 * 0.3 * 300_000 / 1.186
     assert jump < margins["treasury"] < 2 * jump
     pd.testing.assert_series_equal(

@@ -1,7 +1,7 @@
-"""`make gpu-bench` without a GPU: all but its figures, on the double, in small.
+"""`make gpu-bench` without a GPU runs small workloads on the double; figures mean nothing.
 
-So that nothing breaks where a GPU is met for the first time: the benchmarks themselves, the peers'
-simulations (numba's in its simulator, PyTorch's and JAX's on the processor), and the report.
+The benchmarks, the peers' simulations (numba's in its simulator, PyTorch's and JAX's on the
+processor) and the report run here, so that none of them fails at the first GPU that it meets.
 """
 
 import json
@@ -31,7 +31,7 @@ BOOKS = (
 
 
 def test_the_benchmarks_of_a_bare_machine(machine, tmp_path):
-    """Ours and plain cupy; the other peers are not installed, and the report says so."""
+    """Ours and plain cupy run; the report says that the other peers are not installed."""
     pytest.importorskip("pytest_benchmark")
     done = run_bare("benchmarks.gpu", "--results", tmp_path, "-p", "pytest_benchmark.plugin")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,13 +62,13 @@ def test_the_benchmarks_of_a_bare_machine(machine, tmp_path):
     assert "Pretended GPU, compute capability 9.0" in (tmp_path / "gpu_speed.md").read_text()
 
 
-@pytest.mark.filterwarnings("ignore")  # numba's of its own simulator
+@pytest.mark.filterwarnings("ignore")  # a warning of numba's own simulator
 @pytest.mark.parametrize("who", list(PEERS))
 def test_peers_simulate_the_same_thing(machine, monkeypatch, who):
-    """Mean next variance, in closed form, and correlation, within six standard errors."""
+    """Mean next variance, known in closed form, and correlation hold within six standard errors."""
     monkeypatch.setenv("MCMARGIN_TEST_GPU", "double")
     if who == "numba-cuda":
-        # numba may be imported already, by arch; its CUDA part is not.
+        # arch may have imported numba already, but not its CUDA part.
         numba = pytest.importorskip("numba")
         monkeypatch.setattr(numba.config, "ENABLE_CUDASIM", 1)
     peer = PEERS[who]
@@ -103,25 +103,25 @@ def host(array):
 
 
 def test_bounds_by_hand():
-    """W2's product: 100 x 100 x draws, 200 flop and 8 bytes an asset-step: 3 ps at 66.9 Tflop/s."""
+    """W2's product takes 200 flop and 8 bytes for an asset-step: 3 ps at 66.9 Tflop/s."""
     work = work_of("product", assets=100, bars=10, paths=2048)
     cells = 100 * 10 * 2048
     assert work == Work(cells, 8 * cells, 200 * cells, 0)
     least, by = bound(work, H100)
     assert by == "float32"
     assert least / cells == pytest.approx(200 / 66.9e12)
-    # W4's stops at the diagonal blocks: 256 x 256 + 256 x 512 + 256 x 768 + 232 x 1000.
+    # W4's product stops at the diagonal blocks: 256 x 256 + 256 x 512 + 256 x 768 + 232 x 1000.
     work = work_of("product", assets=1000, bars=1, paths=2048)
     assert work.flop == 2 * 625_216 * 2048
     assert work.bytes == 4 * (256 + 512 + 768 + 1000 + 1000) * 2048
-    # 4 bytes read and 2 x 8 of states and results a path, over 10 bars; instructions weigh more.
+    # 4 bytes are read, and 2 x 8 of a path's states and results over 10 bars; instructions set it.
     work = work_of("evolve", assets=20, bars=10, paths=2048)
     assert work.bytes == (4 + 16 / 10) * work.elements
     assert bound(work, H100)[1] == "instructions"
 
 
 def test_peaks_that_no_driver_tells_bound_nothing():
-    """No clock at all; then the memory's alone, which does not bound what moves no byte."""
+    """Without clocks there is no bound; the memory's clock bounds only steps that move bytes."""
     work, nothing = Work(10, 80, 200, 5), dict.fromkeys(H100, 0)
     assert bound(work, nothing) == (None, "unknown")
     assert bound(work, nothing | {"peak_bytes_s": 8.0}) == (10.0, "memory")
@@ -132,7 +132,7 @@ def test_peaks_that_no_driver_tells_bound_nothing():
 
 
 def test_steps_leave_what_a_simulation_does(machine, cupy):
-    """The block that is timed is the engine's own."""
+    """The block that is timed is as large as the engine's own."""
     model = make_model(("gjr",) * 3, "t", "t")
     block = make_block(model, 2, 5000)
     machine.launches.clear()
@@ -145,7 +145,7 @@ def test_steps_leave_what_a_simulation_does(machine, cupy):
 
 
 def test_peaks_of_an_h100(machine, cupy):
-    """As its data sheet has them: 3.35 TB/s, 67 Tflop/s."""
+    """The peaks are those of the data sheet: 3.35 TB/s and 67 Tflop/s."""
     found = peaks(cupy)
     assert found["peak_bytes_s"] == pytest.approx(3.35e12, rel=2e-3)
     assert found["peak_flop_s"] == pytest.approx(67e12, rel=2e-3)

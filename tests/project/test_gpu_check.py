@@ -1,7 +1,7 @@
-"""`make gpu-check` on a machine without a GPU: it says so; and on the double: its tests are sound.
+"""`make gpu-check` says so if there is no GPU; on the double its tests pass.
 
-The double's run is of a bare machine: Python alone beside cupy, numpy, scipy, pandas and pytest,
-and a checkout that is not installed. What else is installed here is hidden from it.
+The run on the double is that of a bare machine: it has Python, cupy, numpy, scipy, pandas, pytest
+and a checkout that is not installed. All other packages are hidden from it.
 """
 
 import json
@@ -71,7 +71,7 @@ def test_a_package_that_is_missing_is_named(module, package, name, tmp_path):
 
 
 def test_every_file_that_uses_a_device_is_checked():
-    """The tests of the double itself, and those of the machine that it pretends, stay out."""
+    """Tests of the double itself, and of the fake machine, do not run on a GPU."""
     uses = re.compile(r"def test_\w+\((?![^)]*\bmachine\b)[^)]*\bcupy\b")
     files = {
         str(path.relative_to(ROOT))

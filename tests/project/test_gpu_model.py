@@ -1,4 +1,4 @@
-"""docs/gpu_model.md says what its own arithmetic gives, and that it is a prediction."""
+"""The tables of docs/gpu_model.md are those of its tool, and the page is marked as a prediction."""
 
 from pathlib import Path
 

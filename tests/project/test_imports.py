@@ -1,4 +1,4 @@
-"""Importing the package: nothing heavy, and the same names for people, programs and checkers."""
+"""Importing the package loads nothing heavy, and its names are those that type checkers see."""
 
 import ast
 import importlib
@@ -28,7 +28,7 @@ HEAVY = (
 
 
 def loaded(statement):
-    """Heavy packages that a fresh interpreter has loaded after a statement."""
+    """The heavy packages that a new interpreter has loaded after a statement."""
     code = f"import sys\n{statement}\nprint([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return ast.literal_eval(done.stdout.splitlines()[-1])
@@ -75,7 +75,7 @@ def test_dir_star_and_unknown_names():
 
 @pytest.mark.parametrize("name", [each for each in mm.__all__ if each.islower()])
 def test_every_public_function_has_an_example(name):
-    """The suite runs it."""
+    """The test suite runs the examples of docstrings."""
     function = getattr(mm, name)
     assert inspect.isfunction(function)
     assert "\nExamples\n--------\n>>> " in inspect.getdoc(function)

@@ -1,4 +1,4 @@
-"""Every notebook runs from start to end, and is stored with what it prints and draws now."""
+"""Every notebook runs from start to end, and is stored with the outputs that it gives now."""
 
 import base64
 import io
@@ -19,12 +19,12 @@ PICTURES = {"first_margin": 4, "crash": 6}
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 FITS = 0.02
-"""Seeds are fixed; optimisers of other versions of arch and scipy find other last digits of a fit,
-and near its flat optimum other digits of a tail."""
+"""Tolerance of figures. Seeds are fixed, but other versions of arch and scipy find other last
+digits of a fit, and near a flat optimum other digits of a tail."""
 
 SHADES = 6.0
-"""Mean difference of two pictures in 32 x 32 fields, of 256 shades. Any two pictures of a notebook
-differ by more than 10; another machine's fonts change a few fields alone."""
+"""Tolerance of pictures: their mean difference in 32 x 32 fields, of 256 shades. Any two pictures
+of a notebook differ by more than 10; the fonts of another machine change only a few fields."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def fresh(stored, tool):
 
 
 def printed(notebook):
-    """What a notebook prints, in its cells' order, each run of white space as one space."""
+    """The text that a notebook prints, in order of its cells, with single spaces."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     texts = [each.get("text", each.get("data", {}).get("text/plain", "")) for each in outputs]
     shown = "".join(text + "\n" for text in texts if not text.startswith("<Figure"))
@@ -62,7 +62,7 @@ def fields(picture):
 
 
 def test_it_is_stored_with_what_its_code_made(stored, tool):
-    """`python tools/run_notebooks.py` runs and stores them."""
+    """`python tools/run_notebooks.py` runs the notebooks and stores them."""
     path, notebook = stored
     assert notebook.metadata.get("code_sha256") == tool["digest"](notebook)
     assert len(pictures(notebook)) == PICTURES[path.stem]
@@ -87,7 +87,7 @@ def test_it_draws_what_is_stored(stored, fresh):
 
 
 def test_pictures_that_differ_are_told_apart(stored):
-    """The bound above is not one that every pair of pictures meets."""
+    """The tolerance is so small that different pictures do not pass."""
     shades = [fields(each) for each in pictures(stored[1])]
     for at, one in enumerate(shades):
         for other in shades[at + 1 :]:

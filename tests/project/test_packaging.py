@@ -1,4 +1,4 @@
-"""A built wheel holds every module and template, and the kernels, which lie at top level."""
+"""A wheel holds every module and template, and the kernels, whose folder is at the top level."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ TEMPLATES = ROOT / "mcmargin" / "templates"
 
 
 def test_a_wheel_holds_modules_and_kernels(tmp_path):
-    # From a copy: setuptools takes along whatever an earlier build left beside the sources.
+    # Build a copy, because setuptools also packs files that an earlier build has left.
     project = tmp_path / "project"
     for name in ("mcmargin", "kernels"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,8 +1,8 @@
-"""README.md and docs/files.md: every block that they print works, in order, as it is printed.
+"""Every block in README.md and docs/files.md works, in order, as it is printed.
 
-A page is played as a reader would play it. A block of csv or toml is the file that the text before
-it names: it is written, or compared with what an earlier command wrote. The blocks of python on a
-page run in one session. The lines of an indented block are commands.
+A page is played as a reader would play it. The text before a block of csv or toml names a file; the
+block is written to this file, or compared with it if an earlier command has written it. The blocks
+of python on a page run in one session. The lines of an indented block are commands.
 """
 
 import re
@@ -19,9 +19,9 @@ from tests.helpers.commands import called
 
 ROOT = Path(__file__).parents[2]
 SETS_UP = {"make", "pip"}
-"""Programs that set a machine up, which the test suite itself rests on."""
+"""Programs that set a machine up; they are not run here, because the suite itself needs them."""
 OUTLINES = {"json"}
-"""Fenced blocks that show the outline of a file which is written, not one to be read."""
+"""Kinds of blocks that show the outline of a file, and are not files themselves."""
 FORMULAS = {"base"}
 """First words of indented blocks that are formulas."""
 
@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks_of(page):
-    """Fenced and indented blocks of a page in order, each with the text since the block before."""
+    """Blocks of a page in order, each with the text between it and the block before."""
     found, last = [], 0
     pattern = r"^```(\w+)\n(.*?)^```$|((?:^ {4,}\S[^\n]*\n)+)"
     for match in re.finditer(pattern, page, flags=re.DOTALL | re.MULTILINE):
@@ -47,7 +47,7 @@ def blocks_of(page):
 
 
 def commands_of(text):
-    """Each command's words; a line that ends in a backslash goes on, and # begins a comment."""
+    """The words of each command; a backslash continues a line, and # begins a comment."""
     lines = text.replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
@@ -98,7 +98,7 @@ def _run(words, monkeypatch, capsys):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A folder with the examples, as a clone has them."""
+    """A folder with the examples as they are in a clone."""
     left = shutil.ignore_patterns("prices.csv", "model.npz", "report.*", "*.parquet")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=left)
     monkeypatch.chdir(tmp_path)
@@ -114,7 +114,7 @@ def test_readme(checkout, monkeypatch, capsys):
 
 
 def test_files(checkout, monkeypatch, capsys):
-    """Its commands stand before its files, as the first thing that a reader looks for."""
+    """The page shows its commands before its files, and so the files are written first."""
     page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
     folder = checkout / "set"
     folder.mkdir()

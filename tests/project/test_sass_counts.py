@@ -1,4 +1,4 @@
-"""The instruction counts that docs and benchmarks rely on are those of the kernels as they are."""
+"""The instruction counts of docs and benchmarks are those of the kernels as they are now."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ KEPT = json.loads((ROOT / sass_counts.OUT).read_text())
 
 
 def test_a_path_is_read_off_a_listing():
-    """A loop of two blocks, a line that is not reached, a call: four count in the loop."""
+    """The code has a loop of two blocks, a line that is not reached, and a call."""
     listing = """
 //--------------------- .text._Z6evolvePf  --------------------------
 .text._Z6evolvePf:
@@ -61,7 +61,7 @@ def test_every_kernel_is_counted():
 
 @pytest.mark.parametrize("name", sass_counts.VARIANTS)
 def test_counts_are_of_the_kernels_as_they_are(name, monkeypatch):
-    """Exactly, with the same compiler; within a fifth with another."""
+    """Counts are equal with the same compiler, and within a fifth with another."""
     monkeypatch.chdir(ROOT)
     if sass_counts.missing() is not None:
         pytest.skip(sass_counts.missing())

@@ -1,10 +1,10 @@
 """Option mathematics against QuantLib, mpmath and scipy.
 
-Units of rounding: u = 2^-53 in float64, 2^-24 in float32. Log-moneyness in deviations, h = x/s, is
-computed within about 5 u of itself, and exp(-h^2/2) turns that into 5 h^2 u; with the exponent's
-own rounding and about 10 further operations, an out-of-the-money value has a relative error below
-(10 + 6 h^2) u. As the value is below exp(-h^2/2)/2 of min(F, K), that is at most 6 u of it; adding
-intrinsic value costs 2 u of the sum.
+The unit of rounding u is 2^-53 in float64 and 2^-24 in float32. Log-moneyness in deviations,
+h = x/s, has a relative error of about 5 u, and exp(-h^2/2) turns that into 5 h^2 u. With the
+rounding of the exponent and about 10 further operations, an out-of-the-money value has a relative
+error below (10 + 6 h^2) u. The value is below exp(-h^2/2)/2 of min(F, K), so that its error is at
+most 6 u of min(F, K). Adding intrinsic value costs 2 u of the sum.
 """
 
 import subprocess
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def quantlib(forward, strike, volatility, time, call):
-    """Value, delta, gamma, vega and theta a day of QuantLib's BlackCalculator."""
+    """Return value, delta, gamma, vega and theta per day of QuantLib's BlackCalculator."""
     out = []
     for f, k, v, t, is_call in np.broadcast(forward, strike, volatility, time, call):
         kind = ql.Option.Call if is_call else ql.Option.Put
@@ -45,7 +45,7 @@ def quantlib(forward, strike, volatility, time, call):
 
 
 def exact(forward, strike, volatility, time, call):
-    """Out-of-the-money and asked-for value in 60 digits, and h."""
+    """Return the out-of-the-money value and the value asked for, in 60 digits, and h."""
     with mp.workdps(60):
         f, k, v, t = (mp.mpf(float(x)) for x in (forward, strike, volatility, time))
         s = v * mp.sqrt(t)
@@ -57,7 +57,7 @@ def exact(forward, strike, volatility, time, call):
 
 
 def sample(count, dtype, seed=3):
-    """Contracts over a wide range, half of them near the money."""
+    """Draw contracts over a wide range, half of them near the money."""
     rng = np.random.default_rng(seed)
     x = rng.choice([0.02, 1.0], count) * rng.uniform(-2.3, 2.3, count)
     volatility = np.exp(rng.uniform(np.log(0.01), np.log(3), count))
@@ -72,7 +72,7 @@ def test_10000_contracts_as_quantlib():
     value, delta, gamma, vega, theta = quantlib(100.0, *contracts)
     ours = black76_greeks(100.0, *contracts)
     np.testing.assert_array_equal(ours.value, black76(100.0, *contracts))
-    # A value is up to 10 forwards, of which both round to some units in the last place.
+    # A value may be 10 forwards, and both libraries round it in its last places.
     assert np.abs(ours.value - value).max() < 1e-13 * 100
     assert np.abs(ours.delta - delta).max() < 1e-12
     assert np.abs(ours.vega - vega).max() < 1e-13 * 100
@@ -96,7 +96,7 @@ def test_rounding_is_what_is_stated(dtype):
 
 
 def test_greeks_in_float32():
-    """Each within 12 + 12 h^2 units of itself; a delta near 1 within 4 units more."""
+    """Each has a relative error below 12 + 12 h^2 units; a delta near 1 may have 4 units more."""
     contracts = sample(4000, np.float32)
     single = black76_greeks(*contracts)
     double = black76_greeks(*(np.asarray(x, np.float64) for x in contracts[:4]), contracts[4])
@@ -107,7 +107,7 @@ def test_greeks_in_float32():
         ours, true = getattr(single, name).astype(float), getattr(double, name)
         assert getattr(single, name).dtype == np.float32
         more = 4 * UNIT[np.float32] if name == "delta" else 0.0
-        limit = relative * np.abs(true) + more + 1e-36  # where float32 is no longer normal
+        limit = relative * np.abs(true) + more + 1e-36  # below this, float32 numbers are not normal
         assert (np.abs(ours - true) <= limit).all(), name
 
 
@@ -137,7 +137,7 @@ def test_polynomials_are_those_that_the_script_fits():
 
 
 def test_implied_volatility_as_quantlib():
-    """Where the out-of-the-money value is a normal share, which QuantLib's solver needs."""
+    """QuantLib's solver needs an out-of-the-money value that is a normal share."""
     strike, volatility, time, call = contracts_of_all_kinds()
     price, vega = (
         getattr(black76_greeks(100.0, *contracts_of_all_kinds()), name)
@@ -156,7 +156,7 @@ def test_implied_volatility_as_quantlib():
 
 
 def test_implied_volatility_of_correctly_rounded_prices():
-    """Prices from 60 digits, down to 1e-300 of the forward and up to 1 - 1e-15 of it."""
+    """Prices are made with 60 digits, from 1e-300 of the forward up to 1 - 1e-15 of it."""
     rng = np.random.default_rng(11)
     count = 600
     strike = np.exp(rng.choice([1e-4, 0.1, 3.0], count) * rng.uniform(-1, 1, count))
@@ -171,4 +171,4 @@ def test_implied_volatility_of_correctly_rounded_prices():
     assert known.sum() > 300
     assert (~known).sum() > 50
     assert np.abs(ours - volatility)[known].max() < 1e-8
-    assert np.isnan(ours[~known]).mean() > 0.98  # the rest lie at the threshold itself
+    assert np.isnan(ours[~known]).mean() > 0.98  # the others lie at the threshold

@@ -1,4 +1,4 @@
-"""The random stream against an independent Philox and against the normal distribution."""
+"""The random stream agrees with an independent Philox and with the normal distribution."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ MASK = 2**64 - 1
 
 
 def philox(counter, key):
-    """Philox4x64-10 from the published algorithm (Salmon et al. 2011), in integers."""
+    """Compute Philox4x64-10 by the published algorithm (Salmon et al. 2011), in integers."""
     c, k = list(counter), list(key)
     for _ in range(10):
         a, b = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]
@@ -41,14 +41,14 @@ def test_single_normals_are_box_muller_of_the_halves():
     u = (np.float64(words & np.uint64(0xFFFFFFFF)) + 0.5) / 2**32
     v = np.float64(words >> np.uint64(32)) / 2**32
     radius = np.sqrt(-2 * np.log(u))
-    # The design's engine bound for float32 normals.
+    # This is the bound of docs/design.md for float32 normals.
     np.testing.assert_allclose(out[0, :1024], radius * np.cos(2 * np.pi * v), atol=5e-6)
     np.testing.assert_allclose(out[0, 1024:], radius * np.sin(2 * np.pi * v), atol=5e-6)
 
 
 @pytest.mark.parametrize("precision", ["single", "double"])
 def test_normals_pass_ten_million_draw_tests(precision):
-    """Kolmogorov-Smirnov, chi-square and moments on 10**7 draws; seed fixed, 0.1 % level."""
+    """Tests of Kolmogorov-Smirnov, chi-square and moments pass on 10**7 draws, at 0.1 %."""
     source, dtype = WordSource(stream_key(7)), {"single": np.float32, "double": np.float64}
     draws = np.empty((4883, 2048), dtype[precision])
     fill = {"single": source.normals_single, "double": source.normals_double}[precision]
@@ -60,13 +60,13 @@ def test_normals_pass_ten_million_draw_tests(precision):
     counts = np.histogram(x, edges)[0]
     assert stats.chisquare(counts).pvalue > 1e-3
     assert stats.kstest(x, "norm").pvalue > 1e-3
-    # Standard errors of the first four moments of a normal sample: 1, 2, 15, 96 over n.
+    # The first four moments of a normal sample have variances of 1, 2, 15 and 96 over n.
     for power, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs((x**power).mean() - mean) < 4 * np.sqrt(variance / n)
 
 
 def test_dates_are_drawn_alike():
-    """Chi-square of the counts of 1,249 dates in two million draws; seed fixed, 0.1 % level."""
+    """The counts of 1,249 dates in two million draws pass a chi-square test at 0.1 %."""
     source = WordSource(stream_key(11))
     drawn = np.concatenate([source.dates(tile=t, step=1, count=1249) for t in range(977)])
     assert stats.chisquare(np.bincount(drawn, minlength=1249)).pvalue > 1e-3
