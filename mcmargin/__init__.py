@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from mcmargin.backtests.backtest_result import BacktestResult
     from mcmargin.backtests.competing import ModelSpec
     from mcmargin.backtests.margin_at import margin_at
+    from mcmargin.books.account_files import read_accounts
     from mcmargin.books.accounts import Account
     from mcmargin.books.book import Book, read_positions
-    from mcmargin.books.book_files import read_accounts
     from mcmargin.books.book_greeks import greeks_frame
     from mcmargin.data.plausibility import Plausibility
     from mcmargin.data.price_files import read_prices
@@ -166,7 +166,7 @@ _CONTENTS = {
     "instruments.instrument_files": ("read_instruments",),
     "books.accounts": ("Account",),
     "books.book": ("Book", "read_positions"),
-    "books.book_files": ("read_accounts",),
+    "books.account_files": ("read_accounts",),
     "books.book_greeks": ("greeks_frame",),
     "policies.policy": ("MarginPolicy",),
     "policies.policy_parts": (

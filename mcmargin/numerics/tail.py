@@ -300,6 +300,12 @@ def check_finite(losses: Any) -> None:
     ------
     DataError
         If a loss is infinite or NaN.
+
+    Examples
+    --------
+    >>> check_finite(np.array([1.0, np.nan]))
+    Traceback (most recent call last):
+    mcmargin.errors.DataError: a loss is not finite; check quantities and prices
     """
     if not bool(array_module(losses).isfinite(losses).all()):
         raise DataError("a loss is not finite; check quantities and prices")
@@ -323,6 +329,13 @@ def tails_of(
     count : int
         Number of all paths, of which these are the worst.
     level, confidence : float
+
+    Examples
+    --------
+    >>> worst = np.arange(1000.0, 980.0, -1.0)[None]
+    >>> tails = tails_of(np.arange(20)[None], worst, count=1000, level=0.99)
+    >>> tails.expected_shortfall.tolist(), tails.value_at_risk.tolist()
+    ([995.5], [991.0])
     """
     k = tail_count(count, level)
     lowest_rank, highest_rank = _rank_interval(count, level, confidence)
@@ -381,6 +394,12 @@ def some_tails(tails: Tails, rows: Any) -> Tails:
     tails : Tails
     rows : ndarray of int64
         Places of the accounts; the result has their order.
+
+    Examples
+    --------
+    >>> tails = estimate_tails(np.arange(1.0, 1001.0) * [[1.0], [2.0]], level=0.99)
+    >>> some_tails(tails, np.array([1])).expected_shortfall.tolist()
+    [1991.0]
     """
     whole = ("level", "weights")
     own = {

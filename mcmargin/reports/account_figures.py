@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mcmargin.data.json_text import ROWS_AT_ONCE, plain_columns, records
 from mcmargin.data.typed_fields import type_hints
+from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 
 KINDS = ("position", "collateral")
@@ -23,17 +24,6 @@ KINDS = ("position", "collateral")
 
 INTERVALS = ("expected_shortfall", "value_at_risk")
 """Figures that have a confidence interval."""
-
-COLUMNS = (
-    *("margin", "maintenance", "expected_shortfall", "expected_shortfall_error"),
-    *("value_at_risk", "value_at_risk_error", "open_orders", "base", "short_option_minimum"),
-    *("floor", "stress_add_on", "stressed", "calm", "liquidity", "concentration"),
-    *("stressed_funding", "total", "leverage_minimum", "maintenance_calm"),
-    *("gross_exposure", "net_exposure", "unrounded", "wrong_way"),
-    *("margin_error", "maintenance_error", "base_error", "floor_error", "stress_add_on_error"),
-    *("liquidity_error", "open_orders_error", "wrong_way_error", "gross_with_orders"),
-)
-"""Columns of a report in their order; those of equity follow, then the bounds of intervals."""
 
 _ERRORS = ("margin_error", "maintenance_error")
 
@@ -146,6 +136,14 @@ class AccountMargin:
     equity: float | None
     without_entry_price: int | None
     contributions: tuple[Contribution, ...]
+
+
+COLUMNS = tuple(
+    name
+    for name, kind in type_hints(AccountMargin).items()
+    if kind in (float, float | None) and name not in Equity.__dataclass_fields__
+)
+"""Columns of a report in their order; those of equity follow, then the bounds of intervals."""
 
 
 @dataclass(frozen=True)

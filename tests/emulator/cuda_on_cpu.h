@@ -1,7 +1,7 @@
-// What the kernels use of CUDA, for g++: the very same .cu sources as loops on a processor.
+// The part of CUDA that the kernels use, for g++, which compiles the same .cu sources to loops.
 //
-// Names live in the global namespace, as CUDA's do, and functions are overloaded for float and
-// double alone: a call that mixes the two does not compile, so that no float is promoted unseen.
+// As in CUDA, names are in the global namespace. Functions have overloads for float and for double
+// only. A call that mixes the two does not compile, so that no float becomes a double unnoticed.
 // There is no shared memory and no barrier: threads run one after the other.
 
 #ifndef CUDA_ON_CPU_H
@@ -15,7 +15,7 @@
 struct dim3 {
     unsigned int x = 1, y = 1, z = 1;
 };
-// One launch a host thread at a time; several host threads may launch at once.
+// A host thread runs one launch at a time; several host threads may do so at once.
 static thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 struct alignas(16) float4 {
@@ -62,7 +62,7 @@ inline int atomicAdd(int* address, int value) {
     return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 }
 
-// Sine and cosine of pi x: x is brought within a quarter of 0 exactly, then the wider type works.
+// Sine and cosine of pi x: x is exactly reduced to at most 1/4, and a wider type does the rest.
 inline void sincospi(double x, double* sine, double* cosine) {
     const double turn = __builtin_remainder(x, 2.0);
     const double quarter = __builtin_nearbyint(2.0 * turn);
@@ -82,7 +82,7 @@ inline void sincospif(float x, float* sine, float* cosine) {
 
 namespace cuda_on_cpu {
 
-// Names of the parameter types that a kernel may have; any other does not compile.
+// Names of the types that a kernel's parameters may have; a kernel with others does not compile.
 template <typename T>
 struct Name;
 #define NAMED(type)                                                    \
@@ -107,7 +107,7 @@ NAMED(unsigned long long)
 NAMED(unsigned char)
 #undef NAMED
 
-// Parameter types in order, then a null pointer.
+// The names of the parameters' types in order, then a null pointer.
 template <typename... P>
 const char* const* parameters(void (*)(P...)) {
     static const char* const names[] = {Name<P>::text..., nullptr};
@@ -119,7 +119,7 @@ void run(void (*kernel)(P...), void* const* arguments, std::index_sequence<I...>
     kernel(*static_cast<P*>(arguments[I])...);
 }
 
-// As cuLaunchKernel: `arguments` points to each argument's value.
+// As for cuLaunchKernel, `arguments` points to the value of each argument.
 template <typename... P>
 void launch(void (*kernel)(P...), const unsigned int* grid, const unsigned int* block,
             void* const* arguments) {

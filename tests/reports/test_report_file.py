@@ -200,17 +200,25 @@ def test_equity_that_is_not_known_is_null_and_comes_back(scenarios):
 
 
 def test_writing_and_reading_take_less_than_the_margins(scenarios):
-    """Of 4,000 accounts, where the standard library took ten times as long as the margins."""
-    names = [f"{at:06d}" for at in range(4000)]
-    start = time.process_time()
-    report = report_of(scenarios, names)
-    margins = time.process_time() - start
-    text = report.to_json()
-    written = time.process_time() - start - margins
-    again = mm.MarginReport.from_json(text)
-    read = time.process_time() - start - margins - written
+    """Of 2,000 accounts, where the standard library took ten times as long as the margins.
+
+    Each is measured three times in turn, and its shortest time counts: what else the machine does
+    in the meantime lengthens one of them, and seldom all three.
+    """
+    names = [f"{at:06d}" for at in range(2000)]
+    times = []
+    for _ in range(3):
+        clock = [time.process_time()]
+        report = report_of(scenarios, names)
+        clock.append(time.process_time())
+        text = report.to_json()
+        clock.append(time.process_time())
+        again = mm.MarginReport.from_json(text)
+        clock.append(time.process_time())
+        times.append(np.diff(clock))
     assert_same(again, report)
-    # Twice as long, so that a busy machine fails no test; measured are a third and a half.
+    margins, written, read = np.min(times, axis=0)
+    # Measured are a third and a half; the library that is guarded against took ten times as long.
     assert written < 2 * margins
     assert read < 2 * margins
 
