@@ -35,6 +35,8 @@ closing_times        whether a row of prices is a close, or a tick within a bar 
 halts                prices that stand still for long, although the asset used to move
 doubts               moves, halts and gaps in a model's prices that may be wrong, but are not
                      refused
+diagnostics          whether the residuals are what the model says they are
+diagnostics_plot     charts of an asset's residuals, for a notebook or a file
 
 model_file           a `MarketModel` read from one npz, after a check of every field
 model_checks         the arrays of a model file: their types and shapes, and what `calibrate` can
