@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
+from mcmargin.backtests import backtest_file
 from mcmargin.books.account_files import AccountRow
 from mcmargin.books.rows import BalanceRow, PositionRow
 from mcmargin.data.plausibility import Plausibility
@@ -45,6 +46,14 @@ MODELS = {
     "depeg": DepegTable.model_fields,
     "liquidity": LiquidityTable.model_fields,
     "levels": OrderBookRow.model_fields,
+    "backtest": backtest_file.BacktestFile.model_fields,
+    "backtest model": backtest_file.OwnModel.model_fields,
+    "backtest static percentage": backtest_file.StaticPercentageTable.model_fields,
+    "backtest historical simulation": backtest_file.HistoricalSimulationTable.model_fields,
+    "backtest ewma normal": backtest_file.EwmaNormalTable.model_fields,
+    "backtest filtered historical": backtest_file.FilteredHistoricalTable.model_fields,
+    "backtest log garch copula": backtest_file.LogGarchCopulaTable.model_fields,
+    "backtest price scan": backtest_file.PriceScanTable.model_fields,
 }
 POLICY = {
     "policy": MarginPolicy,
@@ -78,7 +87,9 @@ def kind(annotation):
         return "list of tables" if is_dataclass(inner[0]) else "list"
     if is_dataclass(annotation):
         return "table"
-    if origin in (Annotated, list, Union, types.UnionType):
+    if origin is list:
+        return f"list of {kind(inner[0])}s"
+    if origin in (Annotated, Union, types.UnionType):
         return kind(inner[0])
     return {Literal: "text", dict: "table", Mapping: "table"}.get(origin) or KINDS[annotation]
 
@@ -87,6 +98,8 @@ def default(value):
     """The default of a field, as text."""
     if is_dataclass(value):
         return "as below"
+    if isinstance(value, list):
+        return ", ".join(map(default, value))
     if value is None or value in ({}, (), ""):
         return "none"
     if isinstance(value, bool):

@@ -1,8 +1,8 @@
 """Whether margins covered what happened, and which model is better.
 
-In: prices, portfolios, and models that can fit and forecast; or arrays of profit and loss and of what
-was forecast for them. Out: a `BacktestResult` with tests, scores, published tables and a page; or
-small frozen results, each with a statistic, a p-value and a verdict.
+In: prices, portfolios, and models that can fit and forecast; or arrays of profit and loss and of
+what was forecast for them. Out: a `BacktestResult` with tests, scores, published tables and a page;
+or small frozen results, each with a statistic, a p-value and a verdict.
 
 backtest          backtest(): walk forward through history with several models
 walking           pieces of a walk, each of which can be done alone, on any process

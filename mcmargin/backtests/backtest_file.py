@@ -34,54 +34,68 @@ Share = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
 class OwnModel(Row):
     """The model of this package."""
 
-    kind: Literal["model"]
-    volatility: Text = "gjr"
-    innovations: Text = "skewt"
-    dependence: Text = "t"
-    precision: Text = "single"
-    engine: Text = "auto"
+    kind: Literal["model"] = Field(description="`model`: this package's model.")
+    volatility: Text = Field("gjr", description="garch, gjr, egarch, ewma or constant.")
+    innovations: Text = Field("skewt", description="normal, t, skewt, ged or empirical.")
+    dependence: Text = Field("t", description="gaussian, t or historical.")
+    precision: Text = Field("single", description="single (float32) or double (float64).")
+    engine: Text = Field("auto", description="auto, numpy or cupy.")
 
 
 class StaticPercentageTable(Row):
     """A fixed share of gross exposure."""
 
-    kind: Literal["static_percentage"]
-    share: Share = 0.1
+    kind: Literal["static_percentage"] = Field(
+        description="`static_percentage`: a fixed share of gross exposure."
+    )
+    share: Share = Field(0.1, description="For one bar; it grows with the root of the horizon.")
 
 
 class HistoricalSimulationTable(Row):
     """The returns of the last bars."""
 
-    kind: Literal["historical_simulation"]
-    bars: Count = 500
+    kind: Literal["historical_simulation"] = Field(
+        description="`historical_simulation`: past returns as they were."
+    )
+    bars: Count = Field(500, description="How many of the last bars are taken.")
 
 
 class EwmaNormalTable(Row):
     """Normal returns of an exponentially weighted covariance."""
 
-    kind: Literal["ewma_normal"]
-    decay: Share = 0.94
+    kind: Literal["ewma_normal"] = Field(
+        description="`ewma_normal`: normal returns, as RiskMetrics has them."
+    )
+    decay: Share = Field(0.94, description="Weight of a bar over that of the next one.")
 
 
 class FilteredHistoricalTable(Row):
     """The last bars' returns, scaled to today's volatility."""
 
-    kind: Literal["filtered_historical"]
-    decay: Share = 0.94
+    kind: Literal["filtered_historical"] = Field(
+        description="`filtered_historical`: past returns, scaled to today's volatility."
+    )
+    decay: Share = Field(0.94, description="Of the volatility that they are scaled by.")
 
 
 class LogGarchCopulaTable(Row):
     """GARCH with t innovations on log returns, and a t copula."""
 
-    kind: Literal["log_garch_copula"]
-    degrees_of_freedom: Annotated[Number, Field(gt=2.0)] = 6.0
+    kind: Literal["log_garch_copula"] = Field(
+        description="`log_garch_copula`: GARCH-t on log returns, t copula."
+    )
+    degrees_of_freedom: Annotated[Number, Field(gt=2.0)] = Field(
+        6.0, description="Of the copula, above 2."
+    )
 
 
 class PriceScanTable(Row):
     """The worst move of each asset alone."""
 
-    kind: Literal["price_scan"]
-    bars: Count = 250
+    kind: Literal["price_scan"] = Field(
+        description="`price_scan`: the worst move of each asset alone, without offsets."
+    )
+    bars: Count = Field(250, description="Last bars that the moves are taken from.")
 
 
 ModelTable = Annotated[
@@ -110,18 +124,30 @@ PEERS: Mapping[str, type[Any]] = {
 class BacktestFile(Row):
     """A whole file."""
 
-    prices: Text = Field(description="Closes, as `calibrate` reads them.")
-    output: Text = Field(description="Folder of results.")
-    horizons: Annotated[list[Count], Field(min_length=1)] = Field([1, 2])
-    levels: Annotated[list[Share], Field(min_length=1)] = Field([0.99, 0.975])
-    window: Count = 1000
-    refit_every: Count = 20
-    start: Time | None = None
-    paths: Count = 10_000
-    seed: Annotated[int, Field(strict=True, ge=0)]
-    each_asset: Flag = Field(False, description="Each asset alone, long and short.")
-    portfolios: dict[Text, dict[Text, Number]] = Field({})
-    models: Annotated[dict[Text, ModelTable], Field(min_length=1)]
+    prices: Text = Field(
+        description="Path of the closes, as `calibrate` reads them, from the file's folder on."
+    )
+    output: Text = Field(description="Folder of results, from the file's folder on.")
+    seed: Annotated[int, Field(strict=True, ge=0)] = Field(description="Of all draws.")
+    horizons: Annotated[list[Count], Field(min_length=1)] = Field([1, 2], description="Bars ahead.")
+    levels: Annotated[list[Share], Field(min_length=1)] = Field(
+        [0.99, 0.975], description="Confidence levels."
+    )
+    window: Count = Field(1000, description="Returns that a model is fitted to.")
+    refit_every: Count = Field(20, description="Dates that a fit serves.")
+    start: Time | None = Field(
+        None, description="First date to forecast from; none: the first with a whole window."
+    )
+    paths: Count = Field(10_000, description="Simulated paths a date.")
+    each_asset: Flag = Field(
+        False, description="Whether each asset alone, long and short, is a portfolio."
+    )
+    portfolios: dict[Text, dict[Text, Number]] = Field(
+        {}, description="Tables [portfolios.NAME] of amounts by asset; negative is short."
+    )
+    models: Annotated[dict[Text, ModelTable], Field(min_length=1)] = Field(
+        description="Tables [models.NAME], at least one, each of a kind below."
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mcmargin as mm
+from mcmargin.backtests.backtest_file import read_backtest
 from mcmargin.markets.quotes import read_quotes
 from mcmargin.policies import policy_parts, stress_parts
 
@@ -50,7 +51,7 @@ def test_every_field_is_described_with_its_default(tables):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", DOCUMENT, flags=re.DOTALL)
-    assert len(blocks) == len(dict(blocks)) == 11
+    assert len(blocks) == len(dict(blocks)) == 12
     for name, text in blocks:
         (folder / name).write_text(text)
     return folder
@@ -73,6 +74,12 @@ def test_examples_are_read_and_belong_together(folder):
     assert market.liquidity["BTC-PERP"].middle == 35_000.0
     totals = mm.greeks_frame(book, market).query("instrument == ''")
     assert totals["currency"].tolist() == ["EUR", "USD"]
+
+
+def test_the_example_of_a_backtest_is_read(folder):
+    plan = read_backtest(folder / "backtest.toml")
+    assert list(plan.models) == ["default", "historical"]
+    assert plan.holdings(("btc",)).keys() == {"long btc", "short btc", "spread"}
 
 
 def test_every_part_of_a_policy_has_its_table(tables):
