@@ -126,7 +126,7 @@ def test_files(checkout, monkeypatch, capsys):
             assert not Path(name).exists(), name
             _keep(Path(name), block.text)
     counts = play(page, monkeypatch, capsys)
-    assert counts["csv"] + counts["toml"] == 11
+    assert counts["csv"] + counts["toml"] == 12
     assert (folder / "report.html").exists()
 
 
