@@ -1,8 +1,8 @@
-"""Bar patterns: the calendar that a history's own closes show.
+"""Bar patterns: the calendar that a history's own closes follow.
 
-In: the times of bars and what the user knows of them: their zone, their exchange, how they are
-stamped. Out: a `BarCalendar`. What is regular is read from the newest weeks, so that an old
-session's hours, a half-day or a stray bar on a weekend do not come back in the closes ahead.
+In: the times of bars, and what the user knows of them: their zone, their exchange and their stamps.
+Out: a `BarCalendar`. Regular times are found in the newest weeks, so that the hours of an old
+session, a half-day or a stray bar on a weekend are not expected again.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from mcmargin.data.zones import EXCHANGE_ZONES, Times, check_zone, wall_clock
 from mcmargin.errors import DataError
 
 RECENT = 13 * WEEK
-"""What a pattern is read from: long enough for holidays to be few, short enough to forget."""
+"""Span in which a pattern is found. Holidays are few in it, and old hours are forgotten soon."""
 
 THIN = 4 * RECENT
-"""The same where bars stand at a usual time in fewer than four of five weeks."""
+"""Span if bars are at a usual time in fewer than four of five weeks."""
 
 ZONE_HISTORY = 104 * WEEK
-"""What a zone is read from: daylight saving begins and ends in it more than once."""
+"""Span in which a zone is found: daylight saving begins and ends in it more than once."""
 
 REGULAR = 0.5
-"""Share of the weeks, over what bars usually have, from which on a time of the week is regular."""
+"""A time of the week is regular if it has this share of the weeks that a usual time has."""
 
 LEAST_FAULTS = 2
-"""By how many irregular closes fewer than UTC another zone has to have."""
+"""By so many irregular closes fewer than UTC another zone must be better."""
 
 LEAST_BARS = 100
-"""From which on a calendar is read anew: calibration asks for no fewer."""
+"""Least number of bars of a calendar that an update finds anew; calibration needs as many."""
 
 MOST_RUNS = 5_000
-"""Of a week's times. Bars of more than these are on no clock."""
+"""Largest number of runs of a week's times. Bars with more of them follow no clock."""
 
 Seconds = NDArray[np.int64]
 
@@ -61,31 +61,32 @@ def calendar_of(
     exchange: str = "",
     stamps: str = "",
 ) -> BarCalendar:
-    """Calendar that the times of bars follow.
+    """Find the calendar that the times of bars follow.
 
     Parameters
     ----------
     times : ndarray of shape (bars,), datetime64[ns]
-        Closes, UTC, at least two.
+        Closes in UTC, at least two.
     zone : str, optional
-        IANA name of the zone on whose clock they are regular. Without one it is the exchange's, or
-        UTC unless another of `EXCHANGE_ZONES` makes the times of the week repeat better.
+        IANA name of the zone on whose clock they are regular. By default it is the zone of the
+        exchange. Without an exchange it is UTC, unless times of the week repeat better in one of
+        `EXCHANGE_ZONES`.
     shown_zone : str, optional
-        Zone that the times were written in, which is tried beside those. It decides where times of
-        bars of a day or more are all midnights in it.
+        Zone in which the times were written; it is tried, too. It is taken if bars are of a day or
+        more and all times are midnights in it.
     exchange : str
-        Of `exchange_calendars`; its holidays and short sessions are left out of the closes ahead.
+        Name in `exchange_calendars`. The expected closes follow its holidays and short sessions.
     stamps : str
-        "dates": the times are the dates of the closes, whose hour is unknown. "end", or "start"
-        where `closes_of` has moved them: they are the moments of the closes. "": those of bars of a
-        day or more that are all at midnight are dates, and others moments.
+        With "dates" the times are the dates of the closes, whose hour is unknown. With "end", and
+        with "start" after `closes_of`, they are the moments of the closes. With "" they are dates
+        if bars are of a day or more and all times are midnights, and otherwise moments.
 
     Raises
     ------
     DataError
         If the zone or the exchange is unknown, fewer than nine of ten bars are on the exchange's
-        sessions, or dates of weeks or months look like those of their starts and `stamps` does not
-        say what they are.
+        sessions, or `stamps` does not say whether dates of weeks or months that look like starts
+        are starts.
 
     Examples
     --------
@@ -100,7 +101,7 @@ def calendar_of(
         zone = zone or sessions.zone
     may_be_dates = stamps == "dates" or (stamps == "" and days >= 0.9)
     if days >= 0.9 and at_midnight(times) >= 0.9:
-        # Dates alone are the same dates on every clock.
+        # Dates without an hour are the same in every zone.
         zone = "UTC"
     if zone is None and shown_zone is not None and may_be_dates:
         zone = shown_zone if at_midnight(wall_clock(times, shown_zone)) >= 0.9 else None
@@ -129,10 +130,10 @@ def calendar_of(
 def renewed(
     calendar: BarCalendar, close: np.datetime64, newer: Times, history: Callable[[], Times]
 ) -> BarCalendar:
-    """Return the calendar, with its week read anew where newer closes are not those it expects.
+    """Return the calendar, whose week is found anew if it does not expect the newer closes.
 
-    A session that is longer now, another weekday, or clocks that were changed for the first time
-    since the calibration: the newest weeks show them. Holidays change nothing.
+    The newest weeks then show a longer session, another weekday, or the first change of the clocks
+    since the calibration. Holidays change nothing.
 
     Parameters
     ----------
@@ -141,9 +142,9 @@ def renewed(
         The model's last close before the newer ones.
     newer : ndarray of shape (bars,), datetime64[ns]
     history : callable
-        Gives the times of all bars, the newer ones among them; called only where they are needed.
+        Returns the times of all bars with the newer ones. It is only called if it is needed.
     """
-    # Holidays leave some of the expected closes out.
+    # Some of the expected closes are missing because of holidays, so that more are asked for.
     expected = calendar.closes(close, 2 * len(newer) + 10)
     if calendar.dated:
         found = wall_clock(newer, calendar.zone).astype("datetime64[D]")
@@ -161,13 +162,13 @@ def renewed(
 
 
 def weekdays_of(times: Times, zone: str) -> tuple[int, ...]:
-    """Weekdays, Monday 0, on which a tenth of an even share of the bars close on a zone's clock."""
+    """Weekdays (Monday 0) on a zone's clock with more than a tenth of an even share of closes."""
     counts = np.bincount(weekday(wall_clock(times, zone)), minlength=7)
     return tuple(np.flatnonzero(counts > 0.1 * len(times) / 7).tolist())
 
 
 def infer_zone(times: Times, days: float, shown_zone: str | None = None) -> str:
-    """Zone on whose clock the bars' times of the week repeat best; UTC where it does as well.
+    """Zone on whose clock the times of the week repeat best; UTC if it is as good.
 
     Examples
     --------
@@ -182,7 +183,7 @@ def infer_zone(times: Times, days: float, shown_zone: str | None = None) -> str:
         walls = wall_clock(recent, zone)
         walls = steadied(walls, days) if days < 7.5 else walls
         faults = _faults(walls, period) + (LEAST_FAULTS if zone != "UTC" else 0)
-        # Of zones of one rule, dates are those of the zone in which they begin.
+        # Of zones with the same rule, the one in which the times are midnights is taken.
         found = (faults, bool((walls != walls.astype("datetime64[D]")).any()))
         if found < fewest:
             best, fewest = zone, found
@@ -192,9 +193,9 @@ def infer_zone(times: Times, days: float, shown_zone: str | None = None) -> str:
 
 
 def refuse_local_times(times: Times, zone: str) -> None:
-    """Refuse times that repeat in UTC and not in the zone that a user names for them.
+    """Refuse times that repeat in UTC and not in the zone that the user named.
 
-    They are the zone's own clock, written without their zone, and were read as UTC.
+    They are times of that zone, which were written without it and read as UTC.
 
     Raises
     ------
@@ -214,13 +215,13 @@ def refuse_local_times(times: Times, zone: str) -> None:
 
 
 def _times_in(walls: Times, period: np.timedelta64) -> tuple[Seconds, Seconds]:
-    """Number of the period that each bar closes in, and seconds from its start."""
+    """Number of the period in which each bar closes, and seconds since the period began."""
     since = walls - MONDAY
     return np.asarray(since // period), np.asarray((since % period) // SECOND)
 
 
 def _shares(cycles: Seconds, at: Seconds) -> tuple[Seconds, Seconds, Seconds]:
-    """Times of a period, how often bars closed at each, and how often they could have.
+    """Times of a period, number of closes at each, and number of periods in which each could be.
 
     Periods without any bar do not count.
     """
@@ -231,20 +232,20 @@ def _shares(cycles: Seconds, at: Seconds) -> tuple[Seconds, Seconds, Seconds]:
 
 
 def _usual(counts: Seconds, exposed: Seconds) -> float:
-    """Share of the periods in which the time of a bar in the middle stood."""
+    """Share of the periods that have the time of a bar; the median over all bars."""
     shares = np.repeat(counts / exposed, counts)
     return float(np.median(shares))
 
 
 def _faults(walls: Times, period: np.timedelta64) -> int:
-    """Closes at irregular times, and regular times without one."""
+    """Number of closes at irregular times, and of regular times without a close."""
     _, counts, exposed = _shares(*_times_in(walls, period))
     regular = counts / exposed >= REGULAR * _usual(counts, exposed)
     return int((exposed - counts)[regular].sum() + counts[~regular].sum())
 
 
 def _regular_times(walls: Times, days: float) -> Seconds:
-    """Times of the week at which bars close, in seconds after Monday's midnight."""
+    """Times of the week at which bars close, in seconds since Monday's midnight."""
     recent = _newest(walls, RECENT) if days < 6.5 else walls
     values, counts, exposed = _shares(*_times_in(recent, WEEK))
     if _usual(counts, exposed) < 0.8:
@@ -263,7 +264,7 @@ def _regular_times(walls: Times, days: float) -> Seconds:
 
 
 def _repeats(walls: Times, days: float) -> bool:
-    """Whether a week is like the one before; bars of two days, or of five hours, are not."""
+    """Whether each week is like the one before; with bars of two days or five hours it is not."""
     if days < 1.9:
         steps = np.diff(walls)
         step = np.median(steps)
@@ -273,18 +274,18 @@ def _repeats(walls: Times, days: float) -> bool:
 
 
 def _newest(walls: Times, span: np.timedelta64) -> Times:
-    """The newest bars, or all of a history that has few."""
+    """The newest bars, or all bars if there are few."""
     recent = walls[walls > walls[-1] - span]
     return recent if len(recent) >= 10 else walls
 
 
 def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDArray[np.bool_]:
-    """Times of the week that only a bar far from all others has, in a history of few weeks."""
+    """Times of the week, in a history of few weeks, that only bars far from all others have."""
     if exposed.min() >= 3:
         return np.zeros(len(values), bool)
     gaps = np.diff(walls, prepend=walls[0] - WEEK, append=walls[-1] + WEEK) / DAY
     lone = (gaps[:-1] > 1.5 * days) & (gaps[1:] > 1.5 * days)
-    # The edges of a history say nothing of what lies beyond them.
+    # What lies beyond the ends of a history is not known.
     lone[[0, -1]] = False
     hours = (walls - walls.astype("datetime64[D]")) // SECOND
     dates = len(np.unique(walls.astype("datetime64[D]")))
@@ -295,9 +296,9 @@ def _stray(values: Seconds, exposed: Seconds, walls: Times, days: float) -> NDAr
 
 
 def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
-    """Times of the week that a history of less than a week does not reach: like those it does.
+    """Times of the week that a history of less than a week lacks, if they are like those it has.
 
-    A market that has a night is taken to have a weekend, too.
+    A market that closes at night is assumed to close at weekends, too.
     """
     day = int(DAY / SECOND)
     step = max(1, round(days * day))
@@ -316,17 +317,17 @@ def _unseen(walls: Times, found: Seconds, days: float) -> Seconds:
 
 
 def _runs(seconds: Seconds) -> tuple[tuple[int, int, int], ...]:
-    """Times as runs of (first, step, count); none where they are too many for any clock."""
+    """Write times as runs of (first, step, count); none if there are more than `MOST_RUNS`."""
     runs: list[tuple[int, int, int]] = []
     steps = np.diff(seconds)
-    # Where a step is not the one before it, and the end.
+    # Places at which a step differs from the one before, and the end.
     turns = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
     at = 0
     while at < len(seconds) and len(runs) <= MOST_RUNS:
         step, end = 0, at + 1
         if end < len(seconds):
             step, end = int(steps[at]), int(turns[np.searchsorted(turns, at, side="right")]) + 1
-        # Two times alone make no run, unless they are all that is left.
+        # Two times alone are not a run, unless no other times are left.
         if end - at == 2 and end < len(seconds):
             step, end = 0, at + 1
         runs.append((int(seconds[at]), step, end - at))
@@ -335,7 +336,7 @@ def _runs(seconds: Seconds) -> tuple[tuple[int, int, int], ...]:
 
 
 def _months(walls: Times, days: float) -> tuple[int, int]:
-    """Length of a bar in months and the day on which it ends; 0 and 0 where it has no months."""
+    """Length of a bar in months, and the day on which it ends; 0 and 0 for other bars."""
     months = round(days / 30.4)
     if days < 27.0 or abs(days - 30.4375 * months) > 3.0 or not 1 <= months <= 24:
         return 0, 0
@@ -344,7 +345,7 @@ def _months(walls: Times, days: float) -> tuple[int, int]:
     lasts = (walls.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
     if np.mean(dates == lasts) >= 0.9:
         return months, LAST_DAY
-    # Exchanges are closed on some last weekdays of months.
+    # On some last weekdays of months exchanges are closed.
     near = (np.busday_offset(lasts, 0, roll="backward") - dates).astype(int)
     if np.mean((near >= 0) & (near <= 4)) >= 0.8 and np.mean(near == 0) >= 0.6:
         return months, LAST_WEEKDAY
@@ -353,7 +354,13 @@ def _months(walls: Times, days: float) -> tuple[int, int]:
 
 
 def _follows(sessions: Sessions, times: Times, dates: Times, dated: bool, days: float) -> bool:
-    """Whether daily bars close with an exchange's sessions; DataError where they do not fit it."""
+    """Whether daily bars close when the sessions of an exchange do.
+
+    Raises
+    ------
+    DataError
+        If fewer than nine of ten bars are on sessions.
+    """
     kept = np.isin(dates, sessions.dates)
     if days < 0.9:
         at = np.minimum(np.searchsorted(sessions.closes, times), len(sessions.closes) - 1)

@@ -1,7 +1,7 @@
 """Stamps of bars: whether their times are dates of closes, starts or ends.
 
-In: times as a file has them, and what the user says that they are. Out: the times of the closes, or
-a `DataError` where dates look like those on which periods begin and nobody said what they are.
+In: times as a file has them, and what the user says about them. Out: the times of the closes, or a
+`DataError` if dates look like the starts of periods and the user has not said what they are.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from mcmargin.data.zones import Times, from_wall_clock, wall_clock
 from mcmargin.errors import DataError
 
 STAMPS = ("dates", "start", "end")
-"""How times of bars may be read: as the dates of the closes, as their starts, as the closes."""
+"""What the times of bars may be: dates of the closes, starts of the bars, or the closes."""
 
 
 def closes_of(
     times: Times, stamps: str, zone: str | None, *, calendar: BarCalendar | None = None
 ) -> Times:
-    """Closes of bars whose times are read as `stamps` says; those of starts are moved to the end.
+    """Closes of bars; times that are starts are moved to the end of the bar.
 
-    A bar that is stamped at its start closes a bar's length later: an hour, a day or a week by the
-    zone's clock, or at the start of the next month.
+    A bar closes one bar's length after its start: an hour, or a day or a week on the zone's clock,
+    or at the start of the next month.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ def closes_of(
     stamps : str
         One of `STAMPS`, or "".
     zone : str or None
-        Of days, weeks and months; None: UTC.
+        Zone on whose clock days, weeks and months are counted; UTC for None.
     calendar : BarCalendar, optional
-        Gives the length of a bar; without one it is that of the times themselves.
+        Calendar with the length of a bar; by default the length is found in the times.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def closes_of(
             raise DataError("one bar alone does not say how long it is, and so when it closes")
         days = float(np.median(np.diff(times)) / DAY)
         months = round(days / 30.4) if days > 27 else 0
-        # Dates alone are the same dates on every clock.
+        # Dates without an hour are the same in every zone.
         zone = "UTC" if zone is None or at_midnight(times) >= 0.9 else zone
     else:
         days, months, zone = calendar.days, calendar.months, calendar.zone
@@ -62,12 +62,12 @@ def closes_of(
 
 
 def at_midnight(times: Times) -> float:
-    """Share of times that are a midnight."""
+    """Share of the times that are midnights."""
     return float(np.mean(times == times.astype("datetime64[D]")))
 
 
 def refuse_starts(dates: Times, days: float, month_day: int) -> None:
-    """Refuse dates that periods usually begin on: their close may be a period later."""
+    """Refuse dates on which periods usually begin, since the close may be a period later."""
     whole = dates.astype("datetime64[D]")
     first = np.busday_offset(whole.astype("datetime64[M]").astype("datetime64[D]"), 0, "forward")
     months = month_day > 0 and (month_day == 1 or np.mean(whole == first) >= 0.8)

@@ -1,8 +1,8 @@
-"""Bars: when the next ones close, and at which of them a contract settles.
+"""Bars: when the next ones close, and at which close a contract settles.
 
-In: the regular pattern of a history's closes, on the clock of the zone in which they are regular
-(`mcmargin.data.bar_patterns` finds it). Out: the closes after a moment, which give options their
-time and settlements their bar.
+In: the regular pattern of a history's closes on a zone's clock, which `mcmargin.data.bar_patterns`
+finds. Out: the closes after a moment. They give the remaining time of options, and the bar at which
+a contract settles.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ YEAR = 365 * DAY
 INSTANT = np.timedelta64(1, "ns")
 
 MONDAY = np.datetime64("1969-12-29", "ns")
-"""The start of a week."""
+"""The start of a week, from which weeks are counted."""
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -48,27 +48,26 @@ class BarCalendar:
     weekdays : tuple of int
         Weekdays on which bars end, Monday 0.
     slots : tuple of int
-        Of models that an earlier version made: minutes after midnight UTC at which bars end on
-        each of the weekdays. `week` says it better, and goes before it.
+        Minutes after midnight UTC at which bars end on each of the weekdays, in models of an
+        earlier version. If `week` is there, it counts instead.
     mean : float, optional
-        Calendar days a bar on average, as the prices had them; by the weekdays where none is given.
+        Average number of calendar days of a bar in the prices; by default the weekdays give it.
     zone : str
         IANA name of the zone on whose clock the closes are regular.
     week : tuple of (int, int, int)
-        When bars of up to a week end: runs of (first, step, count) in seconds after Monday's
+        Ends of bars of up to a week: runs of (first, step, count) in seconds after Monday's
         midnight on the zone's clock.
     dated : bool
-        Whether closes are known by their date alone. The close of a date lies at an hour of that
-        date which the prices do not tell.
+        Whether only the dates of closes are known, and not their hour.
     months : int
-        Length of a bar in months; 0 where bars are shorter.
+        Length of a bar in months; 0 for shorter bars.
     month_day : int
-        Of bars of months: the day of the month on which they end; `LAST_DAY`, `LAST_WEEKDAY`.
+        Day of the month on which bars of months end; it may be `LAST_DAY` or `LAST_WEEKDAY`.
     exchange : str
-        Name of the `exchange_calendars` calendar whose holidays and short sessions count.
+        Name in `exchange_calendars` of the exchange whose holidays and short sessions count.
     stamps : str
-        How the user said that the prices' times are to be read: "dates", "start", "end" or, where
-        nothing was said, "".
+        What the user said about the times of the prices: "dates", "start", "end", or "" for
+        nothing.
     """
 
     days: float = 1.0
@@ -85,7 +84,7 @@ class BarCalendar:
 
     @property
     def mean_days(self) -> float:
-        """Calendar days a bar on average, days and nights without a bar included."""
+        """Average number of calendar days of a bar, with the days and nights without bars."""
         if self.mean is not None:
             return self.mean
         return self.days * (7.0 / len(self.weekdays) if 0.0 < self.days < 1.9 else 1.0)
@@ -93,7 +92,7 @@ class BarCalendar:
     def closes_after(
         self, close: np.datetime64, count: int, *, after: np.datetime64 | None = None
     ) -> Times:
-        """The times of the next bar closes; datetime64[ns] [count]. See `closes`.
+        """Times of the next bar closes, datetime64[ns] [count]; see `closes`.
 
         Examples
         --------
@@ -106,20 +105,21 @@ class BarCalendar:
     def closes(
         self, close: np.datetime64, count: int, *, after: np.datetime64 | None = None
     ) -> Closes:
-        """The next bar closes, with what settles at each.
+        """The next bar closes, with the latest expiry that settles at each.
 
-        Where closes are dates alone, a market of the close's own date, or one whose time is a date
-        alone too, is taken at the close of its date, and the closes that follow are whole days
-        later. A market with a time of day on a later date lies before the close of that date, which
-        is then taken at the end of the date.
+        If closes are dates alone, their hour is not known. A market of the close's own date, or one
+        whose time is a date alone, is then taken at the close of its date, and the next closes
+        follow in whole days. A market with a time of day on a later date is before the close of
+        that date, which is then at the end of the date.
 
         Parameters
         ----------
         close : numpy.datetime64
-            A bar's close, as the prices have it.
+            Close of a bar, as in the prices.
         count : int
+            Number of closes.
         after : numpy.datetime64, optional
-            Closes at or before it do not count; `close` itself by default.
+            The closes are later than this time; `close` itself by default.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class BarCalendar:
             first = self._wall(close)
             walls = self._next(first, max(first, self._wall(bound)), count)
             times = from_wall_clock(walls, self.zone)
-            # A clock that is put back or forward may show two closes in the wrong order.
+            # When a clock is put back or forward, two closes may change their order.
             times = np.unique(times[times > max(close, bound)])
             if len(times) < count:
                 return self.closes(close, count + 2, after=after).first(count)
@@ -154,9 +154,10 @@ class BarCalendar:
         return Closes(times, last, self)
 
     def clock(self, moment: np.datetime64) -> np.datetime64:
-        """Return a moment in the terms that `Closes.ends` has: its date where closes are dates.
+        """Return a moment so that it can be compared to `Closes.ends`.
 
-        A moment at midnight UTC is a date alone, and is that date in every zone.
+        If closes are dates alone, that is the time on the zone's clock. Midnight UTC is then a date
+        without an hour, which is the same date in every zone.
         """
         moment = moment.astype("datetime64[ns]")
         if not self.dated or moment == _date(moment):
@@ -164,10 +165,10 @@ class BarCalendar:
         return self._wall(moment)
 
     def in_window(self, times: Times, first: str, last: str) -> NDArray[np.bool_]:
-        """Which closes are of bars within a window of whole dates, both included.
+        """Which closes end bars within a window of whole dates, both of which are included.
 
-        A bar that closes at midnight is the last one of the date before, but where the midnight
-        stands for a date.
+        A bar that closes at midnight is the last one of the date before, unless midnight stands for
+        the date.
 
         Examples
         --------
@@ -182,14 +183,14 @@ class BarCalendar:
         return np.asarray((times > start) & (times <= end))
 
     def unscheduled(self, times: Times) -> Times:
-        """Those times that are not the closing time of a session of the exchange that is named."""
+        """Times at which no session of the calendar's exchange closes."""
         if not self.exchange or self.dated or len(times) == 0:
             return times
         sessions = exchange_sessions(self.exchange, times[0], times[-1])
         return np.asarray(times[~np.isin(times, sessions.closes)])
 
     def summary(self) -> str:
-        """Text for people: how long bars are, where they are regular, and when they close.
+        """Say how long bars are, in which zone they are regular, and when they close.
 
         Examples
         --------
@@ -213,7 +214,7 @@ class BarCalendar:
         return text + (f"; sessions of {self.exchange}" if self.exchange else "")
 
     def to_words(self) -> dict[str, Any]:
-        """Fields as a model file holds them: those that it always had, and others where set."""
+        """Fields of a model file: those that it always has, and others if they are set."""
         words, usual = asdict(self), asdict(BarCalendar())
         always = ("days", "weekdays", "slots", "mean")
         return {name: x for name, x in words.items() if name in always or x != usual[name]}
@@ -223,7 +224,7 @@ class BarCalendar:
         return shown
 
     def _next(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
-        """The next closes after `bound`, on the zone's clock, of bars that closed at `close`."""
+        """The next closes after `bound` of bars that closed at `close`, on the zone's clock."""
         if self.months:
             return self._month_ends(close, bound, count)
         if self.exchange and not self.dated and not self.week:
@@ -233,7 +234,7 @@ class BarCalendar:
             return self._steps(close, bound, count)
         since = (close - MONDAY) % WEEK
         if since not in seconds:
-            # A close on an odd day or hour, as before a holiday, was that of the bar beside it.
+            # A close at an unusual time, as before a holiday, was that of the bar that is near.
             bound = max(bound, close + self._half)
         start = MONDAY + (bound - MONDAY) // WEEK * WEEK
         weeks = count // len(seconds) + 2
@@ -255,7 +256,7 @@ class BarCalendar:
         return np.timedelta64(round(0.5 * self.days * 86_400e9), "ns")
 
     def _seconds(self, close: np.datetime64) -> NDArray[np.timedelta64]:
-        """Times of the week at which bars end; none where bars are of some other length."""
+        """Times of the week at which bars end; none for bars of other lengths."""
         if self.week:
             return self._week_times
         if self.slots:
@@ -273,12 +274,12 @@ class BarCalendar:
         return np.asarray(np.concatenate(runs) * SECOND)
 
     def _open(self, walls: Times) -> Times:
-        """Those closes at which the exchange is open, where one is named."""
+        """Closes at which the exchange is open, or all closes without an exchange."""
         if not self.exchange:
             return walls
         sessions = exchange_sessions(self.exchange, walls[0], walls[-1])
         if self.days > 6.5:
-            # A week whose last day is a holiday ends with the session before.
+            # If the last day of a week is a holiday, the week ends with the session before it.
             ends = sessions.dates if self.dated else wall_clock(sessions.closes, self.zone)
             return np.unique(ends[np.searchsorted(ends, walls, side="right") - 1])
         if self.dated:
@@ -300,7 +301,7 @@ class BarCalendar:
             reach *= 2
 
     def _month_ends(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
-        """Ends of months; the one nearest to `close` is its own."""
+        """Ends of months after `bound`; the one nearest to `close` is its own."""
         month, hour = close.astype("datetime64[M]"), close - _date(close)
         near = self._ends_of(month + np.arange(-1, 2)) + hour
         own = month + int(np.argmin(np.abs(near - close))) - 1
@@ -323,14 +324,14 @@ class BarCalendar:
         return np.asarray(ends.astype("datetime64[ns]"))
 
     def _steps(self, close: np.datetime64, bound: np.datetime64, count: int) -> Times:
-        """Closes a bar's length from one another; those of days move on to a weekday of bars."""
+        """Closes at the distance of a bar; those of days move on to the next weekday with bars."""
         step = np.timedelta64(round(self.days * int(DAY / INSTANT)), "ns")
-        # A close that falls on a day off moves on, by less than a week.
+        # A close on a weekday without bars moves on by less than a week.
         first = max(1, int((bound - close - WEEK) // step))
-        # Bars of two days may move to one Monday; a week has at least one of its own.
+        # Two closes may move to the same Monday, so that more are made than are needed.
         most = count * max(1, min(7, round(7.0 / self.days))) + 2
         ahead = close + step * np.arange(first, max(1, int((bound - close) / step)) + most)
-        # Bars of some hours whose week does not repeat go on around the clock.
+        # Bars of some hours without a regular week follow one another day and night.
         for _ in range(6 if self.days >= 0.9 else 0):
             off = ~np.isin(weekday(ahead), self.weekdays)
             ahead[off] += DAY
@@ -340,15 +341,15 @@ class BarCalendar:
 
 @dataclass(frozen=True, eq=False)
 class Closes:
-    """Bar closes in a row.
+    """Bar closes, one after another.
 
     Attributes
     ----------
     times : ndarray of shape (closes,), datetime64[ns]
-        UTC; the time that has passed is counted to them.
+        Times of the closes in UTC, by which elapsed time is counted.
     ends : ndarray of shape (closes,), datetime64[ns]
-        The latest expiry that settles at each: the close itself or, where closes are dates, the
-        last instant of its date. In the terms of `calendar.clock`.
+        Latest expiry that settles at each close, to be compared to `calendar.clock`: the close
+        itself or, if closes are dates, the last instant of its date.
     calendar : BarCalendar
     """
 
@@ -357,7 +358,7 @@ class Closes:
     calendar: BarCalendar
 
     def bar_of(self, expiry: np.datetime64) -> int:
-        """Bar, from 1, at whose close an expiry settles; beyond the last where none of them is.
+        """Bar, counted from 1, at whose close an expiry settles; the number after the last if none.
 
         Examples
         --------
@@ -366,7 +367,7 @@ class Closes:
         >>> closes.bar_of(np.datetime64("2018-12-31T21:00"))
         1
         """
-        # Books hold many contracts of few expiries, and a zone's clock is slow to read.
+        # Books hold many contracts of few expiries, and a zone's clock takes long to compute.
         if expiry not in self._bars:
             place = self.calendar.clock(expiry)
             self._bars[expiry] = int(np.searchsorted(self.ends, place)) + 1
@@ -377,13 +378,13 @@ class Closes:
         return {}
 
     def years_left(self, bar: int, expiry: np.datetime64) -> float:
-        """Years from a bar's close to an expiry, ACT/365; 0 where it has settled by then."""
+        """Years from a bar's close to an expiry, ACT/365; 0 if it has settled by then."""
         if self.bar_of(expiry) <= bar:
             return 0.0
         return float(years_between(self.times[bar - 1], expiry))
 
     def first(self, count: int) -> Closes:
-        """The first few of them."""
+        """The first closes."""
         return Closes(self.times[:count], self.ends[:count], self.calendar)
 
 
@@ -400,7 +401,7 @@ def weekday(times: Times) -> NDArray[np.int64]:
 
 
 def years_between(start: np.datetime64, end: Any) -> Any:
-    """Years from one time to another, a number, or to several, an array; ACT/365, both UTC.
+    """Years from one time to another or to several, ACT/365; a number or an array.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Sessions of listed exchanges, by the optional package `exchange_calendars`.
+"""Sessions of exchanges, from the optional package `exchange_calendars`.
 
-In: the name of an exchange and two dates. Out: its sessions, holidays left out and short days as
-they are. The package is imported on first use.
+In: the name of an exchange and two dates. Out: its sessions without holidays, and with short days.
+The package is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from mcmargin.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Sessions:
-    """Sessions in a row.
+    """Sessions of an exchange, one after another.
 
     Attributes
     ----------
     dates : ndarray of shape (sessions,), datetime64[ns]
-        The date that each session is called by, at midnight.
+        Date of each session, at midnight.
     opens, closes : ndarray of shape (sessions,), datetime64[ns]
-        UTC.
+        Opening and closing time in UTC.
     zone : str
         IANA name of the exchange's zone.
     """
@@ -38,18 +38,18 @@ class Sessions:
 
 
 def exchange_sessions(name: str, first: np.datetime64, last: np.datetime64) -> Sessions:
-    """Sessions of the years from `first` to `last`, and of a year on both sides where known.
+    """Sessions of the years from `first` to `last`, and of the years before and after if known.
 
     Parameters
     ----------
     name : str
-        Of `exchange_calendars`, such as XNYS or XTKS.
+        Name in `exchange_calendars`, such as XNYS or XTKS.
     first, last : numpy.datetime64
 
     Raises
     ------
     DataError
-        If the package is not installed, or knows no such exchange or not its sessions then.
+        If the package is not installed, or does not know the exchange or its sessions then.
     """
     start, end = (time.astype("datetime64[Y]").astype(int) + 1970 for time in (first, last))
     return _around(name, int(start), int(end))
@@ -57,7 +57,7 @@ def exchange_sessions(name: str, first: np.datetime64, last: np.datetime64) -> S
 
 @lru_cache(maxsize=32)
 def _around(name: str, start: int, end: int) -> Sessions:
-    # Some holidays are known to the end of this year only.
+    # Some exchanges have published holidays only until the end of this year.
     for years in ((start - 1, end + 1), (start - 1, end), (start, end + 1)):
         with suppress(DataError):
             return _sessions(name, *years)
@@ -82,7 +82,7 @@ def _sessions(name: str, first_year: int, last_year: int) -> Sessions:
         calendar: Any = exchange_calendars.get_calendar(
             name, start=f"{first_year}-01-01", end=f"{last_year}-12-31"
         )
-    except Exception as error:  # It raises what its pandas does, which is anything.
+    except Exception as error:  # The package passes on any error of pandas.
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(
             f"calendar {name!r}: exchange_calendars has no sessions from {first_year} to "

@@ -1,8 +1,8 @@
-"""Files written whole or not at all, and what is no file written to.
+"""Files that are written whole or not at all.
 
-In: a path and its content. Out: the file as it was or as it is to be, never a part of it. A link
-stays a link, and what it leads to is written; a pipe, a device and an open file of this process,
-such as /dev/stdout, are written to and never replaced.
+In: a path and its content. Out: the file as it was before, or with the new content, but never with
+a part of it. A link stays a link, and the file that it leads to is written. A pipe, a device and an
+open file of this process, such as /dev/stdout, are written to directly and never replaced.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ except ModuleNotFoundError:  # Windows
     fcntl = None
 
 MOST_LINKS = 40
-"""Links that are followed, as Linux does."""
+"""Largest number of links that are followed; the limit of Linux."""
 
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/(?P<process>\d+)(/task/\d+)?/fd")
-"""Folders of open files: there, a name is a number of one, whatever it leads to."""
+"""Folders in which a name is the number of an open file."""
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
-"""What a file system or a folder says that takes no sync of folders."""
+"""Errors of file systems that cannot sync folders."""
 
 
 def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] = ()) -> None:
-    """Refuse a file that cannot be written, before the work whose result it is to hold.
+    """Refuse a file that cannot be written, before the result for it is computed.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
     """
     try:
         place, descriptor = _followed(path)
-        # As it was named, unless a link leads elsewhere.
+        # Errors name the folder as the user did, unless a link leads elsewhere.
         named = Path(path).parent
         folder = named if os.path.realpath(named) == str(place.parent) else place.parent
         if descriptor is None and not folder.is_dir():
             raise DataError(f"{path}: cannot be written (no folder {folder}; make it first)")
         mode = _mode(place, descriptor)
         if mode is None or (descriptor is None and stat.S_ISREG(mode)):
-            # A file is written beside its place, and then renamed.
+            # A file is first written beside its place, for which the folder must be writable.
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise DataError(f"{path}: cannot be written (no permission in {folder})")
         elif (
@@ -85,33 +85,34 @@ def check_destination(path: str | os.PathLike[str], *, inputs: tuple[Path, ...] 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary name beside it, synced, then renamed.
 
-    The folder is synced after the rename, so that the file is there after a loss of power. A file
-    that is renewed keeps its permissions, and its owner where this process may set it; a new one
-    gets those of the umask. Temporary files that killed processes of this machine left in the
-    folder are removed. A pipe, a device or an open file of this process is written to as it is.
+    The folder is synced after the rename, so that the file survives a loss of power. A file that is
+    replaced keeps its permissions, and its owner if this process may set it. A new file gets the
+    permissions of the umask. Temporary files that killed processes of this machine have left in the
+    folder are removed. A pipe, a device or an open file of this process is written to directly.
 
     Raises
     ------
     DataError
-        If it cannot be written; the file that was there stays, and no other is left behind.
+        If it cannot be written; an old file stays, and no temporary one is left.
     BrokenPipeError
-        If it is a pipe, and its reader has gone.
+        If it is a pipe whose reader has ended.
     """
     write_together({path: content})
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write several files, each as `write_atomically` does, and all of them or none.
+    """Write several files as `write_atomically` does, either all of them or none.
 
-    All temporary files are written and synced before the first is renamed, so that a full disk or
-    a signal leaves every file as it was. Only a kill between two renames could part them.
+    All temporary files are written and synced before the first is renamed, so that a full disk or a
+    signal leaves every file as it was. Only if the process is killed between two renames, some
+    files are new and others old.
 
     Raises
     ------
     DataError
-        If one cannot be written; it is named, and all files that were there stay.
+        If one cannot be written; it is named, and all old files stay.
     BrokenPipeError
-        If one is a pipe, and its reader has gone.
+        If one is a pipe whose reader has ended.
     """
     for path in contents:
         check_destination(path)
@@ -138,7 +139,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Tell which file it was that could not be written."""
+    """Turn an error of the system into one that names the file."""
     try:
         yield
     except BrokenPipeError:
@@ -148,21 +149,22 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8 as `write_atomically` does; half a surrogate pair, which is no character,
-    is written as its code.
+    """Write text in UTF-8 as `write_atomically` does.
+
+    Half a surrogate pair, which is not a character, is written as its code.
     """
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 _ANOTHER_PROCESS = -1
-"""In place of a descriptor: an open file of another process."""
+"""Stands for the descriptor of an open file of another process."""
 
 
 def _followed(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
-    """Where a path leads, and, if that is an open file, its number in this process.
+    """Place to which a path leads and, for an open file, its number in this process.
 
-    Renaming a file over a link would replace the link. And what /dev/stdout leads to must not be
-    replaced either: whoever opened it would go on writing to a file that has no name any more.
+    Links are followed, since a rename would replace the link. The file to which /dev/stdout leads
+    must not be replaced either: whoever opened it would continue to write to the old file.
     """
     place = Path(path)
     for _ in range(MOST_LINKS):
@@ -179,7 +181,7 @@ def _followed(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
 
 
 def _mode(place: Path, descriptor: int | None) -> int | None:
-    """Type and permissions of what is there, or None."""
+    """Type and permissions of the file at a place, or None if there is none."""
     try:
         if descriptor is None or descriptor == _ANOTHER_PROCESS:
             return place.stat().st_mode
@@ -197,7 +199,7 @@ def _writable(descriptor: int) -> bool:
 
 
 def _write_into(place: Path, descriptor: int | None, content: bytes) -> None:
-    """Write to what stands for no file of its own, after all that it has been sent."""
+    """Write to a pipe, a device or an open file, after everything that was sent to it before."""
     if descriptor is None or descriptor == _ANOTHER_PROCESS:
         opened = os.open(place, os.O_WRONLY | os.O_APPEND)
     else:
@@ -211,9 +213,9 @@ def _write_into(place: Path, descriptor: int | None, content: bytes) -> None:
 
 @contextmanager
 def _beside(place: Path, content: bytes) -> Iterator[Path]:
-    """Temporary file beside the one that it is to replace; it is removed if it is still there."""
+    """Write a temporary file beside the file that it will replace, and remove it if it is left."""
     _remove_left(place.parent)
-    # A name of its own each time: two writers of one file never share it.
+    # Every name is different, so that two writers of one file never share it.
     name = place.with_name(f"{_mark()}{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
         with _created(name, place) as file:
@@ -221,16 +223,16 @@ def _beside(place: Path, content: bytes) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
             if fcntl is not None:
-                # Renamed while it is locked, so that nobody takes it for one that was left behind.
+                # It is renamed while it is locked, so that no process removes it as a left one.
                 yield name
-        if fcntl is None:  # Windows renames no file that is open
+        if fcntl is None:  # Windows cannot rename an open file
             yield name
     finally:
         name.unlink(missing_ok=True)
 
 
 def _created(name: Path, place: Path) -> BinaryIO:
-    """A new file, locked, with the permissions of the one that it is to replace."""
+    """Create a locked file with the permissions of the file that it will replace."""
     try:
         old = place.stat()
     except FileNotFoundError:
@@ -253,7 +255,7 @@ def _created(name: Path, place: Path) -> BinaryIO:
 
 
 def _keep_permissions(descriptor: int, place: Path, old: os.stat_result) -> None:
-    """Give a new file owner, group, mode and access lists of the old one, as far as one may."""
+    """Give a new file the owner, group, mode and access lists of the old one, if allowed."""
     if fcntl is None:
         return
     new = os.fstat(descriptor)
@@ -261,10 +263,10 @@ def _keep_permissions(descriptor: int, place: Path, old: os.stat_result) -> None
         try:
             os.fchown(descriptor, old.st_uid, old.st_gid)
         except OSError:
-            # Only root gives files away; to a group of one's own anybody may.
+            # Only root may change the owner, but every user may set one of the own groups.
             with suppress(OSError):
                 os.fchown(descriptor, -1, old.st_gid)
-    # A file system without modes or attributes may refuse: the file stays its writer's alone.
+    # If a file system has no modes or attributes, only the writer may read the file.
     with suppress(OSError):
         os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
     if hasattr(os, "listxattr"):
@@ -275,7 +277,7 @@ def _keep_permissions(descriptor: int, place: Path, old: os.stat_result) -> None
 
 
 def _mark() -> str:
-    """How the names of temporary files of this machine begin."""
+    """Beginning of the names of this machine's temporary files."""
     node = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     with suppress(OSError):
         node += Path("/etc/machine-id").read_text()
@@ -283,18 +285,18 @@ def _mark() -> str:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove temporary files whose writers were killed: nobody holds them locked.
+    """Remove temporary files whose writers were killed, since no process holds their lock.
 
-    Only those of this machine: locks may not be seen from another one.
+    Only files of this machine are removed, as the locks of another one may not be visible.
     """
     mark = _mark()
     try:
         left = [folder / name for name in os.listdir(folder) if name.startswith(mark)]
-    except PermissionError:  # a folder that may be written to but not listed
+    except PermissionError:  # a folder may be writable and not readable
         return
     for path in left:
         with suppress(OSError):
-            if fcntl is None:  # where a file that is open cannot be removed
+            if fcntl is None:  # on Windows an open file cannot be removed
                 os.unlink(path)
                 continue
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -306,20 +308,20 @@ def _remove_left(folder: Path) -> None:
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
-    """Whether an open file could be locked, until it is closed or this process ends."""
+    """Lock an open file until it is closed or this process ends; False if that fails."""
     if fcntl is None:
         return False
     lock: Callable[[int, int], None] = fcntl.flock
     try:
         lock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
-        # Held by its writer, or a file system without locks: the file is left alone.
+        # Its writer holds the lock, or the file system has no locks: the file must stay.
         return False
     return True
 
 
 def _sync(folder: Path) -> None:
-    """Sync a folder, without which a rename may be lost with the power."""
+    """Sync a folder; otherwise a loss of power may undo a rename."""
     if fcntl is None:
         return
     try:

@@ -1,11 +1,11 @@
-"""JSON of many rows: written and read with orjson, and exact where orjson is not.
+"""JSON of many rows, written and read with orjson, and exact in all cases.
 
 In: a head of plain values, and tables whose rows come one after another; or a text. Out: a text in
-ASCII, in the same bytes whenever the values are the same, or the values that a text holds.
+ASCII, which is the same for the same values; or the values that a text holds.
 
-orjson is some twenty times as fast as the standard library. It knows no whole number beyond 64
-bits, and no text that is not Unicode (a lone surrogate, as in the name of a file that is not
-UTF-8). The standard library writes and reads what holds one of them.
+orjson is about twenty times as fast as the standard library. It cannot hold a whole number of more
+than 64 bits, or a text that is not Unicode (a lone surrogate, as in the name of a file that is not
+UTF-8). The standard library writes and reads values with one of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import pandas as pd
 from mcmargin.errors import DataError
 
 ROWS_AT_ONCE = 1024
-"""Rows that are plain objects at a time: a whole table of them would take gigabytes."""
+"""Number of rows that are objects at one time; a whole table of objects would take gigabytes."""
 
 _SPACED_NAME = re.compile(r'"\s+:')
-"""End of a field's name, where space stands between it and the colon."""
+"""End of the name of a field, if there is space before the colon."""
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -34,15 +34,15 @@ Row = dict[str, Any]
 
 
 def json_text(head: Mapping[str, Any], tables: Mapping[str, Iterable[Row]]) -> str:
-    r"""JSON of an object: the fields of a head in the order of their names, then tables.
+    r"""Write an object as JSON: the fields of a head in the order of their names, then tables.
 
     Parameters
     ----------
     head : mapping of str to plain values
-        No field is infinite or NaN.
+        Fields, none of which is infinite or NaN.
     tables : mapping of str to iterable of dict
-        Rows keep the order of their fields. Whoever makes them sees to it that no number is
-        infinite or NaN; see `plain_columns`.
+        Rows, whose fields keep their order. No number may be infinite or NaN; `plain_columns`
+        checks that.
 
     Examples
     --------
@@ -67,9 +67,9 @@ def json_text(head: Mapping[str, Any], tables: Mapping[str, Iterable[Row]]) -> s
 
 
 def _parts(rows: Iterator[Row]) -> Iterator[str]:
-    """Texts of so many rows each, as they stand within their table."""
+    """Texts of `ROWS_AT_ONCE` rows each, indented as in their table."""
     while part := list(islice(rows, ROWS_AT_ONCE)):
-        # As a table of its own in an object, so that the lines are as far in as they must be.
+        # They are written as a table in an object, so that the lines are indented.
         whole = _written({"": part})
         yield whole.removeprefix('{\n  "": [\n').removesuffix("\n  ]\n}")
 
@@ -81,7 +81,7 @@ def _written(value: Any) -> str:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     except TypeError:
         return json.dumps(value, indent=2, allow_nan=False)
-    # A console may know no more than ASCII, and beyond it a name may look like another.
+    # A console may show ASCII alone, and with other letters two names may look alike.
     return text if text.isascii() else _BEYOND_ASCII.sub(_escaped, text)
 
 
@@ -90,21 +90,21 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def json_value(text: str, *, tables: Collection[str] = ()) -> Any:
-    """Value of a text, as `json.loads` reads it, unless an object names a field twice.
+    """Read a text as `json.loads` does, but refuse an object with a field that is given twice.
 
-    Of a field that is named twice one reader takes the first value and another the last, so that
-    a check of the one would vouch for the other.
+    For a field that is given twice, one reader takes the first value and another one the last. A
+    check of the one would then vouch for the other.
 
     Parameters
     ----------
     text : str
     tables : collection of str
-        Fields of the outermost object in which no whole number beyond 64 bits is looked for.
+        Fields of the outermost object that have no whole numbers of more than 64 bits.
 
     Raises
     ------
     ValueError
-        If the text is not JSON, or an object names a field twice.
+        If the text is not JSON, or an object has a field twice.
 
     Examples
     --------
@@ -116,7 +116,8 @@ def json_value(text: str, *, tables: Collection[str] = ()) -> Any:
     try:
         value = orjson.loads(text)
     except ValueError:
-        # It says what is wrong, and knows NaN, which a reader then refuses by its place.
+        # The standard library says what is wrong. It also reads NaN, which is refused later, by
+        # its place.
         return _exact_value(text)
     head = value
     if isinstance(value, dict):
@@ -127,12 +128,12 @@ def json_value(text: str, *, tables: Collection[str] = ()) -> Any:
 
 
 def _exact_value(text: str) -> Any:
-    """Value of a text by the standard library, which shows the fields of each object as written."""
+    """Read a text by the standard library, which shows all fields of each object."""
     return json.loads(text, object_pairs_hook=_fields_once)
 
 
 def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of its fields, unless one is named twice."""
+    """Make an object of its fields, unless a field is given twice."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
@@ -142,12 +143,12 @@ def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _names_in(text: str) -> int:
-    """How many fields a text names, or more where a text in it looks like a name; never fewer."""
+    """Number of fields in a text; it may be too large if a value looks like a name."""
     return text.count('":') + sum(1 for _ in _SPACED_NAME.finditer(text))
 
 
 def _fields_of(value: Any) -> int:
-    """How many fields the objects of a value have in all."""
+    """Number of fields of all objects in a value."""
     if isinstance(value, dict):
         inner = [entry for entry in value.values() if type(entry) in (dict, list)]
         return len(value) + sum(map(_fields_of, inner))
@@ -157,7 +158,7 @@ def _fields_of(value: Any) -> int:
 
 
 def _may_be_whole(value: Any) -> bool:
-    """Whether a number may be a whole one of more than 64 bits, which orjson reads as a float."""
+    """Whether a value has a float that may be a whole number of more than 64 bits in the text."""
     if isinstance(value, dict):
         return any(map(_may_be_whole, value.values()))
     if isinstance(value, list):
@@ -166,19 +167,19 @@ def _may_be_whole(value: Any) -> bool:
 
 
 def plain_columns(frame: pd.DataFrame, *, unknown: Collection[str] = ()) -> dict[str, list[Any]]:
-    """Columns of a table as lists of plain values that JSON can say.
+    """Columns of a table as lists of plain values that JSON can hold.
 
     Parameters
     ----------
     frame : DataFrame
         Its first column names the rows.
     unknown : collection of str
-        Columns in which NaN stands for a value that is not known, and becomes None.
+        Columns in which NaN stands for an unknown value and becomes None.
 
     Raises
     ------
     DataError
-        For an infinite number, or NaN in another column, naming the row.
+        If a number is infinite, or NaN in another column; it names the row.
 
     Examples
     --------

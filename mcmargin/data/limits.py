@@ -1,7 +1,7 @@
-"""Limits of what is unpacked: how large a file may become in memory.
+"""Limits of files: how large one may become in memory.
 
-In: sizes that a file's header tells, before anything is unpacked. Out: nothing, or an error that
-says the limit and how to widen it. A file of a few megabytes may unpack to more than any memory.
+In: sizes from a file's header, before anything is unpacked. Out: nothing, or an error that tells
+the limit and how to widen it. A file of a few megabytes may unpack to more than any memory has.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from pathlib import Path
 from mcmargin.errors import DataError
 
 SETTING = "MCMARGIN_LARGEST_FILE"
-"""Environment variable that widens the limit, in bytes."""
+"""Environment variable that sets the limit, in bytes."""
 
 LARGEST_FILE = 2 * 2**30
-"""Bytes that a file may take once it is unpacked: a hundred million cells."""
+"""Largest size of an unpacked file in bytes: a hundred million cells."""
 
 CELL_BYTES = 16
-"""Bytes that a cell of a table takes at least."""
+"""Least size of a cell of a table in bytes."""
 
 PIECE = 2**20
 LARGEST_TOML = 64 * 2**20
 LONGEST_LINE = 16 * 2**20
 DEEPEST = 32
-"""Tables within tables of a TOML file; its schemas need four."""
+"""Largest depth of tables within tables in a TOML file; the schemas need four."""
 
 
 def largest_file() -> int:
-    """Bytes that a file may take: as `MCMARGIN_LARGEST_FILE` says, else 2 GiB.
+    """Largest size of a file in bytes: that of `MCMARGIN_LARGEST_FILE`, or else 2 GiB.
 
     Raises
     ------
     DataError
-        If the variable is no whole number above 0.
+        If the variable is not a whole number above 0.
     """
     given = os.environ.get(SETTING)
     if not given:
@@ -44,12 +44,12 @@ def largest_file() -> int:
 
 
 def require_size(path: str | os.PathLike[str], size: int, what: str) -> None:
-    """Refuse what would take more than the limit.
+    """Refuse a size above the limit.
 
     Raises
     ------
     DataError
-        Naming the size, the limit, and the variable that widens it.
+        It tells the size, the limit, and the variable that widens it.
 
     Examples
     --------
@@ -69,9 +69,9 @@ def require_size(path: str | os.PathLike[str], size: int, what: str) -> None:
 def read_bytes(
     path: str | os.PathLike[str], *, most: int | None = None, words: str = "cannot be read"
 ) -> bytes:
-    """Read a file whole, unless it is larger than the limit, or than `most` bytes.
+    """Read a whole file, unless it is larger than the limit or than `most` bytes.
 
-    A file that has no size, as a pipe, is read as far as the limit. `words` are what is said of one
+    A pipe has no size, and is read up to the limit. `words` is the text of the error for a file
     that cannot be read.
 
     Raises
@@ -84,13 +84,13 @@ def read_bytes(
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             parts: list[bytes] = []
-            # Piece by piece: to ask for all of the limit at once would take its memory.
+            # It is read in pieces, since one read of the limit's size would take that memory.
             while size <= limit and (part := file.read(PIECE)):
                 parts.append(part)
                 size = max(size, PIECE * (len(parts) - 1) + len(part))
     except OSError as error:
         raise DataError(f"{path}: {words} ({error.strerror})") from None
-    except ValueError as error:  # a path with a null byte
+    except ValueError as error:  # the path has a null byte
         raise DataError(f"{str(path)!r:.60}: {words} ({error})") from None
     if size > limit:
         if most is not None and limit == most:
@@ -107,14 +107,14 @@ def require_shallow(path: str | os.PathLike[str], content: object) -> None:
     DataError
         If tables and lists are nested too deep.
     """
-    level = [content]
+    values = [content]
     for _ in range(DEEPEST):
-        level = [
+        values = [
             inner
-            for each in level
+            for each in values
             if isinstance(each, (dict, list))
             for inner in (each.values() if isinstance(each, dict) else each)
         ]
-        if not level:
+        if not values:
             return
     raise DataError(f"{path}: tables or lists are nested more than {DEEPEST} deep; mend the file")

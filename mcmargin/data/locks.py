@@ -1,7 +1,7 @@
-"""Files that one process at a time reads, changes and writes back.
+"""Locks of files that are read, changed and written back.
 
-In: the path of a file. Out: a block of code that no other such block on the same file overlaps, in
-this process or in another one.
+In: the path of a file. Out: a `with` block that never runs at the same time as another one for the
+same file, in this process or another.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ except ImportError:  # Windows
     fcntl = None
 
 PATIENCE = 300.0
-"""Seconds to wait for another process; no update takes as long."""
+"""Seconds to wait for another process; no update takes so long."""
 
 PAUSE = 0.02
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 
 @contextmanager
 def locked(path: str | os.PathLike[str], *, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold a file for reading, changing and writing it back.
+    """Lock a file while it is read, changed and written back.
 
-    The lock lies on the file itself, so that nothing is left beside it, and the system frees it
-    however the process ends. A writer puts a new file in its place: whoever then gets the lock of
-    the old one looks again and waits for the new one. On Windows, where a file that is open cannot
-    be replaced, the lock is a file beside it. What is no file is not locked.
+    The file itself is locked, so that no other file is left beside it, and the system frees the
+    lock however the process ends. A writer replaces the file by a new one. Whoever then gets the
+    lock of the old file notices that, and waits for the new one. On Windows an open file cannot be
+    replaced, so that a file beside it is the lock. Pipes and devices are not locked.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def locked(path: str | os.PathLike[str], *, patience: float = PATIENCE) -> Itera
     Raises
     ------
     DataError
-        If another process holds it for longer.
+        If another process holds the lock for longer.
 
     Examples
     --------
@@ -70,12 +70,12 @@ def locked(path: str | os.PathLike[str], *, patience: float = PATIENCE) -> Itera
         try:
             yield
         finally:
-            # Which frees the lock.
+            # Closing the file frees the lock.
             os.close(descriptor)
 
 
 def stamp_of(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
-    """What tells a file that was replaced or written to: inode, size and time; None for no file."""
+    """Inode, size and time of a file, which change when it is written; None without a file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -84,12 +84,12 @@ def stamp_of(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
 
 
 def require_unchanged(path: str | os.PathLike[str], stamp: tuple[int, int, int] | None) -> None:
-    """Refuse to write over a file that is another than the one that was read.
+    """Refuse to replace a file that has changed since it was read.
 
     Raises
     ------
     DataError
-        If its stamp is another: a program without the lock wrote it meanwhile.
+        If its stamp differs, since a program without the lock has written it.
     """
     if stamp_of(path) != stamp:
         raise DataError(
@@ -105,7 +105,7 @@ def _hold(
     path: str | os.PathLike[str],
     patience: float,
 ) -> int:
-    """Descriptor of the file that is at a place, locked."""
+    """Lock the file at a place, and return its descriptor."""
     end = time.monotonic() + patience
     while True:
         try:

@@ -1,8 +1,8 @@
-"""Parquet files: read within a limit, with texts that are checked.
+"""Parquet files, read within a limit and with texts that are checked.
 
-In: a path. Out: a frame, or a `DataError` that names the file and the place. Sizes are read from
-the metadata before anything is unpacked, and texts are looked at in their dictionaries: a text of a
-megabyte that a million rows name takes a megabyte there, and a terabyte once it is written out.
+In: a path. Out: a frame, or a `DataError` that names the file and the place. Sizes are taken from
+the metadata before anything is unpacked. Texts are checked in their dictionaries: a text of a
+megabyte in a million rows takes a megabyte there, and a terabyte when it is written out.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
     import pyarrow
     from pyarrow import parquet
 
-    # As bytes, so that a folder or an address is never taken for a data set.
+    # It is read as bytes, since pyarrow takes a folder or an address for a data set.
     content = read_bytes(path, words="not a readable Parquet file")
     try:
-        # By hand: what the metadata says of sizes is checked before the data are touched.
+        # The sizes of the metadata are checked before the data are read.
         metadata = parquet.read_metadata(io.BytesIO(content))
         _check_sizes(path, metadata)
         schema = metadata.schema.to_arrow_schema()
@@ -58,7 +58,7 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
         ValueError,
         TypeError,
         LookupError,
-        RecursionError,  # of the notes that pandas leaves beside a schema
+        RecursionError,  # from the notes of pandas in a schema
         pyarrow.ArrowException,
     ) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
@@ -67,7 +67,7 @@ def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _check_sizes(path: str | os.PathLike[str], metadata: Any) -> None:
-    """Bound rows, columns and bytes, as the metadata tell them."""
+    """Check the numbers of rows, columns and bytes in the metadata."""
     if metadata.num_columns > MOST_COLUMNS:
         raise DataError(
             f"{path}: {metadata.num_columns:,} columns; a table has {MOST_COLUMNS:,} at most"
@@ -108,7 +108,7 @@ def _plain_texts(path: str | os.PathLike[str], table: pyarrow.Table) -> pyarrow.
 
 
 def _check_texts(path: str | os.PathLike[str], name: str, chunk: Any, first: int) -> None:
-    """Refuse text that is not UTF-8; pyarrow reads whatever is there."""
+    """Refuse text that is not UTF-8, which pyarrow does not check."""
     import pyarrow
 
     try:

@@ -1,9 +1,9 @@
-"""Plausibility: the largest figures that are taken without a question.
+"""Plausibility: limits of figures that are taken without a question.
 
-In: nothing but the user's own limits, each by its name. Out: a frozen value that calibration,
-updates, markets and margins ask. What lies beyond a limit is an error that names the limit, or is
-told in the reports; docs/files.md says which of the two. A limit is there to be widened by whoever
-knows that a figure is right.
+In: the limits that the user widens, by name. Out: a frozen value that calibration, updates, markets
+and margins use. A figure beyond a limit is an error that names the limit, or is mentioned in the
+reports; docs/files.md says which of the two. A user who knows that a figure is right widens the
+limit.
 """
 
 from __future__ import annotations
@@ -19,62 +19,63 @@ from mcmargin.checks import real_number, whole_number
 from mcmargin.errors import PolicyError
 
 LARGEST_LIMIT = 1e9
-"""A limit of this size bounds nothing."""
+"""A limit of this size allows everything."""
 
 NEAR = float(np.log(1.25))
-"""Logarithm of the ratio up to which a price fits a close of another column."""
+"""Largest difference in logarithms of a price from a close of another column that it fits."""
 
 HALVED = 0.95
-"""A fall is told from this share of the limit on: after a split of two for one the price has
-halved, give or take that day's own move."""
+"""A fall is mentioned from this share of the limit on. After a split of two for one the price has
+halved, and has also made that day's own move."""
 
 
 @dataclass(frozen=True)
 class Plausibility:
-    """Limits beyond which a figure is refused, or taken and told.
+    """Limits beyond which a figure is refused, or is mentioned in reports.
 
     Attributes
     ----------
     volatility : float
-        Largest volatility a year: implied, of a rate, of a basis, of a volatility (5 is 500 %).
+        Largest volatility a year, implied or of a rate, a basis or a volatility (5 is 500 %).
     rate : float
         Largest rate of interest or carry a year, of either sign.
     move : float
-        Largest move of a price, as a fraction of its last close, where it is also larger than
+        Largest move of a price, as a fraction of its last close, if the move is also larger than
         `move_deviations`.
     move_deviations : float
-        Largest move, in conditional standard deviations, where it is also larger than `move`.
+        Largest move in conditional standard deviations, if the move is also larger than `move`.
     price_ratio : float
         Largest ratio of a close to the one before, or of the one before to it.
     fx_difference : float
         Largest difference between a currency's rate in `fx` and the price of the asset that is
         this rate, as a fraction.
     forward_difference : float
-        Largest difference between a price and the spot price that it hangs on, as a fraction: of a
-        surface's forward, and of a contract's own price.
+        Largest difference of a surface's forward, or of a contract's own price, from the spot price
+        of the underlying, as a fraction.
     still_bars : int
-        Closes in a row at one price from which on an asset that used to move counts as halted.
+        Number of closes in a row at one price at which an asset that used to move is halted.
     gap_bars : float
-        Most bars of the calendar that one return spans without a word. Of bars within a day,
-        sessions count where a return ends with the first bar of one: a holiday leaves out a whole
-        session, and a half-day its last bars.
+        Largest number of bars of the calendar that a return may span without a remark. For bars
+        within a day, sessions are counted if a return ends with the first bar of a session, since
+        a holiday has none of the bars of a session, and a half-day lacks the last ones.
     close_hours : float
-        Most hours by which the time of day of a new close differs from those of earlier closes.
+        Largest difference in hours between the time of day of a new close and those of earlier
+        closes.
     market_before_days : float
-        Most days by which a market may lie before the model's last close. A minute always passes:
-        clocks differ.
+        Largest number of days by which a market may lie before the model's last close. One minute
+        is always allowed, as clocks differ.
     market_after_days : float
-        Most days by which a market may lie after it, where the policy has no `max_age_days`: the
-        longest holidays of an exchange. Of bars longer than three days, two bars where those are
-        more.
+        Largest number of days by which a market may lie after the model's last close, if the policy
+        has no `max_age_days`: the longest holidays of an exchange. For bars longer than three days,
+        two bars are allowed if those are longer.
     future_days : float
-        Most days by which a close may lie after now: a date alone is its midnight in UTC, and
-        begins earlier in some zones.
+        Largest number of days by which a close may lie after now. A date alone is its midnight in
+        UTC, and begins earlier in some zones.
 
     Raises
     ------
     PolicyError
-        For a limit that is not a number from 0 to 1e9.
+        If a limit is not a number from 0 to 1e9.
 
     Examples
     --------
@@ -103,7 +104,7 @@ class Plausibility:
                 limit = whole_number(each.name, self.still_bars, least=3)
             else:
                 limit = real_number(each.name, getattr(self, each.name))
-            # A NaN is in no range.
+            # Comparisons with NaN are false, so that it is refused, too.
             if not 0.0 <= limit <= LARGEST_LIMIT:
                 raise PolicyError(
                     f"plausibility: {each.name} must be a number from 0 to {LARGEST_LIMIT:g}, not "
@@ -142,7 +143,9 @@ class Plausibility:
         return np.asarray((sizes > self.move) & beyond)
 
     def is_told(self, moves: Any, deviations: Any) -> NDArray[np.bool_]:
-        """The same, for what is told and not refused: a fall counts from `HALVED` of the limit on.
+        """Whether returns are so large that reports mention them.
+
+        The limits are those of `is_doubtful`, but a fall counts from `HALVED` of the limit on.
 
         Examples
         --------
@@ -155,11 +158,11 @@ class Plausibility:
 
 _LARGEST: dict[str, Any] = {each.name: int(LARGEST_LIMIT) for each in fields(Plausibility)}
 UNLIMITED = Plausibility(**_LARGEST)
-"""Limits that bound nothing, for worlds that are put together from two days on purpose."""
+"""Limits that allow everything, for markets and models that are combined from two days."""
 
 
 def way_to_widen(limit: str, figure: float) -> str:
-    """How to let a figure pass that is right, with a limit a little above it.
+    """Say how to allow a figure that is right, with a limit a little above it.
 
     Examples
     --------
@@ -176,7 +179,7 @@ def way_to_widen(limit: str, figure: float) -> str:
 def changed_places(
     prices: NDArray[np.float64], last: NDArray[np.float64], doubtful: NDArray[np.bool_]
 ) -> list[tuple[int, ...]]:
-    """Assets each of whose prices fits the last close of the next, round about, and not its own.
+    """Find assets whose prices fit the last closes of one another, and not their own.
 
     Parameters
     ----------
@@ -188,7 +191,7 @@ def changed_places(
     Returns
     -------
     list of tuple of int
-        Two assets whose columns were swapped, or more that changed places in a circle.
+        Two assets whose columns were swapped, or more whose columns changed places in a circle.
 
     Examples
     --------
@@ -215,12 +218,12 @@ def changed_places(
 
 
 def plausibility_of(texts: Iterable[str], *, option: str = "--allow") -> Plausibility:
-    """Limits widened by texts such as `volatility=10`, as the command line takes them.
+    """Read limits from texts such as `volatility=10`, which the command line takes.
 
     Raises
     ------
     PolicyError
-        For a name that is no limit, a value that is no number, and a name that is given twice.
+        If a name is not that of a limit, a value is not a number, or a name is given twice.
 
     Examples
     --------
@@ -244,7 +247,12 @@ def plausibility_of(texts: Iterable[str], *, option: str = "--allow") -> Plausib
 
 
 def plausibility_from(given: Mapping[str, Any], *, where: str) -> Plausibility:
-    """Limits by name, the others at their defaults; an unknown name is refused with the known ones.
+    """Make limits from names and values; the others have their defaults.
+
+    Raises
+    ------
+    PolicyError
+        If a name is unknown; it tells the known ones.
 
     Examples
     --------
@@ -256,7 +264,7 @@ def plausibility_from(given: Mapping[str, Any], *, where: str) -> Plausibility:
     for name in given:
         if name not in known:
             raise PolicyError(f"{where}: {name!r} is no limit; it is one of {', '.join(known)}")
-    # Files write every number alike.
+    # Files do not tell whole numbers from others.
     numbers = {
         name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit
         for name, limit in given.items()

@@ -1,9 +1,9 @@
-"""Ranges: the least and the largest that each number of a file may be.
+"""Ranges: the least and the largest value of each number in a file.
 
-In: a number that somebody gave. Out: a plain float, or an error that says the range. The ranges are
-wider than any market, and narrow enough that no product of numbers within them overflows: the
-largest position (1e15 units) of the largest contract (1e12) at the largest price (1e15), turned
-into another currency (1e15) and squared, is 1e114, and float64 reaches 1e308.
+In: a number that a user gave. Out: a plain float, or an error that tells the range. The ranges are
+wider than any market. They are narrow enough that no product of numbers overflows: the largest
+position (1e15 units) of the largest contract (1e12) at the largest price (1e15), converted to
+another currency (1e15) and squared, is 1e114, and float64 reaches 1e308.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from mcmargin.errors import DataError, McMarginError
 class Range(NamedTuple):
     """Least and largest value of a number; `ends` says whether both belong to the range.
 
-    It annotates the types of fields: `Annotated[float, PRICE]` in a dataclass, where `check_ranges`
-    finds it, and in a pydantic model, which finds it by itself.
+    It annotates the types of fields, as in `Annotated[float, PRICE]`. In a dataclass `check_ranges`
+    checks it, and in a pydantic model pydantic does.
 
     Examples
     --------
@@ -41,13 +41,13 @@ class Range(NamedTuple):
         return f"between {self.least:g} and {self.most:g}"
 
     def holds(self, number: float) -> bool:
-        """Whether a number lies in the range; a NaN lies in none."""
+        """Whether a number lies in the range; NaN does not."""
         if self.ends:
             return self.least <= number <= self.most
         return self.least < number < self.most
 
     def fault(self, value: Any) -> str | None:
-        """Say what is wrong with a value, to be put after its name; None where nothing is.
+        """Say what is wrong with a value, as words to follow its name; None if nothing is.
 
         Examples
         --------
@@ -66,7 +66,7 @@ class Range(NamedTuple):
         return f"must be a number{bound}, not {cited(value)}"
 
     def bound_missed(self, value: float) -> str | None:
-        """Say which end a number lies beyond, or None; for messages that name the cell.
+        """Say which bound a number misses, or None; for messages that name the cell.
 
         Examples
         --------
@@ -92,7 +92,7 @@ class Range(NamedTuple):
         return "of 0 or more" if self.least == 0.0 else ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Check the field of a pydantic model that this annotates."""
+        """Check the annotated field of a pydantic model."""
         from pydantic_core import PydanticCustomError, core_schema
 
         def checked(value: float) -> float:
@@ -105,7 +105,7 @@ class Range(NamedTuple):
 
 
 LEAST_SHOWN = 0.05
-"""A least value below it is there for the arithmetic: to a reader it is 'above 0'."""
+"""A least value below this one is only needed by the arithmetic; messages say 'above 0'."""
 
 PRICE = Range(1e-15, 1e15)
 """Prices, strikes, forwards and rates of exchange, in units of a currency."""
@@ -123,7 +123,7 @@ VOLATILITY = Range(1e-6, 100.0)
 """Implied volatility a year: 100 is 10,000 %."""
 
 VOLATILITY_OR_NONE = Range(0.0, 100.0)
-"""Volatility a year of a basis, of a rate of exchange or of a volatility; 0 holds it still."""
+"""Volatility a year of a basis, of a rate of exchange or of a volatility; with 0 it is constant."""
 
 FUNDING_RATE = Range(-1.0, 1.0)
 """Share of notional that a perpetual pays each interval."""
@@ -141,7 +141,7 @@ LEVEL_SIZE = Range(1e-12, 1e18)
 """Units that can be traded at one price of an order book."""
 
 SPREAD = Range(0.0, 2.0)
-"""Share of the middle price between best bid and ask: 2 where the bid is 0."""
+"""Distance of best bid and ask as a share of the middle price, which is 2 for a bid of 0."""
 
 OPEN_INTEREST = Range(0.0, 1e30)
 """Notional in a currency."""
@@ -150,11 +150,11 @@ SHARE = Range(0.0, 1.0)
 """A probability or a share."""
 
 LARGEST_GROWTH = 100.0
-"""Largest rate times years, up or down: the price of a forward is at most e**100 of spot's."""
+"""Largest absolute value of rate times years: a forward is at most e**100 times spot."""
 
 LARGEST_DEVIATION = 20.0
-"""Largest standard deviation of a lognormal move over a horizon: of draws of 8.7 deviations, the
-largest that there are, exp(174) is left."""
+"""Largest standard deviation of a lognormal move over a horizon. The largest draw, of 8.7 standard
+deviations, then gives exp(174)."""
 
 SIMULATED_BARS = 10_000
 """Largest horizon, in bars."""
@@ -166,7 +166,7 @@ PROBABILITY = Range(0.0, 1.0, ends=False)
 """Confidence level of an interval."""
 
 NOTIONAL = Range(0.0, math.inf)
-"""Notional or open interest of a policy, in a currency; infinite where it bounds nothing."""
+"""Notional or open interest of a policy, in a currency; infinity stands for no bound."""
 
 
 def within(
@@ -177,17 +177,17 @@ def within(
     Parameters
     ----------
     what : str
-        Where the number stands and what it is, for the message.
+        Place and meaning of the number, for the message.
     value : object
-        Any real number, also of numpy. Truth values, complex numbers, times and text are none.
+        A real number, also one of numpy. Truth values, complex numbers, times and text are refused.
     allowed : Range
     error : type
-        Of what is raised.
+        Type of the error.
 
     Raises
     ------
     DataError
-        Or the error given, if the value is no number or lies outside the range.
+        Or the error given, if the value is not a number or lies outside the range.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def within(
 
 
 def declared_ranges(kind: Any) -> dict[str, Range]:
-    """Ranges of the numbers of a dataclass, by field; those of an option or a table, too.
+    """Ranges of the numbers of a dataclass by field, also of optional ones and of tables.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def declared_ranges(kind: Any) -> dict[str, Range]:
 
 
 def range_in(annotation: Any) -> Range | None:
-    """The range that a type is annotated with, or the types within it; None for none."""
+    """The range in the annotation of a type, or of the types within it; None if there is none."""
     for each in getattr(annotation, "__metadata__", ()):
         if isinstance(each, Range):
             return each
@@ -230,16 +230,16 @@ def check_ranges(part: Any, where: str, *, error: type[McMarginError] = DataErro
     Parameters
     ----------
     part : dataclass
-        As it is made, in `__post_init__`. An option may be None.
+        The dataclass, in its `__post_init__`. An optional number may be None.
     where : str
-        What the part is, for messages.
+        Name of the dataclass, for messages.
     error : type
-        Of what is raised.
+        Type of the error.
 
     Raises
     ------
     DataError
-        Or the error given, naming the field.
+        Or the error given; it names the field.
     """
     kind: Any = type(part)
     for name, allowed in declared_ranges(kind).items():
@@ -261,26 +261,26 @@ def check_ranges(part: Any, where: str, *, error: type[McMarginError] = DataErro
 
 
 def _spanned(what: str, value: Any, allowed: Range, error: type[McMarginError]) -> float:
-    """As `within`, for fields whose message says the bound that was missed, or both."""
+    """Do the same as `within`, with a message that tells the missed bound, or both bounds."""
     number = plain_number(value)
     if number is None:
         raise error(f"{what} must be a number, not {cited(value)}")
     if allowed.holds(number):
         return number
     missed = f"must lie {allowed.words}"
-    # A policy's message says both bounds, but for the 0 that a number must be above.
+    # The message of a policy tells both bounds, except for a 0 that must be exceeded.
     if math.isfinite(number) and (number == 0.0 or issubclass(error, DataError)):
         missed = allowed.bound_missed(number) or missed
     raise error(f"{what} {missed}, not {cited(value)}")
 
 
 def growth(rate: float, years: float, what: str) -> float:
-    """Return exp(rate x years): a discount, or a forward over spot.
+    """Return exp(rate x years): a discount factor, or a forward over spot.
 
     Parameters
     ----------
     rate : float
-        A year, continuous.
+        Rate a year, continuously compounded.
     years : float
     what : str
         What grows, for the message.
@@ -305,7 +305,7 @@ def growth(rate: float, years: float, what: str) -> float:
 
 
 def require_bounded_deviation(volatility: float, years: float, what: str) -> None:
-    """Refuse a lognormal move whose largest draws overflow.
+    """Refuse a lognormal move whose largest draws would overflow.
 
     Raises
     ------

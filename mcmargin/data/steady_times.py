@@ -1,8 +1,8 @@
-"""Steady times: closes that were written down some seconds early or late, at their usual times.
+"""Steady times: closes that were recorded some seconds early or late, moved to their usual times.
 
-In: times of bars on a clock. Out: the same times or, where they differ from week to week as those
-of a program do that asks for a price every hour, each at the middle of those that belong together.
-Without that every second at which a bar once closed would be one at which bars close.
+In: times of bars on a clock. Out: the same times; or, if they differ from week to week, the median
+of those that belong together. Times differ if, for example, a program asks for a price every hour.
+Without this, bars would be expected to close at every second at which one has ever closed.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from mcmargin.data.bars import MONDAY, SECOND, WEEK, WEEK_SECONDS
 from mcmargin.data.zones import Times
 
 TOGETHER = 0.1
-"""Of a bar, by which closes of one time of the week follow one another at most."""
+"""Largest distance, as a share of a bar, between neighbouring closes that belong together."""
 
 MOST_TOGETHER = 600
-"""The same in seconds, at most. Daylight saving moves a clock by more."""
+"""Largest distance in seconds, whatever a bar is. Daylight saving moves a clock by more."""
 
 OFTEN = 0.2
-"""Share of closes from which on times differ from week to week, and have not merely moved once."""
+"""If more than this share of closes differ from the week before, times are not steady. With fewer,
+the usual time has moved once or twice."""
 
 
 def steadied(walls: Times, days: float) -> Times:
-    """Times of bars with the same time of the week for those that belong together.
+    """Give closes that belong together the same time of the week.
 
     Parameters
     ----------
     walls : ndarray of shape (bars,), datetime64[ns]
-        Increasing.
+        Times on a zone's clock, increasing.
     days : float
-        Usual length of a bar.
+        Usual length of a bar in days.
 
     Returns
     -------
     ndarray of shape (bars,), datetime64[ns]
-        Whole seconds; `walls` itself where times are steady.
+        Times in whole seconds; if times are steady, `walls` itself.
 
     Examples
     --------
@@ -51,7 +52,7 @@ def steadied(walls: Times, days: float) -> Times:
     gaps = np.diff(values, append=values[0] + WEEK_SECONDS)
     if gaps.min() > within:
         return walls
-    # The week begins in the widest gap, lest midnight come between times that belong together.
+    # The week is begun in the widest gap, so that it does not part times that belong together.
     start = int(values[(int(np.argmax(gaps)) + 1) % len(values)])
     at = (at - start) % WEEK_SECONDS
     order = np.argsort(at, kind="stable")
@@ -65,7 +66,7 @@ def steadied(walls: Times, days: float) -> Times:
 
 
 def _differ(at: NDArray[np.int64], group: NDArray[np.int64]) -> bool:
-    """Whether closes that belong together are often at another second than the one before."""
+    """Whether closes that belong together often differ from the one of the week before."""
     order = np.argsort(group, kind="stable")
     same = np.diff(group[order]) == 0
     changed = np.diff(at[order]) != 0
@@ -73,5 +74,5 @@ def _differ(at: NDArray[np.int64], group: NDArray[np.int64]) -> bool:
 
 
 def _parts(at: NDArray[np.int64], group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Times of each group, which stand together."""
+    """Split sorted times by their group."""
     return np.split(at, np.flatnonzero(np.diff(group)) + 1)

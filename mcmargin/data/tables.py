@@ -1,7 +1,7 @@
-"""Reading tables at the edge: CSV and Parquet into text cells that know their row.
+"""Tables, read from CSV or Parquet.
 
-In: a path. Out: column names and rows of text, or a `DataError` that names file, row and column.
-Rows are counted as an editor counts them: the header is row 1.
+In: a path. Out: names of columns and rows of cells, or a `DataError` that names the file, the row
+and the column. Rows are counted as an editor counts them: the header is row 1.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from mcmargin.errors import DataError
 from mcmargin.names import from_csv_cell
 
 MISSING = frozenset({"", "na", "nan", "n/a", "#n/a", "null", "none"})
-"""Cells, in lower case, that mean a missing value."""
+"""Cells, in lower case, that stand for a missing value."""
 
 COMMENTS = ("#", "//", "%")
-"""What lines of comment begin with."""
+"""Beginnings of comment lines."""
 
 SEPARATORS = frozenset(";\t|")
-"""What else than a comma separates the cells of files that call themselves CSV."""
+"""Separators of cells, other than a comma, that some CSV files have."""
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name says that it is Parquet, in any case of letters.
+    """Whether the name of a file ends with .parquet, in upper or lower case.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def read_cells(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
 
 
 def _refuse_long_lines(path: str | os.PathLike[str], content: bytes) -> None:
-    """Refuse a line that would be cut into more cells than any table has columns."""
+    """Refuse a line with more cells than any table has columns."""
     if len(content) <= LONGEST_LINE:
         return
     ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
@@ -111,7 +111,7 @@ def _refuse_long_lines(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _refuse_notes(path: str | os.PathLike[str], rows: list[list[str]]) -> None:
-    """Refuse lines that are no cells: comments, sources of the data, notes for a spreadsheet."""
+    """Refuse lines that are not data: comments, sources of the data, notes for a spreadsheet."""
     line = ",".join(rows[0]).strip()
     lone = len(rows) > 1 and not any(cell.strip() for cell in rows[0][1:]) and len(rows[1]) > 1
     if re.fullmatch(r"sep=.?", line, re.IGNORECASE):
@@ -136,7 +136,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        As `read_cells` and `read_frame`, and for a column given twice.
+        As `read_cells` and `read_frame`. Also if a column is given twice.
     """
     if is_parquet(path):
         return read_frame(path)
@@ -174,26 +174,31 @@ def is_missing(cell: Any) -> bool:
     [True, True, True, True, False, False]
     """
     if isinstance(cell, Decimal) and cell.is_snan():
-        # A NaN that raises wherever it is compared; it is no number, and no empty cell.
+        # A signalling NaN raises an error in every comparison; it is not an empty cell.
         return False
     return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
 
 
 def names_of(column: pd.Series, where: str, *, empty: str = "empty") -> NDArray[Any]:
-    """Read the names of a column of any type; object [rows], of str.
+    """Read the names of a column of any type.
 
     Parameters
     ----------
     column : Series
     where : str
-        Where the column stands, for messages; `{row}` in it becomes the row, the header being 1.
+        Place of the column, for messages; `{row}` in it becomes the row (the header is row 1).
     empty : str
-        What is said of an empty cell.
+        What an error says about an empty cell.
+
+    Returns
+    -------
+    ndarray of shape (rows,), object
+        Names, of type str.
 
     Raises
     ------
     DataError
-        For a cell that is empty, too long, or no text or whole number.
+        If a cell is empty or too long, or is neither a text nor a whole number.
 
     Examples
     --------
@@ -201,10 +206,10 @@ def names_of(column: pd.Series, where: str, *, empty: str = "empty") -> NDArray[
     ['desk', '7203']
     """
     cells = column.astype(object)
-    # Names are few, and rows many: of texts each is looked at once.
+    # There are few names and many rows, so that each text is checked once.
     texts = pd.api.types.infer_dtype(cells, skipna=True) == "string"
     place, given = pd.factorize(cells) if texts else (np.arange(len(cells)), cells.to_numpy())
-    # The last one stands for empty cells, whose place is -1.
+    # The last entry is for empty cells, whose place is -1.
     names = np.array([*map(name_of, given), None], object)
     bad = np.array([name is None for name in names], bool)
     for row in np.flatnonzero(bad[place])[:1].tolist():
@@ -214,11 +219,12 @@ def names_of(column: pd.Series, where: str, *, empty: str = "empty") -> NDArray[
 
 
 LONGEST_NAME = 1000
-"""Letters of a name: a longer one is a cell that ran into others, for want of a quotation mark."""
+"""Largest number of letters of a name. A longer cell has run into others, since a quotation mark is
+missing."""
 
 
 def name_of(cell: Any) -> str | None:
-    """Return the name that a cell is, without the spaces around it; None where it is none.
+    """Return the name in a cell, without the spaces around it; None if it is not a name.
 
     Examples
     --------
@@ -235,7 +241,7 @@ def name_of(cell: Any) -> str | None:
 
 
 def no_name(cell: Any) -> str:
-    """Say why a cell is no name; nothing of an empty one.
+    """Say why a cell is not a name; the text for an empty cell is empty.
 
     Examples
     --------
@@ -262,12 +268,12 @@ def numbers_of(column: pd.Series, where: str) -> NDArray[np.float64]:
     ----------
     column : Series
     where : str
-        Where the column stands, for messages; `{row}` in it becomes the row, the header being 1.
+        Place of the column, for messages; `{row}` in it becomes the row (the header is row 1).
 
     Raises
     ------
     DataError
-        For a cell that is no number: text, a truth value, a date, a length of time, a complex
+        If a cell is not a number, but a text, a truth value, a date, a length of time or a complex
         number.
 
     Examples
@@ -299,7 +305,12 @@ def numbers_of(column: pd.Series, where: str) -> NDArray[np.float64]:
 
 
 def number_of(cell: str) -> float:
-    """Read a number, NaN for a missing cell; ValueError for any other text.
+    """Read a number; NaN for a missing cell.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a number.
 
     Examples
     --------
@@ -320,7 +331,7 @@ def number_of(cell: str) -> float:
 
 
 def parse_number(cell: str, *, where: str) -> float:
-    """Read a number, NaN for a missing cell; DataError, with `where`, for any other text."""
+    """Read a number, NaN for a missing cell; a `DataError` for any other text names `where`."""
     try:
         return number_of(cell)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Times: the one place that reads a moment, however a caller or a file writes it.
+"""Times, read in one way from every argument and every file.
 
 In: a `datetime`, a `date`, a `pandas.Timestamp`, a `numpy.datetime64` or ISO 8601 text. Out: a
-`numpy.datetime64` in nanoseconds, UTC. Every reader and every public argument goes through here, so
-that what is a time in one place is a time in all of them, and what is none is refused alike.
+`numpy.datetime64` in nanoseconds, UTC. All readers of files and all public arguments use these
+functions, so that the same times are accepted everywhere.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from mcmargin.data.tables import MISSING
 
 FIRST, LAST = np.datetime64("1678-01-01"), np.datetime64("2262-01-01")
-"""Nanoseconds since 1970 in 64 bits reach from one to the other."""
+"""First and last date that nanoseconds since 1970 reach in 64 bits."""
 
 MANY = 10_000
-"""Times that are read one by one in a moment."""
+"""Number of times that can be read one by one in a short time."""
 
 _EMPTY = MISSING | {"nat", "<na>"}
 
@@ -33,7 +33,7 @@ _ISO = re.compile(
     r" ?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
-"""A whole date, with or without a time of day; `datetime.fromisoformat` checks the rest."""
+"""A whole date, with or without a time of day. `datetime.fromisoformat` checks its numbers."""
 
 
 _EPOCHS = {
@@ -42,22 +42,22 @@ _EPOCHS = {
     16: ("microseconds", "us"),
     19: ("nanoseconds", "ns"),
 }
-"""What a whole number of so many digits counts since 1970, from 2001 on."""
+"""Unit of a whole number of so many digits that counts time since 1970, from 2001 on."""
 
 
 def utc_time(time: Any) -> np.datetime64:
-    """Return one moment in UTC, nanoseconds; a date alone means its midnight.
+    """Return a moment in UTC with nanoseconds; a date alone is its midnight.
 
     Parameters
     ----------
     time : str, datetime.date, datetime.datetime, pandas.Timestamp or numpy.datetime64
-        Text is ISO 8601 with at least year, month and day. What has no zone is UTC.
+        Text is ISO 8601 with at least year, month and day. A time without a zone is in UTC.
 
     Raises
     ------
     ValueError
-        If it is no time (a number, a word such as "today", a month alone, an empty cell), or lies
-        before 1678 or after 2261.
+        If it is not a time (but a number, a word such as "today", a month alone or an empty cell),
+        or lies before 1678 or after 2261.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def utc_time(time: Any) -> np.datetime64:
 
 
 def not_a_time(cell: Any) -> str:
-    """Say why a cell is no time, and what to write.
+    """Say why a cell is not a time, and what to write.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def not_a_time(cell: Any) -> str:
     """
     what = "no time is given"
     if str(cell).strip().lower() not in _EMPTY:
-        # A time of TOML or Parquet reads best as it was written.
+        # A time from TOML or Parquet is shown as it was written.
         shown = repr(cell) if isinstance(cell, (str, int, float)) else str(cell)
         what = f"{shown:.60} is not an ISO time between 1678 and 2261"
     hint = ""
@@ -99,19 +99,19 @@ def not_a_time(cell: Any) -> str:
 
 
 def utc_times(cells: Iterable[Any]) -> tuple[NDArray[np.datetime64], NDArray[np.int64]]:
-    """Read many times as `utc_time` reads one, and say which rows are none.
+    """Read many times as `utc_time` reads one, and find the rows that are not times.
 
     Parameters
     ----------
     cells : iterable
-        A list of what `utc_time` takes, or a column of pandas. Empty cells are no times.
+        A list of what `utc_time` takes, or a column of pandas. Empty cells are not times.
 
     Returns
     -------
     ndarray of shape (cells,), datetime64[ns]
-        NaT in the rows that are no time.
+        Times; NaT in rows that are not times.
     ndarray of int64
-        Those rows, counted from 0.
+        Rows that are not times, counted from 0.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def utc_times(cells: Iterable[Any]) -> tuple[NDArray[np.datetime64], NDArray[np.
         return exact.astype("datetime64[ns]"), np.flatnonzero(~good)
     cells = list(cells)
     if len(cells) > MANY and pd.api.types.infer_dtype(cells, skipna=False) == "string":
-        # A small file may unpack to millions of rows of few times, and each time is looked at once.
+        # A small file may unpack to millions of rows with few different times. Each is read once.
         place, given = pd.factorize(np.array(cells, object))
         if len(given) <= MANY:
             found, _ = utc_times(given.tolist())
@@ -156,7 +156,7 @@ def date_text(day: Any) -> str:
     Raises
     ------
     ValueError
-        If it is no time, or has a time of day other than midnight UTC.
+        If it is not a time, or has a time of day other than midnight UTC.
 
     Examples
     --------
@@ -177,11 +177,11 @@ def _is_typed(dtype: Any) -> bool:
 
 
 def _exact(time: Any) -> np.datetime64:
-    """Return the moment in a unit that holds it; not a time, or a ValueError, where it is none."""
+    """Return the moment in a unit that holds it; NaT or a ValueError if it is not a time."""
     if isinstance(time, str):
         return _from_text(time)
     if isinstance(time, np.datetime64):
-        # A year, a month or a week is a period, and no moment.
+        # A year, a month or a week is a period, not a moment.
         period = np.datetime_data(time.dtype)[0] in ("Y", "M", "W")
         return np.datetime64("NaT") if period else time
     if not isinstance(time, date) or time is pd.NaT:
@@ -198,6 +198,6 @@ def _from_text(text: str) -> np.datetime64:
         return np.datetime64("NaT")
     exact = _exact(datetime.fromisoformat(match[0]))
     if match["nanos"] and FIRST <= exact < LAST:
-        # `datetime` holds microseconds: it takes the first six digits and drops the others.
+        # `datetime` holds microseconds, and has dropped the digits after the sixth.
         exact = exact + np.timedelta64(int(match["nanos"].ljust(3, "0")), "ns")
     return exact

@@ -1,7 +1,7 @@
-"""Many plain rows at once into columns, by the types that a dataclass declares.
+"""Typed columns: many plain rows read at once, by the types of a dataclass.
 
-In: a list of objects, as JSON gave it. Out: a column a field. The rules and the errors are those of
-`mcmargin.data.typed_fields`, which reads a row at a time and is asked wherever anything is odd.
+In: a list of objects from JSON. Out: one column for each field. The rules and the errors are those
+of `mcmargin.data.typed_fields`, which reads row by row if anything is unusual.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from mcmargin.data.typed_fields import read_dataclass, type_hints
 from mcmargin.errors import McMarginError
 
 Columns = dict[str, Any]
-"""Lists by field; `Parts` where a row has rows of its own."""
+"""Lists by field; `Parts` for a field whose values are rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Rows within rows.
+    """Rows that are values of a field of other rows.
 
     Attributes
     ----------
     counts : list of int
-        How many each outer row has.
+        Number of inner rows of each outer row.
     columns : dict
-        Of all of them, one after another.
+        Columns of all inner rows, one after another.
     """
 
     counts: list[int]
@@ -49,14 +49,14 @@ def read_columns(
     Parameters
     ----------
     kind : type
-        A dataclass, of which each object is one.
+        The dataclass of each object.
     items : list
     error : type
-        Of what is raised.
+        Type of the errors.
     where : str
         Name of the list, for messages.
     absent : collection of str
-        Fields that an object may lack; they are None then.
+        Fields that an object may lack; they become None.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def _of_objects(kind: Any, rows: list[Any]) -> Columns:
 
 
 def _inner_rows(kind: Any) -> dict[str, Any]:
-    """Fields that hold rows, and the dataclass of each."""
+    """Fields whose values are rows, and the dataclass of each."""
     found = {}
     for name, declared in type_hints(kind).items():
         inner = get_args(declared)
@@ -107,7 +107,7 @@ def _is_row(kind: Any) -> bool:
 
 
 def _columns(kind: Any, items: list[Any], absent: Collection[str] = ()) -> Columns | None:
-    """Columns of plain rows; None where anything is not as it most often is."""
+    """Columns of plain rows; None if anything is unusual."""
     if not items:
         return _of_objects(kind, [])
     if not all(type(item) is dict for item in items):
@@ -128,7 +128,7 @@ def _columns(kind: Any, items: list[Any], absent: Collection[str] = ()) -> Colum
 
 
 def _column(kind: Any, values: list[Any]) -> Any:
-    """One field of all rows; None where its values are not all of the plainest kind."""
+    """One field of all rows; None if some value does not have exactly the declared type."""
     found = set(map(type, values))
     inner = get_args(kind)
     if kind in (str, int, bool):
@@ -155,7 +155,7 @@ def _column(kind: Any, values: list[Any]) -> Any:
 
 
 def _too_large(values: Any) -> bool:
-    """Whether a column of whole numbers, which have 64 bits, cannot hold a value or one of many."""
+    """Whether a value, or one of several, is a whole number of more than 64 bits."""
     if isinstance(values, (list, tuple)):
         return any(map(_too_large, values))
     return type(values) is int and not -(2**63) <= values < 2**63

@@ -1,6 +1,6 @@
-"""Plain values into dataclasses, by the types that their fields are declared with.
+"""Typed fields: dataclasses read from plain values, by the declared types of their fields.
 
-In: what JSON or TOML gave. Out: the dataclass, or an error that names the first field that is
+In: values from JSON or TOML. Out: the dataclass, or an error that names the first field that is
 missing, unknown, or of another type.
 """
 
@@ -20,7 +20,7 @@ from mcmargin.errors import McMarginError
 INFINITE = frozenset(
     {"variance_cap", "up_to", "open_interest_lower", "open_interest_upper", "free_notional"}
 )
-"""Fields that may be infinite, which JSON has no word for but null."""
+"""Fields that may be infinite; JSON writes null for infinity."""
 
 type_hints = cache(get_type_hints)
 
@@ -33,14 +33,14 @@ def read_dataclass(
     where: str = "",
     defaults: bool = False,
 ) -> Any:
-    """Read a dataclass and those within it.
+    """Read a dataclass and the dataclasses in its fields.
 
     Parameters
     ----------
     kind : type
     given : mapping
     error : type
-        Of what is raised.
+        Type of the errors.
     where : str
         Path of the fields so far, for messages.
     defaults : bool
@@ -69,7 +69,7 @@ def read_dataclass(
 def read_value(
     kind: Any, value: Any, error: type[McMarginError], where: str, defaults: bool = False
 ) -> Any:
-    """Read a value as the type that its field is declared with.
+    """Read a value as the declared type of its field.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def read_value(
         A plain type, a dataclass, or a dict, tuple or option of these.
     value : object
     error : type
-        Of what is raised.
+        Type of the errors.
     where : str
         Path of the field, for messages.
     defaults : bool
@@ -94,7 +94,7 @@ def read_value(
     if kind is float:
         return _float(value, error, where)
     if kind is str and isinstance(value, date):
-        # TOML has dates of its own, which fields of dates take as text.
+        # TOML has dates; fields of dates hold them as text.
         return value.isoformat()
     if kind in (int, str, bool):
         names = {int: "a whole number", str: "text", bool: "true or false"}
@@ -109,7 +109,7 @@ def read_value(
             for name, entry in entries.items()
         }
     if get_origin(kind) is tuple:
-        # Values that this process made have tuples where those of a file have lists.
+        # Values from this process have tuples, and values from a file have lists.
         items = _expect((list, tuple), "a list", value, error, where)
         kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
         if len(kinds) != len(items):
@@ -141,7 +141,7 @@ def _expect(kinds: Any, name: str, value: Any, error: type[McMarginError], where
 
 
 def without_infinity(value: Any) -> Any:
-    """Plain values with None for infinity, as JSON can say them."""
+    """Replace infinity by None, since JSON has no infinity."""
     if isinstance(value, Mapping):
         return {name: without_infinity(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
-"""Validation of files by pydantic: what a cell may be, and what is wrong with it in plain words.
+"""Validation of files by pydantic: types of cells, and errors in plain words.
 
-In: tables of TOML with their types, or rows of CSV and Parquet, whose cells may be text. Out:
-values of the declared types, or the first fault as the place and a sentence. This module and those
-that read files with it are the only ones that import pydantic.
+In: tables of TOML, or rows of CSV and Parquet whose cells may be text. Out: values of the declared
+types, or the place of the first fault and a sentence about it. Only this module and those that read
+files with it import pydantic.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError
 
 CELLS = {"cells": True}
-"""Context of a validation whose values are cells of a table: text stands for what it spells."""
+"""Context of a validation of cells of a table, in which a text may stand for a number."""
 
 
 def _text(value: Any, info: ValidationInfo) -> Any:
-    """Whole numbers of a Parquet file are names, too."""
+    """Accept whole numbers of a Parquet file as names."""
     if info.context == CELLS and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value
@@ -62,7 +62,7 @@ Time: TypeAlias = Annotated[np.datetime64, PlainValidator(utc_time)]
 
 
 class Row(BaseModel):
-    """A row or table whose every field is declared."""
+    """A row or table; fields that are not declared are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,13 +86,13 @@ WORDS = {
     "out_of_range": "{words}, not {input}",
     "value_error": "{error}",
 }
-"""What pydantic finds, by its kind of error."""
+"""Our words for each kind of error of pydantic."""
 
 
 def first_fault(error: ValidationError) -> tuple[tuple[int | str, ...], str, str]:
-    """Place, kind and words of what is wrong first; unknown fields come before missing ones."""
+    """Place, kind and words of the first fault; unknown fields come before missing ones."""
     faults = error.errors(include_url=False)
-    # A name that is misspelled is missing, too, and the misspelling says more.
+    # A misspelled name is unknown, and the right one is missing. The first says more.
     fault = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])
     words = WORDS.get(fault["type"], fault["msg"])
     shown = f"{fault['input']!r:.60}"
@@ -105,7 +105,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If it is missing, not UTF-8 or not TOML, naming the line.
+        If it is missing, not UTF-8 or not TOML; it names the line.
     """
     content = read_bytes(path, most=LARGEST_TOML)
     try:

@@ -1,7 +1,7 @@
-"""Time zones: UTC times as an exchange's own clock shows them, and back.
+"""Time zones: times in UTC as a zone's clock shows them, and back.
 
-In: times in UTC and the name of a zone. Out: what the clock on the wall shows there, or the times
-in UTC that a clock stands for. Daylight saving is that of the IANA database, through pandas.
+In: times in UTC and the name of a zone. Out: the times that clocks in the zone show, or the times
+in UTC from those of the clocks. Daylight saving is that of the IANA database, used by pandas.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ EXCHANGE_ZONES = (
     "America/Santiago",
     "Africa/Cairo",
 )
-"""Zones in which a calendar is looked for: one of each rule of daylight saving that exchanges keep.
-
-A zone without daylight saving, as Tokyo's, needs no name: what is regular there is so in UTC.
-"""
+"""Zones in which regular times are looked for: one for each rule of daylight saving that exchanges
+have. A zone without daylight saving, such as Tokyo's, is not needed: times that are regular there
+are regular in UTC, too."""
 
 
 def check_zone(zone: Any) -> str:
@@ -42,7 +41,7 @@ def check_zone(zone: Any) -> str:
     Raises
     ------
     DataError
-        If it is no name of the IANA database.
+        If the IANA database has no such name.
 
     Examples
     --------
@@ -59,10 +58,10 @@ def check_zone(zone: Any) -> str:
 
 
 def zone_of(index: pd.DatetimeIndex) -> str | None:
-    """Return the name of an index's zone, or None where it says nothing of where its bars are made.
+    """Return the name of an index's zone, or None if it does not tell the zone of the bars.
 
-    UTC is what everything is converted to, and says nothing. Neither does a mere offset, which
-    knows no daylight saving, unless it makes every time a midnight and thus a date.
+    UTC does not tell it, since times of any zone may be converted to UTC. A fixed offset does not
+    tell it either, as it has no daylight saving, unless it makes every time a midnight.
 
     Examples
     --------
@@ -89,7 +88,7 @@ def zone_of(index: pd.DatetimeIndex) -> str | None:
 
 
 def wall_clock(times: Times, zone: str) -> Times:
-    """What clocks in a zone show at times in UTC; datetime64[ns] of the same shape.
+    """Times that clocks in a zone show at times in UTC; datetime64[ns] of the same shape.
 
     Examples
     --------
@@ -105,8 +104,8 @@ def wall_clock(times: Times, zone: str) -> Times:
 def from_wall_clock(walls: Times, zone: str) -> Times:
     """Times in UTC at which clocks in a zone show `walls`; datetime64[ns] of the same shape.
 
-    An hour that a clock shows twice is the first of the two; one that it leaves out is the moment
-    at which it is put forward.
+    A time that a clock shows twice is taken as the first of the two. A time that it skips is taken
+    as the moment at which the clock is put forward.
 
     Examples
     --------

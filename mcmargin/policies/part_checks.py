@@ -20,10 +20,20 @@ PRODUCTS = ("spot", "perpetual", "future", "option")
 def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
     """Check a list of parts, and return it as a tuple.
 
+    Parameters
+    ----------
+    where : str
+        Name of the list, for messages.
+    value : object
+    kind : type
+        Class of the parts.
+    way : str
+        An example of a part, for messages.
+
     Raises
     ------
     PolicyError
-        If it is no list or tuple, or holds anything but such parts.
+        If it is not a list or tuple, or has anything but such parts.
 
     Examples
     --------
@@ -41,19 +51,19 @@ def parts_of(where: str, value: Any, kind: type, way: str) -> tuple[Any, ...]:
 
 
 def require_text(where: str, value: Any) -> None:
-    """Refuse a name that is no text, or empty."""
+    """Refuse a name that is empty or not a text."""
     if not isinstance(value, str) or not value.strip():
         raise PolicyError(f"{where} must be text, not {cited(value)}")
 
 
 def one_of(what: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Refuse a name that is not among the allowed."""
+    """Refuse a name that is not one of the allowed names."""
     if not isinstance(value, str) or value not in allowed:
         raise PolicyError(f"{what} {value!r} is unknown; give one of {allowed}")
 
 
 def check_horizons(part: Any) -> None:
-    """Check `horizon` and `horizons`, and keep them plain and sorted."""
+    """Check the `horizon` and `horizons` of a part, and keep them sorted and as plain numbers."""
     if part.horizon is not None:
         object.__setattr__(
             part, "horizon", whole_number("horizon", part.horizon, most=SIMULATED_BARS)

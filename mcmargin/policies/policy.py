@@ -45,10 +45,10 @@ from mcmargin.policies.policy_parts import (
 from mcmargin.policies.stress_parts import Stress
 
 VERSION = 1
-"""Of the form of policy files."""
+"""Version of the form of policy files."""
 
 LEAST_TICK = 1e-12
-"""A finer tick rounds nothing, and dividing by it may overflow."""
+"""Least tick. A finer one would round nothing, and a division by it might overflow."""
 
 PARTS = (
     Maintenance,
@@ -60,42 +60,42 @@ PARTS = (
     Resources,
     Collateral,
 )
-"""Each stands in the field that its class names."""
+"""Classes of the parts; each part is in the field with the name of its class."""
 
 
 @dataclass(frozen=True)
 class MarginPolicy:
-    """What an account must post.
+    """How the margin of an account is computed.
 
     Attributes
     ----------
     level : float
         Confidence level of the expected shortfall, between 0.5 and 1.
     horizon : int, optional
-        Margin period of risk in bars; if none is given, the longest horizon simulated.
+        Margin period of risk in bars; by default, the longest horizon that is simulated.
     horizons : mapping of str to int
-        Close-out horizon of a product class (`spot`, `perpetual`, `future`, `option`), in bars;
-        the others take `horizon`. On every path a position keeps the value that it has at its own
+        Close-out horizon of a product class (`spot`, `perpetual`, `future`, `option`), in bars; the
+        others have `horizon`. On every path a position keeps the value that it has at its own
         horizon.
     short_option_minimum : float
         Smallest margin for each short option, as a share of its notional.
     confidence : float
         Confidence level of the Monte Carlo intervals.
     max_age_days : float, optional
-        How much older than the market the model's state may be; without it 10 days, or what the
-        market's `plausibility` says.
+        Largest age of the model's state at the time of the market, in days; by default 10, or what
+        the market's `plausibility` says.
     name : str
         Name of the policy in reports.
     maintenance, stress, procyclicality, liquidity, concentration, leverage, resources, collateral
-        Parts of the policy, each of the class of its name; None where the policy lacks it. Without
-        `collateral`, balances count jointly.
+        Parts of the policy, each of the class with its name; None for a part that is not used.
+        Without `collateral`, balances count jointly.
     tick : float
         Margins are rounded up to whole multiples of this amount; with 0 they are not rounded.
 
     Raises
     ------
     PolicyError
-        If any is out of range.
+        If a number is out of range, or a part has the wrong type.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class MarginPolicy:
             raise PolicyError(
                 f"level must lie between 0.5 and 1 (0.99 is 99 %), not {cited(self.level)}"
             )
-        # Plain numbers, so that a policy's fingerprint does not hang on the caller's types.
+        # Numbers become plain floats, so that their types do not change the fingerprint.
         check_ranges(self, "policy", error=PolicyError)
         if not isinstance(self.name, str):
             raise PolicyError(f"policy: name must be text, not {cited(self.name)}")
@@ -139,12 +139,12 @@ class MarginPolicy:
         check_horizons(self)
 
     def horizons_from(self, longest: int) -> dict[str, int]:
-        """Horizon of every product class, where the longest simulated is the default."""
+        """Horizon of every product class in bars; by default, the longest that is simulated."""
         common = longest if self.horizon is None else self.horizon
         return {product: self.horizons.get(product, common) for product in PRODUCTS}
 
     def maintenance_horizons_from(self, longest: int) -> dict[str, int]:
-        """The same of maintenance margin, whose default is the initial margin's."""
+        """Horizon of maintenance margin of every product class; by default, the initial one."""
         initial = self.horizons_from(longest)
         if self.maintenance is None:
             return initial
@@ -160,12 +160,12 @@ class MarginPolicy:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> MarginPolicy:
-        r"""Read a policy; its first line says `version = 1`.
+        r"""Read a policy from a file; its first line is `version = 1`.
 
         Raises
         ------
         PolicyError
-            Naming the file and the field that is unknown, missing or out of range.
+            If a field is unknown, missing or out of range; it names the file and the field.
 
         Examples
         --------

@@ -1,7 +1,7 @@
-"""Parts of a margin policy, each a small checked value that one component reads.
+"""Parts of a margin policy, each of which one component of the margin reads.
 
-In: numbers and names. Out: frozen values of plain types. What a part does stands in
-`mcmargin.margins.components`.
+In: numbers and names. Out: small frozen values, checked and of plain types. The components are in
+`mcmargin.margins`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ COLLATERAL_MODES = ("joint", "haircut")
 
 @dataclass(frozen=True)
 class Maintenance:
-    """Maintenance margin: a level and horizon of its own, on the same paths.
+    """Maintenance margin, with its own confidence level and horizon on the same paths.
 
     Attributes
     ----------
     level : float
         Confidence level of its expected shortfall, between 0.5 and 1.
     horizon : int, optional
-        Its margin period of risk in bars; if none is given, that of initial margin.
+        Its margin period of risk in bars; by default, that of initial margin.
     horizons : mapping of str to int
-        Horizons of single product classes, in bars; the others take `horizon`.
+        Horizons of single product classes, in bars; the others have `horizon`.
     """
 
     level: Annotated[float, CONFIDENCE] = 0.975
@@ -44,9 +44,9 @@ class Maintenance:
 
 @dataclass(frozen=True)
 class Procyclicality:
-    """What keeps a margin from rising too fast when it is least wanted.
+    """Tools that keep a margin from rising too fast in a crisis.
 
-    The first three are those of EMIR's RTS 153/2013, Article 28(1); each is off by default.
+    The first three are those of EMIR's RTS 153/2013, Article 28(1). Each is off by default.
 
     Attributes
     ----------
@@ -59,10 +59,10 @@ class Procyclicality:
         First and last ISO date of the stressed period; if none are given, the worst 250 bars of the
         history.
     floor_years : float
-        The margin does not fall below what the volatility of so many years asks for: 10 for (c).
+        The margin is at least the one that the volatility of so many years would give: 10 for (c).
     speed_limit : float, optional
         Largest rise of the margin in a bar, as a share of the last margin; the rest of a rise
-        follows in later bars. It never holds a margin below base.
+        follows in later bars. A margin never falls below base by it.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class Procyclicality:
 
 @dataclass(frozen=True)
 class Liquidity:
-    """Cost of closing out, and longer close-outs of positions that are large for their market.
+    """Cost of closing out, and longer horizons of positions that are large for their market.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Liquidity:
     participation : float
         Share of a day's volume that one can close in a day; a larger position takes longer.
     spread : float
-        Bid-ask spread as a share of the price, for instruments to which the market gives none.
+        Bid-ask spread as a share of the price, for instruments without one in the market.
     """
 
     impact: Annotated[float, Range(0.0, 100.0)] = 1.0
@@ -112,7 +112,7 @@ class Liquidity:
 
 @dataclass(frozen=True)
 class Concentration:
-    """Charge on a holding of one underlying that is larger than a free amount.
+    """Charge on the part of a holding of one underlying that exceeds a free amount.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Concentration:
 
 @dataclass(frozen=True)
 class LeverageTier:
-    """A bracket of notional and the leverage that it allows.
+    """A bracket of notional, and the leverage that is allowed in it.
 
     Attributes
     ----------
@@ -151,12 +151,12 @@ class LeverageTier:
 
 @dataclass(frozen=True)
 class Leverage:
-    """Largest leverage by brackets of notional; it falls as open interest grows.
+    """Largest leverage, by brackets of notional; it falls as open interest grows.
 
     Attributes
     ----------
     tiers : tuple of LeverageTier
-        Brackets of rising notional and falling leverage; the margin is the sum over the brackets.
+        Brackets of rising notional and falling leverage. The margin is the sum over the brackets.
     open_interest_lower, open_interest_upper : float
         While the open interest of an underlying grows from `open_interest_lower` to
         `open_interest_upper`, the margin as a share of notional rises from that of the tiers to 1,
@@ -195,14 +195,14 @@ class Leverage:
 
 @dataclass(frozen=True)
 class Resources:
-    """Default fund, and the ratio of resources to risk that is to be kept.
+    """Default fund, and the target ratio of resources to risk.
 
     Attributes
     ----------
     cover : int
-        How many of the largest stressed losses beyond margin, by owner, the fund covers.
+        Number of owners with the largest stressed losses beyond margin that the fund covers.
     target_ratio : float
-        Ratio of margin and fund to the stressed loss that is to be kept, at least 1.
+        Ratio of margin and fund to the stressed loss that must be kept, at least 1.
     """
 
     cover: int = 2

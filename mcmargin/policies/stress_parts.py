@@ -17,7 +17,7 @@ from mcmargin.errors import PolicyError
 from mcmargin.policies.part_checks import one_of, parts_of, require_text
 
 GRIDS = ("deribit", "okx-major", "okx-mid", "okx-other", "paradex")
-"""Scenario grids that exchanges publish; see `mcmargin.stresses.stress_grids`."""
+"""Scenario grids that exchanges publish; `mcmargin.stresses.stress_grids` has them."""
 
 
 REPLAYS = ("filtered", "raw")
@@ -34,7 +34,7 @@ class StressWindow:
     first, last : str
         First and last date, as ISO text; both are included.
     worst : int
-        How many of the dates that are worst for an account are listed; the worst gives its loss.
+        Number of dates, the worst for an account, that are listed; the worst one gives its loss.
     replay : str
         `filtered` takes the date's standardised residuals at today's volatility; `raw` takes its
         returns as they were.
@@ -61,7 +61,7 @@ class StressWindow:
 
 @dataclass(frozen=True)
 class Gap:
-    """A jump of one underlying, while all others stand still.
+    """A jump of one underlying, while all others do not move.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class GridTerms:
-    """Terms that the exchanges' own sources leave open; the defaults are ours.
+    """Terms that the exchanges do not publish; the defaults are our choice.
 
     Attributes
     ----------
@@ -89,11 +89,11 @@ class GridTerms:
         Relative move of the implied volatility of an option with 30 days to expiry. The default is
         that of Deribit's former grid, in both directions.
     power, floor_days : float
-        A move of an option of n days is (30 / max(floor_days, n))**power times as large; the
+        The move of an option of n days is (30 / max(floor_days, n))**power times as large. The
         power is that of Deribit's former grid.
     extended_weight : float, optional
-        Share that counts of the loss in a move beyond the grid's edge. If none is given, it is the
-        edge divided by the move: a linear position then loses as much there as at the edge.
+        Share of the loss in a move beyond the grid's edge that counts. By default it is the edge
+        divided by the move, so that a linear position loses as much there as at the edge.
     """
 
     volatility_up: Annotated[float, Range(0.0, 100.0)] = 0.38
@@ -108,28 +108,27 @@ class GridTerms:
 
 @dataclass(frozen=True)
 class Stress:
-    """Stress scenarios, and the add-on that they make.
+    """Stress scenarios, and their add-on to the margin.
 
     Attributes
     ----------
     windows : tuple of StressWindow
-        Times of the history that are replayed.
+        Parts of the history that are replayed.
     grids : mapping of str to str
         For an underlying, or `*` for all others, the name of a published grid: `deribit`,
         `okx-major`, `okx-mid`, `okx-other` or `paradex`.
     grid_terms : GridTerms
-        Terms that the grids need and the exchanges do not publish.
+        Terms that the grids need and that exchanges do not publish.
     gaps : tuple of Gap
-        Jumps of one underlying alone.
+        Jumps of single underlyings.
     depegs : mapping of str to float
-        For a currency, the share of its value that it loses.
+        Share of its value that a currency loses.
     scenario_weight : float
-        If the loss in the worst scenario exceeds base, the share of that excess that is added to
-        the margin.
+        Share that is added to the margin of the excess over base of the loss in the worst scenario.
     dependence_weight : float
-        Share of the excess over base of the worse of two tests that is added: the two largest risk
-        factors alone (concentration), and all in step (perfect dependence), as OCC's STANS has.
-        The weights are 0 by default: stress is reported, and adds nothing to the margin.
+        Share that is added to the margin of the excess over base in the worse of two tests: the two
+        largest risk factors alone (concentration), and all of them together (perfect dependence),
+        as in OCC's STANS. The weights are 0 by default: stress is reported, and adds nothing.
 
     Examples
     --------
