@@ -8,9 +8,9 @@ use, so that importing the package, and the command line's help, wait for no lib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcmargin.books.account_files import read_accounts
     from mcmargin.books.accounts import Account
     from mcmargin.books.book import Book, read_positions
-    from mcmargin.books.book_files import read_accounts
     from mcmargin.books.book_greeks import greeks_frame
     from mcmargin.data.plausibility import Plausibility
     from mcmargin.data.price_files import read_prices
@@ -158,7 +158,7 @@ _CONTENTS = {
     "instruments.instrument_files": ("read_instruments",),
     "books.accounts": ("Account",),
     "books.book": ("Book", "read_positions"),
-    "books.book_files": ("read_accounts",),
+    "books.account_files": ("read_accounts",),
     "books.book_greeks": ("greeks_frame",),
     "policies.policy": ("MarginPolicy",),
     "policies.policy_parts": (

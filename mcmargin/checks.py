@@ -18,6 +18,7 @@ WAYS = {
     "Account": "give Account objects, such as read_accounts reads from a file",
     "Book": "read_positions reads a file, and Book.from_frame takes a DataFrame",
     "DataFrame": "pandas.DataFrame(...) makes one",
+    "MarginFigures": "margin(...) makes a MarginReport, which has them",
     "MarginPolicy": "MarginPolicy(...) makes one, and MarginPolicy.from_toml reads a file",
     "MarginReport": "margin(...) makes one, and MarginReport.from_json reads one's text",
     "Market": "read_market reads a file; a policy goes by its name, policy=...",

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from mcmargin.books.book_files import AccountRow
+from mcmargin.books.account_files import AccountRow
 from mcmargin.books.rows import BalanceRow, PositionRow
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.ranges import Range, declared_ranges, range_in

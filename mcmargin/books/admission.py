@@ -30,9 +30,9 @@ def check_book(book: Book, model: MarketModel, market: Market) -> None:
     """
     if not book.accounts:
         raise DataError("the book has no accounts; give at least one position")
-    columns = (abs(book.quantities) + abs(book.buys) + abs(book.sells)).tocsc()
+    touched = (abs(book.quantities) + abs(book.buys) + abs(book.sells)).tocsc()
     for column, instrument in enumerate(book.instruments):
-        rows = columns.indices[columns.indptr[column] : columns.indptr[column + 1]]
+        rows = touched.indices[touched.indptr[column] : touched.indptr[column + 1]]
         holders = [book.accounts[row] for row in rows]
         _check_held(instrument, f"instrument {instrument.name!r}", holders, model, market)
 

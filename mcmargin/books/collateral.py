@@ -69,7 +69,7 @@ class PostedBalances:
     amounts: NDArray[np.float64]
 
     def of(self, row: int) -> PostedBalances:
-        """Those of one account, whose place is then 0."""
+        """The balances of one account; its place is 0 in the result."""
         own = slice(*np.searchsorted(self.account, [row, row + 1]))
         account = np.zeros_like(self.account[own])
         return PostedBalances(1, self.kinds, account, self.kind[own], self.amounts[own])

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from mcmargin.books.account_files import read_accounts
 from mcmargin.books.book import Book, read_positions
-from mcmargin.books.book_files import read_accounts
 from mcmargin.data.files import check_destination
 from mcmargin.instruments.instrument_files import read_instruments
 from mcmargin.markets.market import Market

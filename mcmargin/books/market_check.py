@@ -91,8 +91,8 @@ def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> N
     if -age > room and not dated:
         raise DataError(
             f"{dates} is {_length(-age)} newer than the market of {plain_time(market.as_of)}, and "
-            "so knows what came after it; give prices of the same time or later, or the model of "
-            f"that day. {way_to_widen('market_before_days', age)}"
+            "so it knows what came after the market; give prices of the same time or later, or the "
+            f"model of that day. {way_to_widen('market_before_days', age)}"
         )
     if policy.max_age_days is None:
         long_bars = 2.0 * model.calendar.days if model.calendar.days > 3.0 else 0.0
@@ -103,7 +103,7 @@ def _require_time(model: MarketModel, market: Market, policy: MarginPolicy) -> N
         raise DataError(
             f"{dates} is {age:.1f} days older than the market of {plain_time(market.as_of)}; "
             f"{who} allows {most:g}; update the model with the closes since, or set max_age_days "
-            "of the policy where so old a state is meant"
+            "of the policy if you mean to use this state"
         )
 
 
@@ -183,8 +183,8 @@ def _require_prices(model: MarketModel, market: Market) -> None:
             f"market: the price of {model.assets[at]!r} is {prices[at]:.10g}, and {since} "
             f"{state.prices[at]:.10g}: a move of {moves[at]:+.1%}, "
             f"{abs(moves[at]) / deviations[at]:.3g} standard deviations. Is it a split, a "
-            "misplaced digit, or in another unit? Update or calibrate the model where the market "
-            "moved so. "
+            "misplaced digit, or in another unit? If the market did move like this, update or "
+            "calibrate the model. "
             f"{way_to_widen('move', moves[at])}"
         )
 

@@ -181,17 +181,17 @@ def _check_columns(
 def _quantities(column: pd.Series, source: str) -> NDArray[np.float64]:
     """Numbers of a column that are all finite and within `QUANTITY`."""
     name = str(column.name)
-    numbers = numbers_of(column, _place(source, name))
-    for row in np.flatnonzero(~np.isfinite(numbers))[:1]:
+    quantities = numbers_of(column, _place(source, name))
+    for row in np.flatnonzero(~np.isfinite(quantities))[:1]:
         cell = column.iloc[row]
         what = "empty; give a finite number" if _is_empty(cell) else f"{cell} is not finite"
         raise DataError(f"{_place(source, name, row + 2)}: {what}")
-    for row in np.flatnonzero(np.abs(numbers) > QUANTITY.most)[:1]:
+    for row in np.flatnonzero(np.abs(quantities) > QUANTITY.most)[:1]:
         raise DataError(
-            f"{_place(source, name, row + 2)}: {numbers[row]:g} is beyond {QUANTITY.most:g} units; "
-            "correct it"
+            f"{_place(source, name, row + 2)}: {quantities[row]:g} is beyond {QUANTITY.most:g} "
+            "units; correct it"
         )
-    return numbers
+    return quantities
 
 
 def _entry_prices(column: pd.Series, source: str) -> NDArray[np.float64]:

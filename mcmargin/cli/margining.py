@@ -172,6 +172,7 @@ def verify(
     model: Model,
     positions: Positions,
     *,
+    # `market` has a help text of its own here, and `instruments` comes before it in help.
     instruments: InstrumentFile = None,
     market: Annotated[
         Path | None,

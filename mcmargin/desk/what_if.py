@@ -109,8 +109,8 @@ def _collateral_error(session: Session, row: int, paid: float) -> float:
 
 def _last(session: Session, row: int) -> Previous | None:
     """What the previous report says of an account; no trade changes it."""
-    return previous_of([session.book.accounts[row]], (), session.previous, session.scenarios,
-                       session.market)  # fmt: skip
+    accounts = [session.book.accounts[row]]
+    return previous_of(accounts, (), session.previous, session.scenarios, session.market)
 
 
 def _required(after: Session, last: Previous | None, *, errors: bool = True) -> Requirement:

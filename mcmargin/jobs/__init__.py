@@ -1,6 +1,7 @@
 """Whole jobs, from files to results, without a screen.
 
-`margin_job.margin_from_files` reads a model, a book, a market and a last report, simulates what
-they need and margins the book. The command line calls it and shows its progress; a scheduled job or
-a notebook can call it in the same way. Nothing here prints, and nothing here writes a file.
+In: paths and a policy. Out: reports. Messages and progress go to functions that the caller gives,
+so that a scheduled job, a notebook and the command line call the same.
+
+margin_job   from the files of a model and a book to a report
 """

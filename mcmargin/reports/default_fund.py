@@ -100,6 +100,7 @@ def resources(
     Parameters
     ----------
     report : MarginFigures
+        Such as the `MarginReport` that `margin` makes.
     stress : StressReport
         Of the same book and market.
     policy : MarginPolicy, optional

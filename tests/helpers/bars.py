@@ -12,11 +12,9 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
+from tests.helpers.models import QUICK
 
 NS = "datetime64[ns]"
-QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
-"""Choices of a fit that takes no time."""
-
 OLD_CALLS = pytest.mark.filterwarnings("ignore:(DatetimeIndex|Series).*deprecated")
 """For tests of exchange_calendars, which calls what newer versions of pandas will not have."""
 

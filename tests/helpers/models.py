@@ -28,6 +28,9 @@ MARGINALS = {
     "ged": [1.4],
 }
 
+QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
+"""Choices of a calibration that takes no time."""
+
 
 def make_model(
     kinds=("garch",),

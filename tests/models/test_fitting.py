@@ -11,6 +11,7 @@ from mcmargin.models.arch_fits import LEAST_SHAPE, RESIDUAL_STD
 from mcmargin.models.fitting import fit_asset
 from mcmargin.models.volatility import VARIANCE_FLOOR
 from mcmargin.numerics.tail import expected_shortfall
+from tests.helpers.models import QUICK
 
 
 def peg(share, seed, bars=800):
@@ -148,8 +149,7 @@ def test_a_price_that_hardly_moves_in_updates_is_held_at_the_floor_and_told():
     returns = nearly_still()
     whole = history_of(a=returns)
     rest = mm.PriceHistory.from_frame(whole.to_frame().iloc[:251])
-    options = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
-    model = mm.calibrate(rest, **options)
+    model = mm.calibrate(rest, **QUICK)
     assert "held at" not in model.fit_report()
     moved = model.update(whole)
     floor = VARIANCE_FLOOR * returns[:250].var()

@@ -16,9 +16,8 @@ from mcmargin.demo import demo_prices
 from mcmargin.models.fitting import fit_asset
 from mcmargin.models.halts import halted_bars, halts_of
 from tests.helpers.books import book_of
-from tests.helpers.models import make_model, with_history
+from tests.helpers.models import QUICK, make_model, with_history
 
-QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 HISTORICAL = QUICK | {"innovations": "empirical", "dependence": "historical"}
 
 

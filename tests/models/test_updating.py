@@ -1,9 +1,5 @@
-"""A row that is not a close is refused, and leaves the model as it was; what may be one is told."""
+"""A row that is not a close is refused, and leaves the model as it was."""
 
-import os
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,39 +7,15 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.data import locks
 from mcmargin.data.bars import BarCalendar
-from mcmargin.demo import demo_prices
 from mcmargin.models.history import History
-from tests.helpers.books import book_of
-from tests.helpers.commands import called
-from tests.helpers.models import make_model, with_history
-
-QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
-NOW = "2023-01-01"
-
-
-def walk(bars=300, start="2021-01-01", deviation=0.02, **last):
-    """Closes of a coin at some 40,000 and of one at some 2,500, dated by the days."""
-    rng = np.random.default_rng(1)
-    steps = np.exp(np.cumsum(deviation * rng.standard_normal((bars, 2)), axis=0))
-    index = pd.date_range(start, periods=bars)
-    return pd.DataFrame(steps * [40_000.0, 2_500.0], index=index, columns=["btc", "eth"])
-
-
-def history(frame):
-    return mm.PriceHistory.from_frame(frame)
+from tests.helpers.models import QUICK, make_model, with_history
+from tests.helpers.updates import NOW, after, history, walk
 
 
 @pytest.fixture(scope="module")
 def model():
     return mm.calibrate(history(walk()), **QUICK)
-
-
-def after(*rows, start="2021-10-28"):
-    """Closes after those of the model."""
-    index = pd.date_range(start, periods=len(rows))
-    return history(pd.DataFrame(list(rows), index=index, columns=["btc", "eth"]))
 
 
 def last_of(model):
@@ -99,97 +71,6 @@ def test_columns_that_changed_places_in_a_circle_are_named():
     rows = pd.DataFrame([[2500.0, 0.05, 4e4, 1.0]], ["2020-01-02"], columns=list(model.assets))
     with pytest.raises(mm.DataError, match="'a0' and 'a1' and 'a2' look swapped"):
         model.update(history(rows), now=NOW)
-
-
-def test_swapped_columns_in_a_history_are_told():
-    frame = walk()
-    frame.iloc[200:] = frame.iloc[200:, ::-1].to_numpy()
-    model = mm.calibrate(history(frame), **QUICK)
-    assert [each.text for each in model.doubts] == [
-        "the columns btc and eth look swapped on 2021-07-20"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("factor", "told"),
-    [(0.5, "-49.4%"), (0.1, "-89.9%"), (0.01, "-99.0%"), (100.0, "+10,014.5%"), (10.0, "+911.4%")],
-)
-def test_splits_and_misplaced_digits_are_told_and_not_refused(factor, told):
-    """In the fit, in an update and in the margin, with asset and date; the peer is the factor."""
-    frame = walk()
-    model = mm.calibrate(history(frame.iloc[:250]), **QUICK)
-    frame.iloc[260:, 1] *= factor
-    moved = model.update(history(frame), now=NOW)
-    fresh = mm.calibrate(history(frame), **QUICK)
-    start = f"eth: a move of {told}"
-    for text in (moved.update_report(), moved.update_report(since=model), fresh.fit_report()):
-        assert start in text
-        assert "to 2021-09-18" in text
-    assert model.doubts == ()
-    book = book_of([("x", "btc", 1.0)])
-    for each in (moved, fresh):
-        report = mm.margin(book, mm.simulate(each, horizon=1, paths=1000, seed=7))
-        (doubt,) = report.calibration.doubts
-        assert doubt.startswith(start)
-        assert doubt in " ".join(str(report).split())
-        assert mm.MarginReport.from_json(report.to_json()).calibration.doubts == (doubt,)
-    # The day after it is told still, as long as the history has it.
-    assert start in mm.calibrate(history(frame.iloc[100:]), **QUICK).fit_report()
-
-
-def test_a_short_history_tells_a_misplaced_digit_too():
-    """Of 101 closes no return lies more than ten sample deviations from the mean."""
-    frame = walk(bars=101)
-    frame.iloc[50, 0] *= 10
-    (first, *_) = mm.calibrate(history(frame), **QUICK).doubts[::-1]
-    assert first.text.startswith("btc: a move of +887.1% to 2021-02-20")
-
-
-def test_a_doubled_tick_is_told(model):
-    btc, eth = last_of(model)
-    tick = after((2 * btc, eth), start="2021-10-28T10:00")
-    moved = model.update(tick, provisional=True, now=NOW)
-    told = moved.update_report(since=model)
-    assert told.startswith(
-        "prices of 2021-10-28T10:00:00 within the running bar; btc: a move of +1"
-    )
-    assert "nothing new" not in told
-
-
-def test_real_indices_have_no_doubt():
-    """Nineteen years of S&P 500, NASDAQ and oil, September 2001 and October 2008 in them."""
-    model = mm.calibrate(demo_prices(), **QUICK)
-    assert model.doubts == ()
-    assert not model.halted.any()
-
-
-def test_a_gap_in_a_history_is_told():
-    """A month left out of daily closes; weekends and the five days of 9/11 are usual."""
-    frame = walk().drop(pd.date_range("2021-05-01", "2021-05-31"))
-    (doubt,) = mm.calibrate(history(frame), **QUICK).doubts
-    assert doubt.text == (
-        "one return spans 32 bars of the calendar, from 2021-04-30 to 2021-06-01: were prices left "
-        "out?"
-    )
-
-
-def test_the_limit_of_a_gap_is_that_of_the_model(model):
-    later = after(last_of(model), start="2021-11-20")
-    assert "one return spans 24 bars" in model.update(later, now=NOW).update_report(since=model)
-    wide = replace(model, facts=model.facts | {"plausibility": {"gap_bars": 30.0}})
-    moved = wide.update(later, now=NOW)
-    assert "spans" not in moved.update_report(since=wide) + moved.update_report()
-
-
-def test_nights_and_weekends_of_hourly_bars_are_no_gaps():
-    days = pd.bdate_range("2021-01-04", "2021-03-26")
-    index = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in days for hour in range(24)])
-    rng = np.random.default_rng(3)
-    closes = pd.DataFrame({"a": 100 * np.exp(np.cumsum(0.003 * rng.standard_normal(len(index))))})
-    model = mm.calibrate(history(closes.set_index(index)), **QUICK)
-    assert model.doubts == ()
-    monday = pd.DataFrame({"a": closes["a"].iloc[[-1]].to_numpy()}, [pd.Timestamp("2021-03-29")])
-    assert "spans" not in model.update(history(monday), now=NOW).update_report()
 
 
 # The last bar.
@@ -341,136 +222,3 @@ def test_an_older_close_that_differs_is_told_and_the_model_keeps_its_own(model):
     np.testing.assert_array_equal(
         moved.history.returns, model.update(history(walk(bars=301)), now=NOW).history.returns
     )
-
-
-# The command line.
-
-
-@pytest.fixture
-def folder(model, tmp_path):
-    model.save(tmp_path / "model.npz")
-    walk().to_csv(tmp_path / "old.csv", index_label="date")
-    walk(bars=302).to_csv(tmp_path / "new.csv", index_label="date")
-    return tmp_path
-
-
-def test_the_command_says_what_this_update_did(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    command = ("update", "model.npz", "new.csv", "-o", "model.npz")
-    status, _, told = called(command, monkeypatch, capsys)
-    assert status == 0, told
-    assert "updated by 2 bars, from 2021-10-27 to 2021-10-29" in told
-    content = (folder / "model.npz").read_bytes()
-    status, _, told = called(command, monkeypatch, capsys)
-    assert status == 0, told
-    assert "nothing new: no row after 2021-10-29" in told
-    assert "model.npz stays as it is" in told
-    assert (folder / "model.npz").read_bytes() == content
-    assert sorted(os.listdir(folder)) == ["model.npz", "new.csv", "old.csv"]
-    # Another file is written, since a job asked for it.
-    other = ("update", "model.npz", "new.csv", "-o", "other.npz")
-    assert called(other, monkeypatch, capsys)[0] == 0
-    assert (
-        mm.load_model(folder / "other.npz").fingerprint()
-        == mm.load_model(folder / "model.npz").fingerprint()
-    )
-
-
-def test_the_command_refuses_and_allows_by_name(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    frame = walk(bars=301)
-    frame.index = frame.index[:-1].append(pd.DatetimeIndex(["2121-10-28"]))
-    frame.to_csv(folder / "typo.csv", index_label="date")
-    content = (folder / "model.npz").read_bytes()
-    command = ("update", "model.npz", "typo.csv", "-o", "model.npz")
-    status, _, told = called(command, monkeypatch, capsys)
-    assert status == 2
-    assert "typo.csv: the row of 2121-10-28 is" in told
-    assert (folder / "model.npz").read_bytes() == content
-    allowed = (*command, "--allow", "future_days=40000")
-    assert called(allowed, monkeypatch, capsys)[0] == 0
-    status, _, told = called((*command, "--allow", "futur_days=1"), monkeypatch, capsys)
-    assert status == 2
-    assert "'futur_days' is not a limit; it is one of volatility" in told
-
-
-# Two at once.
-
-
-def test_updates_at_once_take_turns(folder):
-    """Processes with ever more closes, started together, in any order: the newest wins."""
-    bars = range(301, 304)
-    for count in bars:
-        walk(bars=count).to_csv(folder / f"{count}.csv", index_label="date")
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "mcmargin", "update", "model.npz", f"{count}.csv", "-o",
-             "model.npz"],
-            cwd=folder, stderr=subprocess.PIPE, text=True,
-        )
-        for count in reversed(bars)
-    ]  # fmt: skip
-    told = [process.communicate(timeout=120)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * len(bars), told
-    whole = mm.load_model(folder / "model.npz")
-    assert whole.as_of == np.datetime64(walk(bars=303).index[-1])
-    assert whole.fingerprint() == mm.load_model(folder / "model.npz").fingerprint()
-    direct = mm.calibrate(history(walk()), **QUICK).update(history(walk(bars=303)), now=NOW)
-    np.testing.assert_allclose(whole.state.variance, direct.state.variance, rtol=1e-12)
-
-
-def test_a_lock_outlasts_the_file_that_it_was_on(tmp_path):
-    """Whoever waits for a file that is replaced meanwhile reads the new one."""
-    path, seen = tmp_path / "model.npz", []
-    path.write_text("0")
-    script = (
-        "import os, sys, time\n"
-        "from mcmargin.data.locks import locked\n"
-        "for _ in range(40):\n"
-        "    with locked(sys.argv[1]):\n"
-        "        value = int(open(sys.argv[1]).read())\n"
-        "        name = f'{sys.argv[1]}.{os.getpid()}'\n"
-        "        open(name, 'w').write(str(value + 1))\n"
-        "        os.replace(name, sys.argv[1])\n"
-    )
-    workers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(3)]
-    seen = [worker.wait(timeout=120) for worker in workers]
-    assert seen == [0, 0, 0]
-    assert path.read_text() == "120"
-
-
-def test_who_waits_too_long_is_told(tmp_path):
-    path = tmp_path / "model.npz"
-    path.write_text("x")
-    link = tmp_path / "link.npz"
-    link.symlink_to(path)
-    began = time.monotonic()
-    held = locks.locked(link, patience=0.1)
-    with (
-        locks.locked(path),
-        pytest.raises(mm.DataError, match="another process has held it"),
-        held,
-    ):
-        pass
-    assert time.monotonic() - began < 5
-    with locks.locked(link, patience=0.1):
-        assert sorted(os.listdir(tmp_path)) == ["link.npz", "model.npz"]
-
-
-def test_a_file_that_another_program_wrote_is_not_written_over(folder, monkeypatch, capsys):
-    """A notebook saves between the reading and the writing of an update."""
-    monkeypatch.chdir(folder)
-    update = mm.MarketModel.update
-
-    def meanwhile(self, *arguments, **options):
-        moved = update(self, *arguments, **options)
-        self.save(folder / "model.npz")
-        return moved
-
-    monkeypatch.setattr(mm.MarketModel, "update", meanwhile)
-    status, _, told = called(
-        ["update", "model.npz", "new.csv", "-o", "model.npz"], monkeypatch, capsys
-    )
-    assert status == 2
-    assert "another program changed it meanwhile" in told
-    assert mm.load_model(folder / "model.npz").as_of == np.datetime64("2021-10-27")

@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 import mcmargin as mm
-from tests.helpers.models import make_model
+from tests.helpers.models import QUICK, make_model
 
 ODD = [
     *[None, True, 0, -1, 5, 1e308, float("nan"), "text", "", b"text", [], [1], {}, {"a": 1}],
@@ -40,7 +40,6 @@ MODEL = make_model(("garch",))
 CLOSES = pd.DataFrame(
     {"a": 100.0 + np.sin(np.arange(300.0))}, pd.date_range("2020-01-01", periods=300)
 )
-QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 PLAN = {"seed": 1, "paths": 100, "horizons": (1,), "precision": "single"}
 CALLS = {
     "plan": (mm.SimulationPlan, PLAN, ["horizons", "precision", "seed", "paths"]),

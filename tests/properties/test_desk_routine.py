@@ -11,9 +11,9 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.bar_patterns import calendar_of
+from tests.helpers.models import QUICK
 
 NEW_HOURS = [str(day.date()) for day in pd.bdate_range("2023-01-10", "2023-01-31")]
-QUICK = {"volatility": "ewma", "innovations": "normal", "dependence": "gaussian", "jobs": 1}
 
 
 def walk(index, *, deviation=0.002, assets=("a", "b"), seed=1):

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 import mcmargin as mm
-from mcmargin.books.book_files import AccountRow
+from mcmargin.books.account_files import AccountRow
 from mcmargin.books.rows import PositionRow
 from mcmargin.instruments.instrument_files import COLUMNS, ROWS
 from mcmargin.markets.market_files import MarketFile

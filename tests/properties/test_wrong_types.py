@@ -112,6 +112,10 @@ OF_DATA = {
         lambda m: mm.resources(m.report, m.report),
         "stress must be of type StressReport, not MarginReport; stress(...) makes one",
     ),
+    "resources of a file": (
+        lambda m: mm.resources("report.json", m.report),
+        "report must be of type MarginFigures, not str; margin(...) makes a MarginReport, which",
+    ),
     "attribute to a frame": (
         lambda m: mm.attribute(m.report, m.frame),
         "report must be of type MarginReport, not DataFrame",
