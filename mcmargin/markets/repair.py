@@ -49,7 +49,7 @@ LARGEST_RATIO = 1e4
 its terms instead of the price."""
 
 UNBOUNDED = 1e12
-"""Bounds larger than so many times the size of a price count as none."""
+"""A bound that is larger than this many times the size of a price counts as none."""
 
 LARGEST_COST = 1e6
 """Largest cost of a change by a price's own size."""

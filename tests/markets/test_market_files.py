@@ -258,7 +258,7 @@ BAD = {
     ),
     "quotes no path": (
         SHORT + SPOT + '[volatility]\nbtc = {quotes = "a\\u0000b"}\n',
-        "[volatility] btc.quotes: 'a\\x00b' is no path (embedded null byte)",
+        "[volatility] btc.quotes: 'a\\x00b' is not a path (embedded null byte)",
     ),
     "quotes wrong": (
         SHORT + SPOT + '[volatility]\nbtc = {quotes = "quotes/btc.csv"}\n',
