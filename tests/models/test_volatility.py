@@ -1,9 +1,13 @@
 """The table of volatility kinds against arch, and the recursions against each other."""
 
+import inspect
+
 import numpy as np
 import pytest
 from arch import univariate
 
+import mcmargin as mm
+from mcmargin.cli import calibrating
 from mcmargin.models.volatility import COEFFICIENTS, KINDS, volatility_of
 from tests.helpers.models import RECURSIONS
 
@@ -11,8 +15,11 @@ ARCH_NAMES = {"omega": "omega", "alpha[1]": "alpha", "gamma[1]": "gamma", "beta[
               "sigma2": "omega"}  # fmt: skip
 
 
-def test_every_kind_has_a_recursion_in_the_tests():
+def test_every_kind_is_in_the_tests_and_in_both_helps():
     assert set(KINDS) == set(RECURSIONS)
+    *rest, last = KINDS
+    assert f"{', '.join(rest)} or {last}." in inspect.getsource(calibrating)
+    assert all(f"`{kind}`" in str(mm.calibrate.__doc__) for kind in KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
