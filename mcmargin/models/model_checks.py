@@ -263,5 +263,5 @@ def _all(name: str, good: NDArray[np.bool_], words: Meta) -> None:
     for at in np.flatnonzero(~good)[:1].tolist():
         refuse(
             name,
-            f"has for asset {words.assets[at]!r} what no fit of {words.kinds[at]!r} can give",
+            f"has a value for asset {words.assets[at]!r} that no fit of {words.kinds[at]!r} gives",
         )
