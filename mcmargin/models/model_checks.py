@@ -56,7 +56,7 @@ def check_model(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> 
     Raises
     ------
     ModelFileError
-        Naming the first field that `calibrate` and `update` cannot have made.
+        It names the first field that `calibrate` and `update` cannot have made.
     """
     words = read_meta(meta)
     wanted = _shapes(words, arrays)
