@@ -83,7 +83,7 @@ def require_closes(
     Raises
     ------
     DataError
-        Naming the first such row by its time.
+        It names the first such row by its time.
     """
     for time in times[within_bar(seen, times, days, limits)][:1]:
         clock = plain_clock(seen[-1])

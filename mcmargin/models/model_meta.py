@@ -76,7 +76,7 @@ def read_meta(meta: Mapping[str, Any]) -> Meta:
     Raises
     ------
     ModelFileError
-        Naming the first field at fault.
+        It names the first field at fault.
     """
     words: Meta = read_dataclass(Meta, meta, ModelFileError, defaults=True)
     if not words.assets:
