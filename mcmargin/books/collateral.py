@@ -16,12 +16,14 @@ it is the account's currency, because gains are counted in quote currency.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from mcmargin.books.accounts import Account
 from mcmargin.books.book import Book
 from mcmargin.books.unrealised import Unrealised
 from mcmargin.instruments.instruments import Balance
@@ -122,9 +124,9 @@ def balance_of(asset: str, market: Market) -> Balance:
 
 
 def moving_balances(
-    book: Book, posted: PostedBalances, gained: Unrealised, market: Market
+    accounts: Sequence[Account], posted: PostedBalances, gained: Unrealised, market: Market
 ) -> tuple[tuple[Balance, ...], sparse.csr_array]:
-    """Balances that move with the positions, where they count jointly.
+    """Balances that move with the positions, if they count jointly.
 
     They are what was posted, and what contracts have gained since their entry prices and have not
     settled yet: coins of inverse contracts, money of others. Cash in an account's own currency does
@@ -133,13 +135,10 @@ def moving_balances(
     Returns
     -------
     tuple of Balance
-        One unit of each asset that moves; none of a book without balances.
+        One unit of each asset that moves.
     scipy.sparse.csr_array of shape (accounts, assets that move), float64
     """
-    accounts = len(book.accounts)
-    if book.balances is None:
-        return (), sparse.csr_array((accounts, 0))
-    names = sorted({*book.assets, *gained.assets})
+    names = sorted({*(kind.asset for kind in posted.kinds), *gained.assets})
     places = {name: at for at, name in enumerate(names)}
     of_kinds, of_gained = (
         np.array([places[name] for name in assets], np.int64)
@@ -149,10 +148,11 @@ def moving_balances(
     asset = np.concatenate([of_kinds[posted.kind], of_gained[gained.asset]])
     amounts = np.concatenate([posted.amounts, gained.amounts])
     own = {name: at for name, at in places.items() if name not in market.coins}
-    cash = np.array([own.get(account.currency, -1) for account in book.accounts], np.int64)
+    cash = np.array([own.get(account.currency, -1) for account in accounts], np.int64)
     moving = asset != cash[row]
     used, column = np.unique(asset[moving], return_inverse=True)
-    matrix = sparse.csr_array((amounts[moving], (row[moving], column)), shape=(accounts, len(used)))
+    shape = len(accounts), len(used)
+    matrix = sparse.csr_array((amounts[moving], (row[moving], column)), shape=shape)
     matrix.sum_duplicates()
     matrix.sort_indices()
     return tuple(balance_of(names[at], market) for at in used), matrix

@@ -184,8 +184,8 @@ def resolve(book: Book, model: MarketModel, market: Market, policy: MarginPolicy
     mode = "joint" if policy.collateral is None else policy.collateral.mode
     moving: tuple[Balance, ...] = ()
     matrices = (book.quantities, book.buys, book.sells)
-    if mode == "joint":
-        moving, amounts = moving_balances(book, posted, gained, market)
+    if mode == "joint" and book.balances is not None:
+        moving, amounts = moving_balances(book.accounts, posted, gained, market)
         if moving:
             matrices = _with_balances(book, amounts)
     rates = np.array([market.worth(account.currency) for account in book.accounts])

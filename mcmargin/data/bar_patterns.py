@@ -42,7 +42,7 @@ REGULAR = 0.5
 """A time of the week is regular if it has this share of the weeks that a usual time has."""
 
 LEAST_FAULTS = 2
-"""By so many irregular closes fewer than UTC another zone must be better."""
+"""Another zone is taken only if it has this many irregular closes fewer than UTC."""
 
 LEAST_BARS = 100
 """Least number of bars of a calendar that an update finds anew; calibration needs as many."""

@@ -117,4 +117,6 @@ def require_shallow(path: str | os.PathLike[str], content: object) -> None:
         ]
         if not values:
             return
-    raise DataError(f"{path}: tables or lists are nested more than {DEEPEST} deep; mend the file")
+    raise DataError(
+        f"{path}: tables or lists are nested more than {DEEPEST} deep; correct the file"
+    )

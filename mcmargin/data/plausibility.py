@@ -258,12 +258,12 @@ def plausibility_from(given: Mapping[str, Any], *, where: str) -> Plausibility:
     --------
     >>> plausibility_from({"volatilty": 10}, where="--allow")
     Traceback (most recent call last):
-    mcmargin.errors.PolicyError: --allow: 'volatilty' is no limit; it is one of volatility...
+    mcmargin.errors.PolicyError: --allow: 'volatilty' is not a limit; it is one of volatility...
     """
     known = [each.name for each in fields(Plausibility)]
     for name in given:
         if name not in known:
-            raise PolicyError(f"{where}: {name!r} is no limit; it is one of {', '.join(known)}")
+            raise PolicyError(f"{where}: {name!r} is not a limit; it is one of {', '.join(known)}")
     # Files do not tell whole numbers from others.
     numbers = {
         name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit

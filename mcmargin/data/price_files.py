@@ -54,7 +54,7 @@ def read_prices(
     Raises
     ------
     DataError
-        Naming the file, the row and the column; see `PriceHistory.from_frame`.
+        It names the file, the row and the column; see `PriceHistory.from_frame`.
 
     Examples
     --------

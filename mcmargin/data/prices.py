@@ -268,7 +268,7 @@ def _check_prices(
         what = f"{value} is not a price; empty the cell where there was no close; a price that can "
         what += "reach 0 cannot be modelled"
         if -1.0 < value < 0.0:
-            what += "; if these are returns, give the prices that they are of"
+            what += "; if these are returns, give the prices from which they were computed"
         if 0.0 < value < np.inf:
             what = f"{value:g} is not a price {PRICE.words}"
         raise DataError(f"{source}: row {row + first}, column {assets[at]!r}: {what}")

@@ -209,12 +209,14 @@ def larger(first: Estimate, second: Estimate, kink: int) -> Estimate:
         ratio = np.clip(apart.amounts / size, -FAR, FAR)
     ratio = np.where(still, np.where(apart.amounts > 0, FAR, -FAR), ratio)
     certain = np.abs(ratio) >= FAR
-    share = np.where(certain, ratio > 0, ndtr(ratio))
-    density = np.exp(-0.5 * ratio**2) / np.sqrt(2.0 * np.pi)
-    mean = ratio * share + density
-    unexplained = (ratio**2 + 1.0) * share + ratio * density - mean**2 - share**2
+    share = (ratio > 0).astype(np.float64)
     beside = np.zeros((len(amounts), kink + 1))
-    beside[:, kink] = np.where(certain, 0.0, size * np.sqrt(np.maximum(unexplained, 0.0)))
+    if not certain.all():
+        share = np.where(certain, share, ndtr(ratio))
+        density = np.exp(-0.5 * ratio**2) / np.sqrt(2.0 * np.pi)
+        mean = ratio * share + density
+        unexplained = (ratio**2 + 1.0) * share + ratio * density - mean**2 - share**2
+        beside[:, kink] = np.where(certain, 0.0, size * np.sqrt(np.maximum(unexplained, 0.0)))
     moved = _added(share[:, None] * apart.moves, second.moves)
     rest = _added(_added(share[:, None] * apart.rest, second.rest), beside)
     return Estimate(amounts, moved, rest)

@@ -30,11 +30,10 @@ def concentration_charges(context: UnitContext) -> Amounts:
     values = context.valuation.unit_values.exposure
     bought, sold = context.units.bought, context.units.sold
     gains, falls = np.maximum(values, 0.0), np.minimum(values, 0.0)
-    most, least = (
-        _by_underlying(context, one, gains) + _by_underlying(context, other, falls)
-        for one, other in ((bought, sold), (sold, bought))
-    )
-    amounts = np.maximum(np.abs(most), np.abs(least))
+    amounts = np.abs(_by_underlying(context, bought, gains) + _by_underlying(context, sold, falls))
+    if bought is not sold:
+        least = _by_underlying(context, sold, gains) + _by_underlying(context, bought, falls)
+        amounts = np.maximum(amounts, np.abs(least))
     part = context.policy.concentration
     if part is None:
         return np.zeros_like(amounts)

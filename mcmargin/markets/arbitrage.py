@@ -40,7 +40,7 @@ ROUNDING = 4e-16
 SAME = 1e-12
 """Difference of log-moneyness below which two strikes are the same."""
 
-MEND = "mend or leave out a quote, or use repair=True"
+REMEDY = "correct or leave out a quote, or use repair=True"
 
 Indices = NDArray[np.intp]
 
@@ -321,7 +321,7 @@ def require_no_arbitrage(quotes: Sequence[ExpiryQuotes], *, source: str) -> None
             told = _told(quotes, chain, conditions, int(worst), prices)
     if total:
         more = f" (and {total - 1:,} more such places)" if total > 1 else ""
-        raise DataError(f"{source}: {told}{more}; {MEND}")
+        raise DataError(f"{source}: {told}{more}; {REMEDY}")
 
 
 def place_of(quotes: ExpiryQuotes, k: float) -> str:

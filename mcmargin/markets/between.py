@@ -44,7 +44,7 @@ LOOK = np.unique(np.concatenate([np.arange(48) / 48, [1e-3, 3e-3, 0.01, 0.99, 0.
 them lie near the nodes, where the density changes most."""
 
 COARSE = 6
-"""Where no density is negative, one point in so many is enough."""
+"""Where no density is negative, every sixth point is enough."""
 
 STEPS = 16
 """Factor by which each refinement narrows the ends of bridges."""

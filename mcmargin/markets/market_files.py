@@ -46,7 +46,7 @@ from mcmargin.markets.surface import VolatilitySurface
 
 
 class QuotesTable(Row):
-    """A surface, in place of one volatility."""
+    """A surface, instead of one volatility."""
 
     quotes: Text = Field(
         description="Path of the quotes, CSV or Parquet, relative to the market file's folder and "
@@ -60,7 +60,7 @@ class QuotesTable(Row):
 
 
 class DepegTable(Row):
-    """A stablecoin's jump."""
+    """The jump by which a stablecoin loses its peg."""
 
     probability: Annotated[Number, SHARE] = Field(
         description="Probability that the jump happens in one bar."
@@ -73,12 +73,13 @@ class LiquidityTable(Row):
 
     daily_volume: Annotated[Number, DAILY_VOLUME] | None = Field(
         None,
-        description="Units traded a day; without it there is no impact beyond levels.",
+        description="Units that are traded in a day; without it there is no impact beyond the "
+        "order book.",
     )
     spread: Annotated[Number, SPREAD] | None = Field(
         None,
-        description="Share of price between best bid and ask (0.001 is 10 bp); none: the "
-        "policy's. Levels go before it.",
+        description="Distance between best bid and ask as a share of the price (0.001 is 10 bp); "
+        "by default, the policy's. An order book counts instead of it.",
     )
     levels: Text | None = Field(
         None,
@@ -101,8 +102,8 @@ class MarketFile(Row):
     """A market."""
 
     as_of: Time = Field(
-        description="Time at which the prices held: an ISO time, in UTC where it has no zone. A "
-        "date alone is its midnight."
+        description="Time of the prices: an ISO time, in UTC if it has no zone. A date alone is "
+        "its midnight."
     )
     currency: Text = Field(
         Market.currency, description="The market's own currency, in which fx is counted."
@@ -115,21 +116,21 @@ class MarketFile(Row):
     )
     quoted: dict[Text, Text] = Field(
         {},
-        description="Currency of an asset's price in spot, where it is not the market's; it needs "
-        "a rate in fx.",
+        description="Currency of an asset's price in spot, if it is not the market's; it needs a "
+        "rate in fx.",
     )
     coins: tuple[Text, ...] = Field(
         (),
-        description="Currencies of accounts that are coins: margins in them are taken in the "
+        description="Currencies of accounts that are coins. Margins in them are computed in the "
         "market's currency and converted at today's price.",
     )
     rates: dict[Text, Annotated[Number, YEARLY_RATE]] = Field(
         {},
-        description="Interest of each currency, a year, continuous (0.05 is 5 %); 0 where none is "
-        "given.",
+        description="Interest of each currency, a year, continuously compounded (0.05 is 5 %); 0 "
+        "by default.",
     )
     carry: dict[Text, Annotated[Number, YEARLY_RATE]] = Field(
-        {}, description="ln(F/S) a year of each underlying, continuous; 0 where none is given."
+        {}, description="ln(F/S) a year of each underlying; 0 by default."
     )
     volatility: dict[Text, NumberOrQuotes] = Field(
         {},
@@ -138,8 +139,8 @@ class MarketFile(Row):
     )
     vol_of_vol: dict[Text, Annotated[Number, VOLATILITY_OR_NONE]] = Field(
         {},
-        description="Volatility of implied volatility, a year, of underlyings to which the model "
-        "gives a constant one.",
+        description="Volatility of implied volatility, a year, for underlyings whose volatility is "
+        "constant in the model.",
     )
     volatility_asset: dict[Text, Text] = Field(
         {},
@@ -156,7 +157,7 @@ class MarketFile(Row):
         {}, description="Jumps of stablecoins; each currency has a table, described below."
     )
     liquidity: dict[Text, LiquidityTable] = Field(
-        {}, description="What closing out costs; each instrument has a table, described below."
+        {}, description="Cost of closing out; each instrument has a table, described below."
     )
     open_interest: dict[Text, Annotated[Number, OPEN_INTEREST]] = Field(
         {},
@@ -165,7 +166,7 @@ class MarketFile(Row):
     )
     plausibility: dict[Text, Number] = Field(
         {},
-        description="Other limits than the usual ones, beyond which the market is refused; see "
+        description="Limits, other than the usual ones, beyond which the market is refused; see "
         "Plausibility below.",
     )
 
@@ -173,8 +174,8 @@ class MarketFile(Row):
 def read_market(path: str | os.PathLike[str]) -> Market:
     r"""Read a market from TOML; the fields are in docs/files.md.
 
-    Quotes at strikes without a column `forward` take spot x exp(carry x years) of this market.
-    What a repair of quotes changed stands in the surface's `repairs`.
+    If quotes at strikes have no column `forward`, the forward is spot x exp(carry x years) of this
+    market. The surface's `repairs` lists the quotes that a repair has moved.
 
     Parameters
     ----------
@@ -183,8 +184,8 @@ def read_market(path: str | os.PathLike[str]) -> Market:
     Raises
     ------
     DataError
-        For a table or entry that is unknown, missing, of another type or out of its range; for
-        quotes or an order book that cannot be used or does not lie in the market file's folder.
+        If a table or entry is unknown, missing, of another type or out of its range, or if quotes
+        or an order book cannot be used or are not in the market file's folder.
 
     Examples
     --------
@@ -245,7 +246,7 @@ def files_beside(path: str | os.PathLike[str]) -> tuple[Path, ...]:
 
 
 def repair_notes(market: Market) -> tuple[str, ...]:
-    """Say of each quote that was changed, since it made an arbitrage, what became of it."""
+    """Say how each quote was moved that made an arbitrage."""
     return tuple(
         f"volatility of {name!r}: quote of {change.expiry}, "
         + (
@@ -277,10 +278,10 @@ def _read(path: str | os.PathLike[str]) -> MarketFile:
 
 
 def _named(place: tuple[int | str, ...]) -> str:
-    """A place in the file as TOML writes it: [volatility] btc.quotes."""
+    """Write a place in the file as TOML does: [volatility] btc.quotes."""
     section, *entry = (str(step) for step in place if step != "[key]")
     if section == "volatility":
-        # pydantic tells which kind of entry it took it for, too.
+        # pydantic also names the kind of entry that it has tried.
         del entry[1:2]
     return f"[{section}] {'.'.join(entry)}" if entry else section
 
@@ -318,14 +319,15 @@ def _order_book(path: Path, name: str, levels: str) -> Path:
 
 
 def _inside(path: Path, entry: str, named: str) -> Path:
-    """Path of a file named; a market file that comes from elsewhere must not open what is not its
-    own.
+    """Path of a named file in the market file's folder.
+
+    A market file may come from somebody else, and must not open files outside its own folder.
     """
     where = f"{path}: {entry}"
     try:
         folder, target = path.parent.resolve(), (path.parent / named).resolve()
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{where}: {named!r:.60} is no path ({error})") from None
+        raise DataError(f"{where}: {named!r:.60} is not a path ({error})") from None
     if Path(named).is_absolute() or not target.is_relative_to(folder):
         raise DataError(
             f"{where}: {named!r} leads out of the market file's folder; put the file beside it, "

@@ -49,7 +49,7 @@ LARGEST_RATIO = 1e4
 its terms instead of the price."""
 
 UNBOUNDED = 1e12
-"""Bounds larger than so many times the size of a price count as none."""
+"""A bound that is larger than this many times the size of a price counts as none."""
 
 LARGEST_COST = 1e6
 """Largest cost of a change by a price's own size."""
@@ -349,6 +349,6 @@ class _Problem:
         if (low > 0).any() or (high < (1 - 1e-9) * np.minimum(self.chain.x, 1.0)).any():
             return (
                 "no prices between bid and ask are free of arbitrage; leave out the columns bid "
-                "and ask, so that quotes may be moved farther, or mend the quotes"
+                "and ask, so that quotes may be moved farther, or correct the quotes"
             )
         return "the quotes cannot be repaired; leave some of them out"

@@ -1,8 +1,8 @@
 """One fit by `arch`, and whether it is sound.
 
 In: one asset's simple returns, and one kind of volatility and of innovations. Out: an `AssetFit` in
-units of returns as fractions, or the reason why the fit is not used. `mcmargin.models.fitting` says
-what is tried then.
+units of returns as fractions, or the reason why the fit is not used. `mcmargin.models.fitting` then
+tries the next fit.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def _check_digest(arrays: dict[str, NDArray[Any]], key: bytes | None) -> None:
         return
     if key is not None and hmac.compare_digest(given, digest(arrays).encode()):
         raise ModelFileError(
-            "the file is not signed, and a key is given; have it signed by whoever made "
-            "it, model.save(path, key=...), or leave the key out"
+            "the file is not signed, and a key is given; ask the maker of the model to sign it, "
+            "model.save(path, key=...), or leave the key out"
         )
     raise ModelFileError("the checksum differs; the file was altered, or the key is another")
 
@@ -146,7 +146,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _check_sizes(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """Bound the size of what is unpacked by the headers, before anything is unpacked."""
+    """Check the sizes in the headers before anything is unpacked."""
     unpacked, on_disk = sum(entry.file_size for entry in entries), path.stat().st_size
     if unpacked > on_disk or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ModelFileError(

@@ -83,13 +83,13 @@ def require_closes(
     Raises
     ------
     DataError
-        Naming the first such row by its time.
+        It names the first such row by its time.
     """
     for time in times[within_bar(seen, times, days, limits)][:1]:
         clock = plain_clock(seen[-1])
         raise DataError(
-            f"{source}: the row of {plain_time(time)} is no close: it lies within a running bar. "
-            f"A bar takes {_length(days)}, and the last close that is known is of "
+            f"{source}: the row of {plain_time(time)} is not a close: it lies within a running "
+            f"bar. A bar takes {_length(days)}, and the last close that is known is of "
             f"{plain_time(seen[-1])}, at {clock} UTC. {way}"
         )
 

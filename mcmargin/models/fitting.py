@@ -1,4 +1,4 @@
-"""One asset's fit, along a chain of what is tried when a fit is not sound.
+"""One asset's fit: a chain of fits, of which the first sound one is used.
 
 In: one asset's simple returns, and the volatility and innovations to fit. Out: an `AssetFit` in
 units of returns as fractions. A fit that did not converge, is not stationary or does not describe

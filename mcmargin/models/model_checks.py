@@ -56,7 +56,7 @@ def check_model(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> 
     Raises
     ------
     ModelFileError
-        Naming the first field that `calibrate` and `update` cannot have made.
+        It names the first field that `calibrate` and `update` cannot have made.
     """
     words = read_meta(meta)
     wanted = _shapes(words, arrays)
@@ -263,5 +263,5 @@ def _all(name: str, good: NDArray[np.bool_], words: Meta) -> None:
     for at in np.flatnonzero(~good)[:1].tolist():
         refuse(
             name,
-            f"has for asset {words.assets[at]!r} what no fit of {words.kinds[at]!r} can give",
+            f"has a value for asset {words.assets[at]!r} that no fit of {words.kinds[at]!r} gives",
         )

@@ -76,7 +76,7 @@ def read_meta(meta: Mapping[str, Any]) -> Meta:
     Raises
     ------
     ModelFileError
-        Naming the first field at fault.
+        It names the first field at fault.
     """
     words: Meta = read_dataclass(Meta, meta, ModelFileError, defaults=True)
     if not words.assets:
@@ -114,7 +114,7 @@ def time_of_state(words: Meta, name: str) -> np.datetime64:
     try:
         return utc_time(words.as_of[name])
     except ValueError as error:
-        refuse(f"as_of.{name}", f"is no time: {error}")
+        refuse(f"as_of.{name}", f"is not a time: {error}")
 
 
 def _check_calendar(calendar: BarCalendar) -> None:
@@ -137,7 +137,7 @@ def _check_calendar(calendar: BarCalendar) -> None:
         # Bounds are checked first, as a product of huge whole numbers would take forever.
         small = max(first, step, count) <= WEEK_SECONDS and min(first, step, count - 1) >= 0
         if not small or first <= last or (count > 1 and step == 0):
-            refuse(f"calendar.week[{at}]", "is no run of rising seconds of a week")
+            refuse(f"calendar.week[{at}]", "is not a run of rising seconds of a week")
         last = first + step * (count - 1)
         if last >= WEEK_SECONDS:
             refuse(f"calendar.week[{at}]", "reaches beyond the week")
@@ -148,7 +148,7 @@ def _check_calendar(calendar: BarCalendar) -> None:
     if calendar.month_day not in range(LAST_WEEKDAY, 32) or (
         (calendar.months == 0) != (calendar.month_day == 0)
     ):
-        refuse("calendar.month_day", "is no day on which bars of months end")
+        refuse("calendar.month_day", "is not a day on which bars of months end")
     if calendar.stamps not in ("", *STAMPS):
         refuse("calendar.stamps", f"is {calendar.stamps!r:.60}; it is one of {', '.join(STAMPS)}")
     if calendar.exchange and not re.fullmatch(r"[\w/.-]{1,30}", calendar.exchange, re.ASCII):
@@ -156,7 +156,7 @@ def _check_calendar(calendar: BarCalendar) -> None:
     try:
         check_zone(calendar.zone)
     except DataError as error:
-        refuse("calendar.zone", f"is no zone: {error}")
+        refuse("calendar.zone", f"is not a zone: {error}")
 
 
 def _check_facts(words: Meta) -> None:
@@ -205,7 +205,7 @@ def _check_time(where: str, text: str) -> None:
     try:
         utc_time(text)
     except ValueError as error:
-        refuse(where, f"is no time: {error}")
+        refuse(where, f"is not a time: {error}")
 
 
 def _check_fact(where: str, value: Any, kind: Any, needed: tuple[str, ...] = ()) -> None:

@@ -29,12 +29,12 @@ def refilter(
     """Carry a fit of an asset's own bars to joint bars, by arch's filter.
 
     The variance of a joint bar is `ratio` times as high. If the persistence a bar is p, an excess
-    of the variance over its mean decays to a share p**bars over a joint bar of so many own bars:
-    sums of GARCH returns are weak GARCH of persistence p**bars (Drost and Nijman 1993). alpha,
-    gamma and beta keep their shares of the new persistence. This is an approximation: the exact
-    shares depend on the fourth moment, which heavy tails may not have, and joint bars are not all
-    of one length (a coin's Monday beside shares holds three of its days). On simulated returns of a
-    coin beside a share, the excess that follows is eight to nine tenths of the excess that the
+    of the variance over its mean decays to a share p**bars over a joint bar, which has `bars` own
+    bars: sums of GARCH returns are weak GARCH of persistence p**bars (Drost and Nijman 1993).
+    alpha, gamma and beta keep their shares of the new persistence. This is an approximation: the
+    exact shares depend on the fourth moment, which heavy tails may not have, and joint bars are not
+    all of one length (a coin's Monday beside shares holds three of its days). On simulated returns
+    of a coin beside a share, the excess that follows is eight to nine tenths of the excess that the
     filter sees, and it decays as said. EGARCH's beta becomes beta**bars, and alpha and gamma shrink
     in proportion. EWMA's decay is declared for a bar of any length, and stays. The innovations
     stay, too. Those of a longer bar have lighter tails, so that risk is rather overstated than

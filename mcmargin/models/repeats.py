@@ -36,7 +36,7 @@ CHANCE = 1e-4
 """Probability above which a repetition may be chance, and is taken."""
 
 CHANCE_OF_ONE = 0.01
-"""The same probability for a repetition of one close alone."""
+"""Probability above which a repetition of one close alone may be chance."""
 
 
 def refuse_repeats(

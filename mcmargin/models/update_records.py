@@ -207,7 +207,8 @@ def update_summary(record: dict[str, Any], longest: float = LONG_SPAN) -> str:
         )
     if record["waiting"]:
         lacking = ", ".join(record["waiting_for"])
-        text += f"; later dates not taken in, for want of a close of {lacking}: {record['waiting']}"
+        waiting = record["waiting"]
+        text += f"; later dates not taken in, as they lack a close of {lacking}: {waiting}"
     return text
 
 

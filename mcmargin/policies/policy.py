@@ -1,8 +1,8 @@
 """MarginPolicy: what is charged, declared as one checked value.
 
-In: numbers, and the parts that are wanted. Out: a value that `margin` reads, written to and read
-from TOML. It switches the steps of the formula on; `mcmargin.policies.formula` has them in one
-table. Line by line they are
+In: numbers, and the parts of the policy. Out: a value that `margin` reads, and that is written to
+TOML and read from it. It switches the steps of the formula on; `mcmargin.policies.formula` has them
+in one table. Line by line they are
 
     base        = ES(level, horizon by product class)
     stressed    = max(base, floor) + stress add-on

@@ -22,7 +22,7 @@ from mcmargin.reports import report_charts as charts
 from mcmargin.reports.default_fund import resources
 from mcmargin.reports.live import Live, MarginedGains
 from mcmargin.reports.margin_figures import MarginFigures
-from mcmargin.reports.margin_parts import Share, Step, parts_of, steps_of
+from mcmargin.reports.margin_parts import ChartBar, Share, chart_bars, parts_of
 from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
 from mcmargin.reports.page_environment import page_environment
@@ -106,7 +106,7 @@ def _near(lines: list[Line]) -> tuple[list[str], list[str]]:
     return [line.margin for line in lines], [line.figures.get(OVER, "") for line in lines]
 
 
-def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[Step, str]]]:
+def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[ChartBar, str]]]:
     """Reasons of all parts that some account is charged, and a picture of all margins together."""
     figures = report.figures
     columns = {name: figures[name].to_numpy(float) for name in figures.select_dtypes("number")}
@@ -125,7 +125,7 @@ def _whole(report: MarginFigures) -> tuple[dict[str, str], list[tuple[Step, str]
         amounts.append(("netting", netted))
         reasons["netting"] = "what owners save because their accounts are margined as one"
     place = exact_place(abs(total))
-    return reasons, [(step, shown(step.amount, place)) for step in steps_of(amounts, total)]
+    return reasons, [(step, shown(step.amount, place)) for step in chart_bars(amounts, total)]
 
 
 def _stressed_rows(

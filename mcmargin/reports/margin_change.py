@@ -21,7 +21,7 @@ import pandas as pd
 from mcmargin.data.files import write_atomically, write_text
 from mcmargin.names import shown as shown_name
 from mcmargin.names import table_cell, with_borders_of_console
-from mcmargin.reports.margin_parts import Share, Step, steps_of
+from mcmargin.reports.margin_parts import ChartBar, Share, chart_bars
 from mcmargin.reports.page_environment import check_installed, page_environment
 from mcmargin.reports.report_charts import change_picture
 from mcmargin.reports.shown_figures import exact_place, shown
@@ -140,12 +140,12 @@ class AccountChange:
     name : str
     ends : str
         What was charged before, and what is charged now.
-    steps : tuple of (Step, str)
+    steps : tuple of (ChartBar, str)
     """
 
     name: str
     ends: str
-    steps: tuple[tuple[Step, str], ...]
+    steps: tuple[tuple[ChartBar, str], ...]
 
 
 def _text(change: MarginChange) -> str:
@@ -216,18 +216,18 @@ def _changed(change: MarginChange) -> list[str]:
     return [name for name in PARTS if (change.frame[name] != 0.0).any()]
 
 
-def _whole(change: MarginChange) -> list[tuple[Step, str]]:
+def _whole(change: MarginChange) -> list[tuple[ChartBar, str]]:
     """A picture of all accounts together: what each part added, and their sum."""
     total = change.total()
     return _steps({name: float(total[name]) for name in ("before", *_changed(change), "after")})
 
 
-def _steps(amounts: dict[str, float]) -> list[tuple[Step, str]]:
+def _steps(amounts: dict[str, float]) -> list[tuple[ChartBar, str]]:
     """Steps of the parts between `before` and `after`, each with its text."""
     before, after = amounts["before"], amounts["after"]
     place = exact_place(max(abs(before), abs(after)))
     parts: list[Share] = [each for each in amounts.items() if each[0] in PARTS]
-    steps = steps_of(parts, after - before, "change")
+    steps = chart_bars(parts, after - before, "change")
     return [(step, _with_sign(step.amount, place)) for step in steps]
 
 

@@ -48,8 +48,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A part as a bar of a picture.
+class ChartBar:
+    """A part of a margin, as a bar of a chart.
 
     Attributes
     ----------
@@ -100,12 +100,12 @@ def visible(parts: Sequence[Part], scale: float) -> list[Part]:
     return [part for part in parts if abs(part.amount) > 1e-5 * abs(scale)]
 
 
-def steps_of(amounts: Sequence[Share], total: float, name: str = "margin") -> list[Step]:
+def chart_bars(amounts: Sequence[Share], total: float, name: str = "margin") -> list[ChartBar]:
     """Bars of amounts, each of which starts where the last one ended, and a bar of their sum.
 
     Examples
     --------
-    >>> steps = steps_of([("long", 30.0), ("hedge", -20.0)], 10.0)
+    >>> steps = chart_bars([("long", 30.0), ("hedge", -20.0)], 10.0)
     >>> [(step.name, round(step.start), round(step.width)) for step in steps]
     [('long', 0, 100), ('hedge', 33, 67), ('margin', 0, 33)]
     """
@@ -115,16 +115,16 @@ def steps_of(amounts: Sequence[Share], total: float, name: str = "margin") -> li
     low = min(0.0, float(ends.min(initial=0.0)))
     reach = max(float(ends.max(initial=0.0)), total) - low or 1.0
     steps = [
-        Step(part, amount, 100.0 * (min(start, end) - low) / reach, 100.0 * abs(amount) / reach)
+        ChartBar(part, amount, 100.0 * (min(start, end) - low) / reach, 100.0 * abs(amount) / reach)
         for (part, amount), start, end in zip(amounts, starts, ends, strict=True)
     ]
     start, width = 100.0 * (min(0.0, total) - low) / reach, 100.0 * abs(total) / reach
-    return [*steps, Step(name, total, start, width)]
+    return [*steps, ChartBar(name, total, start, width)]
 
 
 def picture_of(
     row: Mapping[Any, Any], parts: Sequence[Part], shares: Sequence[Share]
-) -> list[Step]:
+) -> list[ChartBar]:
     """Picture of an account's margin: expected shortfall by position, then all other parts.
 
     Parameters
@@ -140,7 +140,7 @@ def picture_of(
     first, *others = parts
     amounts = _largest(shares) if len(shares) > 1 else [(first.name, first.amount)]
     amounts += [(part.name, part.amount) for part in visible(others, scale)]
-    return steps_of(amounts, row["margin"])
+    return chart_bars(amounts, row["margin"])
 
 
 def shares_of(positions: pd.DataFrame, accounts: Collection[str]) -> dict[str, list[Share]]:

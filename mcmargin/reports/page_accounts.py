@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mcmargin.reports.health import STATES, standings
 from mcmargin.reports.margin_figures import MarginFigures
-from mcmargin.reports.margin_parts import Share, Step, parts_of, picture_of, shares_of
+from mcmargin.reports.margin_parts import ChartBar, Share, parts_of, picture_of, shares_of
 from mcmargin.reports.shown_figures import (
     exact_place,
     place_of,
@@ -59,7 +59,7 @@ class Line:
         All other figures by their headings.
     exact : str
         A sentence with the exact amounts.
-    steps : tuple of (Step, str)
+    steps : tuple of (ChartBar, str)
         What the margin is made of, with each amount as text.
     """
 
@@ -73,7 +73,7 @@ class Line:
     error: str
     figures: Mapping[str, str]
     exact: str
-    steps: tuple[tuple[Step, str], ...]
+    steps: tuple[tuple[ChartBar, str], ...]
 
 
 def ordered(report: MarginFigures) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.books.account_files import AccountRow
+from tests.helpers.files import write
 
 ACCOUNTS = """account,owner,currency,mode,netting
 desk,fund,EUR,cross,net
@@ -21,18 +22,12 @@ EXPECTED = (
 )
 
 
-def write(folder, text, name="accounts.csv"):
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
 def test_accounts_of_csv_and_parquet(tmp_path):
-    path = write(tmp_path, ACCOUNTS)
+    path = write(tmp_path, ACCOUNTS, "accounts.csv")
     assert mm.read_accounts(path) == EXPECTED
     pd.read_csv(path).to_parquet(tmp_path / "accounts.parquet")
     assert mm.read_accounts(tmp_path / "accounts.parquet") == EXPECTED
-    assert mm.read_accounts(write(tmp_path, "account\n7\n")) == (mm.Account("7"),)
+    assert mm.read_accounts(write(tmp_path, "account\n7\n", "accounts.csv")) == (mm.Account("7"),)
 
 
 def test_a_file_says_all_that_an_account_has_with_its_defaults():
@@ -66,7 +61,7 @@ BAD_ACCOUNTS = {
 @pytest.mark.parametrize("case", list(BAD_ACCOUNTS))
 def test_bad_accounts(case, tmp_path):
     text, message = BAD_ACCOUNTS[case]
-    path = write(tmp_path, text)
+    path = write(tmp_path, text, "accounts.csv")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
         mm.read_accounts(path)
     assert message in str(error.value)
@@ -87,7 +82,7 @@ def test_owners_accounts_agree(tmp_path):
     with pytest.raises(
         mm.DataError, match=r"accounts\.csv: owner 'fund': netted accounts are in on"
     ):
-        mm.read_accounts(write(tmp_path, text))
+        mm.read_accounts(write(tmp_path, text, "accounts.csv"))
     accounts = [mm.Account(name, code, "fund", netting="net") for name, code in OWNED]
     with pytest.raises(mm.DataError, match=r"^owner 'fund': netted accounts are in one currency"):
         mm.read_positions(positions, accounts=accounts)

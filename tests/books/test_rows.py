@@ -11,13 +11,7 @@ import mcmargin as mm
 from mcmargin.books.rows import PositionRow
 from tests.helpers.books import book_of
 from tests.helpers.coin_book import ITEMS
-
-
-def write(folder, text, name):
-    path = folder / name
-    path.write_text(text)
-    return path
-
+from tests.helpers.files import write
 
 HEADER = "account,instrument,quantity"
 BAD_POSITIONS = {

@@ -8,17 +8,13 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from tests.helpers.books import book_of
-from tests.helpers.euro_market import ITEMS, MARKET, ROWS, report_in_euro
+from tests.helpers.euro_market import ITEMS, MARKET, ROWS, margins_by_account
 from tests.helpers.models import scenarios_of_three
 
 
 @pytest.fixture(scope="module")
 def scenarios():
     return scenarios_of_three(horizons=(1, 2, 5))
-
-
-def margins(report):
-    return dict(zip(report.figures["account"], report.figures["margin"], strict=True))
 
 
 def test_owners_net_or_gross(scenarios):
@@ -31,7 +27,7 @@ def test_owners_net_or_gross(scenarios):
     pd.testing.assert_frame_equal(gross.positions, net.positions)
     owners = {r: dict(zip(o.owners["owner"], o.owners["margin"], strict=True)) for r, o in
               (("gross", gross), ("net", net))}  # fmt: skip
-    alone = margins(gross)
+    alone = margins_by_account(gross)
     assert owners["gross"] == {"c": alone["c"], "fund": pytest.approx(alone["a"] + alone["b"])}
     merged = [("x", "S", 2.0), ("x", "P", -7.0), ("x", "C", 4.0)]
     whole = mm.margin(book_of(merged, ITEMS), scenarios, MARKET).accounts[0]
@@ -55,12 +51,7 @@ def test_an_isolated_account_margins_each_position_alone(scenarios):
     assert [p.instrument for p in account.contributions] == ["P", "S"]
     by_name = {each.contributions[0].instrument: each.expected_shortfall for each in alone}
     assert {p.instrument: p.contribution for p in account.contributions} == pytest.approx(by_name)
-    assert margins(report)["b"] == margins(cross)["b"]
-
-
-@pytest.fixture(scope="module")
-def report(scenarios):
-    return report_in_euro(scenarios)
+    assert margins_by_account(report)["b"] == margins_by_account(cross)["b"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("SPQC"), st.floats(-9, 9)),

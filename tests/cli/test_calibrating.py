@@ -97,7 +97,7 @@ def test_the_command_refuses_and_allows_by_name(folder, monkeypatch, capsys):
     assert called(allowed, monkeypatch, capsys)[0] == 0
     status, _, told = called((*command, "--allow", "futur_days=1"), monkeypatch, capsys)
     assert status == 2
-    assert "'futur_days' is no limit; it is one of volatility" in told
+    assert "'futur_days' is not a limit; it is one of volatility" in told
 
 
 def test_updates_at_once_take_turns(folder):

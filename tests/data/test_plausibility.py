@@ -93,7 +93,9 @@ def test_limits_are_numbers_and_named(tmp_path):
     path.write_text(f"{text}[plausibility]\nvolatility = 8\nstill_bars = 30\n")
     assert mm.read_market(path).plausibility == mm.Plausibility(volatility=8, still_bars=30)
     path.write_text(f"{text}[plausibility]\nvolatilty = 8\n")
-    with pytest.raises(mm.DataError, match="'volatilty' is no limit; it is one of volatility, ra"):
+    with pytest.raises(
+        mm.DataError, match="'volatilty' is not a limit; it is one of volatility, ra"
+    ):
         mm.read_market(path)
 
 

@@ -109,13 +109,13 @@ def test_a_daily_close_that_is_repeated_two_hours_later_is_no_bar():
     model = model_of(frame)
     again = frame.iloc[-1:].copy()
     again.index += pd.Timedelta("2h")
-    with pytest.raises(mm.DataError, match="no close: it lies within a running bar"):
+    with pytest.raises(mm.DataError, match="not a close: it lies within a running bar"):
         model.update(mm.PriceHistory.from_frame(again))
     dated = frame_of(pd.bdate_range("2022-01-03", "2023-06-30"))
     model = model_of(dated)
     again = dated.iloc[-1:].copy()
     again.index += pd.Timedelta("22h")
-    with pytest.raises(mm.DataError, match="no close"):
+    with pytest.raises(mm.DataError, match="not a close"):
         model.update(mm.PriceHistory.from_frame(again))
 
 

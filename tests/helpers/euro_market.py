@@ -38,9 +38,9 @@ def market_of(as_of=AS_OF, **terms):
 MARKET = market_of()
 
 
-def returns_of(scenarios, horizon, asset):
-    """Returns of an asset, by its number, from now to a horizon: float64 [paths]."""
-    return scenarios.returns[scenarios.horizon_index(horizon), asset].astype(float)
+def margins_by_account(report):
+    """Margin of each account, by its name."""
+    return dict(zip(report.figures["account"], report.figures["margin"], strict=True))
 
 
 def report_in_euro(scenarios):

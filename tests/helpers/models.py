@@ -87,3 +87,8 @@ def three_assets():
 def scenarios_of_three(horizons=(1, 2), paths=10_000):
     """Scenarios of `three_assets` in float64."""
     return simulate(three_assets(), horizons=horizons, paths=paths, seed=11, precision="double")
+
+
+def returns_of(scenarios, horizon, asset=0):
+    """Returns of an asset, by its number, from now to a horizon: float64 [paths]."""
+    return scenarios.returns[scenarios.horizon_index(horizon), asset].astype(float)

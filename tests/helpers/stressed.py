@@ -48,3 +48,9 @@ def stressed(rows, scenarios, market=MARKET, accounts=None, **terms):
 def window(replay="raw", worst=1, first="2019-06-01", last="2019-12-31"):
     """A window of the history that is lived again."""
     return StressWindow("then", first, last, worst, replay)
+
+
+def within(scenarios, first="2019-06-01", last="2019-12-31"):
+    """Which bars of the history lie within two dates: bool [bars]."""
+    days = scenarios.model.history.times.astype("datetime64[D]")
+    return (days >= np.datetime64(first)) & (days <= np.datetime64(last))

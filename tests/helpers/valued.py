@@ -23,11 +23,6 @@ def paths_of(scenarios, horizon, market=MARKET):
     return PathBlock(scenarios, market, scenarios.plan.tiles).at(horizon)
 
 
-def returns(scenarios, horizon, asset=0):
-    """Returns of an asset, by its number, from now to a horizon: float64 [paths]."""
-    return scenarios.returns[scenarios.horizon_index(horizon), asset].astype(float)
-
-
 def margin_of(rows, scenarios, instruments, market=MARKET, accounts=None, **policy):
     """Report on positions (account, instrument, quantity), by a policy of the terms given."""
     book = book_of(rows, instruments, accounts=accounts)

@@ -10,6 +10,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.instruments.instrument_files import COLUMNS, ROWS
+from tests.helpers.files import write
 
 FUTURE = mm.Future("BTC-JUN", "btc", "2021-06-25T08:00", carry=0.08, basis_volatility=0.02)
 ITEMS = (
@@ -63,14 +64,8 @@ BTC-JUN,future,btc,USD,,,2021-06-25 10:00:00+02:00,,,,,0.08,,0.02
 """
 
 
-def write(folder, text, name="instruments.toml"):
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
 def test_toml_csv_and_parquet_read_alike(tmp_path):
-    assert mm.read_instruments(write(tmp_path, TOML)) == ITEMS
+    assert mm.read_instruments(write(tmp_path, TOML, "instruments.toml")) == ITEMS
     table = write(tmp_path, CSV, "instruments.csv")
     assert mm.read_instruments(table) == ITEMS
     # A typed table, with times, numbers and gaps as Parquet keeps them.
@@ -194,7 +189,7 @@ BAD_TOML = {
 @pytest.mark.parametrize("case", list(BAD_TOML))
 def test_bad_toml(case, tmp_path):
     text, message = BAD_TOML[case]
-    path = write(tmp_path, text)
+    path = write(tmp_path, text, "instruments.toml")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
         mm.read_instruments(path)
     assert message in str(error.value)

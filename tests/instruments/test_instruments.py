@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from tests.helpers.valued import AS_OF, MARKET, margin_of, market_of, paths_of, returns
+from tests.helpers.models import returns_of
+from tests.helpers.valued import AS_OF, MARKET, margin_of, market_of, paths_of
 
 
 def test_netting_and_account_is_the_sum_of_its_positions(scenarios):
@@ -122,7 +123,7 @@ def test_what_the_market_or_the_model_lacks(scenarios):
 def test_exposure_is_the_gain_of_a_relative_move(item, scenarios):
     """Straight in the spot price, so by two paths: gain up less gain down over the move."""
     at = paths_of(scenarios, 2)
-    gains, moves = item.gain(at), returns(scenarios, 2)
+    gains, moves = item.gain(at), returns_of(scenarios, 2)
     slope = (gains.max() - gains.min()) / (moves.max() - moves.min())
     # A future's slope is that of the horizon: two days of carry of 0.4 less.
     assert item.exposure(MARKET) == pytest.approx(slope, rel=np.expm1(0.4 * 2 / 365) + 1e-9)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
-from tests.helpers.models import make_model
-from tests.helpers.valued import AS_OF, margin_of, market_of, paths_of, returns
+from tests.helpers.models import make_model, returns_of
+from tests.helpers.valued import AS_OF, margin_of, market_of, paths_of
 
 
 def test_an_inverse_contract_is_quoted_in_money():
@@ -19,7 +19,7 @@ def test_an_inverse_contract_is_quoted_in_money():
 def test_an_inverse_perpetual_by_its_definition_in_coin(scenarios):
     """1/P - 1/P' coins a dollar of size, worth S' each; no basis, no funding."""
     perpetual = mm.Perpetual("P", "a0", inverse=True, contract_size=10.0, basis_volatility=0.0)
-    moved = 100.0 * (1 + returns(scenarios, 2))
+    moved = 100.0 * (1 + returns_of(scenarios, 2))
     coins = 10.0 * (1 / 100.0 - 1 / moved)
     np.testing.assert_allclose(
         perpetual.gain(paths_of(scenarios, 2)), coins * moved, rtol=1e-11, atol=1e-12
@@ -88,10 +88,10 @@ def test_a_perpetuals_basis_grows_with_time_and_is_its_own(scenarios):
 def test_a_contract_with_prices_of_its_own_moves_by_them(scenarios):
     perpetual = mm.Perpetual("P", "a0", price_asset="a1", basis_volatility=0.5)
     np.testing.assert_allclose(
-        perpetual.gain(paths_of(scenarios, 2)), 50 * returns(scenarios, 2, 1)
+        perpetual.gain(paths_of(scenarios, 2)), 50 * returns_of(scenarios, 2, 1)
     )
     inverse = replace(perpetual, inverse=True)
-    spot, own = (p * (1 + returns(scenarios, 2, a)) for p, a in ((100.0, 0), (50.0, 1)))
+    spot, own = (p * (1 + returns_of(scenarios, 2, a)) for p, a in ((100.0, 0), (50.0, 1)))
     np.testing.assert_allclose(
         inverse.gain(paths_of(scenarios, 2)), (1 / 50.0 - 1 / own) * spot, atol=1e-12
     )
@@ -127,7 +127,9 @@ def test_a_future_that_expires_inside_the_horizon_settles_at_spot(scenarios):
     future = mm.Future("F", "a0", "2020-01-03", carry=0.5, basis_volatility=0.9)
     start = 100 * np.exp(0.5 * 2 / 365)
     np.testing.assert_allclose(
-        future.gain(paths_of(scenarios, 5)), 100 * (1 + returns(scenarios, 2)) - start, atol=1e-11
+        future.gain(paths_of(scenarios, 5)),
+        100 * (1 + returns_of(scenarios, 2)) - start,
+        atol=1e-11,
     )
 
 

@@ -7,8 +7,8 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
-from tests.helpers.models import make_model
-from tests.helpers.valued import AS_OF, MARKET, SPOT, margin_of, market_of, paths_of, returns
+from tests.helpers.models import make_model, returns_of
+from tests.helpers.valued import AS_OF, MARKET, SPOT, margin_of, market_of, paths_of
 
 
 @pytest.mark.parametrize("kind", ["call", "put"])
@@ -35,7 +35,7 @@ def test_an_option_on_every_path_is_quantlibs(scenarios):
     )
     assert option.value(market) == pytest.approx(start, rel=1e-10)
     for path in range(0, 20_000, 997):
-        forward = 100 * (1 + returns(scenarios, 2)[path]) * np.exp(0.06 * years)
+        forward = 100 * (1 + returns_of(scenarios, 2)[path]) * np.exp(0.06 * years)
         deviation = 0.4 * ratio[path] * years**0.5
         value = ql.blackFormula(ql.Option.Put, 105.0, forward, deviation, np.exp(-0.03 * years))
         assert gain[path] == pytest.approx(3.0 * value - start, abs=1e-9)
@@ -71,7 +71,7 @@ def test_small_moves_are_delta_and_gamma(scenarios):
     market = market_of(vol_of_vol={"a0": 0.0})
     at = paths_of(replace(small, model=still), 1, market)
     greeks = option.greeks(market)
-    moved = 100 * returns(small, 1)
+    moved = 100 * returns_of(small, 1)
     later = replace(market, as_of=AS_OF + np.timedelta64(1, "D"))
     passed = option.value(later) - option.value(market)
     expected = passed + greeks["delta"] * moved + 0.5 * greeks["gamma"] * moved**2
@@ -84,7 +84,7 @@ def test_small_moves_are_delta_and_gamma(scenarios):
 def test_an_option_that_expires_inside_the_horizon_pays_and_stays(scenarios, settlement):
     """Expiry on the 3rd at midnight is bar 2: cash stays cash, coin moves on to bar 5."""
     option = mm.Option("o", "a0", "call", 98.0, "2020-01-03", settlement=settlement)
-    settled, last = (100.0 * (1 + returns(scenarios, h)) for h in (2, 5))
+    settled, last = (100.0 * (1 + returns_of(scenarios, h)) for h in (2, 5))
     paid = np.maximum(settled - 98.0, 0.0)
     if settlement == "coin":
         paid *= last / settled
@@ -126,7 +126,7 @@ def test_an_index_of_volatility_drives_a_surface(scenarios):
     market = market_of(volatility_asset={"a0": "a1"})
     at = paths_of(scenarios, 2, market)
     month = at.volatility_ratio("a0", 30 / 365)
-    moves = 1 + returns(scenarios, 2, 1)
+    moves = 1 + returns_of(scenarios, 2, 1)
     np.testing.assert_allclose(month, moves / np.sqrt((moves**2).mean()), rtol=1e-9)
     # Implied variance is worth today what it is expected to be: no drift is charged or given.
     assert (month**2).mean() == pytest.approx(1.0, rel=1e-9)

@@ -5,8 +5,8 @@ import pytest
 
 import mcmargin as mm
 from tests.helpers.books import book_of
-from tests.helpers.euro_market import ITEMS, MARKET, market_of, returns_of
-from tests.helpers.models import scenarios_of_three
+from tests.helpers.euro_market import ITEMS, MARKET, margins_by_account, market_of
+from tests.helpers.models import returns_of, scenarios_of_three
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +38,12 @@ def test_stressed_funding_of_orders_is_the_worse_sides(scenarios):
     np.testing.assert_allclose(report.figures["stressed_funding"], [5 * long, 6 * short])
 
 
-def margins(report):
-    return dict(zip(report.figures["account"], report.figures["margin"], strict=True))
-
-
 def test_the_least_margin_of_short_options(scenarios):
     far = mm.Option("far", "a0", "call", 400.0, "2020-02-01", contract_size=2.0)
     rows = [("long", "far", 3.0), ("short", "far", -3.0)]
     policy = mm.MarginPolicy(short_option_minimum=0.05)
     report = mm.margin(book_of(rows, [far]), scenarios, MARKET, policy)
-    assert margins(report)["short"] == pytest.approx(0.05 * 3 * 2 * 100.0)
+    assert margins_by_account(report)["short"] == pytest.approx(0.05 * 3 * 2 * 100.0)
     assert report.account("long").short_option_minimum == 0.0
 
 

@@ -18,6 +18,7 @@ from mcmargin.markets.market_files import (
 )
 from mcmargin.markets.market_parts import InstrumentLiquidity
 from mcmargin.markets.order_book import read_order_book
+from tests.helpers.files import write
 
 TOML = """
 as_of = 2021-01-04T10:00:00+02:00
@@ -87,12 +88,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def write(folder, text):
-    path = folder / "market.toml"
-    path.write_text(text)
-    return path
-
-
 def test_a_file_says_all_that_a_market_has_with_its_defaults():
     assert set(MarketFile.model_fields) == {each.name for each in fields(mm.Market)}
     for each in fields(mm.Market):
@@ -131,7 +126,7 @@ def test_a_market_as_it_is_built_by_hand(folder):
         },
         open_interest={"btc": 2e9},
     )
-    market = mm.read_market(write(folder, TOML))
+    market = mm.read_market(write(folder, TOML, "market.toml"))
     assert market.fingerprint() == expected.fingerprint()
     beside = (folder / "quotes" / "btc.csv", folder / "levels.csv")
     assert files_beside(folder / "market.toml") == beside
@@ -142,14 +137,14 @@ def test_quotes_at_strikes_take_the_markets_own_forwards(folder):
     """F = S exp(carry T), as of options on spot; ACT/365 to 08:00 of the second expiry."""
     frame = pd.read_csv(folder / "quotes" / "btc.csv").drop(columns="forward")
     frame.to_parquet(folder / "quotes" / "btc.parquet")
-    market = mm.read_market(write(folder, TOML.replace("btc.csv", "btc.parquet")))
+    market = mm.read_market(write(folder, TOML.replace("btc.csv", "btc.parquet"), "market.toml"))
     years = np.array([24 + 16 / 24, 81]) / 365
     np.testing.assert_allclose(
         market.volatility["btc"].forwards, 32_000 * np.exp(0.08 * years), rtol=1e-12
     )
     with pytest.raises(mm.DataError, match=r"quotes at strikes need a forward.*\[spot\]"):
         text = TOML.replace("btc.csv", "btc.parquet").replace("btc = 32_000, ", "")
-        mm.read_market(write(folder, text))
+        mm.read_market(write(folder, text, "market.toml"))
 
 
 def test_arbitrage_is_refused_or_repaired_and_told(folder):
@@ -157,9 +152,9 @@ def test_arbitrage_is_refused_or_repaired_and_told(folder):
     with pytest.raises(
         mm.DataError, match=r"btc\.csv: expiry 2021-03-26.*strike 3.000: .*repair=True"
     ):
-        mm.read_market(write(folder, TOML))
+        mm.read_market(write(folder, TOML, "market.toml"))
     repairing = TOML.replace('btc.csv"', 'btc.csv", repair = true')
-    market = mm.read_market(write(folder, repairing))
+    market = mm.read_market(write(folder, repairing, "market.toml"))
     notes = repair_notes(market)
     start = "volatility of 'btc': quote of 2021-03-26T08:00:00, strike 34000, repaired from 0.4 to "
     (note,) = (note for note in notes if note.startswith(start))
@@ -189,19 +184,19 @@ def test_quotes_lie_in_the_market_files_folder(folder, way):
         "linked folder": "above/outside.csv",
     }
     with pytest.raises(mm.DataError, match=r"\[volatility\] btc\.quotes: .* leads out of the"):
-        mm.read_market(write(folder, TOML.replace("quotes/btc.csv", ways[way])))
+        mm.read_market(write(folder, TOML.replace("quotes/btc.csv", ways[way]), "market.toml"))
     with pytest.raises(mm.DataError, match=r"\[liquidity\] BTC-PERP\.levels: .* leads out of the"):
-        mm.read_market(write(folder, TOML.replace('"levels.csv"', f'"{ways[way]}"')))
+        mm.read_market(write(folder, TOML.replace('"levels.csv"', f'"{ways[way]}"'), "market.toml"))
     # Absolute paths are refused even of files in the folder: it could move.
     inside = str(folder / "quotes" / "btc.csv")
     with pytest.raises(mm.DataError, match="leads out of"):
-        mm.read_market(write(folder, TOML.replace("quotes/btc.csv", inside)))
+        mm.read_market(write(folder, TOML.replace("quotes/btc.csv", inside), "market.toml"))
 
 
 def test_links_inside_the_folder_are_followed(folder):
     """As of a mounted configuration, whose files are links into a folder beside them."""
     os.symlink("quotes/btc.csv", folder / "btc.csv")
-    market = mm.read_market(write(folder, TOML.replace("quotes/btc.csv", "btc.csv")))
+    market = mm.read_market(write(folder, TOML.replace("quotes/btc.csv", "btc.csv"), "market.toml"))
     assert len(market.volatility["btc"].expiries) == 2
 
 
@@ -263,7 +258,7 @@ BAD = {
     ),
     "quotes no path": (
         SHORT + SPOT + '[volatility]\nbtc = {quotes = "a\\u0000b"}\n',
-        "[volatility] btc.quotes: 'a\\x00b' is no path (embedded null byte)",
+        "[volatility] btc.quotes: 'a\\x00b' is not a path (embedded null byte)",
     ),
     "quotes wrong": (
         SHORT + SPOT + '[volatility]\nbtc = {quotes = "quotes/btc.csv"}\n',
@@ -307,7 +302,7 @@ def test_bad_markets(folder, case):
     (folder / "quotes" / "btc.csv").write_text(QUOTES.replace("30000,0.9", "30000,-0.9"))
     (folder / "quotes" / "good.csv").write_text(QUOTES)
     text, message = BAD[case]
-    path = write(folder, text)
+    path = write(folder, text, "market.toml")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(folder))}") as error:
         mm.read_market(path)
     assert message in str(error.value)
@@ -343,7 +338,7 @@ def test_bad_levels(folder, case):
     path = folder / "levels.csv"
     path.write_text(LEVELS.replace(before, after))
     with pytest.raises(mm.DataError, match=rf"levels\.csv: {re.escape(message)}"):
-        mm.read_market(write(folder, TOML))
+        mm.read_market(write(folder, TOML, "market.toml"))
 
 
 def test_levels_of_one_side_and_as_parquet(folder):

@@ -268,7 +268,7 @@ def test_reports_of_earlier_versions_have_no_doubts():
     ("facts", "told"),
     [
         ({"plausibility": {"move": "much"}}, "facts.plausibility.move"),
-        ({"plausibility": {"muve": 1.0}}, "'muve' is no limit"),
+        ({"plausibility": {"muve": 1.0}}, "'muve' is not a limit"),
         ({"plausibility": {"move": -1.0}}, "move must be a number from 0"),
         (
             {"revised": {"a": {"count": 1, "at": "then", "model": 1.0, "prices": 1.0}}},

@@ -1,4 +1,4 @@
-"""MarketModel: which state is provisional, and what its history keeps."""
+"""MarketModel: which state is provisional."""
 
 from dataclasses import replace
 
@@ -40,20 +40,3 @@ def test_an_update_within_the_bar_tells_what_is_new_by_values():
     again = replace(tick, state=replace(tick.state))
     assert "within the running bar" in tick.update_report(model)
     assert "nothing new" in again.update_report(tick)
-
-
-def test_a_history_that_grew_is_the_whole_one():
-    rng = np.random.default_rng(3)
-    times = np.arange("2021-01-01", "2021-01-13", dtype="datetime64[D]").astype("datetime64[ns]")
-    returns, variances = rng.normal(size=(12, 2)), rng.uniform(1, 2, size=(12, 2))
-    grown = type(make_model().history)(times[:4], returns[:4], variances[:4])
-    for start in (4, 5, 9):
-        end = {4: 5, 5: 9, 9: 12}[start]
-        rows = slice(start, end)
-        longer = grown.extended(times[rows], returns[rows], variances[rows])
-        np.testing.assert_array_equal(grown.times, times[:start])
-        grown = longer
-    np.testing.assert_array_equal(grown.times, times)
-    np.testing.assert_array_equal(grown.returns, returns)
-    np.testing.assert_array_equal(grown.variances, variances)
-    np.testing.assert_allclose(grown.residuals, returns / np.sqrt(variances))

@@ -10,6 +10,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.audit import fingerprint
+from tests.helpers.files import replaced
 from tests.helpers.models import make_model, with_history
 
 
@@ -203,14 +204,6 @@ def leaves(value, path=()):
     elif isinstance(value, list):
         for place, entry in enumerate(value):
             yield from leaves(entry, (*path, place))
-
-
-def replaced(value, path, new):
-    if not path:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = replaced(value[path[0]], path[1:], new)
-    return copy
 
 
 OTHERS = [None, True, -1, 1e300, "now", [], {"a": 1}, 10**400]

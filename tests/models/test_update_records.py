@@ -113,7 +113,7 @@ def test_what_was_lost_is_told_and_saved(closes, historical, tmp_path):
     assert "updated by 37 bars" in told
     assert "1 dates lost" in told
     assert "missing closes: sp500 1" in told
-    assert "later dates not taken in, for want of a close of nasdaq: 1" in told
+    assert "later dates not taken in, as they lack a close of nasdaq: 1" in told
 
 
 def test_a_tick_leaves_the_record(closes, historical):

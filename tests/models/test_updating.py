@@ -1,4 +1,4 @@
-"""What is no close is refused, and leaves the model as it was."""
+"""A row that is not a close is refused, and leaves the model as it was."""
 
 from dataclasses import replace
 
@@ -96,20 +96,20 @@ def test_a_time_of_day_among_dates_is_no_close(model, stamp):
     """Within the running day, the same date again, and the last close in another zone."""
     btc, eth = last_of(model)
     row = after((1.01 * btc, eth), start=stamp)
-    with pytest.raises(mm.DataError, match=rf"row of {stamp}:00 is no close.*provisional"):
+    with pytest.raises(mm.DataError, match=rf"row of {stamp}:00 is not a close.*provisional"):
         model.update(row, now=NOW)
     moved = model.update(row, provisional=True, now=NOW)
     assert moved.provisional
     assert moved.committed is model.committed
     frame = pd.concat([walk(), row.to_frame()])
-    with pytest.raises(mm.DataError, match=rf"row of {stamp}:00 is no close"):
+    with pytest.raises(mm.DataError, match=rf"row of {stamp}:00 is not a close"):
         mm.calibrate(history(frame), **QUICK)
 
 
 def test_the_same_date_twice_in_a_history_is_refused():
     frame = walk()
     again = frame.iloc[[150]].set_axis([frame.index[150] + pd.Timedelta(hours=6)])
-    with pytest.raises(mm.DataError, match="row of 2021-05-31T06:00:00 is no close"):
+    with pytest.raises(mm.DataError, match="row of 2021-05-31T06:00:00 is not a close"):
         mm.calibrate(history(pd.concat([frame, again]).sort_index()), **QUICK)
 
 
@@ -165,7 +165,7 @@ def test_an_odd_minute_among_hours_is_no_close():
         if fine:
             model.update(history(row), now=NOW)
         else:
-            with pytest.raises(mm.DataError, match="no close"):
+            with pytest.raises(mm.DataError, match="not a close"):
                 model.update(history(row), now=NOW)
 
 

@@ -197,7 +197,7 @@ def test_other_hours_are_closes_from_the_next_close_on(hours, days):
         try:
             model = model.update(rows)
         except mm.DataError as error:
-            assert "is no close" in str(error)
+            assert "is not a close" in str(error)
             refused.append(str(frame.index[at].date()))
     assert refused == days
     assert len(model.history.times) == len(frame) - 1
@@ -209,5 +209,5 @@ def test_a_row_of_a_bar_that_was_running_stays_refused_beside_its_close():
     for hour in (5, 13, 22):
         tick = frame.iloc[[292]].set_axis(frame.index[[292]] + pd.Timedelta(hours=hour))
         rows = mm.PriceHistory.from_frame(pd.concat([frame.iloc[:293], tick, frame.iloc[293:]]))
-        with pytest.raises(mm.DataError, match=f"2022-10-20T{hour:02}.*is no close"):
+        with pytest.raises(mm.DataError, match=f"2022-10-20T{hour:02}.*is not a close"):
             model.update(rows)

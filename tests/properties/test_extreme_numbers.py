@@ -315,7 +315,7 @@ def test_numbers_beyond_every_float(value):
         lambda: mm.InstrumentLiquidity(bids=((value, 1.0),)),
         lambda: mm.MarginPolicy(level=value),
         lambda: mm.MarginPolicy(horizon=value),
-        lambda: parts.Gap("a0", value),
+        lambda: mm.Gap("a0", value),
         lambda: mm.simulate(MODEL, horizon=value, paths=400, seed=1),
     ):
         with pytest.raises(mm.McMarginError, match=r"must|lie"):

@@ -25,6 +25,7 @@ from mcmargin.policies.policy_parts import (
 )
 from mcmargin.policies.stress_parts import Gap, Stress
 from tests.helpers.books import book_of
+from tests.helpers.files import replaced
 from tests.helpers.models import make_model, with_history
 
 POLICY = mm.MarginPolicy(
@@ -152,14 +153,6 @@ def changes(value):
     if isinstance(value, str):
         return [value + "x", "", 1, None, ["a"]]
     return [1.0, "x", {"a": 1}]
-
-
-def replaced(value, path, new):
-    if not path:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = replaced(value[path[0]], path[1:], new)
-    return copy
 
 
 CALLED = {

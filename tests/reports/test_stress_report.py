@@ -2,22 +2,16 @@
 
 import json
 
-import numpy as np
 import pytest
 
 import mcmargin as mm
 from mcmargin.policies.stress_parts import Gap
-from tests.helpers.stressed import scenarios_with_a_history, stressed, window
+from tests.helpers.stressed import scenarios_with_a_history, stressed, window, within
 
 
 @pytest.fixture(scope="module")
 def scenarios():
     return scenarios_with_a_history()
-
-
-def within(scenarios, first="2019-06-01", last="2019-12-31"):
-    days = scenarios.model.history.times.astype("datetime64[D]")
-    return (days >= np.datetime64(first)) & (days <= np.datetime64(last))
 
 
 def test_the_report_as_json_and_text(scenarios, tmp_path):

@@ -12,7 +12,15 @@ from mcmargin.stresses.stress_scenarios import basis_walks
 from mcmargin.valuing.shocked_market import ShockedMarket
 from tests.helpers.books import book_of
 from tests.helpers.models import make_model, with_history
-from tests.helpers.stressed import AS_OF, ITEMS, MARKET, scenarios_with_a_history, stressed, window
+from tests.helpers.stressed import (
+    AS_OF,
+    ITEMS,
+    MARKET,
+    scenarios_with_a_history,
+    stressed,
+    window,
+    within,
+)
 
 PLAIN = mm.Market(as_of=AS_OF, spot={"a0": 100.0, "a1": 50.0})
 FUTURE = mm.Future("F", "a0", "2020-03-01", carry=0.1)
@@ -40,11 +48,6 @@ def test_a_basis_of_futures_grows_with_their_time_to_expiry():
 
 
 IN_EURO = replace(MARKET, quoted={"a1": "EUR"})
-
-
-def within(scenarios, first="2019-06-01", last="2019-12-31"):
-    days = scenarios.model.history.times.astype("datetime64[D]")
-    return (days >= np.datetime64(first)) & (days <= np.datetime64(last))
 
 
 @pytest.mark.parametrize("replay", ["raw", "filtered"])

@@ -9,8 +9,8 @@ from mcmargin.data.bar_patterns import calendar_of
 from mcmargin.data.bars import BarCalendar
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.books import book_of
-from tests.helpers.euro_market import AS_OF, market_of, returns_of
-from tests.helpers.models import scenarios_of_three
+from tests.helpers.euro_market import AS_OF, market_of
+from tests.helpers.models import returns_of, scenarios_of_three
 
 HOUR = np.timedelta64(1, "h")
 

@@ -13,8 +13,8 @@ from mcmargin.policies.policy_parts import Leverage, LeverageTier
 from mcmargin.policies.stress_parts import Gap, Stress
 from mcmargin.valuing.scenario_market import PathBlock
 from tests.helpers.books import book_of
-from tests.helpers.euro_market import AS_OF, ITEMS, SPOT, WIDE, market_of, returns_of
-from tests.helpers.models import scenarios_of_three
+from tests.helpers.euro_market import AS_OF, ITEMS, SPOT, WIDE, market_of
+from tests.helpers.models import returns_of, scenarios_of_three
 
 TWENTY = Leverage((LeverageTier(float("inf"), 20.0),))
 
