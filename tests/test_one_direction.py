@@ -18,7 +18,7 @@ PACKAGE = ROOT / "mcmargin"
 ORDER = (
     *("errors", "names", "audit", "progress", "checks", "workers", "numerics", "data", "draws"),
     *("models", "policies", "engines", "scenarios", "markets", "instruments", "valuing", "books"),
-    *("stresses", "margins", "reports", "desk", "demo", "jobs", "cli"),
+    *("stresses", "margins", "reports", "desk", "demo", "backtests", "jobs", "cli"),
 )
 """From the ground up: what stands later may import what stands before."""
 
