@@ -47,6 +47,23 @@ def test_months_add_up_to_the_whole_record(found):
     assert (table["coverage"] == 1.0 - table["exceptions"] / table["observations"]).all()
 
 
+def test_coverage_counts_losses_beyond_value_at_risk_and_beyond_margin(found):
+    """By hand over a horizon of one bar, whose dates are those of the months."""
+    counted = found.coverage().query("horizon == 1").set_index("model")
+    months = monthly_coverage(found).query("horizon == 1")
+    assert counted["beyond_margin"].to_dict() == (
+        months.groupby("model")["exceptions"].sum().to_dict()
+    )
+    losses = -found.realised[:, 0, 0]
+    for m, model in enumerate(found.models):
+        for column, limits in {"exceptions": "value_at_risk", "beyond_margin": "margin"}.items():
+            limit = getattr(found, limits)[m, :, 0, 0, 0]
+            assert counted.loc[model, column] == sum(
+                one > other for one, other in zip(losses, limit, strict=True)
+            )
+    assert counted.loc["normal", "beyond_margin"] < counted.loc["normal", "exceptions"]
+
+
 def test_one_month_by_hand():
     """Losses of 6 % and 8 % against a margin of 5 % in June 2015."""
     returns = 0.001 * np.sign(np.random.default_rng(1).standard_normal(200))
