@@ -24,10 +24,10 @@ NO_DISTRIBUTION = "the model gives no distribution"
 def coverage_of(values: BacktestValues) -> pd.DataFrame:
     """One row a model, portfolio, horizon and level: how often losses exceeded value at risk.
 
-    Columns model, portfolio, horizon, level, observations, exceptions, coverage (share of dates
-    without an exception), largest and average exception (by how much a loss exceeded value
-    at risk; 0 without one), average_margin. Of a horizon of several bars, only dates whose
-    horizons do not overlap are taken.
+    Columns model, portfolio, horizon, level, observations, exceptions, beyond_margin (losses that
+    exceeded the margin), coverage (share of dates without an exception), largest and average
+    exception (by how much a loss exceeded value at risk; 0 without one), average_margin. Of a
+    horizon of several bars, only dates whose horizons do not overlap are taken.
     """
     rows = []
     for key, each in values.cells():
@@ -38,6 +38,7 @@ def coverage_of(values: BacktestValues) -> pd.DataFrame:
             | {
                 "observations": len(each.gains),
                 "exceptions": len(hits),
+                "beyond_margin": int((-each.gains > each.margin).sum()),
                 "coverage": 1.0 - len(hits) / len(each.gains) if len(each.gains) else np.nan,
                 "largest_exception": float(hits.max(initial=0.0)),
                 "average_exception": float(hits.mean()) if len(hits) else 0.0,
