@@ -50,6 +50,10 @@ class BacktestResult(BacktestValues):
         """Which models are better, and how surely; see `mcmargin.backtests.judging.compared`."""
         return self._kept(judging.compared, size=size, resamples=resamples)
 
+    def margin_efficiency(self) -> pd.DataFrame:
+        """Average margin at equal coverage; see `mcmargin.backtests.judging.margin_efficiency`."""
+        return judging.margin_efficiency(self)
+
     def monthly_coverage(self) -> pd.DataFrame:
         """Coverage by month, as clearing houses publish it; see `disclosure.monthly_coverage`."""
         return self._kept(disclosure.monthly_coverage)
