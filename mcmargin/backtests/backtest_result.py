@@ -52,7 +52,7 @@ class BacktestResult(BacktestValues):
 
     def margin_efficiency(self) -> pd.DataFrame:
         """Average margin at equal coverage; see `mcmargin.backtests.judging.margin_efficiency`."""
-        return judging.margin_efficiency(self)
+        return self._kept(judging.margin_efficiency)
 
     def monthly_coverage(self) -> pd.DataFrame:
         """Coverage by month, as clearing houses publish it; see `disclosure.monthly_coverage`."""
