@@ -5,8 +5,7 @@ import re
 import pytest
 
 from tests.helpers.backtests import judged_backtest
-from tests.helpers.browser import Browser, chromium
-from tests.properties.test_pages_in_a_browser import CONTRASTS, CUT, SIZES
+from tests.helpers.browser import CONTRASTS, CUT, SIZES, Browser, chromium
 
 
 @pytest.fixture(scope="module")
