@@ -118,10 +118,10 @@ def backtest(
     ... )
     >>> found.coverage()[["model", "portfolio", "observations", "exceptions"]]
             model portfolio  observations  exceptions
-    0      normal     index           247           8
-    1      normal    spread           247           1
-    2  historical     index           247           5
-    3  historical    spread           247           6
+    0      normal     index           250           8
+    1      normal    spread           250           0
+    2  historical     index           250           5
+    3  historical    spread           250           6
     """
     require_type("prices", prices, PriceHistory)
     walk = _walk(prices, portfolios, horizons, levels, window, refit_every, start, paths, seed)

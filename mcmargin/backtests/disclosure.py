@@ -55,8 +55,8 @@ def monthly_coverage(result: BacktestValues) -> pd.DataFrame:
     ... )
     >>> monthly_coverage(found)[["month", "observations", "exceptions"]]
            month  observations  exceptions
-    0 2018-11-01            20           0
-    1 2018-12-01            16           1
+    0 2018-11-01            21           0
+    1 2018-12-01            18           1
     """
     require_type("result", result, BacktestValues)
     frame = result.frame.dropna(subset=["profit_and_loss"])
@@ -160,8 +160,8 @@ def responsiveness(
     ... )
     >>> responsiveness(found, bars=(5,))[["model", "rises", "responsiveness"]].round(2)
         model  rises  responsiveness
-    0  normal     20            0.93
-    1  static     20            0.00
+    0  normal     23            0.94
+    1  static     23            0.00
     """
     require_type("result", result, BacktestValues)
     if 1 not in result.horizons:
