@@ -49,6 +49,10 @@ class BacktestResult(BacktestValues):
         """Which models are better, and how surely; see `mcmargin.backtests.judging.compared`."""
         return judging.compared(self, size=size, resamples=resamples)
 
+    def margin_efficiency(self) -> pd.DataFrame:
+        """Average margin at equal coverage; see `mcmargin.backtests.judging.margin_efficiency`."""
+        return judging.margin_efficiency(self)
+
     def monthly_coverage(self) -> pd.DataFrame:
         """Coverage by month, as clearing houses publish it; see `disclosure.monthly_coverage`."""
         return disclosure.monthly_coverage(self)

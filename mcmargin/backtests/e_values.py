@@ -17,14 +17,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
-from mcmargin.backtests.observations import FAIL, PASS, observations, tail_share
+from mcmargin.backtests.observations import FAIL, PASS, UNDECIDED, observations, tail_share
 from mcmargin.checks import real_number
 from mcmargin.errors import PolicyError
 
 MOST = 0.5
 """Largest share of the wealth that is bet on one date."""
+
+BLOCK = 2**18
+"""Numbers that are looked at together: dates times payoffs before them."""
+
+STEPS = 100
+"""Steps to the best share, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +44,13 @@ class EBacktest:
     first_rejection : int
         Place of the first date at which the wealth reached 1 / significance; -1 for none.
     p_value : float
-        One over the largest wealth, at most 1: valid whenever one stops.
+        One over the largest wealth, at most 1: valid whenever one stops. NaN where undecided.
     verdict : str
-        `fail` where the wealth ever reached 1 / significance, else `pass`.
+        `fail` where the wealth ever reached 1 / significance, else `pass`; `undecided` where there
+        is nothing to bet on, as `note` says.
     observations, exceptions : int
+    note : str
+        Empty, or why the verdict is undecided.
     """
 
     test: str
@@ -52,6 +60,7 @@ class EBacktest:
     verdict: str
     observations: int
     exceptions: int
+    note: str = ""
 
 
 def e_backtest_value_at_risk(
@@ -89,8 +98,12 @@ def e_backtest_expected_shortfall(
 ) -> EBacktest:
     """Bet against expected shortfall, at value at risk beside it.
 
-    The stake is paid back (loss - VaR)+ / ((1 - level) (ES - VaR)) times, whose mean is at most 1
-    where expected shortfall is at least the true one, whatever value at risk is.
+    The stake is paid back (loss - VaR)+ / ((1 - level) (ES - VaR)) times. On average this is at
+    most 1 where value at risk is the true one and expected shortfall at least the true one: that is
+    what is tested. A wrong value at risk is refuted with it: with the true expected shortfall
+    of a normal at 97.5 %, 2.34, and a value at risk of 1.5 in place of 1.96, it is 1.39. Forecasts
+    that give one number as both on every date, such as a fixed percentage, would be paid back
+    without bound at their first exception; the verdict on them is undecided.
 
     Parameters
     ----------
@@ -113,9 +126,13 @@ def e_backtest_expected_shortfall(
     paired = observations(profit_and_loss, value_at_risk, expected_shortfall)
     beyond = np.maximum(-paired.profit_and_loss - paired.value_at_risk, 0.0)
     room = share * (paired.expected_shortfall - paired.value_at_risk)
+    name = "e-backtest of expected shortfall"
+    if len(room) and not room.any():
+        note = "expected shortfall equals value at risk on every date"
+        return _undecided(name, paired.exceptions, note)
     alone = np.where(beyond > 0.0, np.inf, 0.0)
     payoffs = np.where(room > 0.0, beyond / np.where(room > 0.0, room, 1.0), alone)
-    return _bets("e-backtest of expected shortfall", payoffs, paired.exceptions, significance)
+    return _bets(name, payoffs, paired.exceptions, significance)
 
 
 def _bets(
@@ -127,6 +144,8 @@ def _bets(
     """Wealth of bets whose share maximises the growth over all dates before (GREE)."""
     if not 0.0 < real_number("significance", significance) < 1.0:
         raise PolicyError(f"significance must lie between 0 and 1, not {significance!r}")
+    if len(payoffs) == 0:
+        return _undecided(name, exceptions, "there are no observations")
     shares = best_shares(payoffs)
     bet = shares > 0.0
     grown = np.ones(len(payoffs))
@@ -145,6 +164,12 @@ def _bets(
     )
 
 
+def _undecided(name: str, exceptions: NDArray[np.bool_], note: str) -> EBacktest:
+    """Nothing was bet, and the wealth stays what it was."""
+    wealth, dates = np.ones(len(exceptions)), len(exceptions)
+    return EBacktest(name, wealth, -1, np.nan, UNDECIDED, dates, int(exceptions.sum()), note)
+
+
 def best_shares(payoffs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of the wealth to bet on each date: the best of all dates before it, 0 to `MOST`.
 
@@ -154,29 +179,52 @@ def best_shares(payoffs: NDArray[np.float64]) -> NDArray[np.float64]:
     [0.0, 0.0, 0.333, 0.111]
     """
     shares = np.zeros(len(payoffs))
-    paid: list[float] = []
-    lost, gained = 0, 0.0
-    for at, payoff in enumerate(payoffs.tolist()):
-        if gained > 0.0:
-            shares[at] = _best_share(np.array(paid), lost)
-        # Nothing is bet unless bets have paid more than they cost: the growth falls from 0 on.
-        gained += payoff - 1.0
-        if payoff == 0.0:
-            lost += 1
-        else:
-            paid.append(payoff)
+    before = payoffs[:-1]
+    # Nothing is bet unless bets have paid more than they cost: the growth falls from 0 on.
+    dates = np.flatnonzero(np.cumsum(before - 1.0) > 0.0)
+    paid = before[before != 0.0]
+    counts = np.cumsum(before != 0.0)[dates]
+    lost = dates + 1 - counts
+    step = max(1, BLOCK // max(1, len(paid)))
+    for first in range(0, len(dates), step):
+        part = slice(first, first + step)
+        shares[dates[part] + 1] = _best(paid[: counts[part][-1]], counts[part], lost[part])
     return shares
 
 
-def _best_share(paid: NDArray[np.float64], lost: int) -> float:
-    """Share that is best for the mean log growth of some payoffs, and of some that paid nothing."""
-    finite, without_bound = paid[np.isfinite(paid)] - 1.0, int(np.isinf(paid).sum())
+def _best(
+    paid: NDArray[np.float64], counts: NDArray[np.int64], lost: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Shares that are best for the mean log growth of several dates.
 
-    def slope(share: float) -> float:
-        gained = float((finite / (1.0 + share * finite)).sum())
-        return gained - lost / (1.0 - share) + (without_bound / share if share else 0.0)
+    Of each date, the first `counts` of the payoffs `paid` came before it, and `lost` that paid
+    nothing. The growth has one maximum: its slope falls, and Newton's steps to where it is 0 are
+    halved where they would leave the bracket.
+    """
+    known = np.arange(len(paid)) < counts[:, None]
+    gains = np.where(known & np.isfinite(paid), paid - 1.0, 0.0)
+    without_bound = (known & np.isinf(paid)).sum(axis=1)
 
-    if slope(MOST) >= 0.0:
-        return MOST
-    least = 1e-12 if without_bound else 0.0
-    return float(optimize.brentq(slope, least, MOST, xtol=1e-12))
+    def slope(
+        share: NDArray[np.float64], gains: NDArray[np.float64], at: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        terms = gains / (1.0 + share[:, None] * gains)
+        rest, more = lost[at] / (1.0 - share), without_bound[at] / share
+        curve = (terms * terms).sum(axis=1) + rest / (1.0 - share) + more / share
+        return terms.sum(axis=1) - rest + more, -curve
+
+    found = np.full(len(counts), MOST)
+    left = np.flatnonzero(slope(found, gains, np.arange(len(counts)))[0] < 0.0)
+    low, high = np.zeros(len(left)), np.full(len(left), MOST)
+    share = np.full(len(left), 0.5 * MOST)
+    for _ in range(STEPS):
+        if not len(left):
+            break
+        value, curve = slope(share, gains[left], left)
+        low, high = np.where(value > 0.0, share, low), np.where(value > 0.0, high, share)
+        moved = share - value / curve
+        moved = np.where((moved > low) & (moved < high), moved, 0.5 * (low + high))
+        done = (np.abs(moved - share) < 1e-13) | (value == 0.0)
+        found[left] = np.where(value == 0.0, share, moved)
+        left, low, high, share = left[~done], low[~done], high[~done], moved[~done]
+    return found

@@ -6,7 +6,7 @@ checked arrays of the dates that have all of them, and the result that every tes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,9 @@ class TestResult:
         Dates that were tested, and those whose loss exceeded value at risk.
     note : str
         Empty, or why the verdict is to be read with care.
+    critical : float
+        Statistic below which the verdict is `fail`, where it was simulated (Acerbi and Szekely's
+        tests); NaN elsewhere.
     """
 
     __test__ = False  # pytest takes a class of this name for tests
@@ -49,6 +52,7 @@ class TestResult:
     observations: int
     exceptions: int
     note: str = ""
+    critical: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +174,28 @@ def result(
         int(exceptions.sum()),
         note,
     )
+
+
+def ranked(
+    test: str,
+    statistic: float,
+    drawn: NDArray[np.float64],
+    exceptions: NDArray[np.bool_],
+    significance: float,
+) -> TestResult:
+    """Put together the result of a test whose statistic is low where forecasts are wrong.
+
+    The p-value is the share of drawn statistics, with the observed one among them, that are at
+    most the observed one. The critical value is the drawn statistic below which that share is
+    lower than `significance`; NaN where too few were drawn for any to be.
+    """
+    # Sums in another order differ in their last digits.
+    most = statistic + 1e-12 * max(1.0, abs(statistic))
+    p_value = (1 + int(np.sum(drawn <= most))) / (1 + len(drawn))
+    found = result(test, statistic, p_value, exceptions, significance)
+    place = int(np.ceil(significance * (1 + len(drawn)) - 1e-9)) - 2
+    critical = float(np.partition(drawn, place)[place]) if place >= 0 else float("nan")
+    return replace(found, critical=critical)
 
 
 def _series(name: str, values: Any) -> NDArray[np.float64]:

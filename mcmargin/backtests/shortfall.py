@@ -18,6 +18,7 @@ from mcmargin.backtests.observations import (
     Observations,
     TestResult,
     observations,
+    ranked,
     result,
     series,
     tail_share,
@@ -26,6 +27,8 @@ from mcmargin.checks import require_real_array, whole_number
 from mcmargin.errors import DataError
 
 NO_EXCEPTION = "there is no exception"
+
+NONE_DRAWN = "no history that the model drew has an exception"
 
 BLOCK = 2**22
 """Numbers of the model's own draws that are looked at together."""
@@ -43,8 +46,9 @@ def acerbi_szekely_z1(
 
     Z1 says nothing of how many exceptions there are: it is 0 on average where forecasts are right,
     and below 0 where the losses beyond value at risk are larger than expected shortfall says.
-    Simulated histories without an exception count as 0. Without an exception in what happened the
-    verdict is undecided.
+    Without an exception in what happened the verdict is undecided. What happened is therefore
+    compared only with the simulated histories that have an exception; where none has one, the
+    verdict is undecided too.
 
     Parameters
     ----------
@@ -59,8 +63,8 @@ def acerbi_szekely_z1(
     Returns
     -------
     TestResult
-        The p-value is the share of simulated histories, with what happened among them, whose
-        statistic is at most the observed one.
+        The p-value is the share of these histories, with what happened among them, whose
+        statistic is at most the observed one; `critical` is the statistic below which it fails.
 
     References
     ----------
@@ -115,7 +119,7 @@ def acerbi_szekely_z2(
     -------
     TestResult
         The p-value is the share of simulated histories, with what happened among them, whose
-        statistic is at most the observed one.
+        statistic is at most the observed one; `critical` is the statistic below which it fails.
 
     References
     ----------
@@ -158,25 +162,25 @@ def _acerbi_szekely(
         return result(name, np.nan, np.nan, hits, significance, NO_EXCEPTION)
     drawn = _draws(draws, profit_and_loss, value_at_risk, expected_shortfall)
     observed = _statistics(paired.profit_and_loss[None], paired, share)[0]
-    histories = len(drawn)
     step = max(1, BLOCK // dates)
-    below = sum(
-        int(np.sum(_statistics(drawn[first : first + step], paired, share) <= observed))
-        for first in range(0, histories, step)
-    )
-    return result(name, observed, (1 + below) / (1 + histories), hits, significance)
+    starts = range(0, len(drawn), step)
+    null = np.concatenate([_statistics(drawn[at : at + step], paired, share) for at in starts])
+    null = null[~np.isnan(null)]
+    if len(null) == 0:
+        return result(name, observed, np.nan, hits, significance, NONE_DRAWN)
+    return ranked(name, observed, null, hits, significance)
 
 
 def _statistics(
     gains: NDArray[np.float64], paired: Observations, share: float | None
 ) -> NDArray[np.float64]:
-    """Z1, or Z2 where the tail's share is given, of several histories."""
+    """Z1 (NaN without an exception), or Z2 where the tail's share is given, of histories."""
     hits = -gains > paired.value_at_risk
     sums = np.sum(np.where(hits, gains / paired.expected_shortfall, 0.0), axis=1)
     if share is not None:
         return np.asarray(sums / (gains.shape[1] * share) + 1.0)
     counts = hits.sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1) + 1.0, 0.0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1) + 1.0, np.nan)
 
 
 def _draws(draws: Any, *given: Any) -> NDArray[np.float64]:
@@ -207,9 +211,13 @@ def mcneil_frey(
 ) -> TestResult:
     """Test whether losses beyond value at risk exceed expected shortfall on average.
 
-    The residuals (loss - ES) / ES of exceptions have mean 0 where forecasts are right. Their
-    t-statistic is compared with those of resampled residuals whose mean was taken off, against the
-    alternative of a positive mean. With fewer than two exceptions the verdict is undecided.
+    The residuals (loss - ES) / ES of exceptions have mean 0 where forecasts are right. McNeil and
+    Frey divide by the volatility that was forecast, which not every model has. The t-statistic is
+    the same where expected shortfall is a fixed multiple of volatility. It is compared with those
+    of resampled residuals whose mean was taken off, against the alternative of a positive mean.
+    With few exceptions the test is careful: of right forecasts at 97.5 % (normal, and t with 5
+    degrees of freedom) it rejects about 2 % at 6 exceptions, 4 % at 25 and 5 % at 100, at a
+    significance of 5 %. With fewer than two exceptions the verdict is undecided.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy import stats
+from scipy import special, stats
 
 from mcmargin.backtests.coverage import (
     christoffersen_independence,
@@ -77,7 +77,21 @@ def test_times_between_failures_compare_geometric_distributions():
     wanted = stats.geom.logpmf(times, 0.01).sum()
     found = time_between_failures(hits, 0.99)
     assert found.statistic == pytest.approx(2.0 * (own - wanted), rel=1e-9)
-    assert found.p_value == pytest.approx(stats.chi2.sf(found.statistic, 4))
+    # Of four independent geometric times, by simulation: 400,000 have an error of 0.0008.
+    drawn = np.random.default_rng(5).geometric(0.01, (400_000, 4))
+    ratios = stats.geom.logpmf(drawn, 1.0 / drawn) - stats.geom.logpmf(drawn, 0.01)
+    share = np.mean(2.0 * ratios.sum(axis=1) >= found.statistic - 1e-9)
+    assert found.p_value == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 400_000))
+
+
+def test_the_p_value_of_one_time_is_that_of_the_geometric_distribution():
+    """Of one time at 90 %, summed over all times whose ratio is at least as large."""
+    hits = np.zeros(40, bool)
+    hits[30] = True
+    times = np.arange(1, 2000)
+    ratios = stats.geom.logpmf(times, 1.0 / times) - stats.geom.logpmf(times, 0.1)
+    wanted = stats.geom.pmf(times, 0.1)[ratios >= ratios[30]].sum()
+    assert time_between_failures(hits, 0.9).p_value == pytest.approx(wanted, rel=1e-9)
 
 
 def test_the_dynamic_quantile_is_the_wald_test_of_a_regression():
@@ -91,6 +105,32 @@ def test_the_dynamic_quantile_is_the_wald_test_of_a_regression():
     found = dynamic_quantile(gains, var, 0.95)
     assert found.statistic == pytest.approx(wanted, rel=1e-9)
     assert found.p_value == pytest.approx(stats.chi2.sf(wanted, 6))
+
+
+def test_the_unit_of_money_does_not_move_the_dynamic_quantile():
+    random = np.random.default_rng(8)
+    gains, var = random.standard_normal(600), 1.6 + 0.2 * random.random(600)
+    wanted = dynamic_quantile(gains, var, 0.95)
+    for unit in (1e-9, 1e12):
+        found = dynamic_quantile(unit * gains, unit * var, 0.95)
+        assert found.statistic == pytest.approx(wanted.statistic, rel=1e-9)
+        assert found.p_value == pytest.approx(wanted.p_value, rel=1e-9)
+
+
+def test_the_dynamic_quantile_looks_back_on_dates_and_not_on_what_is_left():
+    """With a hole, its date and the two that look back on it are no rows of the regression."""
+    random = np.random.default_rng(8)
+    gains, var = random.standard_normal(400), 1.6 + 0.2 * random.random(400)
+    gains[100] = np.nan
+    excess = np.where(np.isnan(gains), np.nan, (-gains > var) - 0.05)
+    rows = np.array([t for t in range(2, 400) if t not in (100, 101, 102)])
+    columns = np.column_stack([np.ones(len(rows)), var[rows], excess[rows - 1], excess[rows - 2]])
+    fitted = sm.OLS(excess[rows], columns).fit()
+    moments = columns.T @ columns
+    wanted = fitted.params @ moments @ fitted.params / (0.05 * 0.95)
+    found = dynamic_quantile(gains, var, 0.95, lags=2)
+    assert found.statistic == pytest.approx(wanted, rel=1e-9)
+    assert found.observations == 399
 
 
 def test_a_constant_value_at_risk_takes_no_degree_of_freedom():
@@ -164,14 +204,67 @@ def rejections(test, rate, dates, histories, seed):
     return np.mean([test(each, 0.95).verdict == "fail" for each in drawn])
 
 
-@pytest.mark.parametrize(
-    ("test", "dates"),
-    [(kupiec, 1000), (christoffersen_independence, 4000), (conditional_coverage, 4000)],
-)
-def test_right_forecasts_are_rejected_at_the_nominal_rate(test, dates):
-    """Of 1,000 histories 5 %, within 3 standard errors (0.7 %) and what the discreteness of counts
-    leaves the asymptotic distribution wrong by (1 %)."""
-    assert rejections(test, 0.05, dates, 1000, 11) == pytest.approx(0.05, abs=3 * 0.0069 + 0.01)
+def within_three_errors(found, wanted, histories):
+    """Whether a share of histories is what another says, within 3 standard errors."""
+    return abs(found - wanted) <= 3.0 * np.sqrt(wanted * (1.0 - wanted) / histories)
+
+
+def test_kupiec_rejects_right_forecasts_exactly_as_often_as_binomial_counts_say():
+    """The size is a sum over the counts that are rejected: 5.4 % of 1,000 dates at 95 %."""
+    dates, histories = 1000, 2000
+    counts = np.arange(dates + 1)
+    ratios = stats.binom.logpmf(counts, dates, counts / dates)
+    ratios -= stats.binom.logpmf(counts, dates, 0.05)
+    rejected = stats.chi2.sf(2.0 * ratios, 1) < 0.05
+    wanted = stats.binom.pmf(counts, dates, 0.05)[rejected].sum()
+    assert within_three_errors(rejections(kupiec, 0.05, dates, histories, 11), wanted, histories)
+    for count in range(30, 75):
+        assert (kupiec(first(count, dates), 0.95).verdict == "fail") == rejected[count]
+
+
+def chain_sizes(dates, rate, histories, seed):
+    """How often independence and conditional coverage reject, from counts of moves alone."""
+    hits = np.random.default_rng(seed).random((histories, dates), np.float32) < rate
+    together = (hits[:, 1:] & hits[:, :-1]).sum(axis=1)
+    before, after = hits[:, :-1].sum(axis=1), hits[:, 1:].sum(axis=1)
+    pairs, total = dates - 1, hits.sum(axis=1)
+
+    def likelihood(count, size):
+        share = count / np.maximum(size, 1)
+        return special.xlogy(count, share) + special.xlogy(size - count, 1.0 - share)
+
+    chain = likelihood(together, before) + likelihood(after - together, pairs - before)
+    alone = 2.0 * (chain - likelihood(after, pairs))
+    known = special.xlogy(total, rate) + special.xlogy(dates - total, 1.0 - rate)
+    both = alone + 2.0 * (likelihood(total, dates) - known)
+    return np.mean(stats.chi2.sf(alone, 1) < 0.05), np.mean(stats.chi2.sf(both, 2) < 0.05)
+
+
+def test_independence_rejects_right_forecasts_as_often_as_counts_of_moves_say():
+    """The size of 1,000 dates is not the nominal one; 10,000 histories of other draws tell it."""
+    wanted = chain_sizes(1000, 0.05, 10_000, 21)
+    for test, share in zip(
+        (christoffersen_independence, conditional_coverage), wanted, strict=True
+    ):
+        assert within_three_errors(rejections(test, 0.05, 1000, 1500, 11), share, 1500)
+
+
+@pytest.mark.parametrize("dates", [250, 4000])
+def test_times_between_failures_reject_right_forecasts_at_the_nominal_rate(dates):
+    """At any length: taken for chi-square, they would be rejected in a third of 4,000 dates."""
+    found = rejections(time_between_failures, 0.05, dates, 1000, 11)
+    assert within_three_errors(found, 0.05, 1000)
+
+
+def test_the_dynamic_quantile_rejects_right_forecasts_at_the_nominal_rate():
+    """Of 4,000 dates at 95 %, with a value at risk that moves, 5 % within the binomial error."""
+    random, histories = np.random.default_rng(12), 800
+    failed = 0
+    for _ in range(histories):
+        var = np.exp(0.3 * random.standard_normal(4000))
+        gains = var / 1.644854 * random.standard_normal(4000)
+        failed += dynamic_quantile(gains, var, 0.95).verdict == "fail"
+    assert within_three_errors(failed / histories, 0.05, histories)
 
 
 def test_wrong_forecasts_are_rejected_more_often_the_longer_the_record():

@@ -108,10 +108,65 @@ def test_equal_models_differ_by_nothing_and_a_constant_difference_is_certain():
 
 def test_models_that_are_equally_good_are_told_apart_at_the_nominal_rate():
     random = np.random.default_rng(6)
-    drawn = random.standard_normal((400, 2, 300))
+    # Of 3,000 dates the window of 8 lags moves the size by less than 0.1 %.
+    drawn = random.standard_normal((1500, 2, 3000), np.float32).astype(float)
     found = np.mean([diebold_mariano(one, other).p_value < 0.05 for one, other in drawn])
-    # A Bartlett window of 5 lags rejects somewhat too often: about 6 % of 300 dates.
-    assert found == pytest.approx(0.06, abs=3 * np.sqrt(0.06 * 0.94 / 400))
+    assert found == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 1500))
+
+
+def test_overlapping_horizons_are_told_apart_at_the_nominal_rate():
+    """Sums of 10 independent numbers, of 3,000 dates. Bartlett weights up to 9 lags would reject
+    11 %: they leave a third of the variance of the mean out."""
+    random, histories, span = np.random.default_rng(8), 1000, 10
+    drawn = np.cumsum(random.standard_normal((histories, 3000 + span)), axis=1)
+    drawn = drawn[:, span:] - drawn[:, :-span]
+    nothing = np.zeros(3000)
+    found = [diebold_mariano(each, nothing, horizon=span).p_value < 0.05 for each in drawn]
+    error = np.sqrt(0.05 * 0.95 / histories)
+    assert np.mean(found) == pytest.approx(0.05, abs=3 * error)
+    bartlett = [diebold_mariano(each, nothing, lags=9).p_value < 0.05 for each in drawn[:400]]
+    assert np.mean(bartlett) > 0.05 + 3 * error
+
+
+def test_the_statistic_of_overlapping_horizons_is_that_of_harvey_leybourne_and_newbold():
+    noise = np.random.default_rng(9).standard_normal(209)
+    scores = np.array([noise[at : at + 10].sum() for at in range(200)]) + 0.5
+    found = diebold_mariano(scores, np.zeros(200), horizon=10)
+    covariances = [
+        np.sum((scores - scores.mean())[k:] * (scores - scores.mean())[: 200 - k])
+        for k in range(10)
+    ]
+    variance = (covariances[0] + 2.0 * sum(covariances[1:])) / 200**2
+    factor = (200 + 1 - 20 + 10 * 9 / 200) / 200
+    wanted = scores.mean() / np.sqrt(variance) * np.sqrt(factor)
+    assert found.statistic == pytest.approx(wanted)
+    assert found.p_value == pytest.approx(2.0 * stats.t.sf(abs(wanted), 199))
+    assert found.lags == 9
+
+
+def test_a_variance_that_is_not_above_nothing_is_replaced():
+    """Scores that alternate: all lags in full would leave a variance below 0."""
+    scores = np.tile([1.0, -1.0], 20) + np.linspace(0.0, 0.1, 40)
+    found = diebold_mariano(scores, np.zeros(40), horizon=2, lags=1)
+    assert 0.0 < found.standard_error < np.inf
+
+
+def test_models_with_equal_scores_share_their_place_in_the_confidence_set():
+    random = np.random.default_rng(7)
+    one, other = random.random(300), random.random(300) + 0.5
+    found = model_confidence_set({"a": one, "b": other, "c": one.copy()}, seed=3, resamples=200)
+    without = model_confidence_set({"a": one, "b": other}, seed=3, resamples=200)
+    assert found["model"].tolist() == ["a", "c", "b"]
+    assert found["in_set"].tolist() == [True, True, False]
+    columns = ["mean_score", "p_value"]
+    assert (
+        found.set_index("model")
+        .loc[["a", "b"], columns]
+        .equals(without.set_index("model").loc[["a", "b"], columns])
+    )
+    all_equal = model_confidence_set({"a": one, "b": one}, seed=3, resamples=200)
+    assert all_equal["p_value"].tolist() == [1.0, 1.0]
+    assert all_equal["in_set"].all()
 
 
 def test_the_confidence_set_is_that_of_arch():

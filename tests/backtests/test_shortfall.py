@@ -33,12 +33,15 @@ def students(degrees, size, seed):
 def test_the_statistics_by_hand():
     gains, var = np.array([-3.0, 1.0, -4.0, 0.5]), np.full(4, 2.0)
     shortfall, drawn = np.array([2.5, 2.5, 3.2, 2.5]), np.zeros((10, 4))
+    drawn[:3, 0] = -2.1, -2.5, -9.0
     first = acerbi_szekely_z1(gains, var, shortfall, drawn)
     assert first.statistic == pytest.approx((-3.0 / 2.5 - 4.0 / 3.2) / 2.0 + 1.0)
     second = acerbi_szekely_z2(gains, var, shortfall, drawn, 0.975)
     assert second.statistic == pytest.approx((-3.0 / 2.5 - 4.0 / 3.2) / (4 * 0.025) + 1.0)
-    # Histories without an exception are 0 and 1: no one is as low as what happened.
-    assert first.p_value == second.p_value == 1.0 / 11.0
+    # Only the third history is as low as what happened; seven have no exception, and do not count
+    # for Z1. Their Z2 is 1.
+    assert first.p_value == pytest.approx(2.0 / 4.0)
+    assert second.p_value == pytest.approx(2.0 / 11.0)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,9 @@ def test_the_null_distribution_of_z2_has_the_known_critical_values(law, five, on
         error = np.sqrt(share * (1.0 - share) / shape[0])
         # The last digit of a published value moves the share by up to 0.05 %.
         assert found.p_value == pytest.approx(share, abs=4 * error + 0.0005)
+        told = acerbi_szekely_z2(happened, *known, drawn, 0.975, significance=share).critical
+        density = {0.05: 0.12, 0.01: 0.02}[share]  # of Z2 there, at least
+        assert told == pytest.approx(critical, abs=4 * error / density)
 
 
 def test_a_model_that_understates_volatility_is_rejected_and_a_right_one_is_not():
@@ -79,6 +85,45 @@ def test_a_model_that_understates_volatility_is_rejected_and_a_right_one_is_not(
     assert shares[0] == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 100))
     assert shares[0] < shares[1] < shares[2]
     assert shares[2] > 0.95
+
+
+def test_the_critical_value_parts_what_fails_from_what_passes():
+    drawn = np.zeros((99, 1))
+    drawn[:, 0] = -2.0 - np.arange(99) / 10.0
+    shortfall = np.full(1, 2.5)
+
+    def verdict(z):
+        return acerbi_szekely_z1([(z - 1.0) * 2.5], [1.9], shortfall, drawn)
+
+    critical = verdict(0.0).critical
+    # The fourth lowest of 99: below it lie 3, and (1 + 3) / 100 < 5 %.
+    assert critical == pytest.approx(drawn[-4, 0] / 2.5 + 1.0)
+    assert verdict(critical - 1e-6).verdict == "fail"
+    assert verdict(critical + 1e-6).verdict == "pass"
+    assert np.isnan(tail_pit([0.5], 0.99).critical)
+
+
+def test_z1_rejects_right_forecasts_at_the_nominal_rate_where_exceptions_are_few():
+    """100 dates at 97.5 % have none in 8 % of histories; of the others 5 % are rejected."""
+    random, histories = np.random.default_rng(4), 1500
+    known, drawn = constant(100), random.standard_normal((1500, 100))
+    found = [
+        acerbi_szekely_z1(each, *known, drawn).verdict
+        for each in random.standard_normal((histories, 100))
+    ]
+    decided = [each for each in found if each != "undecided"]
+    none = 0.975**100
+    error = np.sqrt(none * (1.0 - none) / histories)
+    assert 1.0 - len(decided) / histories == pytest.approx(none, abs=3 * error)
+    # The same draws for all: their own error counts as well.
+    error = np.sqrt(0.05 * 0.95 * (1.0 / len(decided) + 1.0 / 1500))
+    assert np.mean([each == "fail" for each in decided]) == pytest.approx(0.05, abs=3 * error)
+
+
+def test_z1_is_undecided_where_no_history_that_was_drawn_has_an_exception():
+    found = acerbi_szekely_z1([-3.0], [2.0], [2.5], np.zeros((50, 1)))
+    assert (found.verdict, found.note[:10]) == ("undecided", "no history")
+    assert found.statistic == pytest.approx(-0.2)
 
 
 def test_z1_does_not_look_at_the_number_of_exceptions():
@@ -138,15 +183,43 @@ def test_mcneil_frey_is_the_t_test_of_residuals_for_near_normal_ones():
     assert found.p_value == pytest.approx(wanted.pvalue, abs=0.03)
 
 
-def test_mcneil_frey_rejects_right_forecasts_at_the_nominal_rate():
-    """Of 200 histories with about 50 residuals each: 5 %, within 3 errors of 1.5 %."""
-    random = np.random.default_rng(16)
-    known = constant(2000)
+def bootstrap_size(counts, histories, resamples, seed):
+    """How often a bootstrap t-test rejects losses of a normal beyond its 97.5 % quantile."""
+    random, failed = np.random.default_rng(seed), 0
+    for count in random.choice(counts, histories):
+        sizes = stats.norm.isf(0.025 * random.random(count)) / SHORTFALL - 1.0
+        again = (sizes - sizes.mean())[random.integers(count, size=(resamples, count))]
+        ratio = again.mean(axis=1) / again.std(axis=1, ddof=1)
+        above = np.sum(ratio >= sizes.mean() / sizes.std(ddof=1))
+        failed += (1 + above) / (1 + resamples) < 0.05
+    return failed / histories
+
+
+def test_mcneil_frey_rejects_right_forecasts_as_often_as_another_bootstrap():
+    """Of 1,000 dates with about 25 residuals each: some 4 %, less than the nominal 5 %."""
+    random, histories = np.random.default_rng(16), 1500
+    known = constant(1000)
+    happened = random.standard_normal((histories, 1000))
     failed = [
-        mcneil_frey(random.standard_normal(2000), *known, seed=at, resamples=500).verdict == "fail"
-        for at in range(200)
+        mcneil_frey(each, *known, seed=at, resamples=299).verdict == "fail"
+        for at, each in enumerate(happened)
     ]
-    assert np.mean(failed) == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 200))
+    counts = np.random.default_rng(17).binomial(1000, 0.025, 3000)
+    wanted = bootstrap_size(counts[counts >= 5], 3000, 299, 18)
+    error = np.sqrt(wanted * (1.0 - wanted) * (1.0 / histories + 1.0 / 3000))
+    assert 0.02 < wanted < 0.05
+    assert np.mean(failed) == pytest.approx(wanted, abs=3 * error)
+
+
+def test_mcneil_frey_does_not_change_with_volatility_in_place_of_expected_shortfall():
+    """McNeil and Frey divide by volatility: scipy's t-statistic of such residuals is the same."""
+    random = np.random.default_rng(6)
+    deviation = np.exp(0.4 * random.standard_normal(3000))
+    happened = 1.1 * deviation * random.standard_normal(3000)
+    found = mcneil_frey(happened, VAR * deviation, SHORTFALL * deviation, seed=7, resamples=99)
+    hits = -happened > VAR * deviation
+    theirs = (-happened - SHORTFALL * deviation)[hits] / deviation[hits]
+    assert found.statistic == pytest.approx(stats.ttest_1samp(theirs, 0.0).statistic)
 
 
 @pytest.mark.parametrize(
