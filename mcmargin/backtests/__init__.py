@@ -6,6 +6,7 @@ or small frozen results, each with a statistic, a p-value and a verdict.
 
 backtest          backtest(): walk forward through history with several models
 walking           pieces of a walk, each of which can be done alone, on any process
+resuming          which arguments a folder is of, and that one process alone walks in it
 competing         what a model must do to take part, and the model of this package
 peers             the models that a user would otherwise run, for comparison
 backtest_result   what a backtest found, with all that one asks of it

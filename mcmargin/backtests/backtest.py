@@ -8,8 +8,9 @@ forward between. Several processes work on windows, and the result is the same f
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mcmargin.audit import fingerprint, package_version
 from mcmargin.backtests.backtest_result import BacktestResult, result_of
 from mcmargin.backtests.competing import Competitor
 from mcmargin.backtests.observations import tail_share
+from mcmargin.backtests.peers import HistoricalSimulation, PriceScan
+from mcmargin.backtests.resuming import fingerprint_of, folder_of
 from mcmargin.backtests.walking import WINDOWS_A_PIECE, Gathered, Piece, Walk, walk_piece
 from mcmargin.books.book import Book
 from mcmargin.checks import few, require_type, whole_number
-from mcmargin.data.files import write_atomically
 from mcmargin.data.prices import PriceHistory
 from mcmargin.data.times import utc_time
 from mcmargin.errors import DataError, PolicyError
@@ -57,7 +58,8 @@ def backtest(
     Parameters
     ----------
     prices : PriceHistory
-        Dates on which some asset has no close are left out.
+        Assets that no portfolio holds are left out, and then the dates on which an asset has no
+        close; `settings` of the result has the number of these dates.
     portfolios : Book, DataFrame or mapping of str to mapping of str to float
         Amounts held of each asset, by portfolio, the same on every date; negative is short. Of a
         DataFrame rows are portfolios and columns are assets. Of a book of spot positions each
@@ -66,7 +68,7 @@ def backtest(
         By name: a `ModelSpec`, one of `mcmargin.backtests.peers`, or any object with the methods of
         `mcmargin.backtests.competing.Competitor`.
     horizons : sequence of int
-        Bars ahead.
+        Bars ahead. At least one date must have a close so far ahead.
     levels : sequence of float
         Confidence levels.
     window : int
@@ -80,12 +82,16 @@ def backtest(
     seed : int
         Each date draws from this seed and its own time alone.
     jobs : int, optional
-        Processes at a time; one a core by default. Changes no figure.
+        Processes at a time; one a core by default. Changes no figure. Models that no other process
+        can import, such as those of a notebook, are walked in this process.
     folder : path, optional
-        Where windows that are done are written, so that a call with the same arguments goes on from
-        there after an interruption. It must be empty, or of such a call.
+        Where windows that are done are written. A call with the same arguments goes on from there
+        after an interruption; without a folder it begins anew, and all work is lost. The folder
+        must be empty, or of such a call. It is of other arguments as soon as the package, numpy,
+        scipy, pandas, arch, or the module file of a model's class is another one.
     progress : callable, optional
-        Called with dates done and in all, over all models.
+        Called with dates done and in all, over all models. Dates of windows that are read from the
+        folder are reported first, before any work.
 
     Returns
     -------
@@ -94,8 +100,9 @@ def backtest(
     Raises
     ------
     DataError
-        For a portfolio whose asset has no prices, a window longer than the history, a folder of
-        other arguments, and a model that fails, with its name and the date.
+        For a portfolio whose asset has no prices, a window longer than the history or shorter than
+        a model needs, a folder of other arguments or in which another process walks, and a model
+        that fails, with its name and the date.
     PolicyError
         For a number that is out of range.
 
@@ -111,16 +118,13 @@ def backtest(
     ... )
     >>> found.coverage()[["model", "portfolio", "observations", "exceptions"]]
             model portfolio  observations  exceptions
-    0      normal     index           247           8
-    1      normal    spread           247           1
-    2  historical     index           247           5
-    3  historical    spread           247           6
+    0      normal     index           250           8
+    1      normal    spread           250           0
+    2  historical     index           250           5
+    3  historical    spread           250           6
     """
     require_type("prices", prices, PriceHistory)
-    closes = _common(prices)
-    walk, names = _walk(
-        closes, portfolios, horizons, levels, window, refit_every, start, paths, seed
-    )
+    walk = _walk(prices, portfolios, horizons, levels, window, refit_every, start, paths, seed)
     if not isinstance(models, Mapping) or not models:
         raise DataError("backtest: give models as a mapping of at least one name to a model")
     for name, model in models.items():
@@ -129,29 +133,46 @@ def backtest(
                 f"backtest: model {name!r} has no methods fit and forecast; "
                 "mcmargin.backtests.competing.Competitor says what they do"
             )
+        if isinstance(model, HistoricalSimulation | PriceScan) and model.bars > walk.window:
+            raise DataError(
+                f"backtest: model {name!r} takes the last {model.bars:,} returns, and the window "
+                f"has {walk.window:,}; give a window of at least {model.bars:,}"
+            )
     count = default_jobs() if jobs is None else whole_number("jobs", jobs)
-    digest = _fingerprint(walk, names, models)
-    place = None if folder is None else _folder(Path(folder), digest, models)
-    pieces = _pieces(walk, models, place)
-    gathered = {name: Gathered() for name in models}
-    total, done = len(models) * (walk.last - walk.first), 0
-    with closing(_done(pieces, count)) as results:
-        for piece, found in zip(pieces, results, strict=True):
-            for record in found:
-                gathered[piece.name].add(record)
-            done += sum(len(dates) for dates in piece.windows)
-            if progress is not None:
-                progress(done, total)
-    return result_of(walk, names, gathered, digest)
+    digest = fingerprint_of(walk, models, resumed=folder is not None)
+    kept = nullcontext() if folder is None else folder_of(Path(folder), digest)
+    with kept as place:
+        pieces = _pieces(walk, models, place)
+        gathered = {name: Gathered() for name in models}
+        read = [piece.dates_done() for piece in pieces]
+        total, done = len(models) * (walk.last - walk.first), sum(read)
+        if progress is not None:
+            progress(done, total)
+        with closing(_done(pieces, count)) as results:
+            for piece, before, found in zip(pieces, read, results, strict=True):
+                for record in found:
+                    gathered[piece.name].add(record)
+                done += sum(len(dates) for dates in piece.windows) - before
+                if progress is not None:
+                    progress(done, total)
+    return result_of(walk, gathered, digest)
 
 
 def _done(pieces: list[Piece], jobs: int) -> Any:
     """Records of pieces, in their order."""
-    here = any(type(piece.model).__module__ == "__main__" for piece in pieces)
-    # A process cannot import what a notebook or a script defines.
-    if jobs == 1 or here or len(pieces) == 1:
+    models = {id(piece.model): piece.model for piece in pieces}.values()
+    if jobs == 1 or len(pieces) == 1 or not all(map(_can_be_sent, models)):
         return (walk_piece(piece) for piece in pieces)
     return in_processes(walk_piece, pieces, min(jobs, len(pieces)))
+
+
+def _can_be_sent(model: Competitor) -> bool:
+    """Whether another process can import its class: not that of a notebook, script or function."""
+    try:
+        pickle.dumps(model)
+    except Exception:  # a class may raise anything when it is pickled
+        return False
+    return type(model).__module__ != "__main__"
 
 
 def _pieces(walk: Walk, models: Mapping[str, Competitor], folder: Path | None) -> list[Piece]:
@@ -167,13 +188,13 @@ def _pieces(walk: Walk, models: Mapping[str, Competitor], folder: Path | None) -
     return found
 
 
-def _common(prices: PriceHistory) -> PriceHistory:
-    """Closes of the dates on which every asset has one."""
-    whole = np.isfinite(prices.prices).all(axis=1)
+def _common(prices: PriceHistory, held: list[bool]) -> PriceHistory:
+    """Closes of the assets that are held, on the dates on which each has one."""
+    whole = np.isfinite(prices.prices[:, held]).all(axis=1)
     return PriceHistory(
-        prices.assets,
+        tuple(name for name, wanted in zip(prices.assets, held, strict=True) if wanted),
         prices.times[whole],
-        prices.prices[whole],
+        prices.prices[whole][:, held],
         prices.source,
         prices.zone,
         prices.calendar,
@@ -183,7 +204,7 @@ def _common(prices: PriceHistory) -> PriceHistory:
 
 
 def _walk(
-    closes: PriceHistory,
+    prices: PriceHistory,
     portfolios: Any,
     horizons: Sequence[int],
     levels: Sequence[float],
@@ -192,7 +213,7 @@ def _walk(
     start: Any,
     paths: int,
     seed: int,
-) -> tuple[Walk, tuple[str, ...]]:
+) -> Walk:
     """Check how to walk."""
     ahead = tuple(whole_number("horizons", each) for each in _several("horizons", horizons))
     if list(ahead) != sorted(set(ahead)):
@@ -203,13 +224,17 @@ def _walk(
     if len(set(sure)) < len(sure):
         raise PolicyError(f"levels must differ, not {sure}")
     window = whole_number("window", window, least=LEAST_WINDOW)
+    names, amounts = _amounts(prices.assets, portfolios)
+    held = (amounts != 0.0).any(axis=0)
+    closes = _common(prices, held.tolist())
     times = closes.times
-    first, last = window, len(times) - ahead[0]
-    if first >= last:
+    # The longest horizon, too, ends on some date.
+    first, end = window, len(times) - ahead[-1]
+    if first >= end:
         raise DataError(
-            f"{closes.source}: a window of {window:,} returns and a horizon of {ahead[0]} need "
-            f"{window + ahead[0] + 1:,} closes, and there are {len(times):,} dates on which every "
-            "asset has one; give a shorter window or more prices"
+            f"{closes.source}: a window of {window:,} returns and a horizon of {ahead[-1]} need "
+            f"{window + ahead[-1] + 1:,} closes, and there are {len(times):,} dates on which every "
+            "asset that is held has one; give a shorter window or horizon, or more prices"
         )
     if start is not None:
         try:
@@ -222,26 +247,27 @@ def _walk(
                 f"start {str(moment)[:10]}: the window of {window:,} returns is whole only from "
                 f"{str(times[window])[:10]} on"
             )
-        if first >= last:
+        if first >= end:
             raise DataError(
-                f"start {str(moment)[:10]}: the last date that can be forecast from is "
-                f"{str(times[last - 1])[:10]}"
+                f"start {str(moment)[:10]}: the last date from which a horizon of {ahead[-1]} ends "
+                f"within the prices is {str(times[end - 1])[:10]}"
             )
-    names, exposures = _exposures(closes, portfolios, first)
-    return (
-        Walk(
-            closes,
-            exposures,
-            ahead,
-            sure,
-            window,
-            whole_number("refit_every", refit_every),
-            first,
-            last,
-            whole_number("paths", paths),
-            whole_number("seed", seed, least=0),
-        ),
+    amounts = amounts[:, held]
+    if isinstance(portfolios, Book):
+        amounts = amounts * closes.prices[first]
+    return Walk(
+        closes,
+        len(prices.times) - len(times),
+        amounts,
         names,
+        ahead,
+        sure,
+        window,
+        whole_number("refit_every", refit_every),
+        first,
+        len(times) - ahead[0],
+        whole_number("paths", paths),
+        whole_number("seed", seed, least=0),
     )
 
 
@@ -251,12 +277,12 @@ def _several(name: str, values: Any) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _exposures(
-    closes: PriceHistory, portfolios: Any, first: int
+def _amounts(
+    assets: tuple[str, ...], portfolios: Any
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Names of portfolios, and what each holds of each asset."""
+    """Names of portfolios, and what each holds of each asset: an amount, or units of a book."""
     if isinstance(portfolios, Book):
-        portfolios = _of_book(portfolios, closes, first)
+        portfolios = _of_book(portfolios)
     elif isinstance(portfolios, Mapping):
         for name, held in portfolios.items():
             require_type(f"portfolio {name!r}", held, Mapping)
@@ -266,79 +292,35 @@ def _exposures(
     require_type("portfolios", portfolios, pd.DataFrame)
     if portfolios.empty or portfolios.index.has_duplicates or portfolios.columns.has_duplicates:
         raise DataError("backtest: portfolios must be at least one, each of a name of its own")
-    unknown = [name for name in portfolios.columns if name not in closes.assets]
+    unknown = [name for name in portfolios.columns if name not in assets]
     if unknown:
         raise DataError(
             f"backtest: the portfolios hold {few(map(str, unknown))}, and there are no prices of "
-            f"that; there are prices of {few(closes.assets)}"
+            f"that; there are prices of {few(assets)}"
         )
-    table = portfolios.reindex(columns=list(closes.assets))
-    exposures = table.apply(pd.to_numeric, errors="coerce").where(table.notna(), 0.0)
-    values = exposures.to_numpy(np.float64)
+    table = portfolios.reindex(columns=list(assets))
+    amounts = table.apply(pd.to_numeric, errors="coerce").where(table.notna(), 0.0)
+    values = amounts.to_numpy(np.float64)
     for row, column in np.argwhere(~np.isfinite(values))[:1].tolist():
         raise DataError(
             f"backtest: portfolio {portfolios.index[row]!r}: the amount of "
-            f"{closes.assets[column]!r} is no number"
+            f"{assets[column]!r} is no number"
         )
     for row in np.flatnonzero(~(values != 0.0).any(axis=1))[:1].tolist():
         raise DataError(f"backtest: portfolio {portfolios.index[row]!r} holds nothing")
     return tuple(map(str, portfolios.index)), values
 
 
-def _of_book(book: Book, closes: PriceHistory, first: int) -> pd.DataFrame:
-    """What each account's positions are worth on the first date, by asset."""
+def _of_book(book: Book) -> pd.DataFrame:
+    """How many units each account's positions hold, by asset."""
     for item in book.instruments:
         if not isinstance(item, Spot):
             raise DataError(
                 f"backtest: instrument {item.name!r} is no spot; give the amounts that the "
                 "portfolio holds of each asset instead"
             )
-    held = pd.DataFrame(
+    return pd.DataFrame(
         book.quantities.toarray(),
         index=[account.name for account in book.accounts],
         columns=[item.underlying for item in book.instruments],
     )
-    today = dict(zip(closes.assets, closes.prices[first].tolist(), strict=True))
-    return held.mul([today.get(name, np.nan) for name in held.columns], axis=1)
-
-
-def _fingerprint(walk: Walk, names: tuple[str, ...], models: Mapping[str, Competitor]) -> str:
-    """Of everything that decides the result."""
-    closes = walk.closes
-    bars = (closes.zone, closes.calendar, closes.stamps, closes.shown_zone)
-    settled = (walk.window, walk.refit_every, walk.first, walk.last, walk.paths, walk.seed)
-    return fingerprint(
-        package_version("mcmargin"),
-        (closes.assets, bars, str(closes.times.dtype), closes.times.astype(np.int64)),
-        closes.prices,
-        (names, walk.exposures, walk.horizons, walk.levels, settled),
-        tuple((name, repr(model)) for name, model in models.items()),
-    )
-
-
-def _folder(folder: Path, digest: str, models: Mapping[str, Competitor]) -> Path:
-    """The folder of this walk, made where it is not there."""
-    for name, model in models.items():
-        if type(model).__repr__ is object.__repr__:
-            raise DataError(
-                f"backtest: model {name!r} needs a repr that says its settings, such as a "
-                "dataclass has, so that a folder of other settings is not taken for its own"
-            )
-    mark = folder / "backtest.txt"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if mark.exists():
-            if mark.read_text(encoding="utf-8").strip() != digest:
-                raise DataError(
-                    f"{folder}: it holds a backtest of other arguments; give another folder, or "
-                    "remove this one"
-                )
-        elif any(folder.iterdir()):
-            raise DataError(
-                f"{folder}: it is not empty, and holds no backtest; give another folder"
-            )
-        else:
-            write_atomically(mark, f"{digest}\n".encode())
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror})") from None
-    return folder

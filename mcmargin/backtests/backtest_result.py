@@ -106,9 +106,7 @@ class BacktestResult(BacktestValues):
         return text
 
 
-def result_of(
-    walk: Walk, portfolios: tuple[str, ...], gathered: Mapping[str, Gathered], fingerprint: str
-) -> BacktestResult:
+def result_of(walk: Walk, gathered: Mapping[str, Gathered], fingerprint: str) -> BacktestResult:
     """Put the records of all windows together, in the order of dates."""
 
     def joined(name: str) -> NDArray[Any]:
@@ -121,7 +119,7 @@ def result_of(
     return BacktestResult(
         dates=walk.closes.times[walk.first : walk.last],
         models=tuple(gathered),
-        portfolios=portfolios,
+        portfolios=walk.portfolios,
         assets=walk.closes.assets,
         horizons=walk.horizons,
         levels=walk.levels,
@@ -139,6 +137,7 @@ def result_of(
             "refit_every": walk.refit_every,
             "paths": walk.paths,
             "seed": walk.seed,
+            "dates_left_out": walk.left_out,
             "fingerprint": fingerprint,
             "version": package_version("mcmargin"),
         },

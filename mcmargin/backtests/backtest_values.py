@@ -42,7 +42,8 @@ class BacktestValues:
     dates_summed : ndarray of shape (models, horizons), int64
         Dates that these sums are over; 0 where the model gives no distribution.
     settings : dict
-        Window, refit_every, paths, seed, fingerprint and version.
+        Window, refit_every, paths, seed, fingerprint, version, and dates_left_out: the number of
+        dates on which an asset that is held has no close.
     """
 
     dates: NDArray[np.datetime64]
@@ -63,10 +64,12 @@ class BacktestValues:
     settings: dict[str, Any]
 
     def __repr__(self) -> str:
+        lost = self.settings.get("dates_left_out", 0)
         return (
             f"<{type(self).__name__} of {few(self.models)}: {len(self.portfolios):,} portfolios, "
             f"{len(self.dates):,} dates from {plain_time(self.dates[0])} to "
-            f"{plain_time(self.dates[-1])}>"
+            f"{plain_time(self.dates[-1])}"
+            f"{f', {lost:,} dates without every close left out' if lost else ''}>"
         )
 
     @property

@@ -141,7 +141,8 @@ def _tail(
     taken = whole if whole == share else whole + 1
     var = worst[..., taken - 1]
     shortfall = (worst[..., :taken].sum(axis=-1) - float(taken - share) * var) / float(share)
-    return var, shortfall
+    # A mean of equal losses may be below them in its last digit.
+    return var, np.maximum(shortfall, var)
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ def monthly_coverage(result: BacktestValues) -> pd.DataFrame:
     ... )
     >>> monthly_coverage(found)[["month", "observations", "exceptions"]]
            month  observations  exceptions
-    0 2018-11-01            20           0
-    1 2018-12-01            16           1
+    0 2018-11-01            21           0
+    1 2018-12-01            18           1
     """
     require_type("result", result, BacktestValues)
     frame = result.frame.dropna(subset=["profit_and_loss"])

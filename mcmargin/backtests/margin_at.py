@@ -47,7 +47,8 @@ def margin_at(
     Parameters
     ----------
     date : time
-        The last close at or before it is the last one that is known.
+        The last close at or before it is the last one that is known. A midnight in UTC, which a
+        date without an hour is, stands for the whole day that begins with it.
     book : Book
     prices : PriceHistory
         Later closes are left out.
@@ -126,9 +127,8 @@ def _until(date: Any, prices: PriceHistory, window: int | None) -> PriceHistory:
         moment = utc_time(date)
     except ValueError as error:
         raise DataError(f"date: {error}") from None
-    # A date without an hour takes in what closes on it.
-    text = str(date)
-    if len(text) == 10 and moment == moment.astype("datetime64[D]"):
+    # A date without an hour is a midnight, however it is written.
+    if moment == moment.astype("datetime64[D]"):
         moment = moment + np.timedelta64(1, "D") - np.timedelta64(1, "ns")
     taken = np.flatnonzero(prices.times <= moment)
     if len(taken) == 0:

@@ -78,7 +78,7 @@ class HistoricalSimulation(_NothingToFit):
     Attributes
     ----------
     bars : int
-        How many of the last bars are taken.
+        How many of the last bars are taken; a backtest refuses a window that has fewer.
     """
 
     bars: int = 500
@@ -99,6 +99,11 @@ class EwmaNormal(_NothingToFit):
     ----------
     decay : float
         Weight of a bar over that of the next one; RiskMetrics (1996) takes 0.94.
+
+    Notes
+    -----
+    Value at risk and expected shortfall are exact. The probability of what happened is a rank among
+    1,000 draws, so that it is never below 1/2002, however large the loss was.
     """
 
     decay: float = 0.94
@@ -228,6 +233,7 @@ class PriceScan(_NothingToFit):
     Attributes
     ----------
     bars : int
+        A backtest refuses a window that has fewer.
     """
 
     bars: int = 250

@@ -9,7 +9,6 @@ each window is written there when it is done, so that an interrupted walk goes o
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.backtests.competing import Competitor, Forecast, Question
+from mcmargin.backtests.observations import tail_share
+from mcmargin.checks import require_type
 from mcmargin.data.files import write_atomically
 from mcmargin.data.prices import PriceHistory
 from mcmargin.errors import DataError, McMarginError
@@ -28,6 +29,12 @@ WINDOWS_A_PIECE = 5
 
 HISTORIES = 1000
 """Simulated histories that the distributions of Z1 and Z2 are taken from."""
+
+OF_HISTORIES = 1
+"""Word of the seed that simulated histories draw from; a model draws from the seed alone."""
+
+ROUNDING = 1e-9
+"""Relative difference of value at risk and expected shortfall that rounding may leave."""
 
 SUMMED = ("ratio_sums", "ratio_counts", "dates_summed")
 """Fields of a record that are added up over dates."""
@@ -40,8 +47,11 @@ class Walk:
     Attributes
     ----------
     closes : PriceHistory
-        Of dates on which every asset has a close.
+        Of the assets that are held, on the dates on which each has a close.
+    left_out : int
+        Dates on which one of them has none.
     exposures : ndarray of shape (portfolios, assets), float64
+    portfolios : tuple of str
     horizons : tuple of int
     levels : tuple of float
     window : int
@@ -54,7 +64,9 @@ class Walk:
     """
 
     closes: PriceHistory
+    left_out: int
     exposures: NDArray[np.float64]
+    portfolios: tuple[str, ...]
     horizons: tuple[int, ...]
     levels: tuple[float, ...]
     window: int
@@ -93,6 +105,19 @@ class Piece:
     windows: tuple[range, ...]
     walk: Walk
     folder: Path | None
+
+    def path(self, place: int) -> Path | None:
+        """File of one of its windows; None without a folder."""
+        return None if self.folder is None else self.folder / f"{self.first + place:06d}.npz"
+
+    def dates_done(self) -> int:
+        """Dates of the windows that are already written."""
+        paths = [self.path(place) for place in range(len(self.windows))]
+        return sum(
+            len(dates)
+            for dates, path in zip(self.windows, paths, strict=True)
+            if path is not None and path.exists()
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,12 +187,10 @@ def walk_piece(piece: Piece) -> list[Record]:
     fitted, fitted_at = None, -1
     with one_blas_thread():
         for place, dates in enumerate(piece.windows):
-            path = None
-            if piece.folder is not None:
-                path = piece.folder / f"{piece.first + place:06d}.npz"
-                if path.exists():
-                    found.append(read_record(path))
-                    continue
+            path = piece.path(place)
+            if path is not None and path.exists():
+                found.append(read_record(path))
+                continue
             # Fits of windows that were read are made again, since later ones start from them.
             for at in range(fitted_at + 1, place + 1):
                 fitted = _fit(piece, piece.windows[at], fitted)
@@ -184,7 +207,7 @@ def _fit(piece: Piece, dates: range, before: Any) -> Any:
     window = _closes(walk, dates.start - walk.window, dates.start)
     try:
         return piece.model.fit(window, before)
-    except McMarginError as error:
+    except Exception as error:  # a user's model may raise anything
         raise _failed(piece, dates.start, "be fitted to the window that ends", error) from error
 
 
@@ -213,25 +236,51 @@ def _forecast(piece: Piece, start: int, at: int, fitted: Any) -> Forecast:
     asked = Question(walk.exposures, walk.horizons, walk.levels, walk.paths, seed)
     try:
         found = piece.model.forecast(fitted, _closes(walk, start - walk.window, at), asked)
-    except McMarginError as error:
+        require_type("what forecast returns", found, Forecast)
+    except Exception as error:  # a user's model may raise anything
         raise _failed(piece, at, "forecast from", error) from error
     shape = (len(walk.exposures), len(walk.horizons), len(walk.levels))
-    for name in ("value_at_risk", "expected_shortfall", "margin"):
+    for name in ("value_at_risk", "expected_shortfall", "margin", "gains"):
         values = getattr(found, name)
         if name == "margin" and values is None:
             continue
-        if np.shape(values) != shape or not np.isfinite(values).all():
+        wanted, axes = shape, "portfolios, horizons, levels"
+        if name == "gains":
+            wanted = (*shape[:2], *np.shape(values)[-1:])
+            axes = "portfolios, horizons, scenarios"
+        if np.shape(values) != wanted or not np.isfinite(values).all():
             date = str(walk.closes.times[at])[:10]
             raise DataError(
                 f"backtest: model {piece.name!r} must forecast {name} from {date} as finite "
-                f"numbers of shape {shape} (portfolios, horizons, levels), not {np.shape(values)}"
+                f"numbers of shape {wanted} ({axes}), not {np.shape(values)}"
             )
-    return found
+    return _in_order(piece, at, found)
 
 
-def _failed(piece: Piece, at: int, what: str, error: McMarginError) -> DataError:
+def _in_order(piece: Piece, at: int, found: Forecast) -> Forecast:
+    """The forecast, with expected shortfall at least value at risk whatever rounding left.
+
+    No score and no test is defined for an expected shortfall of 0 or less, or below value at risk,
+    so that it is refused at once and not when all dates are done.
+    """
+    var, shortfall = found.value_at_risk, found.expected_shortfall
+    wrong = ~((shortfall > 0.0) & (shortfall >= var - ROUNDING * np.abs(var)))
+    for p, h, q in np.argwhere(wrong)[:1].tolist():
+        walk = piece.walk
+        raise DataError(
+            f"backtest: model {piece.name!r} forecasts from {str(walk.closes.times[at])[:10]} for "
+            f"portfolio {walk.portfolios[p]!r} an expected shortfall of {shortfall[p, h, q]:g} and "
+            f"a value at risk of {var[p, h, q]:g} (horizon {walk.horizons[h]}, level "
+            f"{walk.levels[q]:g}); expected shortfall must be above 0 and not below value at risk: "
+            "leave out a portfolio that cannot lose, or the model"
+        )
+    return replace(found, expected_shortfall=np.maximum(shortfall, var))
+
+
+def _failed(piece: Piece, at: int, what: str, error: Exception) -> DataError:
     date = str(piece.walk.closes.times[at])[:10]
-    return DataError(f"backtest: model {piece.name!r} cannot {what} {date}: {error}")
+    told = str(error) if isinstance(error, McMarginError) else f"{type(error).__name__}: {error}"
+    return DataError(f"backtest: model {piece.name!r} cannot {what} {date}: {told}")
 
 
 def _closes(walk: Walk, first: int, last: int) -> PriceHistory:
@@ -283,24 +332,76 @@ def _probability(gains: NDArray[np.float64], realised: NDArray[np.float64]) -> N
 def _null_sums(
     walk: Walk, dates: range, forecasts: list[Forecast]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sums of X / ES beyond value at risk, in histories that the model itself draws."""
+    """Sums of X / ES beyond value at risk, in histories that the model itself draws.
+
+    Each history takes one scenario a date at random, because some models hand their scenarios over
+    in an order, such as that of the calendar.
+    """
     shape = (len(walk.exposures), len(walk.horizons), len(walk.levels), HISTORIES)
     sums, counts = np.zeros(shape), np.zeros(shape, np.int64)
     summed = np.zeros(len(walk.horizons), np.int64)
     for at, forecast in zip(dates, forecasts, strict=True):
         scenarios = forecast.gains.shape[2]
+        if scenarios == 0:
+            continue
+        seed = date_seed(walk.seed, walk.closes.times[at])
+        random = np.random.default_rng([seed, OF_HISTORIES])
+        drawn, lots = random.integers(scenarios, size=HISTORIES), random.random(HISTORIES)
         for column, horizon in enumerate(walk.horizons):
-            apart = (at - walk.first) % horizon == 0
-            if not apart or scenarios == 0 or at + horizon >= len(walk.closes.times):
+            if (at - walk.first) % horizon or at + horizon >= len(walk.closes.times):
                 continue
             summed[column] += 1
-            gains = forecast.gains[:, column, np.arange(HISTORIES) % scenarios]
-            for level in range(len(walk.levels)):
-                beyond = -gains > forecast.value_at_risk[:, column, level, None]
-                shortfall = forecast.expected_shortfall[:, column, level, None]
-                sums[:, column, level] += np.where(beyond, gains / shortfall, 0.0)
-                counts[:, column, level] += beyond
+            gains = forecast.gains[:, column]
+            for place, level in enumerate(walk.levels):
+                var = forecast.value_at_risk[:, column, place]
+                shortfall = forecast.expected_shortfall[:, column, place, None]
+                beyond = null_exceptions(gains, var, level, drawn, lots)
+                sums[:, column, place] += np.where(beyond, gains[:, drawn] / shortfall, 0.0)
+                counts[:, column, place] += beyond
     return sums, counts, summed
+
+
+def null_exceptions(
+    gains: NDArray[np.float64],
+    value_at_risk: NDArray[np.float64],
+    level: float,
+    drawn: NDArray[np.int64],
+    lots: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether scenarios that were drawn are exceptions, where the model is right.
+
+    A scenario that is itself the value at risk is not beyond it, though it is one of the k =
+    scenarios (1 - level) that make expected shortfall. Without it, histories would have too few
+    exceptions. So scenarios at value at risk are exceptions with the probability that is left for
+    them: k less the scenarios beyond, by the number at value at risk. Over all scenarios, X / ES
+    then has the sum -k, whether k is a whole number or not.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (portfolios, scenarios), float64
+    value_at_risk : ndarray of shape (portfolios,), float64
+    level : float
+    drawn : ndarray of shape (histories,), int64
+        Scenario of each history.
+    lots : ndarray of shape (histories,), float64
+        Uniform numbers from 0 to 1 that decide for scenarios at value at risk.
+
+    Returns
+    -------
+    ndarray of shape (portfolios, histories), bool
+
+    Examples
+    --------
+    >>> gains, lots = -np.arange(20.0)[None], np.full(20, 0.4)
+    >>> int(null_exceptions(gains, np.array([18.0]), 0.9, np.arange(20), lots).sum())
+    2
+    """
+    losses, var = -gains, value_at_risk[:, None]
+    left = gains.shape[1] * tail_share(level) - (losses > var).sum(axis=1)
+    chance = left / np.maximum((losses == var).sum(axis=1), 1)
+    taken = losses[:, drawn]
+    found: NDArray[np.bool_] = (taken > var) | ((taken == var) & (lots < chance[:, None]))
+    return found
 
 
 def _bytes_of(record: Record) -> bytes:
@@ -322,7 +423,9 @@ def read_record(path: Path) -> Record:
     try:
         with np.load(path, allow_pickle=False) as held:
             return Record(**{each.name: held[each.name] for each in fields(Record)})
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        Exception
+    ) as error:  # wrong bytes raise errors of zipfile, zlib, numpy, struct and others
         raise DataError(
             f"{path}: not a window of a backtest ({error}); remove it, and it is done again"
         ) from None

@@ -6,7 +6,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.backtests.competing import ModelSpec
-from mcmargin.backtests.margin_at import margin_at
+from mcmargin.backtests.margin_at import _until, margin_at
 from mcmargin.errors import DataError, PolicyError
 
 QUICK = ModelSpec("ewma", "normal", "gaussian")
@@ -95,3 +95,16 @@ def test_wrong_arguments_are_named(prices, book):
         margin_at("2020-10-01", book, prices, QUICK, "house", seed=7)
     with pytest.raises(PolicyError, match="window must be an integer"):
         margin_at("2020-10-01", book, prices, QUICK, window=0.5, seed=7)
+
+
+def test_a_day_is_one_day_however_it_is_written():
+    """Closes at 21:00: a day takes in its own close, and a moment before it does not."""
+    moves = 0.01 * np.random.default_rng(3).standard_normal((200, 2))
+    dates = pd.date_range("2015-06-01 21:00", periods=200)
+    frame = pd.DataFrame(100.0 * np.cumprod(1.0 + moves, axis=0), dates, ["a", "b"])
+    prices = mm.PriceHistory.from_frame(frame)
+    day = pd.Timestamp("2015-12-01")
+    for written in (day, day.tz_localize("UTC"), "2015-12-01", day.date(), day.to_datetime64()):
+        found = _until(written, prices, None)
+        assert found.times[-1] == np.datetime64("2015-12-01T21:00")
+    assert _until("2015-12-01T20:59", prices, None).times[-1] == np.datetime64("2015-11-30T21:00")
