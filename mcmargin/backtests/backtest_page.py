@@ -87,6 +87,7 @@ def _cases(result: BacktestValues, tables: PageTables) -> list[dict[str, Any]]:
         same = (tests["horizon"] == horizon) & (tests["level"] == level)
         kept = covered[(covered["horizon"] == horizon) & (covered["level"] == level)]
         rows = []
+        first = float(own["margin_at_equal_coverage"].iloc[0])
         for row in own.to_dict("records"):
             mine = kept[kept["model"] == row["model"]]
             passed = {
@@ -102,6 +103,7 @@ def _cases(result: BacktestValues, tables: PageTables) -> list[dict[str, Any]]:
                     "beyond_var": sums["exceptions"] / count,
                     "beyond_margin": sums["beyond_margin"] / count,
                     "margin": _relative_margin(result, mine),
+                    "efficiency": row["margin_at_equal_coverage"] / first,
                 }
             )
         chosen = [str(row["model"]) for row in rows if row["in_set"]]

@@ -42,6 +42,15 @@ def test_losses_beyond_value_at_risk_and_beyond_margin_are_counted_by_hand(found
     assert float(rows["normal"][0][:-2]) > float(rows["normal"][1][:-2])
 
 
+def test_margin_at_equal_coverage_is_told_in_percent_of_the_best_model(found, page):
+    table = found.compare().query("horizon == 1 and level == 0.99")
+    rows = rows_after(page, "<h3>At 99 % over 1 bar</h3>")
+    assert [row[0] for row in rows] == table["model"].tolist()
+    asked = table["margin_at_equal_coverage"].to_numpy()
+    assert [row[-1] for row in rows] == [f"{100 * each / asked[0]:.0f} %" for each in asked]
+    assert rows[0][-1] == "100 %"
+
+
 def test_the_worst_months_are_those_of_the_published_table(found, page):
     best = str(found.compare()["model"].iloc[0])
     months = found.monthly_coverage()
