@@ -24,10 +24,16 @@ def main(results, folder, *, small=False):
     """
     results = Path(results)
     results.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
+    # The first call tells what an earlier run has done already.
+    begun = []
 
     def progress(done, total):
-        left = (time.monotonic() - start) / done * (total - done)
+        if not begun:
+            begun.extend((time.monotonic(), done))
+        start, before = begun
+        if done == before:
+            return
+        left = (time.monotonic() - start) / (done - before) * (total - done)
         told = f"\r{done:,} of {total:,} dates, about {left / 60:.0f} min left "
         print(told, end="", file=sys.stderr)
 
