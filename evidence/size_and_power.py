@@ -68,7 +68,8 @@ def text(*, small):
         f"{histories:,} histories of t returns (5 degrees of freedom) with GARCH volatility; level "
         f"{100 * LEVEL:g} %, significance 5 %. 'Right' forecasts know the law and the volatility; "
         "'too low' ones take 80 % of the volatility. Rates are in %, with the standard error of "
-        "the simulation. E-backtests reject at most 5 % whenever one stops, and mostly far fewer.",
+        "the simulation, of the histories that a test could decide. E-backtests reject at most 5 % "
+        "whenever one stops, and mostly far fewer.",
         "",
         "| Test | dates | right | too low |",
         "| --- | --- | --- | --- |",

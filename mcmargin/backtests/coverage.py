@@ -330,9 +330,12 @@ def _time_p_value(ratios: NDArray[np.float64], share: float) -> float:
     distribution of one is convolved with itself by a Fourier transform.
     """
     count = len(ratios)
-    # Times whose probability is below 1e-20 are left out.
-    times = np.arange(1.0, np.ceil(-46.0 / np.log1p(-share)) + 2.0)
-    chances = np.exp(np.log(share) + (times - 1.0) * np.log1p(-share))
+    # Times that are exceeded with a probability below 1e-20 are left out; long ones are taken
+    # together, a thousandth of their length at a time, so that they are few at any level.
+    longest = np.ceil(-46.0 / np.log1p(-share)) + 1.0
+    times = np.unique(np.ceil(np.geomspace(1.0, longest, TIME_CELLS)))
+    exceeded = np.exp(np.concatenate([[0.0], times]) * np.log1p(-share))
+    chances = exceeded[:-1] - exceeded[1:]
     # Ratios have mean 1.2 and variance below 3: beyond 12 deviations there is next to nothing.
     widest = 1.2 * count + 12.0 * np.sqrt(3.0 * count) + 100.0
     cell = widest / TIME_CELLS

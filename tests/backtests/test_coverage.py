@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from mcmargin.backtests.coverage import (
     christoffersen_independence,
@@ -92,6 +92,16 @@ def test_the_p_value_of_one_time_is_that_of_the_geometric_distribution():
     ratios = stats.geom.logpmf(times, 1.0 / times) - stats.geom.logpmf(times, 0.1)
     wanted = stats.geom.pmf(times, 0.1)[ratios >= ratios[30]].sum()
     assert time_between_failures(hits, 0.9).p_value == pytest.approx(wanted, rel=1e-9)
+
+
+def test_times_of_a_very_high_level_are_those_of_an_exponential_distribution():
+    """At 99.9999999 %: twice u - ln u - 1 of an exponential u, where u is 1e9 times shorter."""
+    hits = np.zeros(1000, bool)
+    hits[999] = True
+    wanted = -np.expm1(-1e-6)  # of u at most 1e-6; as large a ratio above needs u above 14
+    high = optimize.brentq(lambda u: u - np.log(u) - (1e-6 - np.log(1e-6)), 1.0, 100.0)
+    found = time_between_failures(hits, 0.999999999).p_value
+    assert found == pytest.approx(wanted + np.exp(-high), rel=1e-2)
 
 
 def test_the_dynamic_quantile_is_the_wald_test_of_a_regression():

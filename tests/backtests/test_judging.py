@@ -1,6 +1,7 @@
 """Judging a whole backtest: cases without observations, equal models, margins at equal coverage."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mcmargin.backtests.judging import (
     margin_efficiency,
     scores_of,
 )
+from mcmargin.backtests.shortfall import acerbi_szekely_z1, acerbi_szekely_z2
 
 DATES = 400
 
@@ -43,6 +45,31 @@ def judged(realised, deviations, horizons=(1,), factor=1.0, room=True):
         dates_summed=np.zeros((models, len(horizons)), np.int64),
         settings={"seed": 7},
     )
+
+
+def test_sums_of_draws_give_what_the_draws_themselves_give():
+    """Z1 and Z2 of sums over histories, as a walk keeps them, beside those of the draws."""
+    random = np.random.default_rng(5)
+    happened, deviation = random.standard_normal((DATES, 1, 1)), np.full(DATES, 0.9)
+    values = judged(happened, [deviation])
+    var, shortfall = values.value_at_risk[0, :, 0, 0, 0], values.expected_shortfall[0, :, 0, 0, 0]
+    histories = 0.9 * random.standard_normal((300, DATES))
+    histories[:20] = np.abs(histories[:20])  # no exception
+    hits = -histories > var
+    values = replace(
+        values,
+        ratio_sums=np.where(hits, histories / shortfall, 0.0).sum(axis=1)[None, None, None, None],
+        ratio_counts=hits.sum(axis=1)[None, None, None, None],
+        dates_summed=np.full((1, 1), DATES),
+    )
+    found = judging.tests_of(values).set_index("test")
+    given = happened[:, 0, 0], var, shortfall, histories
+    for wanted in (acerbi_szekely_z1(*given), acerbi_szekely_z2(*given, 0.975)):
+        row = found.loc[wanted.test]
+        assert row["statistic"] == pytest.approx(wanted.statistic)
+        assert row["critical"] == pytest.approx(wanted.critical)
+        assert row["p_value"] == pytest.approx(wanted.p_value)
+        assert row["verdict"] == wanted.verdict
 
 
 def drawn(portfolios, horizons, seed=1):
