@@ -292,7 +292,7 @@ def plan_in_words(plan: BacktestPlan) -> list[str]:
     found += [f"Model {name!r} is {model!r}." for name, model in plan.models.items()]
     found.append(f"Models that simulate take {plan.paths:,} paths a date, from seed {plan.seed}.")
     found.append(
-        f"{plan.output} gets backtest.parquet, backtest.html and, in work, the windows that are "
-        "done, so that a run that was interrupted goes on from there."
+        f"{plan.output} gets backtest.parquet, monthly.csv, backtest.html and, in work, the "
+        "windows that are done, so that a run that was interrupted goes on from there."
     )
     return found

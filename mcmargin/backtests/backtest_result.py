@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mcmargin.audit import package_version
 from mcmargin.backtests import disclosure, judging
-from mcmargin.backtests.backtest_page import backtest_to_html
+from mcmargin.backtests.backtest_page import PageTables, backtest_to_html
 from mcmargin.backtests.backtest_values import BacktestValues
 from mcmargin.backtests.walking import Gathered, Walk
 from mcmargin.data.files import write_atomically, write_text
@@ -30,40 +30,41 @@ class BacktestResult(BacktestValues):
     """What a backtest found.
 
     Its attributes are those of `mcmargin.backtests.backtest_values.BacktestValues`; `backtest`
-    makes it.
+    makes it. A table that was asked for is kept, so that it is computed once; each caller gets a
+    copy.
     """
 
     def coverage(self) -> pd.DataFrame:
         """How often losses exceeded value at risk; see `mcmargin.backtests.judging.coverage_of`."""
-        return judging.coverage_of(self)
+        return self._kept(judging.coverage_of)
 
     def tests(self, *, significance: float = 0.05) -> pd.DataFrame:
         """Every test of every case; see `mcmargin.backtests.judging.tests_of`."""
-        return judging.tests_of(self, significance=significance)
+        return self._kept(judging.tests_of, significance=significance)
 
     def scores(self) -> pd.DataFrame:
         """Mean scores, lower is better; see `mcmargin.backtests.judging.scores_of`."""
-        return judging.scores_of(self)
+        return self._kept(judging.scores_of)
 
     def compare(self, *, size: float = 0.1, resamples: int = 1000) -> pd.DataFrame:
         """Which models are better, and how surely; see `mcmargin.backtests.judging.compared`."""
-        return judging.compared(self, size=size, resamples=resamples)
+        return self._kept(judging.compared, size=size, resamples=resamples)
 
     def margin_efficiency(self) -> pd.DataFrame:
         """Average margin at equal coverage; see `mcmargin.backtests.judging.margin_efficiency`."""
-        return judging.margin_efficiency(self)
+        return self._kept(judging.margin_efficiency)
 
     def monthly_coverage(self) -> pd.DataFrame:
         """Coverage by month, as clearing houses publish it; see `disclosure.monthly_coverage`."""
-        return disclosure.monthly_coverage(self)
+        return self._kept(disclosure.monthly_coverage)
 
     def procyclicality(self, *, bars: int = 5) -> pd.DataFrame:
         """How far and how fast margins moved; see `disclosure.procyclicality`."""
-        return disclosure.procyclicality(self, bars=bars)
+        return self._kept(disclosure.procyclicality, bars=bars)
 
     def responsiveness(self, *, bars: Sequence[int] = (1, 5, 20)) -> pd.DataFrame:
-        """By how much margins rise after volatility rose; see `disclosure.responsiveness`."""
-        return disclosure.responsiveness(self, bars=bars)
+        """By how much margins have risen after volatility; see `disclosure.responsiveness`."""
+        return self._kept(disclosure.responsiveness, bars=tuple(bars))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Write `frame`, with the settings in the file's metadata under `mcmargin`; whole or not.
@@ -89,9 +90,9 @@ class BacktestResult(BacktestValues):
         """One page for a browser, a phone and a printer; written whole where asked.
 
         It says first which model is better and whether its margins covered. Then it has margin
-        against realised loss through time, coverage by year and portfolio, traffic lights, Murphy
-        diagrams, tests, and how margins moved. Nothing is loaded from elsewhere, and no script
-        runs.
+        against realised loss through time, coverage by year, month and portfolio, traffic
+        lights, Murphy diagrams, tests, and how margins moved. Nothing is loaded from elsewhere, and
+        no script runs.
 
         Raises
         ------
@@ -100,10 +101,26 @@ class BacktestResult(BacktestValues):
         DataError
             If the page cannot be written.
         """
-        text = backtest_to_html(self)
+        tables = PageTables(
+            compare=self.compare(),
+            tests=self.tests(),
+            coverage=self.coverage(),
+            monthly_coverage=self.monthly_coverage(),
+            procyclicality=self.procyclicality(),
+            responsiveness=self.responsiveness() if 1 in self.horizons else None,
+        )
+        text = backtest_to_html(self, tables)
         if path is not None:
             write_text(Path(path), text)
         return text
+
+    def _kept(self, compute: Callable[..., pd.DataFrame], **given: Any) -> pd.DataFrame:
+        """A table, computed on the first call with these arguments."""
+        tables: dict[Any, pd.DataFrame] = self.__dict__.setdefault("_tables", {})
+        key = (compute.__name__, *given.items())
+        if key not in tables:
+            tables[key] = compute(self, **given)
+        return tables[key].copy()
 
 
 def result_of(walk: Walk, gathered: Mapping[str, Gathered], fingerprint: str) -> BacktestResult:

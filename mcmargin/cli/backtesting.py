@@ -84,16 +84,17 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Walk, and write the forecasts as Parquet and a page that says which model is better.
+    """Walk, and write forecasts (Parquet), coverage by month (CSV) and a page of all of it.
 
     What is done is kept window by window: a run that was interrupted, and is started again, goes on
-    from there. A page that says which model is better is the last file that is written.
+    from there. The page is the last file that is written.
 
     Example: mcmargin backtest run backtest.toml
     """
     from mcmargin.backtests.backtest import backtest
     from mcmargin.backtests.backtest_file import read_backtest
     from mcmargin.data.price_files import read_prices
+    from mcmargin.names import to_csv_text
     from mcmargin.reports.page_environment import check_installed
 
     plan = read_backtest(config)
@@ -116,6 +117,8 @@ def run(
             progress=progress,
         )
     table = found.to_parquet(plan.output / "backtest.parquet")
+    months = plan.output / "monthly.csv"
+    write_text(months, to_csv_text(found.monthly_coverage()))
     page = plan.output / "backtest.html"
     found.to_html(page)
     for row in found.compare().groupby(["horizon", "level"], sort=False).head(1).to_dict("records"):
@@ -124,7 +127,7 @@ def run(
             f"bar{'' if row['horizon'] == 1 else 's'}: best is {shown(str(row['model']))}, "
             f"FZ0 {row['fz0']:.4f}"
         )
-    say(f"Wrote {table} and {page}.")
+    say(f"Wrote {table}, {months} and {page}.")
 
 
 @app.command()

@@ -52,6 +52,12 @@ def test_a_backtest_is_run_from_a_file_and_again_from_what_is_done(command, fold
     assert "99 % over 1 bar: best is" in out
     table = pq.read_table(folder / "results" / "backtest.parquet").to_pandas()
     assert len(table) == 2 * 4 * 99
+    months = pd.read_csv(folder / "results" / "monthly.csv", parse_dates=["month"])
+    assert months["observations"].sum() == 2 * 4 * 99
+    beyond = -table["profit_and_loss"] > table["margin"]
+    by_month = beyond.groupby(table["date"].dt.strftime("%Y-%m")).sum()
+    counted = months.groupby(months["month"].dt.strftime("%Y-%m"))["exceptions"].sum()
+    assert counted.to_dict() == by_month.to_dict()
     page = (folder / "results" / "backtest.html").read_text()
     assert "<script" not in page
     assert "Did the margins cover?" in page

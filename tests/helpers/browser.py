@@ -24,6 +24,28 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 
+# Expressions whose values are asked for: boxes of charts, letters that they cut off.
+SIZES = """[...document.querySelectorAll('svg')].filter(each => each.checkVisibility()).map(
+    each => each.getBoundingClientRect()).map(box => [box.left, box.right, box.height])"""
+CUT = """[...document.querySelectorAll('svg')].flatMap(svg => {
+    const box = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll('text')].filter(text => {
+        const own = text.getBoundingClientRect();
+        return own.left < box.left - 1 || own.right > box.right + 1}).map(t => t.textContent)})"""
+# Of every text that is seen, the ratio of WCAG 2 between its colour and what is behind it.
+CONTRASTS = """(() => {
+    const light = text => { const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map(Number).map(
+        c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b};
+    const behind = e => { for (; e; e = e.parentElement) {
+        const c = getComputedStyle(e).backgroundColor;
+        if (!c.endsWith(', 0)')) return c }
+        return 'rgb(255, 255, 255)'};
+    return [...document.querySelectorAll('body *:not(svg *)')].filter(e => e.checkVisibility()
+        && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).map(e => {
+        const ends = [light(getComputedStyle(e).color), light(behind(e))].sort((a, b) => b - a);
+        return [(ends[0] + 0.05) / (ends[1] + 0.05), e.textContent.trim().slice(0, 40)]})})()"""
+
 
 def chromium():
     """Path of the browser, or None."""

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mcmargin.reports.report_charts import CHARGE
-from tests.helpers.browser import Browser, chromium
+from tests.helpers.browser import CONTRASTS, CUT, SIZES, Browser, chromium
 from tests.helpers.pages import (
     CASH,
     called_report,
@@ -36,13 +36,6 @@ def browser(tmp_path_factory):
         yield opened
 
 
-SIZES = """[...document.querySelectorAll('svg')].filter(each => each.checkVisibility()).map(
-    each => each.getBoundingClientRect()).map(box => [box.left, box.right, box.height])"""
-CUT = """[...document.querySelectorAll('svg')].flatMap(svg => {
-    const box = svg.getBoundingClientRect();
-    return [...svg.querySelectorAll('text')].filter(text => {
-        const own = text.getBoundingClientRect();
-        return own.left < box.left - 1 || own.right > box.right + 1}).map(t => t.textContent)})"""
 OPEN = "document.querySelectorAll('details').forEach(each => each.open = true)"
 SHOWN = """[...document.querySelectorAll('#accounts tbody')].filter(
     each => each.checkVisibility()).map(each => each.querySelector('bdi').textContent)"""
@@ -50,19 +43,6 @@ LINES = """[...document.querySelectorAll('#accounts tbody tr:first-child')].map(
     [...row.children].filter(each => each.checkVisibility()).map(each => each.innerText.trim()))"""
 HEIGHTS = """[...document.querySelectorAll('#accounts tbody')].map(
     each => each.getBoundingClientRect().height)"""
-# Of every text that is seen, the ratio of WCAG 2 between its colour and what is behind it.
-CONTRASTS = """(() => {
-    const light = text => { const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map(Number).map(
-        c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b};
-    const behind = e => { for (; e; e = e.parentElement) {
-        const c = getComputedStyle(e).backgroundColor;
-        if (!c.endsWith(', 0)')) return c }
-        return 'rgb(255, 255, 255)'};
-    return [...document.querySelectorAll('body *:not(svg *)')].filter(e => e.checkVisibility()
-        && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).map(e => {
-        const ends = [light(getComputedStyle(e).color), light(behind(e))].sort((a, b) => b - a);
-        return [(ends[0] + 0.05) / (ends[1] + 0.05), e.textContent.trim().slice(0, 40)]})})()"""
 ERRORS = """[...document.querySelectorAll('tbody:has([open]) tr:first-child td')].map(cell => {
     const words = document.createRange(); words.selectNodeContents(cell);
     const [inner, outer] = [words.getBoundingClientRect(), cell.getBoundingClientRect()];
