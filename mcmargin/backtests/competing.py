@@ -53,6 +53,9 @@ class Question:
 class Forecast:
     """What a model says of portfolios on one date.
 
+    A backtest stops, and names the model, the date and the portfolio, where a figure is not finite,
+    or where an expected shortfall is not above 0 or is below value at risk by more than rounding.
+
     Attributes
     ----------
     value_at_risk, expected_shortfall : ndarray of shape (portfolios, horizons, levels), float64

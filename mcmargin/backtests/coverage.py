@@ -68,7 +68,8 @@ def christoffersen_independence(
 
     A Markov chain of exceptions is compared with independent ones. Fewer than two exceptions
     cannot come together, and the statistic is then small whatever the forecasts are, as the note
-    says; with fewer than two observations the verdict is undecided.
+    says; with fewer than two observations the verdict is undecided. With few exceptions the test
+    is careful: on 250 and on 1,000 dates at 97.5 % it rejects 1.5 % of right forecasts, not 5 %.
 
     Parameters
     ----------
@@ -184,7 +185,8 @@ def dynamic_quantile(
     Exceptions less their rate are regressed on a constant, on their own last values and on value at
     risk; all coefficients are 0 where forecasts are right. Columns that others explain, as a
     constant value at risk, take no degree of freedom. With no more dates than coefficients
-    the verdict is undecided.
+    the verdict is undecided. The distribution is that of long records: at 97.5 % and a significance
+    of 5 %, 10 % of right forecasts are rejected on 250 dates, and 5 % on 1,000.
 
     Parameters
     ----------
