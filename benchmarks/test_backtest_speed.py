@@ -3,11 +3,11 @@
 The workload asked about is 2,500 dates, with fits to 1,000 returns every 20 dates, 10,000 paths and
 horizons of 1 and 2 bars. 100 of its dates are walked, and the times are scaled by 25, since every
 piece of 100 dates does the same work; `extra_info` says so. On one process the split says where the
-time goes. The plain loop forecasts every asset two bars ahead on every date, as a user of arch would
-write it first; it knows neither dependence nor portfolios. It is run on a few dates, and scaled, on
-two schedules: a fit of every asset on every date, and one every 20 dates, as ours, with arch's own
-forecasts from these parameters between. The peak of memory is taken of 100 and of 200 dates: but
-for the result itself it must not grow with them.
+time goes. The plain loop forecasts every asset two bars ahead on every date, as a user of arch
+would write it first; it knows neither dependence nor portfolios. It is run on a few dates, and
+scaled, on two schedules: a fit of every asset on every date, and one every 20 dates, as ours, with
+arch's own forecasts from these parameters between. The peak of memory is taken of 100 and of 200
+dates: but for the result itself it must not grow with them.
 """
 
 import time
