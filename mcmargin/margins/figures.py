@@ -29,7 +29,7 @@ from mcmargin.margins.estimates import (
     with_rows,
 )
 from mcmargin.margins.gains import gains_of
-from mcmargin.margins.open_orders import with_worst_fills
+from mcmargin.margins.unit_orders import with_worst_fills
 from mcmargin.margins.unit_tails import Group, GroupTails, groups_of, tails_of_group
 from mcmargin.numerics.arrays import array_module
 from mcmargin.numerics.tail import Tails, estimate_tails, some_tails, tail_weights, tails_of
