@@ -167,7 +167,7 @@ def account_margin(
     account, book, valuation = after.book.accounts[0], after.book, after.valuation
     row: dict[str, Any] = {name: float(required.columns[name][0]) for name in COLUMNS + BOUNDS}
     rate = valuation.market.worth(account.currency)
-    values = valuation.unit_values.value[: len(book.instruments)]
+    values = valuation.instrument_values.value[: len(book.instruments)]
     value = float((book.quantities @ values)[0]) / rate
     row |= {"collateral": before["collateral"], "equity": None}
     row |= {"collateral_error": before["collateral_error"]}
@@ -201,7 +201,8 @@ def account_margin(
 def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Place of each instrument's kind in `KINDS`, and its exposure a unit in a report."""
     moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
-    return moving, np.where(moving, valuation.unit_values.value, valuation.unit_values.exposure)
+    values = valuation.instrument_values
+    return moving, np.where(moving, values.value, values.exposure)
 
 
 def _rows_by_owner(accounts: Sequence[Account]) -> dict[str, list[int]]:

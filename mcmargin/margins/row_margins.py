@@ -217,7 +217,7 @@ def _passes(shared: Shared) -> int:
 
 def _own_columns(context: UnitContext, row: NDArray[np.int64], rows: int) -> dict[str, Amounts]:
     """Columns beside the formula: exposures and the least of short options, added up by row."""
-    quantities, values = context.units.quantities, context.valuation.unit_values
+    quantities, values = context.units.quantities, context.valuation.instrument_values
     largest = abs(quantities)
     for filled in (context.units.bought, context.units.sold):
         if filled is not quantities:

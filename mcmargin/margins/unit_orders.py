@@ -24,7 +24,7 @@ from mcmargin.margins.estimates import (
     tail_estimate,
     with_rows,
 )
-from mcmargin.margins.gains import gains_a_unit
+from mcmargin.margins.gains import instrument_gains
 from mcmargin.margins.worst_fill_errors import worst_fills_estimate
 from mcmargin.margins.worst_fills import MEMORY, Blocks, piece_paths, worst_fills
 from mcmargin.numerics.tail import Tails, some_tails
@@ -132,7 +132,7 @@ def _batch_blocks(
                 for low in range(0, changes.shape[1], size):
                     part = slice(low, low + size)
                     chosen = changes[:, part][block.xp.asarray(place)]
-                    gains = gains_a_unit(own, chosen, code, block, valuation, part)
+                    gains = instrument_gains(own, chosen, code, block, valuation, part)
                     del chosen
                     yield block.paths.start + low, gains
                     del gains
