@@ -191,7 +191,7 @@ def _maintenance_context(shared: Shared, initial: UnitContext, part: Maintenance
         companions=valuations.maintenance_companions,
         level=part.level,
         figures=figures,
-        margin="maintenance",
+        purpose="maintenance",
         lone=shared.maintenance_lone,
     )
 
