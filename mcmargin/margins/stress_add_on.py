@@ -40,7 +40,7 @@ LARGEST = 2
 FAR = 8.0
 """Standard errors below the other test, beyond which the two-largest test does not count."""
 
-PARTS = 2**14
+PARTS_AT_A_TIME = 2**14
 """Number of parts of units whose movements are kept at a time."""
 
 
@@ -226,7 +226,7 @@ def _shortfalls(
     if weights.any() and not weights.all():
         wanted = np.flatnonzero(weights[parts.several])
     # The movements of all parts would not fit the memory; without movements one pass does.
-    step = PARTS if context.together else max(1, len(wanted))
+    step = PARTS_AT_A_TIME if context.together else max(1, len(wanted))
     for low in range(0, len(wanted), step):
         chunk = wanted[low : low + step]
         own = parts.owner[parts.several[chunk]]
