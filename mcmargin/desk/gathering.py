@@ -201,7 +201,7 @@ def account_margin(
 
 
 def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Place of each kind in `CONTRIBUTION_KINDS`, and the exposure of one unit in a report."""
+    """Each instrument's place in `CONTRIBUTION_KINDS`, and its exposure a unit in a report."""
     moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
     values = valuation.instrument_values
     return moving, np.where(moving, values.value, values.exposure)

@@ -131,7 +131,9 @@ class MarginPolicy:
         if not isinstance(self.name, str):
             raise PolicyError(f"policy: name must be text, not {cited(self.name)}")
         if 0.0 < self.tick < LEAST_TICK:
-            raise PolicyError(f"policy: tick must be 0, or at least {LEAST_TICK:g}: {self.tick:g}")
+            raise PolicyError(
+                f"policy: tick must be 0, or at least {LEAST_TICK:g}, not {self.tick:g}"
+            )
         for part in POLICY_PARTS:
             given = getattr(self, part.__name__.lower())
             if given is not None:

@@ -239,7 +239,7 @@ def test_files_that_are_given(days, why, expected, tmp_path, monkeypatch, capsys
     )
     status, _, message = why("--accounts", "first/accounts.csv")
     assert status == 2
-    assert "--positions is missing" in message
+    assert "give --positions too" in message
     status, _, message = why("--positions", *["first/positions.csv", "--positions"] * 2,
                              "first/positions.csv")  # fmt: skip
     assert status == 2
