@@ -1,4 +1,4 @@
-"""European options on spot or on a future, valued by Black (1976) in every scenario.
+"""European options on spot or on a future, valued by the formula of Black (1976).
 
 In: the market of today, and the market in scenarios. Out: values, greeks and gains of one unit;
 see `mcmargin.instruments.instruments` for the functions that all instruments have.

@@ -6,7 +6,7 @@ and a file holds exactly. Its volatility, innovations and dependence are what th
 calibration          from a price history to a MarketModel, with one fit by arch for each asset
 calibration_checks   what a calibration refuses before it fits: short or halted histories, and rows
                      within a bar
-fitting              one asset's fit, along a chain of what is tried when a fit is not sound
+fitting              a chain of fits, of which the first sound one is used
 arch_fits            one fit by `arch`, and whether it is sound
 refiltering          a fit of an asset's own bars, carried to bars that are common to several assets
 

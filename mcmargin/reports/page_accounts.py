@@ -1,4 +1,4 @@
-"""Accounts of a page: one line each, the worst first, and what each margin is made of.
+"""Accounts of a page: a line for each account, the worst first, and what its margin is made of.
 
 In: a margin report. Out: lines of text, in which figures are rounded to their errors. Accounts in
 liquidation come first, then those that are called, then the others; in each state the account that
