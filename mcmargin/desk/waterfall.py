@@ -1,6 +1,6 @@
 """Waterfall: why each account's margin changed between two reports (`mm.attribute`).
 
-What one margin is made of, `mcmargin.desk.attribution` tells (`report.attribution`).
+`mcmargin.desk.attribution` tells what one margin is made of (`report.attribution`).
 
 In: two reports with one seed and plan; for saved ones, what they were made from. Out: a table by
 account of the change, before margins are rounded to a tick, in parts that add up to it. Each part
