@@ -18,7 +18,7 @@ from mcmargin.instruments.terms import check_terms, expiry_time, years_left
 from mcmargin.markets.market import Market
 from mcmargin.numerics.black import black76_greeks, black76_point, black76_values
 
-KINDS = ("call", "put")
+OPTION_KINDS = ("call", "put")
 SETTLEMENTS = ("quote", "coin")
 
 
@@ -77,7 +77,7 @@ class Option:
     def __post_init__(self) -> None:
         check_terms(self)
         object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
-        for field, allowed in (("kind", KINDS), ("settlement", SETTLEMENTS)):
+        for field, allowed in (("kind", OPTION_KINDS), ("settlement", SETTLEMENTS)):
             given = getattr(self, field)
             if not isinstance(given, str) or given not in allowed:
                 raise DataError(

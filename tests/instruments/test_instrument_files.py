@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.instruments.instrument_files import COLUMNS, ROWS
+from mcmargin.instruments.instrument_files import COLUMNS, INSTRUMENT_ROWS
 from tests.helpers.files import write
 
 FUTURE = mm.Future("BTC-JUN", "btc", "2021-06-25T08:00", carry=0.08, basis_volatility=0.02)
@@ -99,9 +99,9 @@ def test_whole_numbers_of_parquet_and_dates_are_names_and_midnights(tmp_path):
     assert (item.name, item.expiry) == ("600519", np.datetime64("2021-06-25", "ns"))
 
 
-@pytest.mark.parametrize("product", list(ROWS))
+@pytest.mark.parametrize("product", list(INSTRUMENT_ROWS))
 def test_a_file_says_all_that_an_instrument_has_with_its_defaults(product):
-    row, instrument = ROWS[product]
+    row, instrument = INSTRUMENT_ROWS[product]
     assert instrument.product == product
     assert set(row.model_fields) == {each.name for each in fields(instrument)} | {"product"}
     for each in fields(instrument):
@@ -268,4 +268,6 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path):
 
 def test_columns_are_every_products_fields():
     assert COLUMNS[:3] == ("name", "product", "underlying")
-    assert set(COLUMNS) == {name for row, _ in ROWS.values() for name in row.model_fields}
+    assert set(COLUMNS) == {
+        name for row, _ in INSTRUMENT_ROWS.values() for name in row.model_fields
+    }
