@@ -110,7 +110,7 @@ def model_arrays(model: MarketModel, plan: SimulationPlan) -> ModelArrays:
             "lowest": volatility.sample_variance / plan.variance_cap,
             "highest": volatility.sample_variance * plan.variance_cap,
         },
-        egarch=volatility.is_egarch,
+        egarch=volatility.is_logarithmic,
         tabled=tabled,
         tables=model.tables if tabled.any() else np.zeros((1, 1)),
         scale=1.0 if historical or np.isinf(nu) else float(np.sqrt((nu - 2.0) / nu)),
