@@ -72,7 +72,7 @@ def only(part, report, first=FIRST):
     assert not frame[[name for name in CHANGE_PARTS if name != part]].to_numpy().any()
 
 
-def test_nothing_changed():
+def test_equal_reports_have_no_change():
     frame = mm.attribute(FIRST, report_of()).frame
     assert frame.columns.tolist() == ["account", "currency", "before", *CHANGE_PARTS, "after"]
     assert not frame[list(CHANGE_PARTS)].to_numpy().any()
@@ -80,7 +80,7 @@ def test_nothing_changed():
     np.testing.assert_array_equal(frame["after"], unrounded(FIRST))
 
 
-def test_each_alone():
+def test_what_changes_alone_has_all_of_the_change():
     """One thing changes, and all of the change is its."""
     only("market", report_of(market=market_of(spot=110.0, volatility=0.7)))
     state = replace(MODEL.state, variance=np.array([9e-4, 2e-4]))

@@ -123,7 +123,7 @@ def launch_normals(out, dtype, purpose, tiles, steps):
 
 @BOTH
 @pytest.mark.parametrize("factors", [False, True])
-def test_normals(cupy, dtype, factors):
+def test_normals_are_those_of_numpys_words(cupy, dtype, factors):
     """The kernel agrees with Box-Muller of numpy's words in float64, and with the numpy engine."""
     single = dtype is np.float32
     purpose = {
@@ -197,7 +197,7 @@ def launch_shared(name, out, purpose, steps, tiles, **leading):
 
 @BOTH
 @pytest.mark.parametrize("nu", [2.5, 5.0, 40.0])
-def test_mixing(cupy, dtype, nu):
+def test_mixing_is_that_of_the_numpy_engine(cupy, dtype, nu):
     """It agrees with the numpy engine up to rounding, and with scipy's quantile to 1e-5."""
     steps, tiles, table = range(2, 5), range(1, 3), mixing_table(nu)
     out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), dtype)
@@ -210,7 +210,7 @@ def test_mixing(cupy, dtype, nu):
 
 
 @pytest.mark.parametrize("count", [1, 7, 2**31 - 1])
-def test_dates_exactly(cupy, count):
+def test_dates_are_exactly_those_of_the_words(cupy, count):
     steps, tiles = range(3, 5), range(1, 3)
     out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), np.int32)
     drawn = launch_shared("dates", out, DATES, steps, tiles, count=count)

@@ -187,7 +187,7 @@ BAD_TOML = {
 
 
 @pytest.mark.parametrize("case", list(BAD_TOML))
-def test_bad_toml(case, tmp_path):
+def test_bad_toml_is_refused(case, tmp_path):
     text, message = BAD_TOML[case]
     path = write(tmp_path, text, "instruments.toml")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
@@ -231,7 +231,7 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("case", list(BAD_CSV))
-def test_bad_csv(case, tmp_path):
+def test_bad_csv_is_refused(case, tmp_path):
     text, message = BAD_CSV[case]
     path = write(tmp_path, text, "instruments.csv")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
@@ -239,7 +239,7 @@ def test_bad_csv(case, tmp_path):
     assert message in str(error.value)
 
 
-def test_bad_parquet(tmp_path):
+def test_bad_parquet_is_refused(tmp_path):
     path = tmp_path / "i.parquet"
     good = {"name": ["A", "B"], "product": ["spot", "option"], "underlying": ["a", "a"]}
     terms = {"kind": [None, "put"], "strike": [np.nan, 1.0], "expiry": [None, "2021-06-25"]}

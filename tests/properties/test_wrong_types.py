@@ -212,7 +212,7 @@ OF_POLICY = {
 
 
 @pytest.mark.parametrize("case", list(OF_DATA))
-def test_data(case, m):
+def test_wrong_data_are_refused_by_name(case, m):
     call, message = OF_DATA[case]
     with pytest.raises(mm.DataError, match=re.escape(message)):
         call(m)
