@@ -10,7 +10,8 @@ operations          how the components of accounts become margins, step by step
 components          small functions, each of which gives an amount for every unit
 unit_context        what every component of a margin is computed from
 valuations          how the instruments of a book are valued for each margin that a policy asks for
-horizons            which horizons must be simulated for a policy, and for expiries within its own
+horizons            which horizons must be simulated: those of a policy, and those of earlier
+                    expiries
 
 figures             expected shortfall, value at risk, and each position's share of them
 gains               gains of margin units and positions on simulated paths, each in its unit's
