@@ -46,7 +46,8 @@ class ModelArrays:
         `omega`, `alpha`, `gamma` and `beta` of the variance recursion; `start`, the variance of
         the first bar; `lowest` and `highest`, the bounds of the variance.
     egarch : ndarray of shape (assets,), bool
-        Whether an asset follows EGARCH; the others follow the linear recursion.
+        Whether an asset follows EGARCH's recursion, `Recursion.LOGARITHMIC`; the others follow
+        `Recursion.LINEAR`.
     tabled : ndarray of shape (assets,), bool
         Whether an asset's residuals are made from copula variables by its table. If not, they are
         `scale` times these, or they are drawn whole, by date.

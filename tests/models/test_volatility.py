@@ -1,6 +1,9 @@
 """The table of volatility kinds against arch, and the recursions against each other."""
 
 import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from mcmargin.models.fitting import fit_asset, start_values
 from mcmargin.models.refiltering import refilter
 from mcmargin.models.variance_outlook import variance_outlook
 from mcmargin.models.volatility import COEFFICIENTS, KINDS, Recursion, VolatilityKind, volatility_of
-from tests.helpers.models import RECURSIONS
+from tests.helpers.models import RECURSIONS, make_model
 
 ARCH_NAMES = {"omega": "omega", "alpha[1]": "alpha", "gamma[1]": "gamma", "beta[1]": "beta",
               "sigma2": "omega"}  # fmt: skip
@@ -25,6 +28,19 @@ def test_every_kind_is_in_the_tests_and_in_both_helps():
     *rest, last = KINDS
     assert f"{', '.join(rest)} or {last}." in inspect.getsource(calibrating)
     assert all(f"`{kind}`" in str(mm.calibrate.__doc__) for kind in KINDS)
+
+
+def test_the_docstring_names_every_file_that_tells_recursions_apart():
+    named = set(re.findall(r"[a-z_/]+\.(?:py|cu)", VolatilityKind.__doc__))
+    package = Path(mm.__file__).parent
+    readers = re.compile(r"\bRecursion\.|is_logarithmic|\.egarch\b")
+    asking = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if readers.search(path.read_text("utf-8"))
+    }
+    own = "models/volatility.py"
+    assert asking - {own} == {each for each in named if (package / each).exists()} - {own}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,3 +160,17 @@ def test_only_a_constant_variance_stands_still(kind):
     law = volatility_of((kind,), np.array([RECURSIONS[kind]]), np.full(1, 1e-4))
     ahead = law.next_variance(np.array([[1e-4], [1e-4]]), np.array([[0.0], [0.03]]))
     assert (ahead[0] != ahead[1]).any() == KINDS[kind].moves
+
+
+@pytest.mark.parametrize("kind", ["constant", "level"])
+def test_a_constant_variance_has_no_chain_and_an_omega(kind, monkeypatch, tmp_path):
+    """A shock that something else drives does not fade; and a variance of 0 is refused."""
+    monkeypatch.setitem(KINDS, "level", NEW["level"])
+    monkeypatch.setitem(RECURSIONS, "level", RECURSIONS["constant"])
+    model = make_model((kind,))
+    outlook = variance_outlook(model.volatility, 0, model.innovations[0], 1e-4, bars=10, cap=100.0)
+    assert (outlook.moves, outlook.chain, outlook.fading(10.0)) == (False, None, 1.0)
+    still = replace(model, volatility=replace(model.volatility, omega=np.zeros(1)))
+    still.save(tmp_path / "still.npz")
+    with pytest.raises(mm.ModelFileError, match=r"volatility\.omega"):
+        mm.load_model(tmp_path / "still.npz")
