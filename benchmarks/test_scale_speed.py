@@ -23,7 +23,7 @@ from benchmarks.books import UNDERLYINGS, instruments_of, market_of, positions_o
 from benchmarks.memory import peak, reset_peak
 from benchmarks.size import size
 from mcmargin.errors import MemoryLimitWarning
-from mcmargin.margins.orders import worst_fills
+from mcmargin.margins.worst_fills import worst_fills
 from tests.helpers.models import make_model
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)

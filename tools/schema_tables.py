@@ -21,7 +21,7 @@ from mcmargin.books.account_files import AccountRow
 from mcmargin.books.rows import BalanceRow, PositionRow
 from mcmargin.data.plausibility import Plausibility
 from mcmargin.data.ranges import Range, declared_ranges, range_in
-from mcmargin.instruments.instrument_files import ROWS, NamedRow
+from mcmargin.instruments.instrument_files import INSTRUMENT_ROWS, NamedRow
 from mcmargin.markets.market_files import DepegTable, LiquidityTable, MarketFile, QuotesTable
 from mcmargin.markets.order_book import OrderBookRow
 from mcmargin.policies import policy_parts as parts
@@ -34,7 +34,7 @@ OWN = {
     f"{product} instrument": {
         name: field for name, field in row.model_fields.items() if name not in NamedRow.model_fields
     }
-    for product, (row, _) in ROWS.items()
+    for product, (row, _) in INSTRUMENT_ROWS.items()
     if product != "spot"  # which has no fields of its own
 }
 MODELS = {

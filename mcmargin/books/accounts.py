@@ -1,4 +1,4 @@
-"""Accounts: the currency of each, its owner, and how it is margined.
+"""Accounts: the currency and the owner of each account, and how it is margined.
 
 In: names and choices. Out: a checked `Account`, or a `DataError` that names it.
 """

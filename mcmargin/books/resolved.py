@@ -1,4 +1,4 @@
-"""A resolved book: checked against a model and a market, in the form that all stages use.
+"""A resolved book: a book that was checked, in the form that all stages use.
 
 In: a book, a model, a market and a policy. Out: a `ResolvedBook`. `margin` and `stress` make it
 once, where a book enters. Whatever values the book, margins it or stresses it takes this form, and

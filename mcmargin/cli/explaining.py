@@ -87,7 +87,7 @@ def why(
         if path is not None:
             check_destination(path, inputs=inputs)
     if output is not None and html is not None and output.resolve() == html.resolve():
-        raise DataError(f"{html}: --html and --output are one file; name two")
+        raise DataError(f"{html}: --html and --output name the same file")
     drawn = None if form or output is None else PAGES.get(output.suffix.lower())
     if drawn or html is not None:
         from mcmargin.reports.page_environment import check_installed
@@ -128,7 +128,7 @@ def _books(positions: list[Path] | None, *others: list[Path] | None) -> list[Boo
 
     if not positions:
         if any(others):
-            raise DataError("--positions is missing: the other files of a book go with it")
+            raise DataError("files of a book are given without its positions; give --positions too")
         return []
     for paths in (positions, *others):
         if paths and len(paths) > 2:

@@ -87,7 +87,7 @@ def margin(
 
         check_installed()
     if html is not None and html.resolve() in [path.resolve() for path in written]:
-        raise DataError(f"{html}: --html and --output are one file; name two")
+        raise DataError(f"{html}: --html and --output name the same file")
     report = margined(model, positions, book, charge, plan, every=False)
     if output is not None and is_parquet(output):
         report.to_parquet(output)

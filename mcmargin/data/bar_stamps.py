@@ -1,4 +1,4 @@
-"""Stamps of bars: whether their times are dates of closes, starts or ends.
+"""Stamps of bars: whether the times of bars are dates of closes, starts or ends.
 
 In: times as a file has them, and what the user says about them. Out: the times of the closes, or a
 `DataError` if dates look like the starts of periods and the user has not said what they are.

@@ -1,4 +1,4 @@
-"""Bars: when the next ones close, and at which close a contract settles.
+"""Bars: when the next bars close, and at which close a contract settles.
 
 In: the regular pattern of a history's closes on a zone's clock, which `mcmargin.data.bar_patterns`
 finds. Out: the closes after a moment. They give the remaining time of options, and the bar at which

@@ -1,4 +1,4 @@
-"""Candles: tables whose columns are the open, high, low, close and volume of one asset.
+"""Candles: whether a table has the open, high, low, close and volume of one asset.
 
 In: names of columns. Out: whether they are candles or assets, and which columns are the price that
 the user chose. Exchanges and vendors of data export candles by default. Without this check five

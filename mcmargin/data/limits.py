@@ -1,4 +1,4 @@
-"""Limits of files: how large one may become in memory.
+"""Limits of files: how large a file may become in memory.
 
 In: sizes from a file's header, before anything is unpacked. Out: nothing, or an error that tells
 the limit and how to widen it. A file of a few megabytes may unpack to more than any memory has.

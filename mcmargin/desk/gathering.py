@@ -31,8 +31,8 @@ from mcmargin.models.model import CalibrationNotes
 from mcmargin.reports.account_figures import (
     BOUNDS,
     COLUMNS,
+    CONTRIBUTION_KINDS,
     INTERVALS,
-    KINDS,
     AccountMargin,
     Contribution,
     OwnerMargin,
@@ -141,7 +141,7 @@ def _positions(
         {
             "account": np.repeat(names, counts),
             "instrument": np.array([i.name for i in valuation.instruments], object)[each],
-            "kind": np.array(KINDS, object)[moving[each]],
+            "kind": np.array(CONTRIBUTION_KINDS, object)[moving[each]],
             "quantity": quantities.data,
             "exposure": quantities.data * values[each] / np.repeat(rates, counts),
             "contribution": contributions[: quantities.nnz],
@@ -167,7 +167,7 @@ def account_margin(
     account, book, valuation = after.book.accounts[0], after.book, after.valuation
     row: dict[str, Any] = {name: float(required.columns[name][0]) for name in COLUMNS + BOUNDS}
     rate = valuation.market.worth(account.currency)
-    values = valuation.unit_values.value[: len(book.instruments)]
+    values = valuation.instrument_values.value[: len(book.instruments)]
     value = float((book.quantities @ values)[0]) / rate
     row |= {"collateral": before["collateral"], "equity": None}
     row |= {"collateral_error": before["collateral_error"]}
@@ -184,7 +184,9 @@ def account_margin(
     quantities, (moving, values) = after.resolved.quantities, _shown(valuation)
     each = quantities.indices
     contributions = tuple(
-        Contribution(valuation.instruments[column].name, KINDS[moving[column]], *numbers)
+        Contribution(
+            valuation.instruments[column].name, CONTRIBUTION_KINDS[moving[column]], *numbers
+        )
         for column, *numbers in zip(
             each.tolist(),
             quantities.data.tolist(),
@@ -199,9 +201,10 @@ def account_margin(
 
 
 def _shown(valuation: Valuation) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Place of each instrument's kind in `KINDS`, and its exposure a unit in a report."""
+    """Each instrument's place in `CONTRIBUTION_KINDS`, and its exposure a unit in a report."""
     moving = np.array([isinstance(item, Balance) for item in valuation.instruments], np.int64)
-    return moving, np.where(moving, valuation.unit_values.value, valuation.unit_values.exposure)
+    values = valuation.instrument_values
+    return moving, np.where(moving, values.value, values.exposure)
 
 
 def _rows_by_owner(accounts: Sequence[Account]) -> dict[str, list[int]]:

@@ -60,11 +60,10 @@ def max_order(
     equity = own_equity(session.report, account, asked="max_order") if equity is None else equity
     if side not in ("buy", "sell"):
         raise DataError(f"max_order: side {side!r} is unknown; give 'buy' or 'sell'")
-    if not is_finite(equity) or (lot is not None and not (is_finite(lot) and lot > 0)):
-        raise DataError(
-            f"max_order: equity must be a finite number, and a lot one above 0; not {equity!r}, "
-            f"{lot!r}"
-        )
+    if not is_finite(equity):
+        raise DataError(f"max_order: equity must be a finite number, not {equity!r}")
+    if lot is not None and not (is_finite(lot) and lot > 0):
+        raise DataError(f"max_order: lot must be a finite number above 0, not {lot!r}")
     row, sign = session.row(account), 1.0 if side == "buy" else -1.0
     margin = margin_after(session, row, freed=own)
     bound = max(equity, margin({instrument: 0.0}))

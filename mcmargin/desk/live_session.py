@@ -1,6 +1,7 @@
 """LiveSession: the desk's answers to what a report asks for (`mcmargin.reports.live.Live`).
 
-In: a session, and a question. Out: the answer of the file that has the subject.
+In: a session, and a question. Out: the answer. Each method calls the function in desk/ that answers
+it: reports/ may not import from desk/, and asks through the protocol `Live`.
 """
 
 from __future__ import annotations

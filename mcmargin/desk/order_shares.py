@@ -16,7 +16,7 @@ from scipy import sparse
 
 from mcmargin.books.units import Units
 from mcmargin.margins.gains import gains_of
-from mcmargin.margins.orders import worst_fills
+from mcmargin.margins.worst_fills import worst_fills
 from mcmargin.numerics.arrays import array_module, to_host
 from mcmargin.numerics.tail import estimate_tails
 from mcmargin.valuing.valuation import Valuation

@@ -1,6 +1,6 @@
 """Waterfall: why each account's margin changed between two reports (`mm.attribute`).
 
-What one margin is made of, `mcmargin.desk.attribution` tells (`report.attribution`).
+`mcmargin.desk.attribution` tells what one margin is made of (`report.attribution`).
 
 In: two reports with one seed and plan; for saved ones, what they were made from. Out: a table by
 account of the change, before margins are rounded to a tick, in parts that add up to it. Each part
@@ -45,7 +45,7 @@ from mcmargin.markets.market import Market
 from mcmargin.models.model import MarketModel
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
-from mcmargin.reports.margin_change import PARTS, MarginChange
+from mcmargin.reports.margin_change import CHANGE_PARTS, MarginChange
 from mcmargin.reports.margin_report import MarginReport
 from mcmargin.scenarios.scenarios import Scenarios
 from mcmargin.scenarios.simulation import simulate_plan
@@ -133,7 +133,7 @@ def attribute(
     }
     frame = pd.DataFrame({"account": list(codes), "currency": list(codes.values())})
     frame["before"] = _by_account(known[start.key], frame)
-    frame[list(PARTS)] = 0.0
+    frame[list(CHANGE_PARTS)] = 0.0
     margins = frame["before"]
     for part, world in _steps(start, end):
         if world.key not in known:

@@ -1,4 +1,4 @@
-"""The simulation plan: together with the model, it decides the scenarios to the last bit.
+"""The simulation plan: what, with the model, decides the scenarios to the last bit.
 
 In: a seed, a number of paths, horizons, a precision and two limits. Out: one checked value.
 """

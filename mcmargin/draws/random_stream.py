@@ -1,4 +1,4 @@
-"""The random stream: which word of the generator belongs to which draw, in all engines.
+"""The random stream: which word of the random generator belongs to which draw, in all engines.
 
 In: an integer seed and the address of a draw (tile, slot, step, purpose). Out: 64-bit words of
 Philox4x64-10, and the standard normals made of them. The stream is defined by this arithmetic

@@ -15,7 +15,7 @@ numpy_steps    the arithmetic of the numpy engine: one step of one block of asse
 cupy_engine    blocks of path tiles go through CUDA kernels and cuBLAS, on one GPU or several
 cupy_steps     the launches of the cupy engine: what is drawn and what is computed for one block of
                path tiles
-cupy_kernels   their sources, compiled through cupy on first use, and their launches
+cupy_kernels   the sources of the CUDA kernels, compiled through cupy on first use, and the launches
 cupy_devices   cupy and the GPUs that it finds: whether they can be used, their names and their
                memory
 """

@@ -1,4 +1,4 @@
-"""The CUDA kernels: their sources, compiled through cupy on first use, and their launches.
+"""The sources of the CUDA kernels, compiled through cupy on first use, and the launches.
 
 In: a kernel file, an instantiation of a kernel, and the arguments under the names that the source
 gives to the kernel's parameters. Out: the kernel is launched on the current device. The source

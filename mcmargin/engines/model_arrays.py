@@ -46,7 +46,8 @@ class ModelArrays:
         `omega`, `alpha`, `gamma` and `beta` of the variance recursion; `start`, the variance of
         the first bar; `lowest` and `highest`, the bounds of the variance.
     egarch : ndarray of shape (assets,), bool
-        Whether an asset follows EGARCH; the others follow the linear recursion.
+        Whether an asset follows EGARCH's recursion, `Recursion.LOGARITHMIC`; the others follow
+        `Recursion.LINEAR`.
     tabled : ndarray of shape (assets,), bool
         Whether an asset's residuals are made from copula variables by its table. If not, they are
         `scale` times these, or they are drawn whole, by date.
@@ -110,7 +111,7 @@ def model_arrays(model: MarketModel, plan: SimulationPlan) -> ModelArrays:
             "lowest": volatility.sample_variance / plan.variance_cap,
             "highest": volatility.sample_variance * plan.variance_cap,
         },
-        egarch=volatility.is_egarch,
+        egarch=volatility.is_logarithmic,
         tabled=tabled,
         tables=model.tables if tabled.any() else np.zeros((1, 1)),
         scale=1.0 if historical or np.isinf(nu) else float(np.sqrt((nu - 2.0) / nu)),

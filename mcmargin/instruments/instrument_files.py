@@ -137,7 +137,7 @@ class OptionRow(NamedRow):
     )
 
 
-ROWS: dict[str, tuple[type[NamedRow], type[Instrument]]] = {
+INSTRUMENT_ROWS: dict[str, tuple[type[NamedRow], type[Instrument]]] = {
     "spot": (SpotRow, Spot),
     "perpetual": (PerpetualRow, Perpetual),
     "future": (FutureRow, Future),
@@ -150,7 +150,9 @@ AnyRow: TypeAlias = Annotated[
 ]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyRow)
 
-COLUMNS = tuple(dict.fromkeys(name for row, _ in ROWS.values() for name in row.model_fields))
+COLUMNS = tuple(
+    dict.fromkeys(name for row, _ in INSTRUMENT_ROWS.values() for name in row.model_fields)
+)
 """Columns that a table of instruments may have."""
 
 
@@ -215,7 +217,7 @@ def read_instruments(path: str | os.PathLike[str]) -> tuple[Instrument, ...]:
         if "future" in fields:
             fields["future"] = _future(place, fields["future"], made)
         try:
-            made[row.name] = ROWS[row.product][1](**fields)
+            made[row.name] = INSTRUMENT_ROWS[row.product][1](**fields)
         except DataError as error:
             raise place.error(None, str(error)) from None
     return tuple(made[name] for name in rows)
@@ -240,7 +242,7 @@ def _row(place: _Place, record: dict[str, Any], context: Any) -> NamedRow:
             raise place.error("product", words) from None
         product, field = str(at[0]), str(at[1])
         if kind == "extra_forbidden":
-            known = ", ".join(ROWS[product][0].model_fields)
+            known = ", ".join(INSTRUMENT_ROWS[product][0].model_fields)
             article = "an" if product == "option" else "a"
             words = f"{article} {product} has no {field!r}; leave it out (it has {known})"
         raise place.error(field, words) from None

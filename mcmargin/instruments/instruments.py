@@ -1,4 +1,4 @@
-"""Instruments: what one unit of each is worth today, and what it gains in scenarios.
+"""Instruments: what one unit of each instrument is worth today, and what it gains in scenarios.
 
 In: the market of today, and the market in scenarios (`Paths`). Out: amounts in the instrument's
 own currency, float64; a gain is positive. Every instrument is a small frozen value with the same

@@ -1,4 +1,4 @@
-"""European options on spot or on a future, valued by Black (1976) in every scenario.
+"""European options on spot or on a future, valued by the formula of Black (1976).
 
 In: the market of today, and the market in scenarios. Out: values, greeks and gains of one unit;
 see `mcmargin.instruments.instruments` for the functions that all instruments have.
@@ -18,7 +18,7 @@ from mcmargin.instruments.terms import check_terms, expiry_time, years_left
 from mcmargin.markets.market import Market
 from mcmargin.numerics.black import black76_greeks, black76_point, black76_values
 
-KINDS = ("call", "put")
+OPTION_KINDS = ("call", "put")
 SETTLEMENTS = ("quote", "coin")
 
 
@@ -77,7 +77,7 @@ class Option:
     def __post_init__(self) -> None:
         check_terms(self)
         object.__setattr__(self, "expiry", expiry_time(self.name, self.expiry))
-        for field, allowed in (("kind", KINDS), ("settlement", SETTLEMENTS)):
+        for field, allowed in (("kind", OPTION_KINDS), ("settlement", SETTLEMENTS)):
             given = getattr(self, field)
             if not isinstance(given, str) or given not in allowed:
                 raise DataError(

@@ -1,4 +1,4 @@
-"""Terms of instruments: what their fields must be, and the time that they have left.
+"""Terms of instruments: what the fields of an instrument must be, and how long it still runs.
 
 In: an instrument as it is made, or its expiry and a market. Out: numbers and times, or an error
 that names the instrument and the field.

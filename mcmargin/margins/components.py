@@ -47,7 +47,8 @@ def short_option_minimum(context: UnitContext) -> Amounts:
     """A share of the notional of every option that is short, open sell orders included."""
     instruments = context.valuation.instruments
     options = np.array([item.product == "option" for item in instruments], float)
-    short = -context.units.sold.minimum(0) @ (context.valuation.unit_values.notional * options)
+    notional = context.valuation.instrument_values.notional
+    short = -context.units.sold.minimum(0) @ (notional * options)
     return np.asarray(context.policy.short_option_minimum * short / context.rates)
 
 

@@ -66,7 +66,7 @@ def equity_of(resolved: ResolvedBook, valuation: Valuation, haircuts: Estimate) 
     """
     book, market = resolved.book, resolved.market
     rates = np.array([market.worth(each.currency) for each in book.accounts])
-    values = valuation.unit_values.value[: len(book.instruments)]
+    values = valuation.instrument_values.value[: len(book.instruments)]
     position_value = np.asarray(book.quantities @ values / rates)
     collateral = collateral_estimate(resolved.posted, market, haircuts)
     equity = collateral.amounts + position_value + resolved.unrealised

@@ -237,7 +237,7 @@ def chosen(first: Estimate, second: Estimate, which: NDArray[np.bool_]) -> Estim
     )
 
 
-def gathered(
+def summed_by_row(
     estimate: Estimate,
     row: NDArray[np.int64],
     rows: int,

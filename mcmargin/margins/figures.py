@@ -29,7 +29,7 @@ from mcmargin.margins.estimates import (
     with_rows,
 )
 from mcmargin.margins.gains import gains_of
-from mcmargin.margins.open_orders import with_worst_fills
+from mcmargin.margins.unit_orders import with_worst_fills
 from mcmargin.margins.unit_tails import Group, GroupTails, groups_of, tails_of_group
 from mcmargin.numerics.arrays import array_module
 from mcmargin.numerics.tail import Tails, estimate_tails, some_tails, tail_weights, tails_of
@@ -43,8 +43,8 @@ BLOCK_BYTES = 16 * 2**20
 PIECE_UNITS = 512
 """Units whose figures are computed at a time, where values are not kept."""
 
-CONFIDENCE = 0.95
-"""Confidence of intervals that nobody reads."""
+UNUSED_CONFIDENCE = 0.95
+"""Any level will do: these intervals are not used."""
 
 T = TypeVar("T")
 
@@ -197,12 +197,12 @@ def unit_shortfalls(
 
         return joined(_by_blocks(work, units.quantities.shape[0], valuation, progress))
     parts, count = [], units.quantities.shape[0]
-    for group in groups_of(units, valuation, level, CONFIDENCE, whole=False):
-        found = tails_of_group(group, level, CONFIDENCE, _told(progress, group, count))
+    for group in groups_of(units, valuation, level, UNUSED_CONFIDENCE, whole=False):
+        found = tails_of_group(group, level, UNUSED_CONFIDENCE, _told(progress, group, count))
         paths = valuation.scenarios.plan.paths
         parts += [
             tail_estimate(tails, together=together)
-            for _, tails in _pieces(group, found, paths, level, CONFIDENCE)
+            for _, tails in _pieces(group, found, paths, level, UNUSED_CONFIDENCE)
         ]
     return joined(parts)
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.numerics.arrays import device_matrix
+from mcmargin.valuing.instrument_values import converted
 from mcmargin.valuing.scenario_market import PathBlock
-from mcmargin.valuing.unit_values import converted
 from mcmargin.valuing.valuation import Valuation
 
 
@@ -67,13 +67,13 @@ def _converted_sums(
         part = quantities[:, chosen]
         matrix = part if block.xp is np else device_matrix(part)
         gains = matrix @ (changes if len(chosen) == changes.shape[0] else changes[chosen])
-        start = block.xp.asarray(part @ valuation.unit_values.value[chosen])[:, None]
+        start = block.xp.asarray(part @ valuation.instrument_values.value[chosen])[:, None]
         moved = block.at(horizon).currency(code)
         total = total + converted(gains, start, moved, valuation.market.worth(code))
     return total
 
 
-def gains_a_unit(
+def instrument_gains(
     columns: NDArray[np.int64],
     changes: Any,
     code: str,
@@ -113,7 +113,7 @@ def gains_a_unit(
             converted(gain, value, moved[horizon], market.worth(code))
             for gain, value, horizon in zip(
                 changes,
-                valuation.unit_values.value[columns],
+                valuation.instrument_values.value[columns],
                 valuation.item_horizons[columns].tolist(),
                 strict=True,
             )
@@ -146,6 +146,6 @@ def tail_gains(
             at = xp.asarray(here)
             moved = block.at(horizon).currency(code)
             moved = moved[paths[at]] if getattr(moved, "ndim", 0) else moved
-            start = xp.asarray(valuation.unit_values.value[columns[here]])[:, None]
+            start = xp.asarray(valuation.instrument_values.value[columns[here]])[:, None]
             gained[at] = converted(gained[at], start, moved, market.worth(code))
     return gained

@@ -1,4 +1,4 @@
-"""Horizons: which ones must be simulated for a policy and for contracts that expire on the way.
+"""Horizons: which horizons must be simulated: those of a policy, and those of earlier expiries.
 
 In: instruments, a model and a policy. Out: horizons in bars. A contract that expires inside the
 horizon of its product settles at the first bar close at or after its expiry, so that this close

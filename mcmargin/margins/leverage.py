@@ -27,7 +27,7 @@ def concentration_charges(context: UnitContext) -> Amounts:
 
     Those open orders count as filled that make the amount largest.
     """
-    values = context.valuation.unit_values.exposure
+    values = context.valuation.instrument_values.exposure
     bought, sold = context.units.bought, context.units.sold
     gains, falls = np.maximum(values, 0.0), np.minimum(values, 0.0)
     amounts = np.abs(_by_underlying(context, bought, gains) + _by_underlying(context, sold, falls))
@@ -55,7 +55,7 @@ def leverage_charges(context: UnitContext) -> Amounts:
 
     The notional of each side includes the open orders that add to it.
     """
-    notional = context.valuation.unit_values.notional
+    notional = context.valuation.instrument_values.notional
     bought, sold = context.units.bought, context.units.sold
     long = _by_underlying(context, bought.maximum(0), notional)
     short = _by_underlying(context, -sold.minimum(0), notional)

@@ -120,7 +120,7 @@ class _Terms:
 
 
 def _terms(valuation: Valuation, spread: float) -> _Terms:
-    market, values = valuation.market, valuation.unit_values
+    market, values = valuation.market, valuation.instrument_values
     options = np.array([item.product == "option" for item in valuation.instruments], bool)
     moved = np.where(options, np.abs(values.exposure), values.notional)
     spreads, volumes = np.zeros(len(options)), np.full(len(options), np.nan)

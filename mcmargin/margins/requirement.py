@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
-from mcmargin.margins.estimates import GROUPS, Estimate, gathered, rows_of, together_with
+from mcmargin.margins.estimates import GROUPS, Estimate, rows_of, summed_by_row, together_with
 from mcmargin.margins.figures import UnitFigures, figures_of, without_movements
 from mcmargin.margins.row_margins import Previous, RowMargins, Shared, row_margins
 from mcmargin.margins.unit_context import Amounts, UnitContext
@@ -207,7 +207,7 @@ def _with_rows(
     added = {}
     for name, each in margins.items():
         own = rows_of(each, sums.row[here] - rows.start)
-        part = gathered(own, sums.sum[here], sums.count, sums.weights[here])
+        part = summed_by_row(own, sums.sum[here], sums.count, sums.weights[here])
         added[name] = together_with(total[name], part) if name in total else part
     return added
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mcmargin.books.units import Units
 from mcmargin.margins.components import short_option_minimum, unit_components
-from mcmargin.margins.estimates import Estimate, gathered
+from mcmargin.margins.estimates import Estimate, summed_by_row
 from mcmargin.margins.figures import UnitFigures, unit_figures
 from mcmargin.margins.operations import margin_of, with_maintenance
 from mcmargin.margins.unit_context import Amounts, UnitContext
@@ -191,7 +191,7 @@ def _maintenance_context(shared: Shared, initial: UnitContext, part: Maintenance
         companions=valuations.maintenance_companions,
         level=part.level,
         figures=figures,
-        margin="maintenance",
+        purpose="maintenance",
         lone=shared.maintenance_lone,
     )
 
@@ -203,7 +203,7 @@ def _applied(
     own, estimates = unit_components(context), context.figures.estimates
     own |= {"open_orders": estimates.open_orders, "wrong_way": estimates.wrong_way}
     # The positions of an isolated account are charged one by one.
-    summed = {name: gathered(each, row, rows) for name, each in own.items()}
+    summed = {name: summed_by_row(each, row, rows) for name, each in own.items()}
     return summed | margin_of(summed, context.policy, last, bars, context.kink)
 
 
@@ -217,7 +217,7 @@ def _passes(shared: Shared) -> int:
 
 def _own_columns(context: UnitContext, row: NDArray[np.int64], rows: int) -> dict[str, Amounts]:
     """Columns beside the formula: exposures and the least of short options, added up by row."""
-    quantities, values = context.units.quantities, context.valuation.unit_values
+    quantities, values = context.units.quantities, context.valuation.instrument_values
     largest = abs(quantities)
     for filled in (context.units.bought, context.units.sold):
         if filled is not quantities:
@@ -236,7 +236,7 @@ def _tail_columns(figures: UnitFigures, row: NDArray[np.int64], rows: int) -> di
     columns: dict[str, Amounts] = {}
     several = np.bincount(row, minlength=rows) > 1
     for name in ("expected_shortfall", "value_at_risk"):
-        whole = gathered(getattr(figures.estimates, name), row, rows)
+        whole = summed_by_row(getattr(figures.estimates, name), row, rows)
         low, high = getattr(figures, f"{name}_interval").T
         apart, low, high = (
             np.bincount(row, each, rows).astype(np.float64)

@@ -5,7 +5,7 @@ amounts by unit, in the unit's currency. The add-on charges two excesses over ba
 weight in the policy:
 
 worst scenario       the largest loss in all stress scenarios
-worse of two tests   concentration: the two underlyings with the largest expected shortfalls, alone;
+worse of two tests   two largest: the sum of the two largest expected shortfalls of an underlying;
                      perfect dependence: the sum of the expected shortfalls of all underlyings,
                      which is the expected shortfall if they all move in step (comonotone)
 
@@ -35,12 +35,12 @@ from mcmargin.margins.unit_context import Amounts, UnitContext
 from mcmargin.progress import Progress
 
 LARGEST = 2
-"""Number of underlyings in the concentration test."""
+"""Number of underlyings in the two-largest test."""
 
 FAR = 8.0
-"""Distance in standard errors below the other test, beyond which the concentration test is out."""
+"""Standard errors below the other test, beyond which the two-largest test does not count."""
 
-PARTS = 2**14
+PARTS_AT_A_TIME = 2**14
 """Number of parts of units whose movements are kept at a time."""
 
 
@@ -50,7 +50,8 @@ def add_on(context: UnitContext, base: Estimate) -> Estimate:
     References
     ----------
     OCC, STANS: the add-on is a fraction of the excess over the base expected shortfall of the worse
-    of two tests: concentration (the two largest risk factors) and perfect dependence.
+    of two tests: concentration (the two largest risk factors; here the two-largest test) and
+    perfect dependence.
     """
     part = context.policy.stress
     added = none = fixed(np.zeros(len(context.units.currencies)))
@@ -67,14 +68,14 @@ def add_on(context: UnitContext, base: Estimate) -> Estimate:
 
 
 def dependence_tests(context: UnitContext) -> tuple[Amounts, Amounts]:
-    """Concentration test and perfect-dependence test of every unit.
+    """Two-largest test and perfect-dependence test of every unit.
 
     The sum of expected shortfalls is exact for underlyings that move in step, if the profit and
     loss of each underlying rises with its factor. Otherwise it is an upper bound for every
     dependence.
     """
-    concentrated, dependent = _tests(context)
-    return concentrated.amounts, dependent.amounts
+    two_largest, dependent = _tests(context)
+    return two_largest.amounts, dependent.amounts
 
 
 def _tests(context: UnitContext) -> tuple[Estimate, Estimate]:
@@ -86,21 +87,21 @@ def _tests(context: UnitContext) -> tuple[Estimate, Estimate]:
     order = np.lexsort((-largest, parts.owner))
     rank = np.arange(len(order)) - parts.indptr[parts.owner]
     taken = order[rank < LARGEST]
-    concentrated = np.zeros(len(dependent))
-    np.add.at(concentrated, parts.owner[taken], largest[taken])
+    two_largest = np.zeros(len(dependent))
+    np.add.at(two_largest, parts.owner[taken], largest[taken])
     all_of_it = replace(moved, amounts=dependent)
     if not context.together:
-        return fixed(concentrated), all_of_it
+        return fixed(two_largest), all_of_it
     # Both tests move alike if the unit has no other parts. If it has, the movements of the two
-    # largest parts are computed where the concentration test may be the worse one.
+    # largest parts are computed where the two-largest test may be the worse one.
     weights = np.zeros(len(shortfalls))
     weights[taken] = largest[taken] > 0.0
     others = np.bincount(parts.owner, weights == 0.0, len(dependent)) > 0
-    needed = others & (concentrated > dependent - FAR * all_of_it.error)
+    needed = others & (two_largest > dependent - FAR * all_of_it.error)
     if needed.any():
         _, own = _shortfalls(context, parts, weights * needed[parts.owner])
         moved = chosen(own, moved, needed)
-    return replace(moved, amounts=concentrated), all_of_it
+    return replace(moved, amounts=two_largest), all_of_it
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +226,7 @@ def _shortfalls(
     if weights.any() and not weights.all():
         wanted = np.flatnonzero(weights[parts.several])
     # The movements of all parts would not fit the memory; without movements one pass does.
-    step = PARTS if context.together else max(1, len(wanted))
+    step = PARTS_AT_A_TIME if context.together else max(1, len(wanted))
     for low in range(0, len(wanted), step):
         chunk = wanted[low : low + step]
         own = parts.owner[parts.several[chunk]]

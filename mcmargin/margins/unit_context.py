@@ -51,8 +51,8 @@ class UnitContext:
         Whether standard errors are wanted.
     kinks : dict of str to int
         Column of each comparison of estimates, by its name; filled by `kink`.
-    margin : str
-        `initial` or `maintenance`; the comparisons of each have columns of their own.
+    purpose : str
+        Which margin: `initial` or `maintenance`. The comparisons of each have columns of their own.
     lone : dict
         Expected shortfalls of positions of one unit, kept once they are computed; filled by
         `mcmargin.margins.lone.lone_estimates`.
@@ -69,7 +69,7 @@ class UnitContext:
     together: bool = False
     errors: bool = True
     kinks: dict[str, int] = field(default_factory=dict)
-    margin: str = "initial"
+    purpose: str = "initial"
     lone: dict[tuple[int, bool, str], Estimate] = field(default_factory=dict)
 
     @property
@@ -86,4 +86,4 @@ class UnitContext:
 
         See `mcmargin.margins.estimates.larger`.
         """
-        return self.kinks.setdefault(f"{self.margin}: {name}", len(self.kinks))
+        return self.kinks.setdefault(f"{self.purpose}: {name}", len(self.kinks))

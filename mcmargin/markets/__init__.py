@@ -6,11 +6,11 @@ itself, whose surfaces admit no arbitrage.
 market          prices, rates and volatilities at one moment
 market_parts    how a stablecoin may lose its peg, and how an instrument trades
 market_terms    a market as the plain values that a report keeps, and back
-market_files    TOML, and the quotes and order books beside it, into a `Market`
+market_files    a `Market` from a TOML file, and from the quotes and order books beside it
 model_prices    the model's own latest prices, as a market
 order_book      an instrument's order book, read from a file and checked
 
-quotes          read, checked, and sorted by expiry
+quotes          reads and checks quotes of implied volatility, and sorts them by expiry
 arbitrage       static arbitrage between quotes of implied volatility
 repair          repair of quotes that admit an arbitrage: the smallest change that removes it
 
@@ -19,5 +19,5 @@ smile           implied volatility over log-moneyness at one time
 interpolation   smiles through quotes, and surfaces of smiles, without arbitrage by construction
 between         total variance is linear in time, and bridged where prices are not convex
 convex          convex prices between two strikes, and beyond the outermost one, without arbitrage
-otm             out-of-the-money prices of a smile, and back
+otm             prices of out-of-the-money options from a smile, and the smile from such prices
 """

@@ -44,6 +44,9 @@ REMEDY = "correct or leave out a quote, or use repair=True"
 
 Indices = NDArray[np.intp]
 
+Part = tuple[Indices, Floats, Floats]
+"""Columns, coefficients and constants of some conditions, as in `Conditions`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Chain:
@@ -173,63 +176,84 @@ def calendar_conditions(chain: Chain, earlier: int, later: int) -> Conditions:
     """Conditions that prices of a later expiry are not below what an earlier expiry implies."""
     at, ys = chain.of_expiry(earlier), chain.of_expiry(later)
     if len(at) == 0 or len(ys) == 0:
-        return _conditions(
-            chain, np.zeros((0, 3), np.intp), np.zeros((0, 3)), np.zeros(0), "calendar"
-        )
+        return _joined(chain, [], "calendar")
     k, y = chain.k[at], chain.k[ys]
-    near = np.clip(np.searchsorted(k, y), 1, max(len(k) - 1, 1)) if len(k) > 1 else None
-    nearest = (
-        np.zeros(len(y), np.intp)
-        if near is None
-        else np.where(np.abs(k[near] - y) < np.abs(k[near - 1] - y), near, near - 1)
-    )
+    nearest = _nearest(k, y)
     same = np.abs(k[nearest] - y) <= SAME
-    parts = [
-        (
-            np.stack([ys[same], at[nearest[same]], ys[same]], axis=1),
-            np.tile([1.0, -1.0, 0.0], (int(same.sum()), 1)),
-            np.zeros(int(same.sum())),
-        )
-    ]
+    # Place of the first earlier quote on the right of each later one.
     right = np.searchsorted(k, y)
-    x, call = chain.x, is_call(y)
-    # Conditions of the line through the two quotes on the left, one of which may be strike 0.
-    rows = np.flatnonzero(~same & (right >= 1))
-    b, a = at[right[rows] - 1], right[rows] - 2
-    zero = a < 0
-    a = at[np.maximum(a, 0)]
-    x_a = np.where(zero, 0.0, x[a])
-    way = (x[ys[rows]] - x[b]) / (x[b] - x_a)
-    parts.append(
-        (
-            np.stack([ys[rows], b, a], axis=1),
-            np.stack([np.ones(len(rows)), -(1 + way), np.where(zero, 0.0, way)], axis=1),
-            np.where(zero & call[rows], way, 0.0),
-        )
+    left_line = np.flatnonzero(~same & (right >= 1))
+    right_line = np.flatnonzero(~same & (right + 1 < len(k)))
+    beyond = np.flatnonzero(~same & (right + 1 == len(k)))
+    parts = [
+        _above_equal(ys[same], at[nearest[same]]),
+        _above_left_line(chain, ys[left_line], at, right[left_line]),
+        _above_right_line(chain, ys[right_line], at[right[right_line]]),
+        _above_level(chain, ys[beyond], at[right[beyond]]),
+    ]
+    return _joined(chain, parts, "calendar")
+
+
+def _nearest(k: Floats, y: Floats) -> Indices:
+    """Place in `k`, which ascends, of the value nearest to each of `y`."""
+    if len(k) == 1:
+        return np.zeros(len(y), np.intp)
+    after = np.clip(np.searchsorted(k, y), 1, len(k) - 1)
+    return np.where(np.abs(k[after] - y) < np.abs(k[after - 1] - y), after, after - 1)
+
+
+def _above_equal(later: Indices, earlier: Indices) -> Part:
+    """Each later quote costs at least as much as the earlier one of the same log-moneyness."""
+    return (
+        np.stack([later, earlier, later], axis=1),
+        np.tile([1.0, -1.0, 0.0], (len(later), 1)),
+        np.zeros(len(later)),
     )
-    # Conditions of the line through the two quotes on the right.
-    rows = np.flatnonzero(~same & (right + 1 < len(k)))
-    c, d = at[right[rows]], at[np.minimum(right[rows] + 1, len(k) - 1)]
-    way = (x[c] - x[ys[rows]]) / (x[d] - x[c])
-    parts.append(
-        (
-            np.stack([ys[rows], c, d], axis=1),
-            np.stack([np.ones(len(rows)), -(1 + way), way], axis=1),
-            np.zeros(len(rows)),
-        )
+
+
+def _above_left_line(chain: Chain, later: Indices, at: Indices, right: Indices) -> Part:
+    """Each later quote lies on or above the line through the two earlier quotes on its left.
+
+    The farther one of them may be the strike 0, where a put costs nothing and a call the forward.
+
+    Parameters
+    ----------
+    later : ndarray of shape (conditions,), int
+    at : ndarray of shape (earlier quotes,), int
+    right : ndarray of shape (conditions,), int
+        Place in `at` of the first quote on the right of each later one; 1 or more.
+    """
+    x = chain.x
+    near, far = at[right - 1], at[np.maximum(right - 2, 0)]
+    zero = right < 2
+    x_far = np.where(zero, 0.0, x[far])
+    way = (x[later] - x[near]) / (x[near] - x_far)
+    return (
+        np.stack([later, near, far], axis=1),
+        np.stack([np.ones(len(later)), -(1 + way), np.where(zero, 0.0, way)], axis=1),
+        np.where(zero & is_call(chain.k[later]), way, 0.0),
     )
-    # Beyond the last quote on the right calls fall, so that the line there is horizontal.
-    rows = np.flatnonzero(~same & (right + 1 == len(k)))
-    c = at[right[rows]]
-    parts.append(
-        (
-            np.stack([ys[rows], c, c], axis=1),
-            np.tile([1.0, -1.0, 0.0], (len(rows), 1)),
-            np.where(call[rows], 0.0, x[c] - x[ys[rows]]),
-        )
+
+
+def _above_right_line(chain: Chain, later: Indices, near: Indices) -> Part:
+    """Each later quote lies on or above the line through the two earlier quotes on its right."""
+    x, far = chain.x, near + 1
+    way = (x[near] - x[later]) / (x[far] - x[near])
+    return (
+        np.stack([later, near, far], axis=1),
+        np.stack([np.ones(len(later)), -(1 + way), way], axis=1),
+        np.zeros(len(later)),
     )
-    columns, weights, constant = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return _conditions(chain, columns, weights, constant, "calendar")
+
+
+def _above_level(chain: Chain, later: Indices, last: Indices) -> Part:
+    """A later call costs at least as much as the last earlier one on its right, as calls fall."""
+    x = chain.x
+    return (
+        np.stack([later, last, last], axis=1),
+        np.tile([1.0, -1.0, 0.0], (len(later), 1)),
+        np.where(is_call(chain.k[later]), 0.0, x[last] - x[later]),
+    )
 
 
 def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
@@ -239,7 +263,7 @@ def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
     none fails, each expiry's quotes lie on the lower convex envelope of all quotes of it and of
     later expiries, and the envelopes are a surface without arbitrage.
     """
-    columns, weights, constant = [], [], []
+    parts: list[Part] = []
     for expiry in range(len(chain.starts) - 2):
         rest = np.arange(chain.starts[expiry], len(chain.k))
         if len(rest) == 0:
@@ -257,18 +281,21 @@ def spread_conditions(chain: Chain, prices: Floats) -> Conditions:
         x = np.exp(k)
         way = (x[wrong] - x[low]) / (x[high] - x[low])
         zero = low == 0
-        columns.append(
-            np.stack([rest[wrong - 1], rest[np.maximum(low - 1, 0)], rest[high - 1]], axis=1)
+        parts.append(
+            (
+                np.stack([rest[wrong - 1], rest[np.maximum(low - 1, 0)], rest[high - 1]], axis=1),
+                np.stack([-np.ones(len(wrong)), np.where(zero, 0.0, 1 - way), way], axis=1),
+                np.where(zero & is_call(k[wrong]), 1 - way, 0.0),
+            )
         )
-        weights.append(np.stack([-np.ones(len(wrong)), np.where(zero, 0.0, 1 - way), way], axis=1))
-        constant.append(np.where(zero & is_call(k[wrong]), 1 - way, 0.0))
-    if not columns:
-        return _conditions(
-            chain, np.zeros((0, 3), np.intp), np.zeros((0, 3)), np.zeros(0), "spread"
-        )
-    return _conditions(
-        chain, np.concatenate(columns), np.concatenate(weights), np.concatenate(constant), "spread"
-    )
+    return _joined(chain, parts, "spread")
+
+
+def _joined(chain: Chain, parts: Sequence[Part], kind: str) -> Conditions:
+    """All conditions of several parts, of which there may be none."""
+    none = np.zeros((0, 3), np.intp), np.zeros((0, 3)), np.zeros(0)
+    columns, weights, constant = (np.concatenate(each) for each in zip(none, *parts, strict=True))
+    return _conditions(chain, columns, weights, constant, kind)
 
 
 def _conditions(

@@ -1,4 +1,4 @@
-"""Market files: TOML, and the quotes and order books beside it, into a `Market`.
+"""Market files: a `Market` from a TOML file, and from the quotes and order books beside it.
 
 In: a file whose tables are the market's attributes; a volatility is a number, or names a file of
 quotes in the same folder or below it. In the same way an instrument's liquidity names the file of

@@ -48,7 +48,8 @@ class Depeg:
             object.__setattr__(self, name, value)
         if self.loss > LARGEST_LOSS:
             raise DataError(
-                f"depeg: a loss of {self.loss:g} leaves no rate to convert at; give less, as 0.999"
+                f"depeg: a loss of {self.loss:g} leaves no rate to convert at; give less, such as "
+                "0.999"
             )
 
 

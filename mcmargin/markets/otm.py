@@ -1,4 +1,4 @@
-"""Out-of-the-money prices of a smile, and back.
+"""Prices of out-of-the-money options from a smile, and the smile from such prices.
 
 In: log-moneyness k = ln(strike / forward) and total variance w = volatility^2 x time, with first
 and second derivatives by k, as numpy arrays. Out: the undiscounted price of the out-of-the-money

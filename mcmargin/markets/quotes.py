@@ -1,4 +1,4 @@
-"""Quotes of implied volatility: read, checked, and sorted by expiry.
+"""Quotes: reads and checks quotes of implied volatility, and sorts them by expiry.
 
 In: a CSV or Parquet file, or a DataFrame, with one row for each quote: `expiry`, `strike` or
 `log_moneyness`, `volatility`, and optionally `forward`, `bid` and `ask`. Out: a frame with typed

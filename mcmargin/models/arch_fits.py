@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mcmargin.errors import CalibrationError
 from mcmargin.models.innovations import Innovations, empirical_innovations
-from mcmargin.models.volatility import COEFFICIENTS, KINDS, VARIANCE_FLOOR, volatility_of
+from mcmargin.models.volatility import COEFFICIENTS, KINDS, VARIANCE_FLOOR, Recursion, volatility_of
 
 STATIONARY_BELOW = 1.0 - 1e-6
 """Persistence below which a fit is stationary. arch's optimiser stops on either side of its own
@@ -168,7 +168,7 @@ def _try_fit(
             return None, f"failed ({error})"
     volatility = volatility_of((kind,), parameters[None], np.array([returns.var()]))
     persistence = float(volatility.persistence(0, negative=marginal.negative_second_moment()))
-    if kind != "ewma" and persistence >= STATIONARY_BELOW:
+    if not KINDS[kind].integrated and persistence >= STATIONARY_BELOW:
         return None, f"is not stationary (persistence {persistence:.4f})"
     fit = AssetFit(
         volatility=kind,
@@ -261,7 +261,7 @@ def _coefficients(
     count = len(rules.fitted)
     values = {**rules.declared, **dict(zip(rules.fitted, fitted[:count], strict=True))}
     omega, alpha, gamma, beta = (float(values.get(name, 0.0)) for name in COEFFICIENTS)
-    if rules.logarithmic:
+    if rules.recursion is Recursion.LOGARITHMIC:
         omega -= (1.0 - beta) * 2.0 * np.log(scale)
     else:
         omega /= scale**2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from mcmargin.models.calibration_checks import (
     check_lengths,
     joint_calendar,
 )
-from mcmargin.models.dependence import check_pair, fit_dependence
+from mcmargin.models.dependence import Dependence, check_pair, fit_dependence
 from mcmargin.models.fitting import FitTask, fit_task, start_values
 from mcmargin.models.halts import halted_bars, stretched
 from mcmargin.models.history import History
@@ -140,6 +141,63 @@ def calibrate(
     workers = default_jobs() if jobs is None else whole_number("jobs", jobs)
     limits = Plausibility() if plausibility is None else plausibility
     require_type("plausibility", limits, Plausibility)
+    inputs = _checked(prices, limits, bool(own_history))
+    fits = _fitted(_tasks(inputs, volatility, innovations, warm_start), workers, progress)
+    ratios, own_bars = np.ones((2, len(fits)))
+    if own_history:
+        ratios, own_bars = _bar_ratios(inputs)
+        fits = _on_joint_bars(fits, inputs, ratios, own_bars)
+    residuals, variances = _filtered(fits, inputs.halted)
+    # Dates on which an asset is halted do not tell how assets move together.
+    together = residuals[~inputs.halted.any(axis=1)]
+    window = together[-(correlation_lookback or len(together)) :]
+    mean, std = window.mean(axis=0), window.std(axis=0)
+    law = fit_dependence(
+        (window - mean) / std if dependence == "historical" else window,
+        dependence,
+        factors=factors,
+        half_life=correlation_half_life,
+        lookback=correlation_lookback,
+    )
+    facts = _facts(
+        inputs,
+        fits,
+        bar_variance_ratio=ratios,
+        own_bars=own_bars,
+        residual_mean=mean,
+        residual_std=std,
+    )
+    return _model(inputs, fits, residuals[-1].copy(), variances, law, facts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """Prices that a model can be fitted to.
+
+    Attributes
+    ----------
+    prices : PriceHistory
+        The closes.
+    limits : Plausibility
+    joint : ReturnHistory
+        Returns on the dates that are common to all assets.
+    calendar : BarCalendar
+    halted : ndarray of shape (bars, assets), bool
+        Joint bars on which an asset is halted.
+    columns : list of ndarray, float64
+        Returns of each asset that its fit takes: joint or own ones, without those of its halts.
+    """
+
+    prices: PriceHistory
+    limits: Plausibility
+    joint: ReturnHistory
+    calendar: BarCalendar
+    halted: NDArray[np.bool_]
+    columns: list[NDArray[np.float64]]
+
+
+def _checked(prices: PriceHistory, limits: Plausibility, own_history: bool) -> _Inputs:
+    """Join the prices, and refuse those that are not possible, too few, or not closes."""
     prices = prices.at_closes()
     joint = joint_returns(prices)
     require_possible(joint.times, joint.returns, joint.assets, limits, source=prices.source)
@@ -150,7 +208,22 @@ def calibrate(
     halted = halted_bars(joint.returns, limits.still_bars)
     columns = [_moving(column, limits) for column in columns]
     check_halts(joint, halted, columns)
-    tasks = [
+    return _Inputs(prices, limits, joint, calendar, halted, columns)
+
+
+def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
+    return [own_returns(prices, asset).returns[:, 0] for asset in prices.assets]
+
+
+def _moving(column: NDArray[np.float64], limits: Plausibility) -> NDArray[np.float64]:
+    """Returns of an asset without those of its halts."""
+    return np.asarray(column[~halted_bars(column[:, None], limits.still_bars)[:, 0]])
+
+
+def _tasks(
+    inputs: _Inputs, volatility: str, innovations: str, warm_start: MarketModel | None
+) -> list[FitTask]:
+    return [
         FitTask(
             # BLAS adds the numbers of a strided column in another order, and another process gets
             # a column in one piece.
@@ -160,71 +233,8 @@ def calibrate(
             asset,
             start_values(warm_start, asset, volatility, innovations),
         )
-        for asset, column in zip(joint.assets, columns, strict=True)
+        for asset, column in zip(inputs.joint.assets, inputs.columns, strict=True)
     ]
-    fits = _fitted(tasks, workers, progress)
-    ratios, own_bars = np.ones((2, len(fits)))
-    if own_history:
-        ratios, own_bars = _bar_ratios(prices, joint, halted, limits)
-        fits = [
-            refilter(
-                fit,
-                joint.returns[~halted[:, at], at],
-                ratio=float(ratios[at]),
-                bars=float(own_bars[at]),
-                asset=joint.assets[at],
-            )
-            for at, fit in enumerate(fits)
-        ]
-    residuals, variances = _filtered(fits, halted)
-    state = FilterState(
-        as_of=joint.times[-1],
-        prices=joint.last_prices,
-        variance=np.array([fit.next_variance for fit in fits]),
-        residuals=residuals[-1].copy(),
-    )
-    # Dates on which an asset is halted do not tell how assets move together.
-    together = residuals[~halted.any(axis=1)]
-    window = together[-(correlation_lookback or len(together)) :]
-    mean, std = window.mean(axis=0), window.std(axis=0)
-    if dependence == "historical":
-        window = (window - mean) / std
-    law = fit_dependence(
-        window,
-        dependence,
-        factors=factors,
-        half_life=correlation_half_life,
-        lookback=correlation_lookback,
-    )
-    marginals = tuple(fit.innovations for fit in fits)
-    facts = _facts(
-        prices,
-        joint,
-        fits,
-        calendar,
-        bar_variance_ratio=ratios,
-        own_bars=own_bars,
-        residual_mean=mean,
-        residual_std=std,
-    )
-    if limits.widened():
-        facts["plausibility"] = limits.widened()
-    return MarketModel(
-        assets=joint.assets,
-        volatility=volatility_of(
-            tuple(fit.volatility for fit in fits),
-            np.array([fit.parameters for fit in fits]),
-            _sample_variance(joint, halted),
-        ),
-        innovations=marginals,
-        dependence=law,
-        committed=state,
-        state=state,
-        tables=marginal_tables(marginals, law.kind, law.nu),
-        calendar=calendar,
-        history=History(joint.times, joint.returns, variances),
-        facts=facts,
-    )
 
 
 def _fitted(tasks: list[FitTask], workers: int, progress: Progress | None) -> list[AssetFit]:
@@ -238,6 +248,47 @@ def _fitted(tasks: list[FitTask], workers: int, progress: Progress | None) -> li
     return fits
 
 
+def _bar_ratios(inputs: _Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ratio of the variance of a joint bar to that of an own bar, and own bars in a joint bar.
+
+    Both are taken over the joint dates.
+
+    Returns
+    -------
+    ratios, bars : ndarray of shape (assets,), float64
+    """
+    joint, halted = inputs.joint, inputs.halted
+    ratios, bars = np.empty((2, len(joint.assets)))
+    for at, asset in enumerate(joint.assets):
+        own = own_returns(inputs.prices, asset)
+        inside = (own.times >= joint.times[0]) & (own.times <= joint.times[-1])
+        moving = inside & ~halted_bars(own.returns, inputs.limits.still_bars)[:, 0]
+        ratios[at] = joint.returns[~halted[:, at], at].var() / own.returns[moving, 0].var()
+        # The first joint bar may have begun before the own bars do, so that counts begin at its
+        # end.
+        bars[at] = (inside.sum() - 1) / (len(joint.times) - 1)
+    return ratios, bars
+
+
+def _on_joint_bars(
+    fits: list[AssetFit],
+    inputs: _Inputs,
+    ratios: NDArray[np.float64],
+    own_bars: NDArray[np.float64],
+) -> list[AssetFit]:
+    """Carry fits of own bars to the joint bars; see `refilter`."""
+    return [
+        refilter(
+            fit,
+            inputs.joint.returns[~inputs.halted[:, at], at],
+            ratio=float(ratios[at]),
+            bars=float(own_bars[at]),
+            asset=inputs.joint.assets[at],
+        )
+        for at, fit in enumerate(fits)
+    ]
+
+
 def _filtered(
     fits: list[AssetFit], halted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -249,54 +300,12 @@ def _filtered(
     return residuals, variances
 
 
-def _own_columns(prices: PriceHistory) -> list[NDArray[np.float64]]:
-    return [own_returns(prices, asset).returns[:, 0] for asset in prices.assets]
-
-
-def _moving(column: NDArray[np.float64], limits: Plausibility) -> NDArray[np.float64]:
-    """Returns of an asset without those of its halts."""
-    return np.asarray(column[~halted_bars(column[:, None], limits.still_bars)[:, 0]])
-
-
-def _sample_variance(joint: ReturnHistory, halted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Variance of each asset's returns without those of its halts; float64 [assets]."""
-    variance = joint.returns.var(axis=0)
-    for at in np.flatnonzero(halted.any(axis=0)).tolist():
-        variance[at] = joint.returns[~halted[:, at], at].var()
-    return np.asarray(variance)
-
-
-def _bar_ratios(
-    prices: PriceHistory, joint: ReturnHistory, halted: NDArray[np.bool_], limits: Plausibility
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ratio of the variance of a joint bar to that of an own bar, and own bars in a joint bar.
-
-    Both are taken over the joint dates.
-
-    Returns
-    -------
-    ratios, bars : ndarray of shape (assets,), float64
-    """
-    ratios, bars = np.empty((2, len(joint.assets)))
-    for at, asset in enumerate(joint.assets):
-        own = own_returns(prices, asset)
-        inside = (own.times >= joint.times[0]) & (own.times <= joint.times[-1])
-        moving = inside & ~halted_bars(own.returns, limits.still_bars)[:, 0]
-        ratios[at] = joint.returns[~halted[:, at], at].var() / own.returns[moving, 0].var()
-        # The first joint bar may have begun before the own bars do, so that counts begin at its
-        # end.
-        bars[at] = (inside.sum() - 1) / (len(joint.times) - 1)
-    return ratios, bars
-
-
 def _facts(
-    prices: PriceHistory,
-    joint: ReturnHistory,
-    fits: list[AssetFit],
-    calendar: BarCalendar,
-    **by_asset: NDArray[np.float64],
+    inputs: _Inputs, fits: list[AssetFit], **by_asset: NDArray[np.float64]
 ) -> dict[str, Any]:
-    return {
+    """What the model tells of its data, of each asset's fit, and of limits that were widened."""
+    prices, joint = inputs.prices, inputs.joint
+    facts = {
         "join": joint.report.summary(),
         "data_fingerprint": fingerprint(prices.assets, prices.times.astype(str), prices.prices),
         "versions": {name: package_version(name) for name in ("arch", "numpy", "scipy", "mcmargin")}
@@ -308,15 +317,62 @@ def _facts(
                 "persistence": fit.persistence,
                 "refused": list(fit.refused),
                 "largest_move": _largest_move(joint, at),
-                "weekdays": list(weekdays_of(own_returns(prices, asset).times, calendar.zone)),
+                "weekdays": list(
+                    weekdays_of(own_returns(prices, asset).times, inputs.calendar.zone)
+                ),
             }
             | {name: float(values[at]) for name, values in by_asset.items()}
             for at, (asset, fit) in enumerate(zip(joint.assets, fits, strict=True))
         },
     }
+    if widened := inputs.limits.widened():
+        facts["plausibility"] = widened
+    return facts
 
 
 def _largest_move(joint: ReturnHistory, at: int) -> dict[str, Any]:
     """An asset's largest return, which may be a misplaced digit."""
     row = int(np.argmax(np.abs(joint.returns[:, at])))
     return {"return": float(joint.returns[row, at]), "at": str(joint.times[row])}
+
+
+def _model(
+    inputs: _Inputs,
+    fits: list[AssetFit],
+    last_residuals: NDArray[np.float64],
+    variances: NDArray[np.float64],
+    law: Dependence,
+    facts: dict[str, Any],
+) -> MarketModel:
+    """Assemble the model, whose state is that after the last joint bar."""
+    joint, marginals = inputs.joint, tuple(fit.innovations for fit in fits)
+    state = FilterState(
+        as_of=joint.times[-1],
+        prices=joint.last_prices,
+        variance=np.array([fit.next_variance for fit in fits]),
+        residuals=last_residuals,
+    )
+    return MarketModel(
+        assets=joint.assets,
+        volatility=volatility_of(
+            tuple(fit.volatility for fit in fits),
+            np.array([fit.parameters for fit in fits]),
+            _sample_variance(joint, inputs.halted),
+        ),
+        innovations=marginals,
+        dependence=law,
+        committed=state,
+        state=state,
+        tables=marginal_tables(marginals, law.kind, law.nu),
+        calendar=inputs.calendar,
+        history=History(joint.times, joint.returns, variances),
+        facts=facts,
+    )
+
+
+def _sample_variance(joint: ReturnHistory, halted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Variance of each asset's returns without those of its halts; float64 [assets]."""
+    variance = joint.returns.var(axis=0)
+    for at in np.flatnonzero(halted.any(axis=0)).tolist():
+        variance[at] = joint.returns[~halted[:, at], at].var()
+    return np.asarray(variance)

@@ -68,7 +68,7 @@ def check_correlation(
         raise PolicyError(f"correlation_half_life must be above 0 bars, not {half_life}")
     if factors is not None or dependence == "historical":
         raise CalibrationError(
-            "correlation_half_life moves a full correlation matrix; leave it out with "
+            "correlation_half_life needs a full correlation matrix; do not give it with "
             f"{'factors' if factors is not None else 'historical dependence'}"
         )
 

@@ -22,7 +22,7 @@ from mcmargin.models.scores import copula_correlation
 from mcmargin.workers import one_blas_thread
 
 INNOVATIONS = tuple(PARAMETERS)
-KINDS = ("gaussian", "t", "historical")
+DEPENDENCE_KINDS = ("gaussian", "t", "historical")
 
 LEGAL = {
     "gaussian": INNOVATIONS,
@@ -112,7 +112,9 @@ def check_pair(innovations: str, dependence: str) -> None:
     >>> check_pair("t", "gaussian")
     """
     if not isinstance(dependence, str) or dependence not in LEGAL:
-        raise CalibrationError(f"dependence {dependence!r} is unknown; choose one of {KINDS}")
+        raise CalibrationError(
+            f"dependence {dependence!r} is unknown; choose one of {DEPENDENCE_KINDS}"
+        )
     if not isinstance(innovations, str) or innovations not in INNOVATIONS:
         raise CalibrationError(
             f"innovations {innovations!r} are unknown; choose one of {INNOVATIONS}"
@@ -152,7 +154,7 @@ def fit_dependence(
     residuals : ndarray of shape (bars, assets), float64
         Standardised residuals, of the newest `lookback` bars if it is given.
     kind : str
-        One of `KINDS`.
+        One of `DEPENDENCE_KINDS`.
     factors : int, optional
         Number of common factors, for many assets; without it the correlation matrix is a full one.
     half_life : float, optional
@@ -223,7 +225,7 @@ def make_dependence(
     Parameters
     ----------
     kind : str
-        One of `KINDS`.
+        One of `DEPENDENCE_KINDS`.
     correlation : ndarray of shape (assets, assets), float64, optional
     factor : ndarray of shape (assets, factors), float64, optional
         Loadings of common factors, instead of the correlation.

@@ -17,7 +17,7 @@ from mcmargin.errors import CalibrationError
 from mcmargin.models.arch_fits import AssetFit, best_fit
 from mcmargin.models.innovations import MINIMUM_EMPIRICAL, Innovations
 from mcmargin.models.model_values import ModelValues
-from mcmargin.models.volatility import KINDS
+from mcmargin.models.volatility import KINDS, Recursion
 from mcmargin.numerics.tail import expected_shortfall
 from mcmargin.workers import one_blas_thread
 
@@ -156,5 +156,9 @@ def start_values(
         marginal = Innovations("normal", np.empty(0))
     own = {name: getattr(model.volatility, name)[at] for name in rules.fitted}
     # arch fits returns that are scaled to unit variance.
-    own["omega"] /= model.volatility.sample_variance[at]
+    variance = model.volatility.sample_variance[at]
+    if rules.recursion is Recursion.LOGARITHMIC:
+        own["omega"] -= (1.0 - model.volatility.beta[at]) * np.log(variance)
+    else:
+        own["omega"] /= variance
     return np.concatenate([list(own.values()), marginal.parameters])

@@ -27,7 +27,7 @@ from mcmargin.models.marginals import (
 )
 from mcmargin.models.model_meta import Meta, read_meta, refuse, time_of_state
 from mcmargin.models.model_values import STATE_FIELDS, VOLATILITY_FIELDS
-from mcmargin.models.volatility import COEFFICIENTS, KINDS, VARIANCE_FLOOR
+from mcmargin.models.volatility import COEFFICIENTS, KINDS, VARIANCE_FLOOR, Recursion
 
 VARIANCE = Range(1e-30, 1e12)
 """Variance of a bar: standard deviations from 1e-15 to a million times the price."""
@@ -116,17 +116,19 @@ def _check_array(name: str, array: NDArray[Any], kind: str, shape: tuple[Any, ..
 
 def _check_volatility(words: Meta, arrays: Mapping[str, NDArray[Any]]) -> None:
     columns = {name: arrays[f"volatility.{name}"] for name in COEFFICIENTS}
+    rules = [KINDS[kind] for kind in words.kinds]
     _in_range("volatility.sample_variance", arrays["volatility.sample_variance"], VARIANCE, words)
     for name, column in columns.items():
         _all(f"volatility.{name}", np.abs(column) <= COEFFICIENT, words)
         # A coefficient that a kind does not have is 0.
-        own = [name in (*KINDS[kind].fitted, *KINDS[kind].declared) for kind in words.kinds]
+        own = [name in each.coefficients for each in rules]
         _all(f"volatility.{name}", np.array(own) | (column == 0.0), words)
     omega, alpha, gamma, beta = columns.values()
-    linear = ~np.array([KINDS[kind].logarithmic for kind in words.kinds])
+    linear = np.array([each.recursion is Recursion.LINEAR for each in rules])
+    moves = np.array([each.moves for each in rules])
     # arch's optimiser stops on either side of a bound, by rounding.
     _all("volatility.omega", ~linear | (omega >= 0.0), words)
-    _all("volatility.omega", (np.array(words.kinds) != "constant") | (omega > 0.0), words)
+    _all("volatility.omega", moves | (omega > 0.0), words)
     _all("volatility.alpha", ~linear | (alpha >= -SLACK), words)
     _all("volatility.gamma", ~linear | (alpha + gamma >= -SLACK), words)
     _all("volatility.beta", ~linear | (beta >= -SLACK), words)

@@ -20,7 +20,7 @@ from mcmargin.models.arch_fits import (
     floored,
     next_variance,
 )
-from mcmargin.models.volatility import COEFFICIENTS, KINDS
+from mcmargin.models.volatility import COEFFICIENTS, KINDS, Recursion
 
 
 def refilter(
@@ -104,8 +104,9 @@ def _joint_parameters(
 ) -> tuple[NDArray[np.float64], float]:
     """omega, alpha, gamma and beta of joint bars, and their persistence."""
     omega, alpha, gamma, beta = fit.parameters
-    persistence, logarithmic = fit.persistence, KINDS[fit.volatility].logarithmic
-    if fit.volatility != "ewma" and persistence > 0.0:
+    persistence, rules = fit.persistence, KINDS[fit.volatility]
+    logarithmic = rules.recursion is Recursion.LOGARITHMIC
+    if not rules.integrated and persistence > 0.0:
         share = persistence ** (bars - 1.0)
         if logarithmic:
             # With a negative beta the excess changes its sign from bar to bar; its size decays.

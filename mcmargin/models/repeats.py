@@ -1,8 +1,8 @@
 """Repeated closes: rows of an update that the model knows already, at another time.
 
-In: a model, and rows of prices that are newer than it. Out: nothing, or a `DataError`. A file whose
-times are of another zone repeats the newest closes some hours later. Each of them would count as a
-bar without a move.
+In: a model, and rows of prices that are newer than it. Out: nothing, or a `DataError`. If a file's
+times are in another zone, its newest closes look new, some hours later. Each of them would count as
+a bar without a move.
 """
 
 from __future__ import annotations

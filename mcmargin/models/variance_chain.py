@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from mcmargin.models.innovations import Innovations
-from mcmargin.models.volatility import Recursion
+from mcmargin.models.volatility import NextVariance
 from mcmargin.numerics.arrays import array_module
 
 SPACING = 0.07
@@ -115,7 +115,7 @@ class VarianceChain:
 
 
 def variance_chain(
-    recursion: Recursion,
+    recursion: NextVariance,
     draws: tuple[NDArray[np.float64], NDArray[np.float64]],
     *,
     bounds: tuple[float, float],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mcmargin.models.innovations import Innovations
 from mcmargin.models.variance_chain import VarianceChain, quadrature, variance_chain
-from mcmargin.models.volatility import KINDS, Volatility
+from mcmargin.models.volatility import KINDS, Recursion, Volatility
 
 LARGEST_CAP = 1e4
 """Multiple of the sample variance at which expectations hold EGARCH's variance if the cap is higher
@@ -42,7 +42,8 @@ class VarianceOutlook:
 
     Attributes
     ----------
-    kind : str
+    moves : bool
+        Whether the variance changes from bar to bar at all.
     persistence : float
         Share of an excess over the long run that is left a bar later; for EGARCH, one of ln h.
     long_run : float
@@ -53,7 +54,7 @@ class VarianceOutlook:
         None if the closed form is exact.
     """
 
-    kind: str
+    moves: bool
     persistence: float
     long_run: float
     start: float
@@ -90,7 +91,7 @@ class VarianceOutlook:
 
     def fading(self, bars: float) -> float:
         """Share of an excess over the long run that is in the average of `bars` bars, uncapped."""
-        if self.persistence == 1.0 or self.kind == "constant":
+        if self.persistence == 1.0 or not self.moves:
             return 1.0
         return float((1.0 - self.persistence**bars) / (bars * (1.0 - self.persistence)))
 
@@ -133,7 +134,7 @@ def variance_outlook(
     >>> round(float(outlook.average(4e-4, 1.0)) * 1e4, 6)
     4.0
     """
-    kind, sample = volatility.kinds[at], float(volatility.sample_variance[at])
+    rules, sample = KINDS[volatility.kinds[at]], float(volatility.sample_variance[at])
     if dates is None:
         draws, square, negative = quadrature(innovations), 1.0, innovations.negative_second_moment()
     else:
@@ -141,19 +142,19 @@ def variance_outlook(
         square, negative = float(np.mean(dates**2)), float(np.mean(dates**2 * (dates < 0)))
     recursion = volatility.recursion(at)
     persistence = volatility.persistence(at, square, negative)
-    if KINDS[kind].logarithmic:
+    if rules.recursion is Recursion.LOGARITHMIC:
         cap = min(cap, LARGEST_CAP)
         bounds = sample / cap, sample * cap
         reach = min(bounds[0], start), max(bounds[1], start)
         chain = variance_chain(recursion, draws, bounds=bounds, reach=reach, bars=bars)
-        return VarianceOutlook(kind, persistence, np.nan, start, chain)
+        return VarianceOutlook(rules.moves, persistence, np.nan, start, chain)
     if abs(1.0 - persistence) < 1e-9:
         # EWMA's persistence is 1 to rounding: its excess stays.
         persistence = 1.0
     long_run = 0.0 if persistence == 1.0 else float(volatility.omega[at]) / (1.0 - persistence)
-    if kind == "constant" or cap > NO_CAP:
-        return VarianceOutlook(kind, persistence, long_run, start, None)
+    if not rules.moves or cap > NO_CAP:
+        return VarianceOutlook(rules.moves, persistence, long_run, start, None)
     bounds = LEAST_SHARE * min(sample, start), sample * cap
     reach = bounds[0], max(bounds[1], start)
     chain = variance_chain(recursion, draws, bounds=bounds, reach=reach, bars=bars)
-    return VarianceOutlook(kind, persistence, long_run, start, chain)
+    return VarianceOutlook(rules.moves, persistence, long_run, start, chain)

@@ -2,14 +2,15 @@
 
 In: fitted coefficients of all assets. Out: the variance of the bar after one. All that differs from
 kind to kind stands in this file and, for the simulation, in the two engines: `KINDS` says how
-`arch` fits a kind and which coefficients are its own, and `Volatility` has the recursions. The
-docstring of `VolatilityKind` says how a kind is added.
+`arch` fits a kind, which coefficients are its own and which `Recursion` it follows, and
+`Volatility` has the recursions. The docstring of `VolatilityKind` says how a kind is added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,40 @@ SLOW_START = (0.1, 0.1, 0.995)
 """alpha, gamma and beta of EGARCH's second start. Its likelihood has several optima on series that
 have single enormous days, and arch's own start finds those of faster recursions."""
 
-Recursion = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+NextVariance = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 """Next variances of variances [nodes, 1] and innovations [points]: [nodes, points], not bounded."""
+
+
+class Recursion(Enum):
+    """A formula for the variance of the next bar; `Volatility` has the formulas."""
+
+    LINEAR = "h' of h"
+    LOGARITHMIC = "ln h' of ln h"
 
 
 @dataclass(frozen=True)
 class VolatilityKind:
     """How one kind of volatility is fitted, and which coefficients it has.
 
-    A kind whose recursion is one of the two of `Volatility` needs its row in `KINDS` and no more.
-    A new recursion also needs a branch in `Volatility.next_variance` and `Volatility.recursion`, in
-    `numpy_engine` and in `kernels/evolve.cu`.
+    A kind that follows one of `Recursion` needs its row in `KINDS`, and no other code. Its name
+    also goes into the help of the command `calibrate` and the docstring of the function, and its
+    coefficients into `tests/helpers/models.py`; `tests/models/test_volatility.py` fails without.
+    Code that depends on a kind asks for the attributes below, and never for the kind's name. Only
+    `fit_asset` names kinds: those that it tries after a fit that is not sound.
+
+    A new recursion is a new member of `Recursion`. These places tell the recursions apart, and
+    each needs a branch for it:
+
+    - `Volatility.next_variance`, `Volatility.recursion` and `Volatility.persistence`;
+    - `models/arch_fits.py` and `models/fitting.py`, which scale omega to returns of unit variance
+      and back;
+    - `models/refiltering.py`, which carries coefficients to longer bars;
+    - `models/variance_outlook.py`, which expects variances of later bars;
+    - `models/model_checks.py`, which checks the signs of coefficients and the persistence;
+    - `engines/model_arrays.py`, which marks the assets of each recursion, and its readers
+      `engines/numpy_steps.py`, `engines/cupy_steps.py` and `kernels/evolve.cu`;
+    - the second implementations in `tests/engines/test_kernels_on_cpu.py` and
+      `tests/golden/make_vectors.py`, and the formulas in docs/design.md.
 
     Attributes
     ----------
@@ -50,8 +74,12 @@ class VolatilityKind:
         The coefficients that arch fits, in arch's order.
     declared : mapping of str to float
         Coefficients that are declared and not fitted. A coefficient that is neither is 0.
-    logarithmic : bool
-        Whether the recursion is one of ln h, as EGARCH's, and not of h.
+    recursion : Recursion
+        EGARCH's is one of ln h, and those of the other kinds are of h.
+    integrated : bool
+        Whether a persistence of 1 is meant, so that an excess of the variance stays. A fit of
+        another kind that has it is refused. The coefficients of an integrated kind are the same
+        for bars of any length.
     second_start : tuple of float, optional
         alpha, gamma and beta of a second start of the optimiser, for a likelihood with several
         optima. The optimum must not depend on history then, so that no fit starts from an earlier
@@ -61,8 +89,19 @@ class VolatilityKind:
     process: Callable[[Any], Any]
     fitted: tuple[str, ...]
     declared: Mapping[str, float] = field(default_factory=dict)
-    logarithmic: bool = False
+    recursion: Recursion = Recursion.LINEAR
+    integrated: bool = False
     second_start: tuple[float, ...] | None = None
+
+    @property
+    def coefficients(self) -> frozenset[str]:
+        """The coefficients that are fitted or declared; the others are 0."""
+        return frozenset(self.fitted) | frozenset(self.declared)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the variance changes from bar to bar: it has another coefficient than omega."""
+        return self.coefficients != {"omega"}
 
 
 KINDS: Mapping[str, VolatilityKind] = {
@@ -71,13 +110,14 @@ KINDS: Mapping[str, VolatilityKind] = {
     "egarch": VolatilityKind(
         lambda arch: arch.EGARCH(p=1, o=1, q=1),
         COEFFICIENTS,
-        logarithmic=True,
+        recursion=Recursion.LOGARITHMIC,
         second_start=SLOW_START,
     ),
     "ewma": VolatilityKind(
         lambda arch: arch.EWMAVariance(EWMA_DECAY),
         (),
         {"alpha": 1.0 - EWMA_DECAY, "beta": EWMA_DECAY},
+        integrated=True,
     ),
     "constant": VolatilityKind(lambda arch: arch.ConstantVariance(), ("omega",)),
 }
@@ -114,9 +154,9 @@ class Volatility:
     sample_variance: NDArray[np.float64]
 
     @property
-    def is_egarch(self) -> NDArray[np.bool_]:
-        """Which assets follow EGARCH; bool [assets]."""
-        return np.array([KINDS[kind].logarithmic for kind in self.kinds])
+    def is_logarithmic(self) -> NDArray[np.bool_]:
+        """Which assets follow the recursion of ln h; bool [assets]."""
+        return np.array([KINDS[kind].recursion is Recursion.LOGARITHMIC for kind in self.kinds])
 
     @property
     def floor(self) -> NDArray[np.float64]:
@@ -144,16 +184,16 @@ class Volatility:
         log_variance = np.log(variance)
         z = returns / np.sqrt(variance)
         log_next = np.where(
-            self.is_egarch,
+            self.is_logarithmic,
             self.omega
             + self.alpha * (np.abs(z) - ROOT_TWO_OVER_PI)
             + self.gamma * z
             + self.beta * log_variance,
             0.0,
         )
-        return np.maximum(np.where(self.is_egarch, np.exp(log_next), linear), self.floor)
+        return np.maximum(np.where(self.is_logarithmic, np.exp(log_next), linear), self.floor)
 
-    def recursion(self, at: int) -> Recursion:
+    def recursion(self, at: int) -> NextVariance:
         """The recursion of one asset as a function of variance and innovation, without the floor.
 
         Parameters
@@ -171,7 +211,9 @@ class Volatility:
             # Any bound lies far below exp(600), so that this limit only prevents an overflow.
             return np.asarray(np.exp(np.minimum(omega + beta * np.log(h) + shock, 600.0)))
 
-        return log_linear if KINDS[self.kinds[at]].logarithmic else linear
+        return {Recursion.LINEAR: linear, Recursion.LOGARITHMIC: log_linear}[
+            KINDS[self.kinds[at]].recursion
+        ]
 
     def persistence(self, at: int, square: float = 1.0, negative: float = 0.5) -> float:
         """Share of an excess of one asset's variance (EGARCH: of ln h) that is left a bar later.
@@ -184,7 +226,7 @@ class Volatility:
             E[z**2] and E[z**2 1{z < 0}] of its innovations z.
         """
         _, alpha, gamma, beta = (float(getattr(self, name)[at]) for name in COEFFICIENTS)
-        if KINDS[self.kinds[at]].logarithmic:
+        if KINDS[self.kinds[at]].recursion is Recursion.LOGARITHMIC:
             return abs(beta)
         return alpha * square + beta + gamma * negative
 

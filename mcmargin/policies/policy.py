@@ -50,7 +50,7 @@ VERSION = 1
 LEAST_TICK = 1e-12
 """Least tick. A finer one would round nothing, and a division by it might overflow."""
 
-PARTS = (
+POLICY_PARTS = (
     Maintenance,
     Stress,
     Procyclicality,
@@ -131,8 +131,10 @@ class MarginPolicy:
         if not isinstance(self.name, str):
             raise PolicyError(f"policy: name must be text, not {cited(self.name)}")
         if 0.0 < self.tick < LEAST_TICK:
-            raise PolicyError(f"policy: tick must be 0, or at least {LEAST_TICK:g}: {self.tick:g}")
-        for part in PARTS:
+            raise PolicyError(
+                f"policy: tick must be 0, or at least {LEAST_TICK:g}, not {self.tick:g}"
+            )
+        for part in POLICY_PARTS:
             given = getattr(self, part.__name__.lower())
             if given is not None:
                 require_type(part.__name__.lower(), given, part, error=PolicyError)

@@ -18,7 +18,7 @@ shown_figures      figures as people read them: rounded to the digits that their
 
 html_report        a margin report as one HTML page, for a browser, a phone and a printer
 page_answer        what a page says first: who is in liquidation, who is called, and by how much
-page_accounts      one line each, the worst first, and what each margin is made of
+page_accounts      a line for each account, the worst first, and what its margin is made of
 page_environment   templates of pages, with the filters that they use
 margin_parts       parts of a margin, in words and as one picture
 report_charts      charts of a margin report, as SVG for a page, and of a change, as PNG

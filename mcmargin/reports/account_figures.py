@@ -19,7 +19,7 @@ from mcmargin.data.typed_fields import type_hints
 from mcmargin.margins.equity import Equity
 from mcmargin.margins.haircuts import Haircut
 
-KINDS = ("position", "collateral")
+CONTRIBUTION_KINDS = ("position", "collateral")
 """Kinds of contributions."""
 
 INTERVALS = ("expected_shortfall", "value_at_risk")

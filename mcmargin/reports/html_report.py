@@ -23,7 +23,7 @@ from mcmargin.reports.default_fund import resources
 from mcmargin.reports.live import Live, MarginedGains
 from mcmargin.reports.margin_figures import MarginFigures
 from mcmargin.reports.margin_parts import ChartBar, Share, chart_bars, parts_of
-from mcmargin.reports.page_accounts import LISTED, OVER, Line, lines_of, ordered, rates_of
+from mcmargin.reports.page_accounts import LISTED, OVER, AccountLine, lines_of, ordered, rates_of
 from mcmargin.reports.page_answer import groups_of, notes_of, totals_of
 from mcmargin.reports.page_environment import page_environment
 from mcmargin.reports.report_text import limits_note
@@ -101,7 +101,7 @@ def _horizons(report: MarginFigures) -> str:
     return f"horizons of {', '.join(map(str, others))} and {bars(last)}"
 
 
-def _near(lines: list[Line]) -> tuple[list[str], list[str]]:
+def _near(lines: list[AccountLine]) -> tuple[list[str], list[str]]:
     """Figures that stand beside a name on a phone."""
     return [line.margin for line in lines], [line.figures.get(OVER, "") for line in lines]
 
@@ -209,7 +209,7 @@ def _change_charts(
 
 
 def _details(
-    report: MarginFigures, live: Live | None, lines: list[Line]
+    report: MarginFigures, live: Live | None, lines: list[AccountLine]
 ) -> dict[str, list[dict[str, str]]]:
     """Charts of the first accounts, by their place on the page; none without scenarios."""
     if live is None:

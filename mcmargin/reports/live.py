@@ -110,8 +110,8 @@ def required(live: Live | None, asked: str) -> Live:
     """
     if live is None:
         raise DataError(
-            f"{asked} needs the scenarios that the report was made on. This report has none, as "
-            "one that was read from a file or came from another process; call margin() here, and "
-            "ask the report that it returns"
+            f"{asked} needs the scenarios that the report was made on. It was read from a file or "
+            "came from another process, and has no scenarios. Call margin() here, and ask the "
+            "report that it returns"
         )
     return live

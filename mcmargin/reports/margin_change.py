@@ -26,7 +26,7 @@ from mcmargin.reports.page_environment import check_installed, page_environment
 from mcmargin.reports.report_charts import change_picture
 from mcmargin.reports.shown_figures import exact_place, shown
 
-PARTS = ("positions", "market", "volatility", "parameters", "data", "policy")
+CHANGE_PARTS = ("positions", "market", "volatility", "parameters", "data", "policy")
 """Parts of a change, in the order of a table."""
 
 PRINTED = 50
@@ -89,7 +89,7 @@ class MarginChange:
         [92676.0, 0.0, 92676.0]
         """
         rates = self.frame["currency"].map(self.rates).to_numpy(float)
-        return self.frame[["before", *PARTS, "after"]].mul(rates, axis=0).sum()
+        return self.frame[["before", *CHANGE_PARTS, "after"]].mul(rates, axis=0).sum()
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """JSON of schema mcmargin.change/1, every figure exact; also written to a path if given."""
@@ -213,7 +213,7 @@ def _signed(amount: float) -> str:
 
 def _changed(change: MarginChange) -> list[str]:
     """Parts that changed the margin of some account."""
-    return [name for name in PARTS if (change.frame[name] != 0.0).any()]
+    return [name for name in CHANGE_PARTS if (change.frame[name] != 0.0).any()]
 
 
 def _whole(change: MarginChange) -> list[tuple[ChartBar, str]]:
@@ -226,7 +226,7 @@ def _steps(amounts: dict[str, float]) -> list[tuple[ChartBar, str]]:
     """Steps of the parts between `before` and `after`, each with its text."""
     before, after = amounts["before"], amounts["after"]
     place = exact_place(max(abs(before), abs(after)))
-    parts: list[Share] = [each for each in amounts.items() if each[0] in PARTS]
+    parts: list[Share] = [each for each in amounts.items() if each[0] in CHANGE_PARTS]
     steps = chart_bars(parts, after - before, "change")
     return [(step, _with_sign(step.amount, place)) for step in steps]
 
@@ -249,6 +249,6 @@ def _largest_first(change: MarginChange) -> pd.DataFrame:
 
 
 def _line(row: Mapping[Any, Any]) -> AccountChange:
-    amounts = {name: row[name] for name in PARTS if row[name]}
+    amounts = {name: row[name] for name in CHANGE_PARTS if row[name]}
     steps = _steps({"before": row["before"], **amounts, "after": row["after"]})
     return AccountChange(str(row["account"]), _ends(row, str(row["currency"])), tuple(steps))

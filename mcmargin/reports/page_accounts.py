@@ -1,4 +1,4 @@
-"""Accounts of a page: one line each, the worst first, and what each margin is made of.
+"""Accounts of a page: a line for each account, the worst first, and what its margin is made of.
 
 In: a margin report. Out: lines of text, in which figures are rounded to their errors. Accounts in
 liquidation come first, then those that are called, then the others; in each state the account that
@@ -40,7 +40,7 @@ NETTED = "netted"
 
 
 @dataclass(frozen=True)
-class Line:
+class AccountLine:
     """An account, or an owner that nets, as text.
 
     Attributes
@@ -127,7 +127,7 @@ def rates_of(report: MarginFigures, codes: pd.Series[str]) -> NDArray[np.float64
     return codes.map({code: market.worth(str(code)) for code in codes.unique()}).to_numpy(float)
 
 
-def lines_of(report: MarginFigures, chosen: pd.DataFrame) -> list[Line]:
+def lines_of(report: MarginFigures, chosen: pd.DataFrame) -> list[AccountLine]:
     """Lines of accounts and owners, in the order given."""
     held = chosen["row"][chosen["kind"] != "owner"].to_numpy()
     rows = dict(zip(held.tolist(), report.figures.iloc[held].to_dict("records"), strict=True))
@@ -149,7 +149,7 @@ def _line(
     kind: str,
     state: str,
     shares: list[Share],
-) -> Line:
+) -> AccountLine:
     """The line of an account."""
     error = row[MARGIN_ERROR]
     amounts = (row["margin"], row["gross_exposure"], row["equity"] if state else 0.0)
@@ -177,7 +177,7 @@ def _line(
         exactly += f", gross notional with open orders {shown_exactly(gross)}"
     figures["margin / gross"] = f"{row['margin'] / gross:.1%}" if gross else ""
     steps = picture_of(row, parts_of(row, report.policy), shares)
-    return Line(
+    return AccountLine(
         key=key,
         name=str(row["account"]),
         currency=str(row["currency"]),
@@ -198,12 +198,12 @@ def _place(row: Mapping[Any, Any], name: str, exact: int) -> int:
     return exact if place is None else place
 
 
-def _owner_line(row: Mapping[Any, Any], key: str, state: str) -> Line:
+def _owner_line(row: Mapping[Any, Any], key: str, state: str) -> AccountLine:
     """The line of an owner that nets."""
     exact = exact_place(max(abs(row["margin"]), abs(row["equity"])))
     place = _place(row, "margin", exact)
     over = row["equity"] - row["margin"]
-    return Line(
+    return AccountLine(
         key=key,
         name=str(row["owner"]),
         currency=str(row["currency"]),

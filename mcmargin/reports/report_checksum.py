@@ -24,7 +24,7 @@ from mcmargin.reports.margin_figures import MarginFigures
 
 SCHEMA = "mcmargin.report/2"
 
-PARTS = ("policy", "plan", "calibration")
+HEADER_PARTS = ("policy", "plan", "calibration")
 """Fields of the header that are dataclasses."""
 
 TABLES = ("figures", "positions", "owners", "haircuts")
@@ -32,9 +32,9 @@ TABLES = ("figures", "positions", "owners", "haircuts")
 
 def report_header(report: MarginFigures) -> dict[str, Any]:
     """All that a report says beside its tables, and its haircuts, as plain values."""
-    apart = ("checksum", *PARTS, *TABLES)
+    apart = ("checksum", *HEADER_PARTS, *TABLES)
     others = [each.name for each in fields(MarginFigures) if each.name not in apart]
-    values = {name: asdict(getattr(report, name)) for name in PARTS}
+    values = {name: asdict(getattr(report, name)) for name in HEADER_PARTS}
     haircuts = [*records(plain_columns(report.haircuts, unknown=UNKNOWN))]
     return {"schema": SCHEMA, "haircuts": haircuts, **without_infinity(values)} | {
         name: getattr(report, name) for name in others

@@ -44,7 +44,7 @@ T = TypeVar("T", bound=MarginFigures)
 ABSENT: dict[str, dict[str, tuple[str, ...]]] = {SCHEMA: {}, "mcmargin.report/1": ADDED}
 """Schemas that can be read, and the fields of each table's rows that may be missing in them."""
 
-ROWS = {"accounts": AccountMargin, "owners": OwnerMargin, "haircuts": Haircut}
+TABLE_ROWS = {"accounts": AccountMargin, "owners": OwnerMargin, "haircuts": Haircut}
 """Tables of a file, and the class of their rows."""
 
 CHECKSUM = re.compile("[0-9a-f]{64}")
@@ -84,7 +84,7 @@ def report_from_json(kind: type[T], text: str, source: str) -> T:
     require_type("text", text, str)
     try:
         # Some editors put a byte order mark before what they save.
-        fields = json_value(text.removeprefix("\ufeff"), tables=tuple(ROWS))
+        fields = json_value(text.removeprefix("\ufeff"), tables=tuple(TABLE_ROWS))
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if not (isinstance(schema, str) and schema in ABSENT):
             raise ModelFileError(
@@ -111,7 +111,7 @@ def report_from_json(kind: type[T], text: str, source: str) -> T:
 def _tables(fields: dict[str, Any], schema: str) -> dict[str, Any]:
     """Columns of each table of rows, taken out of a file's fields."""
     tables = {}
-    for name, row in ROWS.items():
+    for name, row in TABLE_ROWS.items():
         if name not in fields:
             raise ModelFileError(f"field {name} is missing")
         absent = ABSENT[schema].get(name, ())

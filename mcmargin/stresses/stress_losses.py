@@ -19,9 +19,9 @@ from mcmargin.instruments.instruments import Instrument, assets_of
 from mcmargin.markets.market import Market
 from mcmargin.policies.stress_parts import Stress
 from mcmargin.stresses.stress_scenarios import StressSet, stress_sets
+from mcmargin.valuing.instrument_values import converted, instrument_values_of, value_change
 from mcmargin.valuing.outlooks import Outlooks
 from mcmargin.valuing.shocked_market import Moves
-from mcmargin.valuing.unit_values import converted, unit_values_of, value_change
 from mcmargin.workers import parallel
 
 BLOCK_BYTES = 16 * 2**20
@@ -140,7 +140,7 @@ def stress_values(
     sets = stress_sets(part, instruments, market, outlooks, price_floor)
     changes = np.zeros((len(instruments), sum(len(each.scenarios) for each in sets)))
     valued = tuple(ValuedSet.of(each, market) for each in sets)
-    values = StressValues(valued, changes, unit_values_of(instruments, market).value, market)
+    values = StressValues(valued, changes, instrument_values_of(instruments, market).value, market)
     names = [_names_of(item, market) for item in instruments]
     for own, place in zip(sets, values.places, strict=True):
         for row, item in enumerate(instruments):

@@ -120,7 +120,10 @@ def stress_sets(
 def _check_names(part: Stress, model: MarketModel, market: Market) -> None:
     """Refuse scenarios of underlyings and currencies that nobody knows."""
     if market.currency in part.depegs:
-        raise PolicyError(f"stress: depeg of {market.currency!r}: it is what the market counts in")
+        raise PolicyError(
+            f"stress: {market.currency!r} is the market's own currency and has no peg; "
+            "remove this depeg"
+        )
     named = (
         *(("grid", name) for name in part.grids if name != ALL_OTHERS),
         *(("gap", gap.underlying) for gap in part.gaps),

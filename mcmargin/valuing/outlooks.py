@@ -171,7 +171,7 @@ def volatility_ratio(
         squared = 1.0 + fading * (driver_squares(driver) - 1.0)
         xp = array_module(squared)
         return xp.sqrt(xp.maximum(squared, LEAST_SQUARED_SHOCK))
-    if outlook.kind == "constant":
+    if not outlook.moves:
         return constant_ratio()
     squared = outlook.average_at(place(outlook), bars) / outlook.average_today(horizon, bars)
     return array_module(squared).sqrt(squared)

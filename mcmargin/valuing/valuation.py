@@ -20,8 +20,8 @@ from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.instruments.instruments import Balance, Future, Instrument, Option
 from mcmargin.markets.market import Market
 from mcmargin.scenarios.scenarios import Scenarios
+from mcmargin.valuing.instrument_values import InstrumentValues, instrument_values_of, value_change
 from mcmargin.valuing.scenario_market import PathBlock
-from mcmargin.valuing.unit_values import UnitValues, unit_values_of, value_change
 
 WORK_ROWS = 16
 """Rows of paths that the valuation of one instrument takes while it runs, without its draws."""
@@ -54,9 +54,9 @@ class Valuation:
     threads: int
 
     @cached_property
-    def unit_values(self) -> UnitValues:
+    def instrument_values(self) -> InstrumentValues:
         """What one unit of each instrument is today."""
-        return unit_values_of(self.instruments, self.market)
+        return instrument_values_of(self.instruments, self.market)
 
     @cached_property
     def item_horizons(self) -> NDArray[np.int64]:

@@ -59,7 +59,7 @@ BAD_ACCOUNTS = {
 
 
 @pytest.mark.parametrize("case", list(BAD_ACCOUNTS))
-def test_bad_accounts(case, tmp_path):
+def test_bad_accounts_are_refused_by_row_and_column(case, tmp_path):
     text, message = BAD_ACCOUNTS[case]
     path = write(tmp_path, text, "accounts.csv")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:

@@ -95,7 +95,7 @@ BAD_BALANCES = {
 
 
 @pytest.mark.parametrize("case", list(BAD_BALANCES))
-def test_bad_balances(case):
+def test_bad_balances_are_refused_by_row_and_column(case):
     rows, message = BAD_BALANCES[case]
     columns = BALANCES[: len(rows[0])]
     with pytest.raises(mm.DataError, match=f"^frame, balances: {message}"):
@@ -111,7 +111,7 @@ def test_bad_balances(case):
         ("dear", "row 2, column 'entry_price': 'dear' is not a number"),
     ],
 )
-def test_bad_entry_prices(price, message):
+def test_bad_entry_prices_are_refused(price, message):
     items = [mm.Perpetual("PERP", "a0")]
     rows = positions_of([("x", "PERP", 1, price)])
     with pytest.raises(mm.DataError, match=message):

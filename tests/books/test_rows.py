@@ -33,7 +33,7 @@ BAD_POSITIONS = {
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("case", list(BAD_POSITIONS))
-def test_bad_positions(case, form, tmp_path):
+def test_bad_positions_are_refused_by_row_and_column(case, form, tmp_path):
     rows, message = BAD_POSITIONS[case]
     path = write(tmp_path, f"{HEADER}\n{rows}\n", "p.csv")
     if form == "parquet":

@@ -189,7 +189,7 @@ WRONG = {
     (*MARGIN, "--html", "model.npz"): "model.npz: is read, too, and would be overwritten",
     (*TOOLS, "--html", "before.json"): "before.json: is read, too, and would be overwritten",
     (*MARGIN, "--html", "none/x.html"): "no folder none; make it first",
-    (*MARGIN, "-o", "x.html", "--html", "./x.html"): "--html and --output are one file; name two",
+    (*MARGIN, "-o", "x.html", "--html", "./x.html"): "--html and --output name the same file",
     (*MARGIN, "--previous", "none.json"): "none.json: cannot be read",
     ("margin", *BOOK, "--policy", "open.toml"): "open.toml: horizon is missing; give it in bars",
     ("margin", *BOOK, "--policy", "old.toml"): "no bar of 1950-01-01 to 1951-01-01",

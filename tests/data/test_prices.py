@@ -66,7 +66,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", list(BAD))
-def test_bad_files(tmp_path, case):
+def test_bad_files_are_refused(tmp_path, case):
     content, match = BAD[case]
     path = tmp_path / "prices.csv"
     path.write_text(content)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import mcmargin as mm
-from mcmargin.reports.margin_change import PARTS
+from mcmargin.reports.margin_change import CHANGE_PARTS
 from tests.helpers.commands import called
 from tests.helpers.models import make_model
 
@@ -106,7 +106,7 @@ def same(change, expected):
 
 def test_what_lies_beside_is_found(days, expected):
     same(mm.attribute(days / "first/report.json", str(days / "second/report.json")), expected)
-    moved = [name for name in PARTS if expected.frame[name].abs().sum() > 1e-9]
+    moved = [name for name in CHANGE_PARTS if expected.frame[name].abs().sum() > 1e-9]
     assert {"positions", "market", "volatility"} <= set(moved)
 
 
@@ -181,7 +181,7 @@ def test_why_prints_a_table_and_a_chart(why, expected):
         if len(cells) > 3 and cells[1].endswith("(USD)"):
             row = frame.loc[cells[1].removesuffix(" (USD)")]
             amounts = [float(cell.replace(",", "")) for cell in cells[2:-1]]
-            parts = [row[name] for name in PARTS if frame[name].any()]
+            parts = [row[name] for name in CHANGE_PARTS if frame[name].any()]
             told = [row["before"], *parts, row["after"], row["after"] - row["before"]]
             assert amounts == pytest.approx(told, abs=0.00501)
     total = expected.total()
@@ -192,7 +192,7 @@ def test_why_prints_a_table_and_a_chart(why, expected):
 
 
 def parts_of(change):
-    return [name for name in PARTS if change.frame[name].any()]
+    return [name for name in CHANGE_PARTS if change.frame[name].any()]
 
 
 def test_why_writes_what_its_output_is_named(why, expected, tmp_path):
@@ -239,7 +239,7 @@ def test_files_that_are_given(days, why, expected, tmp_path, monkeypatch, capsys
     )
     status, _, message = why("--accounts", "first/accounts.csv")
     assert status == 2
-    assert "--positions is missing" in message
+    assert "give --positions too" in message
     status, _, message = why("--positions", *["first/positions.csv", "--positions"] * 2,
                              "first/positions.csv")  # fmt: skip
     assert status == 2

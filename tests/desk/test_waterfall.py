@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.desk import waterfall
-from mcmargin.desk.waterfall import PARTS
 from mcmargin.models.dependence import make_dependence
 from mcmargin.models.history import History
 from mcmargin.policies.policy_parts import Collateral, Maintenance, Procyclicality
 from mcmargin.policies.stress_parts import Gap, Stress
+from mcmargin.reports.margin_change import CHANGE_PARTS
 from tests.helpers.books import book_of
 from tests.helpers.models import make_model
 
@@ -69,18 +69,18 @@ def only(part, report, first=FIRST):
     change = unrounded(report) - unrounded(first)
     assert (np.abs(change) > 1e-3).any()
     np.testing.assert_allclose(frame[part], change, rtol=1e-12)
-    assert not frame[[name for name in PARTS if name != part]].to_numpy().any()
+    assert not frame[[name for name in CHANGE_PARTS if name != part]].to_numpy().any()
 
 
-def test_nothing_changed():
+def test_equal_reports_have_no_change():
     frame = mm.attribute(FIRST, report_of()).frame
-    assert frame.columns.tolist() == ["account", "currency", "before", *PARTS, "after"]
-    assert not frame[list(PARTS)].to_numpy().any()
+    assert frame.columns.tolist() == ["account", "currency", "before", *CHANGE_PARTS, "after"]
+    assert not frame[list(CHANGE_PARTS)].to_numpy().any()
     np.testing.assert_array_equal(frame["before"], unrounded(FIRST))
     np.testing.assert_array_equal(frame["after"], unrounded(FIRST))
 
 
-def test_each_alone():
+def test_what_changes_alone_has_all_of_the_change():
     """One thing changes, and all of the change is its."""
     only("market", report_of(market=market_of(spot=110.0, volatility=0.7)))
     state = replace(MODEL.state, variance=np.array([9e-4, 2e-4]))
@@ -129,13 +129,13 @@ def test_every_part_is_the_difference_of_two_margin_runs():
     moves = np.diff(margins, axis=0)
     frame = mm.attribute(FIRST, last).frame
     assert frame["account"].tolist() == ["x", "y", "z"]
-    for part, move in zip(PARTS[1:], moves[1:], strict=True):
+    for part, move in zip(CHANGE_PARTS[1:], moves[1:], strict=True):
         np.testing.assert_allclose(frame[part][:2], move, rtol=1e-9, atol=1e-10, err_msg=part)
         assert abs(move[0]) > 1e-3
     opened = unrounded(last)[:2] - margins[-1]
     np.testing.assert_allclose(frame["positions"][:2], moves[0] + opened, rtol=1e-9)
-    assert frame.iloc[2][list(PARTS)].tolist() == [unrounded(last)[2], 0, 0, 0, 0, 0]
-    total = frame["before"] + frame[list(PARTS)].sum(axis=1)
+    assert frame.iloc[2][list(CHANGE_PARTS)].tolist() == [unrounded(last)[2], 0, 0, 0, 0, 0]
+    total = frame["before"] + frame[list(CHANGE_PARTS)].sum(axis=1)
     np.testing.assert_allclose(total, frame["after"], rtol=0, atol=1e-12 * 300)
 
 
@@ -184,7 +184,7 @@ def test_parts_add_up(change):
     market = market_of(model.as_of, change["spot"], change["volatility"])
     last = report_of(model, book, market, replace(POLICY, level=change["level"]))
     frame = mm.attribute(FIRST, last).frame.set_index("account")
-    apart = frame["before"] + frame[list(PARTS)].sum(axis=1) - frame["after"]
+    apart = frame["before"] + frame[list(CHANGE_PARTS)].sum(axis=1) - frame["after"]
     gross = 100.0 + sum(
         report.figures.set_index("account")[["gross_exposure", "collateral"]].sum(axis=1)
         .reindex(frame.index, fill_value=0.0) for report in (FIRST, last)
@@ -213,7 +213,7 @@ def test_books_with_nothing_in_common():
     frame = mm.attribute(FIRST, last).frame.set_index("account")
     assert frame.loc["z", "positions"] == frame.loc["z", "after"] == unrounded(last)[0]
     np.testing.assert_array_equal(frame.loc[["x", "y"], "positions"], -unrounded(FIRST))
-    assert not frame[list(PARTS[1:])].to_numpy().any()
+    assert not frame[list(CHANGE_PARTS[1:])].to_numpy().any()
 
 
 def test_models_of_other_assets():
@@ -226,7 +226,7 @@ def test_models_of_other_assets():
         report_of(book=book_of(rows, ITEMS, [])), report_of(one, book_of(rows, ITEMS, []))
     )
     for frame in (grown.frame, shrunk.frame):
-        total = frame["before"] + frame[list(PARTS)].sum(axis=1)
+        total = frame["before"] + frame[list(CHANGE_PARTS)].sum(axis=1)
         np.testing.assert_allclose(total, frame["after"], atol=1e-10)
 
 
@@ -235,7 +235,7 @@ def test_horizons_that_settlements_add_are_no_change():
     free = mm.MarginPolicy()
     first = report_of(policy=free)
     frame = mm.attribute(first, report_of(policy=free, horizons=(2,))).frame
-    assert not frame[list(PARTS)].to_numpy().any()
+    assert not frame[list(CHANGE_PARTS)].to_numpy().any()
     longer = mm.attribute(first, report_of(policy=free, horizons=(1, 2, 5))).frame
     assert (longer["policy"] > 0).all()
 
@@ -255,7 +255,7 @@ def test_the_buffer_follows_the_last_report():
     frame = mm.attribute(first, last).frame
     assert (frame["volatility"] > 0).all()
     assert (frame["data"] < 0).all()
-    total = frame["before"] + frame[list(PARTS)].sum(axis=1)
+    total = frame["before"] + frame[list(CHANGE_PARTS)].sum(axis=1)
     np.testing.assert_allclose(total, frame["after"], atol=1e-10)
 
 

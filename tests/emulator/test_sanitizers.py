@@ -69,7 +69,7 @@ def test_no_kernel_leaves_its_arrays(machine):
 PLANTED = {
     "one element beyond what is written": (
         *("shared_draws.cu", "out[row.first + i] = int(", "out[row.first + i + 1] = int("),
-        *("test_dates_exactly", "heap-buffer-overflow"),
+        *("test_dates_are_exactly", "heap-buffer-overflow"),
     ),
     "a row beyond what is read": (
         *("evolve.cu", "(x < 0 ? 0 : TAIL_INTERVALS + 1)", "(x < 0 ? 0 : 2 * TAIL_INTERVALS + 2)"),
@@ -81,7 +81,7 @@ PLANTED = {
     ),
     "a vector store that is not aligned": (
         *("normals.cu", "TILE_PATHS + 4 * quad", "TILE_PATHS + 4 * quad - 1"),
-        *("test_normals", "misaligned address"),
+        *("test_normals_are_those", "misaligned address"),
     ),
 }
 

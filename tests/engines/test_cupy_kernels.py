@@ -73,7 +73,7 @@ def test_every_instantiation_has_a_limit():
 
 @FILES
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_nvrtc(file, architecture):
+def test_nvrtc_compiles_every_kernel_within_its_registers(file, architecture):
     compiled, log = compile_with_nvrtc(source_of(file), NAME_EXPRESSIONS[file], architecture)
     assert compiled, log
     assert "warning" not in log, log
@@ -92,7 +92,7 @@ def test_nvrtc_finds_what_only_an_instantiation_shows():
 
 
 @FILES
-def test_nvcc(file, tmp_path):
+def test_nvcc_compiles_every_kernel(file, tmp_path):
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc is not installed")
     source = tmp_path / file

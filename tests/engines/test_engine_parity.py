@@ -66,7 +66,9 @@ PAIRS = [(law, kind) for kind, laws in LEGAL.items() for law in laws]
 
 @pytest.mark.parametrize("precision", ["single", "double"])
 @pytest.mark.parametrize(("law", "dependence"), PAIRS)
-def test_every_pair_of_innovations_and_dependence(cupy, law, dependence, precision):
+def test_engines_agree_on_every_pair_of_innovations_and_dependence(
+    cupy, law, dependence, precision
+):
     nu = 4.2 if dependence == "t" else None
     model = make_model(KINDS, LAWS[law], dependence, nu=nu, residuals=RESIDUALS)
     check(model, horizon=None, horizons=(1, 3), precision=precision)
@@ -74,12 +76,12 @@ def test_every_pair_of_innovations_and_dependence(cupy, law, dependence, precisi
 
 @pytest.mark.parametrize("precision", ["single", "double"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_volatility(cupy, kind, precision):
+def test_engines_agree_on_every_volatility(cupy, kind, precision):
     check(make_model((kind,) * 3, "t", "t"), horizon=10, precision=precision)
 
 
 @pytest.mark.parametrize("dependence", ["gaussian", "t"])
-def test_common_factors(cupy, dependence):
+def test_engines_agree_on_common_factors(cupy, dependence):
     nu = 5.0 if dependence == "t" else np.inf
     model = make_model(("gjr",) * 70, "t", dependence, nu=nu)
     law = make_dependence(
@@ -92,12 +94,12 @@ def test_common_factors(cupy, dependence):
     ("assets", "paths", "horizon"),
     [(1, 1, 1), (1, 2047, 2), (3, 2048, 1), (2, 2049, 3), (300, 4097, 1)],
 )
-def test_edges(cupy, assets, paths, horizon):
+def test_engines_agree_at_the_edges_of_tiles(cupy, assets, paths, horizon):
     check(make_model(("garch",) * assets), paths=paths, horizon=horizon)
 
 
 @pytest.mark.parametrize("block", [1, 2, 3])
-def test_any_blocks(cupy, block):
+def test_engines_agree_in_blocks_of_any_size(cupy, block):
     model = make_model(KINDS, "skewt", "t", nu=4.2)
     check(model, paths=9000, horizon=None, horizons=(1, 2, 5), block_tiles=block)
 
@@ -178,7 +180,7 @@ def test_tiles_alone_are_the_same_paths(cupy, engine):
         np.testing.assert_allclose(to_host(returns), expected, atol=2e-7)
 
 
-def test_named_draws(cupy):
+def test_engines_agree_on_named_draws(cupy):
     """Named normals and jumps are those of the lane of the name, in any tiles and steps."""
     lane = lane_of("BTC-PERP")
     place = (7, lane, range(2, 4), range(1, 4))

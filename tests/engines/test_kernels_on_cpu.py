@@ -44,6 +44,7 @@ from mcmargin.models.marginals import (
     TAIL_SPACING,
     mixing_table,
 )
+from mcmargin.models.volatility import KINDS, Recursion
 from tests.helpers.kernels import KEY, WORDS, philox_words
 from tests.helpers.models import RECURSIONS
 
@@ -122,7 +123,7 @@ def launch_normals(out, dtype, purpose, tiles, steps):
 
 @BOTH
 @pytest.mark.parametrize("factors", [False, True])
-def test_normals(cupy, dtype, factors):
+def test_normals_are_those_of_numpys_words(cupy, dtype, factors):
     """The kernel agrees with Box-Muller of numpy's words in float64, and with the numpy engine."""
     single = dtype is np.float32
     purpose = {
@@ -196,7 +197,7 @@ def launch_shared(name, out, purpose, steps, tiles, **leading):
 
 @BOTH
 @pytest.mark.parametrize("nu", [2.5, 5.0, 40.0])
-def test_mixing(cupy, dtype, nu):
+def test_mixing_is_that_of_the_numpy_engine(cupy, dtype, nu):
     """It agrees with the numpy engine up to rounding, and with scipy's quantile to 1e-5."""
     steps, tiles, table = range(2, 5), range(1, 3), mixing_table(nu)
     out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), dtype)
@@ -209,7 +210,7 @@ def test_mixing(cupy, dtype, nu):
 
 
 @pytest.mark.parametrize("count", [1, 7, 2**31 - 1])
-def test_dates_exactly(cupy, count):
+def test_dates_are_exactly_those_of_the_words(cupy, count):
     steps, tiles = range(3, 5), range(1, 3)
     out = cupy.empty((len(steps), len(tiles) * TILE_PATHS), np.int32)
     drawn = launch_shared("dates", out, DATES, steps, tiles, count=count)
@@ -239,7 +240,6 @@ class Case:
 
 
 NAMES = ("omega", "alpha", "gamma", "beta", "start", "lowest", "highest", "scale", "diagonal")
-KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
 EGARCH, TABLED = 1, 2
 EDGE = 3.0
 
@@ -251,7 +251,7 @@ def make_case(
     own=False,
     mixing=False,
     tabled=False,
-    kinds=KINDS,
+    kinds=tuple(KINDS),
     horizons=(1, 3, 5),
     paths=600,
     all_paths=500,
@@ -260,7 +260,7 @@ def make_case(
     """Make random inputs, rounded to the kernel's precision, that reach floor, cap and edges."""
     draw = np.random.default_rng(5)
     assets, steps = len(kinds), horizons[-1]
-    variance = np.array([1e-4 if kind == "constant" else 4e-4 for kind in kinds])
+    variance = np.array([1e-4 if not KINDS[kind].moves else 4e-4 for kind in kinds])
     columns = {
         **dict(zip(NAMES, np.array([RECURSIONS[kind] for kind in kinds]).T, strict=False)),
         "start": variance,
@@ -269,6 +269,7 @@ def make_case(
         "scale": draw.uniform(0.5, 1.5, assets),
         "diagonal": draw.uniform(0.5, 1.0, assets),
     }
+    logarithmic = np.array([KINDS[kind].recursion is Recursion.LOGARITHMIC for kind in kinds])
     x = np.linspace(-EDGE, EDGE, TABLE_INTERVALS + 1)
     # Every other asset has a table; the marginals of the others are a mere scale.
     has_table = np.array([tabled and at % 2 == 0 for at in range(assets)])
@@ -290,7 +291,7 @@ def make_case(
         mixing=rounded(np.sqrt(5 / draw.chisquare(5, (steps, paths)))) if mixing else None,
         dates=draw.integers(0, 9, (steps, paths)) if source == 1 else None,
         coefficients=rounded(np.column_stack([columns[name] for name in NAMES])),
-        kinds=EGARCH * (np.array(kinds) == "egarch") + TABLED * has_table,
+        kinds=EGARCH * logarithmic + TABLED * has_table,
         tables=rounded(np.hstack([np.sign(x) * np.abs(x) ** powers + 0.05, tails])),
         edge=EDGE,
         floor=float(dtype(-0.06)),

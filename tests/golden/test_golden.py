@@ -145,7 +145,7 @@ def margin(dependence, precision):
 
 @pytest.mark.parametrize("dependence", ["gaussian", "t"])
 @pytest.mark.parametrize("precision", ["single", "double"])
-def test_whole_margins(dependence, precision):
+def test_whole_margins_are_the_golden_ones(dependence, precision):
     """Double to 1e-9 of the figure; single to the engine bound, 2e-5 of gross exposure."""
     account = margin(dependence, precision)
     for figure, expected in VECTORS["margins"][f"{dependence} {precision}"].items():

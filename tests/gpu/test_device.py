@@ -77,7 +77,7 @@ def test_words_are_numpys_bit_for_bit(cupy):
 
 
 @BOTH
-def test_normals(cupy, precision, record_property):
+def test_normals_are_those_of_the_numpy_engine(cupy, precision, record_property):
     """16 million normals agree with those of the numpy engine."""
     slots, tiles, steps = ASSETS, range(3, 11), range(2, 4)
     plan = SimulationPlan(7, tiles.stop * TILE_PATHS, (BARS,), precision)
@@ -186,7 +186,7 @@ def test_threads_at_once(cupy, model, streams, record_property):
         assert ours.capped_paths == peer.capped_paths
 
 
-def test_several_devices(cupy, model):
+def test_several_devices_simulate_what_one_does(cupy, model):
     count = cupy.cuda.runtime.getDeviceCount()
     if count < 2:
         pytest.skip("there is one GPU")

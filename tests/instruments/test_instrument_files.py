@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import mcmargin as mm
-from mcmargin.instruments.instrument_files import COLUMNS, ROWS
+from mcmargin.instruments.instrument_files import COLUMNS, INSTRUMENT_ROWS
 from tests.helpers.files import write
 
 FUTURE = mm.Future("BTC-JUN", "btc", "2021-06-25T08:00", carry=0.08, basis_volatility=0.02)
@@ -99,9 +99,9 @@ def test_whole_numbers_of_parquet_and_dates_are_names_and_midnights(tmp_path):
     assert (item.name, item.expiry) == ("600519", np.datetime64("2021-06-25", "ns"))
 
 
-@pytest.mark.parametrize("product", list(ROWS))
+@pytest.mark.parametrize("product", list(INSTRUMENT_ROWS))
 def test_a_file_says_all_that_an_instrument_has_with_its_defaults(product):
-    row, instrument = ROWS[product]
+    row, instrument = INSTRUMENT_ROWS[product]
     assert instrument.product == product
     assert set(row.model_fields) == {each.name for each in fields(instrument)} | {"product"}
     for each in fields(instrument):
@@ -187,7 +187,7 @@ BAD_TOML = {
 
 
 @pytest.mark.parametrize("case", list(BAD_TOML))
-def test_bad_toml(case, tmp_path):
+def test_bad_toml_is_refused(case, tmp_path):
     text, message = BAD_TOML[case]
     path = write(tmp_path, text, "instruments.toml")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
@@ -231,7 +231,7 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("case", list(BAD_CSV))
-def test_bad_csv(case, tmp_path):
+def test_bad_csv_is_refused(case, tmp_path):
     text, message = BAD_CSV[case]
     path = write(tmp_path, text, "instruments.csv")
     with pytest.raises(mm.DataError, match=f"^{re.escape(str(path))}: ") as error:
@@ -239,7 +239,7 @@ def test_bad_csv(case, tmp_path):
     assert message in str(error.value)
 
 
-def test_bad_parquet(tmp_path):
+def test_bad_parquet_is_refused(tmp_path):
     path = tmp_path / "i.parquet"
     good = {"name": ["A", "B"], "product": ["spot", "option"], "underlying": ["a", "a"]}
     terms = {"kind": [None, "put"], "strike": [np.nan, 1.0], "expiry": [None, "2021-06-25"]}
@@ -268,4 +268,6 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path):
 
 def test_columns_are_every_products_fields():
     assert COLUMNS[:3] == ("name", "product", "underlying")
-    assert set(COLUMNS) == {name for row, _ in ROWS.values() for name in row.model_fields}
+    assert set(COLUMNS) == {
+        name for row, _ in INSTRUMENT_ROWS.values() for name in row.model_fields
+    }

@@ -153,12 +153,12 @@ def test_the_expected_shortfall_of_each_underlying_alone(scenarios):
 
 
 def test_the_worse_of_two_tests_by_hand(scenarios):
-    """Concentration is the two largest alone; what gains for sure is in the sum, not among them."""
+    """The two largest underlyings count alone; what gains for sure is in the sum of all."""
     rows = [("x", "S", 3.0), ("x", "T", -2.0), ("x", "Q", -7.0)]
     context = context_of(book_of(rows, ITEMS), scenarios)
     alone = underlying_shortfalls(context).toarray()[0]
-    concentrated, dependent = dependence_tests(context)
-    assert concentrated[0] == pytest.approx(np.sort(alone)[1:].sum(), rel=1e-12)
+    two_largest, dependent = dependence_tests(context)
+    assert two_largest[0] == pytest.approx(np.sort(alone)[1:].sum(), rel=1e-12)
     assert dependent[0] == pytest.approx(alone.sum(), rel=1e-12)
     # Funding that is received for sure: its underlying's expected shortfall is below nothing.
     sure = replace(ITEMS[3], funding_rate=-1.0)
@@ -167,8 +167,8 @@ def test_the_worse_of_two_tests_by_hand(scenarios):
     context = context_of(book, scenarios)
     alone = underlying_shortfalls(context).toarray()[0]
     assert alone[2] < 0 < min(alone[:2])
-    concentrated, dependent = dependence_tests(context)
-    assert concentrated[0] == pytest.approx(alone[:2].sum(), rel=1e-12)
+    two_largest, dependent = dependence_tests(context)
+    assert two_largest[0] == pytest.approx(alone[:2].sum(), rel=1e-12)
     assert dependent[0] == pytest.approx(alone.sum(), rel=1e-12)
 
 

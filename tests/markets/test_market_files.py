@@ -298,7 +298,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", list(BAD))
-def test_bad_markets(folder, case):
+def test_bad_markets_are_refused(folder, case):
     (folder / "quotes" / "btc.csv").write_text(QUOTES.replace("30000,0.9", "30000,-0.9"))
     (folder / "quotes" / "good.csv").write_text(QUOTES)
     text, message = BAD[case]
@@ -333,7 +333,7 @@ BAD_LEVELS = {
 
 
 @pytest.mark.parametrize("case", list(BAD_LEVELS))
-def test_bad_levels(folder, case):
+def test_bad_levels_of_an_order_book_are_refused(folder, case):
     before, after, message = BAD_LEVELS[case]
     path = folder / "levels.csv"
     path.write_text(LEVELS.replace(before, after))

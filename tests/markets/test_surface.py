@@ -339,7 +339,7 @@ def test_a_slice_is_within_its_bound(time):
     assert out[0, 0] == pytest.approx(table.volatility(0.0), rel=1e-6)
 
 
-def test_evaluation_broadcasts():
+def test_volatilities_broadcast_over_times_and_moneyness():
     surface = surface_of(ssvi_frame())
     times, k = np.array([[0.01], [0.3], [9.0]]), np.linspace(-1, 1, 5)
     both = surface.volatility(times, k)

@@ -45,7 +45,7 @@ def test_round_trip_is_exact(saved, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
-def test_cut_short(saved, share):
+def test_a_file_that_is_cut_short_is_refused(saved, share):
     _, path = saved
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
@@ -86,14 +86,14 @@ def test_damaged_zip_records_are_noticed_or_harmless(saved):
             assert again.fingerprint() == model.fingerprint()
 
 
-def test_altered_number(saved):
+def test_an_altered_number_is_refused(saved):
     _, path = saved
     rewrite(path, lambda arrays: arrays["volatility.omega"].__imul__(2))
     with pytest.raises(mm.ModelFileError, match="checksum"):
         mm.load_model(path)
 
 
-def test_another_schema_and_key(saved):
+def test_a_file_signed_with_a_key_needs_that_key(saved):
     model, path = saved
     model.save(path, key=b"ours")
     assert mm.load_model(path, key=b"ours").fingerprint() == model.fingerprint()
@@ -111,7 +111,7 @@ def test_a_pickle_is_never_loaded(saved):
         mm.load_model(path)
 
 
-def test_another_schema(saved, monkeypatch):
+def test_another_schema_is_refused_by_its_name(saved, monkeypatch):
     model, path = saved
     monkeypatch.setattr("mcmargin.models.model_values.SCHEMA", "mcmargin.model/0")
     model.save(path)
@@ -143,7 +143,7 @@ def test_a_file_that_unpacks_to_too_much(saved, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a model", json.dumps({}).encode()])
-def test_other_files(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "model.npz"
     path.write_bytes(content)
     with pytest.raises(mm.ModelFileError):

@@ -109,7 +109,7 @@ def test_kinds_in_a_mixed_batch():
         assert mixed[at] == black76([90.0, 100.0, 110.0][at], 100.0, 0.3, 0.5, kind)
 
 
-def test_types():
+def test_types_follow_those_of_the_arguments():
     single, double = np.float32([90, 110]), np.array([90.0, 110.0])
     assert black76(single, 100, 0.2, 0.5).dtype == np.float32
     assert black76(single, np.float32(100), np.float32([0.2, 0.3]), 0.5).dtype == np.float32
@@ -169,7 +169,7 @@ def test_nothing_in_nothing_out():
         (([1.0, 2.0], [1.0, 2.0, 3.0], 0.2, 1.0), r"shapes \(2,\), \(3,\), .* do not broadcast"),
     ],
 )
-def test_bad_inputs(inputs, message):
+def test_bad_inputs_are_refused_by_name(inputs, message):
     for function in (black76, black76_greeks):
         with pytest.raises(DataError, match=message):
             function(*inputs)

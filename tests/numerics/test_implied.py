@@ -42,7 +42,7 @@ def test_round_trip_to_the_extremes():
 
 @given(st.floats(-20, 20), st.floats(1e-3, 10), st.floats(1e-4, 30), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_round_trip(x, volatility, time, call):
+def test_a_volatility_comes_back_from_its_price(x, volatility, time, call):
     check(*(np.array([a]) for a in (1.0, np.exp(x), volatility, time, call)))
 
 
@@ -92,6 +92,6 @@ def test_types_and_shapes():
         (([5.0, 6.0], [1.0, 2.0, 3.0], 100.0, 1.0), "do not broadcast"),
     ],
 )
-def test_bad_inputs(inputs, message):
+def test_bad_inputs_are_refused_by_name(inputs, message):
     with pytest.raises(DataError, match=message):
         implied_volatility(*inputs)

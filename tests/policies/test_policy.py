@@ -144,7 +144,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", list(BAD))
-def test_bad_policies(case, tmp_path):
+def test_bad_policies_are_refused(case, tmp_path):
     text, message = BAD[case]
     path = tmp_path / "policy.toml"
     path.write_text(text)

@@ -96,7 +96,7 @@ def test_it_runs_the_demo_as_nobody_special():
     ],
     ids=["image", "cuda12", "cuda13"],
 )
-def test_wheels_resolve(wanted):
+def test_wheels_exist_for_every_requirement(wanted):
     """The requirements can be met for the image's Python; only metadata of wheels is read."""
     if sys.platform != "linux":
         pytest.skip("the wheels are for Linux")
@@ -124,7 +124,7 @@ def test_wheels_resolve(wanted):
         assert extra is None or extra in found[name]["provides_extra"]
 
 
-def test_hadolint(tmp_path):
+def test_hadolint_finds_no_fault_in_the_dockerfile(tmp_path):
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which(
         "hadolint"
     )

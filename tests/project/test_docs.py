@@ -31,12 +31,12 @@ def test_tables_are_those_of_the_models(tables):
 
 
 def test_every_field_is_described_with_its_default(tables):
-    from mcmargin.instruments.instrument_files import ROWS
+    from mcmargin.instruments.instrument_files import INSTRUMENT_ROWS
     from mcmargin.markets.market_files import LiquidityTable, MarketFile
     from mcmargin.markets.order_book import OrderBookRow
 
     for model, section in (
-        *((row, "## Instruments") for row, _ in ROWS.values()),
+        *((row, "## Instruments") for row, _ in INSTRUMENT_ROWS.values()),
         (MarketFile, "## Market"),
         (LiquidityTable, "In `[liquidity]`"),
         (OrderBookRow, "## Levels"),

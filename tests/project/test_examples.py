@@ -73,7 +73,7 @@ def test_every_folder_is_listed_and_has_a_test():
     assert set(FOLDERS) == {"multi_currency", "options", "perpetual", "spot"}
 
 
-def test_spot(outputs):
+def test_spot_shows_that_hedges_and_diversification_lower_margins(outputs):
     _, report, margins = outputs("spot")
     assert margins["index spread"] < 0.25 * margins["long equities"]
     parts = margins["long equities"] + margins["short oil"]
@@ -83,7 +83,7 @@ def test_spot(outputs):
     assert ratio.between(0.01, 0.3).all()
 
 
-def test_perpetual(outputs):
+def test_perpetual_shows_what_hedges_leave(outputs):
     printed, report, margins = outputs("perpetual")
     for hedged, less_than in (("basis", 0.2), ("carry", 0.2), ("pair", 0.95)):
         assert margins[hedged] < less_than * margins["long"]
@@ -106,7 +106,7 @@ def test_perpetual(outputs):
         assert states.get(line.split()[0], "healthy") in line
 
 
-def test_options(outputs):
+def test_options_shows_what_hedges_leave(outputs):
     printed, report, margins = outputs("options")
     for hedged, naked in (
         *(("condor", "straddle"), ("covered", "naked"), ("insured", "futures")),
@@ -143,7 +143,7 @@ def test_options_move_with_vix(outputs, copied):
     assert own.margin - 1.5 * driven.margin > 3 * error
 
 
-def test_multi_currency(outputs):
+def test_multi_currency_shows_what_netting_saves(outputs):
     _, report, margins = outputs("multi_currency")
     owners = dict(zip(report.owners["owner"], report.owners["margin"], strict=True))
     assert owners["netted fund"] < 0.25 * owners["gross fund"]

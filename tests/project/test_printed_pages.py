@@ -105,7 +105,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_readme(checkout, monkeypatch, capsys):
+def test_readme_prints_what_its_commands_print(checkout, monkeypatch, capsys):
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     counts = play(page, monkeypatch, capsys)
     assert counts["python"] >= 4
@@ -113,7 +113,7 @@ def test_readme(checkout, monkeypatch, capsys):
     assert (checkout / "examples" / "perpetual" / "today.html").exists()
 
 
-def test_files(checkout, monkeypatch, capsys):
+def test_files_prints_what_its_commands_print(checkout, monkeypatch, capsys):
     """The page shows its commands before its files, and so the files are written first."""
     page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
     folder = checkout / "set"

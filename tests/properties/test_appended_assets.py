@@ -8,9 +8,9 @@ import pytest
 from mcmargin.draws.random_stream import TILE_PATHS, WordSource, stream_key
 from mcmargin.models.dependence import make_dependence
 from mcmargin.scenarios.simulation import simulate
-from tests.helpers.models import make_model
+from tests.helpers.models import RECURSIONS, make_model
 
-KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
+KINDS = tuple(RECURSIONS)
 
 
 def draws(precision, slots, first_slot=0):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import mcmargin as mm
 from mcmargin.data.ranges import Range, declared_ranges, range_in
-from mcmargin.instruments.instrument_files import ROWS
+from mcmargin.instruments.instrument_files import INSTRUMENT_ROWS
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.policies import policy_parts as parts
 from tests.helpers.books import book_of
@@ -109,7 +109,7 @@ def instrument_rows():
         "currency": st.sampled_from(["USD", "USD", "EUR"]),
     }
     products = []
-    for product, (row, _) in ROWS.items():
+    for product, (row, _) in INSTRUMENT_ROWS.items():
         own = {"product": st.just(product), "underlying": words["underlying"]}
         optional = {}
         for name, field in row.model_fields.items():
@@ -271,7 +271,7 @@ def places():
     for name, allowed in declared_ranges(mm.Depeg).items():
         yield ("market", "depeg", "EUR", name), allowed
     for at, row in enumerate(ITEMS):
-        for name, field in ROWS[row["product"]][0].model_fields.items():
+        for name, field in INSTRUMENT_ROWS[row["product"]][0].model_fields.items():
             if (allowed := allowed_in(field)) is not None:
                 yield ("instruments", at, name), allowed
 

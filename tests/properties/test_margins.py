@@ -73,7 +73,7 @@ def test_contributions_add_up_and_es_is_not_below_var(scenarios, held, level):
 
 @given(holdings, quantities)
 @properties
-def test_translation(scenarios, held, cash):
+def test_a_sure_gain_lowers_a_margin_by_as_much(scenarios, held, cash):
     """A sure gain of `cash` dollars (100 each, earning 1 %) lowers both figures by as much."""
     before, after = (account_of(h, scenarios) for h in (held, {**held, "cash": cash}))
     gain = cash * 100.0 * float(np.float32(0.01))
@@ -84,7 +84,7 @@ def test_translation(scenarios, held, cash):
 
 @given(holdings, st.floats(1e-3, 1e3))
 @properties
-def test_positive_homogeneity(scenarios, held, scale):
+def test_a_book_of_twice_the_size_has_twice_the_margin(scenarios, held, scale):
     one = account_of(held, scenarios)
     scaled = account_of({name: scale * units for name, units in held.items()}, scenarios)
     for figure in ("expected_shortfall", "value_at_risk", "margin", "gross_exposure"):
@@ -94,7 +94,7 @@ def test_positive_homogeneity(scenarios, held, scale):
 
 @given(holdings, holdings)
 @properties
-def test_subadditivity(scenarios, one, other):
+def test_two_books_together_need_no_more_than_apart(scenarios, one, other):
     together = {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
     first, second, both = (account_of(held, scenarios) for held in (one, other, together))
     bound = BOUND * (first.gross_exposure + second.gross_exposure)

@@ -12,7 +12,7 @@ import pytest
 import mcmargin as mm
 from mcmargin.books.account_files import AccountRow
 from mcmargin.books.rows import PositionRow
-from mcmargin.instruments.instrument_files import COLUMNS, ROWS
+from mcmargin.instruments.instrument_files import COLUMNS, INSTRUMENT_ROWS
 from mcmargin.markets.market_files import MarketFile
 from mcmargin.markets.order_book import OrderBookRow, read_order_book
 from mcmargin.policies.formula import policy_in_words
@@ -53,7 +53,7 @@ def outcome(read, path):
     return 1
 
 
-@pytest.mark.parametrize("product", list(ROWS))
+@pytest.mark.parametrize("product", list(INSTRUMENT_ROWS))
 def test_instruments_of_toml(product, tmp_path):
     path, read = tmp_path / "i.toml", 0
     terms = {
@@ -68,7 +68,7 @@ def test_instruments_of_toml(product, tmp_path):
     assert 0 < read < len(COLUMNS) * len(TOML)
 
 
-def test_markets(tmp_path):
+def test_odd_values_in_markets_are_refused_or_read(tmp_path):
     path, read = tmp_path / "m.toml", 0
     forms = (
         *("{}", "{{btc = {}}}", "{{USDT = {{probability = {}, loss = 0}}}}", '{{"{{x}}" = {}}}'),
@@ -101,7 +101,7 @@ def read_policy(path):
     assert mm.MarginPolicy.from_toml(path.with_name("again.toml")) == policy
 
 
-def test_policies(tmp_path):
+def test_odd_values_in_policies_are_refused_or_read(tmp_path):
     path, read = tmp_path / "p.toml", 0
     for field in (*mm.MarginPolicy.__dataclass_fields__, "version", "odd"):
         for value in (form.format(value) for form in ("{}", "{{spot = {}}}") for value in TOML):
@@ -130,8 +130,8 @@ def test_parts_of_policies(part, tmp_path):
     assert read > 0
 
 
-@pytest.mark.parametrize("kind", [*ROWS, "account", "position", "level"])
-def test_parquet(kind, tmp_path):
+@pytest.mark.parametrize("kind", [*INSTRUMENT_ROWS, "account", "position", "level"])
+def test_odd_values_in_parquet_are_refused_or_read(kind, tmp_path):
     path, read = tmp_path / "t.parquet", 0
     row = {"name": "A", "product": kind, "underlying": "a"} | TERMS.get(kind, {})
     reader, fields = mm.read_instruments, COLUMNS

@@ -14,6 +14,7 @@ import pytest
 
 import mcmargin as mm
 from mcmargin.data.returns import joint_returns
+from mcmargin.models.volatility import KINDS
 from tests.helpers.books import book_of
 
 FOLDER = os.environ.get("MCMARGIN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")
@@ -74,7 +75,7 @@ def test_all_coins_calibrate_or_fall_back_and_say_so(coins, volatility, innovati
         assert as_asked or fit["refused"]
         [line] = [x for x in model.fit_report().split("\n") if x.startswith(f"{asset}: ")]
         assert ("fell back" in line) == bool(fit["refused"])
-        assert fit["persistence"] < 1 or kind == "ewma"
+        assert fit["persistence"] < 1 or KINDS[kind].integrated
     daily = np.sqrt(model.state.variance)
     assert ((daily > 0.01) & (daily < 0.5)).all()
     np.testing.assert_allclose(np.diag(model.dependence.correlation), 1.0)

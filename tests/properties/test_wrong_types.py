@@ -138,7 +138,11 @@ OF_DATA = {
     ),
     "equity in words": (
         lambda m: m.report.max_order("a", "a0", side="buy", equity="1000"),
-        "max_order: equity must be a finite number, and a lot one above 0; not '1000', None",
+        "max_order: equity must be a finite number, not '1000'",
+    ),
+    "a lot in words": (
+        lambda m: m.report.max_order("a", "a0", side="buy", equity=1000.0, lot="1"),
+        "max_order: lot must be a finite number above 0, not '1'",
     ),
     "no losses at risk": (lambda m: mm.value_at_risk([], level=0.99), "no losses; give an array"),
     "no losses": (lambda m: mm.expected_shortfall([], level=0.99), "no losses; give an array"),
@@ -208,7 +212,7 @@ OF_POLICY = {
 
 
 @pytest.mark.parametrize("case", list(OF_DATA))
-def test_data(case, m):
+def test_wrong_data_are_refused_by_name(case, m):
     call, message = OF_DATA[case]
     with pytest.raises(mm.DataError, match=re.escape(message)):
         call(m)

@@ -12,14 +12,13 @@ from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.fitting import fit_asset
 from mcmargin.models.model_values import FilterState
+from mcmargin.models.volatility import COEFFICIENTS, KINDS
 from mcmargin.scenarios.simulation import simulate
-from tests.helpers.models import make_model
+from tests.helpers.models import RECURSIONS, make_model
 
 ARCH_PARAMETERS = {
-    "garch": [2e-6, 0.08, 0.90],
-    "gjr": [2e-6, 0.03, 0.09, 0.90],
-    "egarch": [-0.18, 0.15, -0.08, 0.98],
-    "ewma": [],
+    kind: [RECURSIONS[kind][COEFFICIENTS.index(name)] for name in rules.fitted]
+    for kind, rules in KINDS.items()
 }
 STEPS = 6
 
@@ -40,7 +39,7 @@ def model_at_the_end_of(returns, kind):
     return result, type(model)(**{**model.__dict__, "committed": state, "state": state})
 
 
-@pytest.mark.parametrize("kind", list(ARCH_PARAMETERS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_paths_are_those_of_archs_simulation_fed_our_innovations(closes, kind):
     returns = closes.pct_change().dropna().to_numpy()
     result, model = model_at_the_end_of(returns, kind)
@@ -85,7 +84,7 @@ def test_mean_variance_is_archs_analytic_forecast(closes, kind):
     assert (np.abs(ours.mean(axis=1) - analytic[1:]) < 4 * error + 1e-6 * analytic[1:]).all()
 
 
-@pytest.mark.parametrize("kind", ["garch", "gjr", "egarch", "ewma"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_update_is_archs_filter_with_fixed_parameters(closes, kind):
     frame = closes.to_frame("sp500")
     model = calibrate(
@@ -97,13 +96,7 @@ def test_update_is_archs_filter_with_fixed_parameters(closes, kind):
     )
     assert model.volatility.kinds == (kind,)
     moved = model.update(PriceHistory.from_frame(frame))
-    v = model.volatility
-    own = {
-        "garch": [v.omega[0], v.alpha[0], v.beta[0]],
-        "gjr": [v.omega[0], v.alpha[0], v.gamma[0], v.beta[0]],
-        "egarch": [v.omega[0], v.alpha[0], v.gamma[0], v.beta[0]],
-        "ewma": [],
-    }[kind]
+    own = [getattr(model.volatility, name)[0] for name in KINDS[kind].fitted]
     returns = frame["sp500"].pct_change().dropna().to_numpy()
     result = arch_model_of(returns, kind, "normal").fix(own)
     expected = result.forecast(horizon=1, reindex=False).variance.to_numpy()[0]
@@ -175,10 +168,8 @@ def test_the_cap_and_the_floor_are_counted():
 
 def test_kernel_rows_are_independent_of_their_neighbours():
     """A model of all kinds at once moves each asset as a model of that kind alone would."""
-    kinds = ("garch", "egarch", "gjr", "ewma", "constant")
-    mixed = simulate(
-        make_model(kinds, correlation=np.eye(5)), horizon=3, paths=3000, seed=2, precision="double"
-    )
+    every = make_model(tuple(KINDS), correlation=np.eye(len(KINDS)))
+    mixed = simulate(every, horizon=3, paths=3000, seed=2, precision="double")
     alone = simulate(make_model(("garch",)), horizon=3, paths=3000, seed=2, precision="double")
     np.testing.assert_allclose(mixed.returns[0, 0], alone.returns[0, 0], rtol=1e-12)
 

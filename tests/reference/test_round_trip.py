@@ -72,7 +72,7 @@ def test_volatility_and_tails(returns, fitted, asset):
     assert (error[1:] < [0.02, 0.03, 0.02, 0.15 * NU[asset]]).all()
 
 
-def test_correlation(fitted):
+def test_a_correlation_comes_back_from_simulated_returns(fitted):
     """Within 4 standard errors of an elliptical law's correlation, and a little for shrinkage.
 
     With kurtosis parameter 2/(nu - 4) a correlation r has the error

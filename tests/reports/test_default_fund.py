@@ -120,6 +120,6 @@ def test_reports_that_do_not_belong_together(reports):
         ({"cover": 1.5}, "cover must be an integer of 1 or more"),
     ],
 )
-def test_bad_resources(terms, message):
+def test_bad_resources_are_refused(terms, message):
     with pytest.raises(mm.PolicyError, match=message):
         Resources(**terms)

@@ -27,14 +27,14 @@ def two_accounts(**terms):
     return book_of(rows, **terms)
 
 
-def test_prices():
+def test_prices_show_their_assets_and_dates():
     times = pd.to_datetime(["2020-01-01T20:00", "2020-01-02T00:00"])
     prices = mm.PriceHistory.from_frame(pd.DataFrame({"a": [1.0, 2.0], "b": 3.0}, index=times))
     expected = "<PriceHistory of a, b: 2 bars, 2020-01-01T20:00:00 to 2020-01-02>"
     assert repr(prices) == expected
 
 
-def test_models(scenarios):
+def test_models_show_their_assets_and_whether_they_are_provisional(scenarios):
     model = scenarios.model
     shown = (
         "<MarketModel of a0, a1, a2, a3, a4 and 2 more: as of 2020-01-01{}, gaussian dependence, "
@@ -45,14 +45,14 @@ def test_models(scenarios):
     assert repr(replace(model, state=moved)) == shown.format(", provisional")
 
 
-def test_scenarios(scenarios):
+def test_scenarios_show_their_assets_horizons_and_paths(scenarios):
     assert repr(scenarios) == (
         "<Scenarios of a0, a1, a2, a3, a4 and 2 more: as of 2020-01-01, horizons 1, 3, "
         "20,000 paths, seed 5, numpy engine>"
     )
 
 
-def test_books():
+def test_books_show_their_accounts_and_counts():
     shown = (
         "<Book of <b>one</b> & 'co', two: 3 instruments, 3 positions, {} open orders, {} balances>"
     )
@@ -62,7 +62,7 @@ def test_books():
     assert repr(two_accounts(orders=orders, balances=posted)) == shown.format(2, 1)
 
 
-def test_surfaces():
+def test_surfaces_show_their_expiries_and_repairs():
     rows = [("2020-03-27", -0.1, 0.9), ("2020-03-27", 0.1, 0.8), ("2020-06-26", 0.0, 0.8)]
     frame = pd.DataFrame(rows, columns=["expiry", "log_moneyness", "volatility"])
     surface = mm.VolatilitySurface.from_quotes(frame, as_of=AS_OF)
@@ -72,7 +72,7 @@ def test_surfaces():
     )
 
 
-def test_reports(scenarios):
+def test_reports_show_their_accounts_level_and_seed(scenarios):
     report = mm.margin(two_accounts(), scenarios, policy=mm.MarginPolicy(level=0.975))
     shown = (
         "<MarginReport of <b>one</b> & 'co', two: 97.5 %, prices of 2020-01-01, 20,000 paths, "

@@ -6,9 +6,9 @@ import pytest
 from mcmargin.draws.plan import SimulationPlan
 from mcmargin.errors import EngineError, PolicyError
 from mcmargin.scenarios.simulation import simulate, simulate_plan
-from tests.helpers.models import make_model
+from tests.helpers.models import RECURSIONS, make_model
 
-KINDS = ("garch", "gjr", "egarch", "ewma", "constant")
+KINDS = tuple(RECURSIONS)
 
 
 def run(model, **options):

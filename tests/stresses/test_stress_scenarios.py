@@ -199,7 +199,10 @@ def test_a_gap_moves_no_volatility(scenarios):
         ({"gaps": (Gap("btc", -0.3),)}, "gap of 'btc': neither model nor market has it"),
         ({"grids": {"btc": "deribit"}}, "grid of 'btc': neither model nor market has it"),
         ({"depegs": {"DAI": 0.1}}, "depeg of 'DAI': neither model nor market has it"),
-        ({"depegs": {"USD": 0.1}}, "depeg of 'USD': it is what the market counts in"),
+        (
+            {"depegs": {"USD": 0.1}},
+            "'USD' is the market's own currency and has no peg",
+        ),
         (
             {"windows": (window(first="2008-01-01", last="2008-12-31"),)},
             r"window 'then': the model's history \(2019-03-08 to 2020-01-01\) has no bar from "

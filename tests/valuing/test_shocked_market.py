@@ -8,9 +8,9 @@ import pytest
 import QuantLib as ql
 
 import mcmargin as mm
+from mcmargin.valuing.instrument_values import value_change
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.shocked_market import ShockedMarket
-from mcmargin.valuing.unit_values import value_change
 from tests.helpers.models import make_model
 
 AS_OF = np.datetime64("2020-01-01", "ns")

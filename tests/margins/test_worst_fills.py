@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import mcmargin as mm
 from mcmargin.draws.random_stream import TILE_PATHS
 from mcmargin.errors import DataError
-from mcmargin.margins.orders import (
+from mcmargin.margins.worst_fills import (
     BATCH,
     EXACT_INSTRUMENTS,
     mean_gains,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import mcmargin as mm
+from mcmargin.valuing.instrument_values import converted, instrument_values_of, value_change
 from mcmargin.valuing.shocked_market import ShockedMarket
-from mcmargin.valuing.unit_values import converted, unit_values_of, value_change
 
 AS_OF = np.datetime64("2020-01-01", "ns")
 MARKET = mm.Market(as_of=AS_OF, spot={"a0": 100.0}, volatility={"a0": 0.5}, fx={"EUR": 1.25})
@@ -21,11 +21,11 @@ MOVED = ShockedMarket(
 
 def test_amounts_today_are_in_the_markets_currency():
     """100 dollars are 80 euro; three perpetuals on it are worth nothing, and stand for 300."""
-    units = unit_values_of(ITEMS[:2], MARKET)
+    units = instrument_values_of(ITEMS[:2], MARKET)
     np.testing.assert_allclose(units.value, [100.0, 0.0])
     np.testing.assert_allclose(units.notional, [100.0, 300.0])
     np.testing.assert_allclose(units.exposure, [100.0, 300.0])
-    assert unit_values_of([], MARKET).value.shape == (0,)
+    assert instrument_values_of([], MARKET).value.shape == (0,)
 
 
 def test_a_change_takes_the_currency_along():
@@ -38,6 +38,6 @@ def test_a_change_takes_the_currency_along():
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
 def test_what_is_converted_back_is_the_gain_in_its_own_currency(item):
-    start = unit_values_of([item], MARKET).value[0]
+    start = instrument_values_of([item], MARKET).value[0]
     back = converted(value_change(item, MOVED), start, MOVED.currency("EUR"), 1.25)
     np.testing.assert_allclose(back, item.gain(MOVED), atol=1e-12)

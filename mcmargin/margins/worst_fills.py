@@ -1,4 +1,4 @@
-"""Open orders: the combination of fills that costs an account most.
+"""Worst fills: the combination of fills of its open orders that costs an account most.
 
 In: an account's gains on every path, and the gains of one unit of each instrument that it has
 ordered, by blocks of paths. Out: the largest expected shortfall over all combinations of fills, and

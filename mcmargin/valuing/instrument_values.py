@@ -19,8 +19,8 @@ from mcmargin.markets.market import Market
 
 
 @dataclass(frozen=True, eq=False)
-class UnitValues:
-    """What one unit of each instrument is today, in the market's currency.
+class InstrumentValues:
+    """What one unit of each instrument is worth today, in the market's currency.
 
     Attributes
     ----------
@@ -37,15 +37,16 @@ class UnitValues:
     exposure: NDArray[np.float64]
 
 
-def unit_values_of(instruments: Sequence[Instrument], market: Market) -> UnitValues:
+def instrument_values_of(instruments: Sequence[Instrument], market: Market) -> InstrumentValues:
     """Values, notionals and exposures today of one unit of each instrument.
 
     Examples
     --------
     >>> from mcmargin.instruments.instruments import Perpetual, Spot
     >>> market = Market(as_of=np.datetime64("2021-01-04"), spot={"btc": 40_000.0})
-    >>> units = unit_values_of([Spot("S", "btc"), Perpetual("P", "btc", contract_size=0.1)], market)
-    >>> units.value.tolist(), units.notional.tolist()
+    >>> items = [Spot("S", "btc"), Perpetual("P", "btc", contract_size=0.1)]
+    >>> values = instrument_values_of(items, market)
+    >>> values.value.tolist(), values.notional.tolist()
     ([40000.0, 0.0], [40000.0, 4000.0])
     """
     rates = [market.worth(item.currency) for item in instruments]
@@ -53,7 +54,7 @@ def unit_values_of(instruments: Sequence[Instrument], market: Market) -> UnitVal
         (item.value(market), item.notional(market), item.exposure(market)) for item in instruments
     ]
     columns = np.array(rows, np.float64).reshape(-1, 3).T * np.array(rates)
-    return UnitValues(*np.ascontiguousarray(columns))
+    return InstrumentValues(*np.ascontiguousarray(columns))
 
 
 def value_change(item: Instrument, paths: Paths) -> Any:

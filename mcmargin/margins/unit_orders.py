@@ -1,4 +1,4 @@
-"""Open orders: expected shortfall of units with the worst fills of what they ordered.
+"""Units' open orders: what the worst fills add to the expected shortfall of each unit.
 
 In: units with the tails of their positions, and their gains on all paths. Out: each unit's expected
 shortfall with the fills that make it largest, and what those fills add to it.
@@ -24,9 +24,9 @@ from mcmargin.margins.estimates import (
     tail_estimate,
     with_rows,
 )
-from mcmargin.margins.fills import worst_fills_estimate
-from mcmargin.margins.gains import gains_a_unit
-from mcmargin.margins.orders import MEMORY, Blocks, piece_paths, worst_fills
+from mcmargin.margins.gains import instrument_gains
+from mcmargin.margins.worst_fill_errors import worst_fills_estimate
+from mcmargin.margins.worst_fills import MEMORY, Blocks, piece_paths, worst_fills
 from mcmargin.numerics.tail import Tails, some_tails
 from mcmargin.valuing.scenario_market import PathBlock
 from mcmargin.valuing.valuation import Valuation
@@ -132,7 +132,7 @@ def _batch_blocks(
                 for low in range(0, changes.shape[1], size):
                     part = slice(low, low + size)
                     chosen = changes[:, part][block.xp.asarray(place)]
-                    gains = gains_a_unit(own, chosen, code, block, valuation, part)
+                    gains = instrument_gains(own, chosen, code, block, valuation, part)
                     del chosen
                     yield block.paths.start + low, gains
                     del gains

@@ -1,4 +1,4 @@
-"""How the expected shortfall with the worst fills of open orders moves with the paths.
+"""Errors of worst fills: how the expected shortfall with the worst fills moves with the paths.
 
 In: one unit's gains on every path, those of the instruments that it ordered, and the fills that
 were found to be the worst. Out: an estimate with its movements. If other fills are nearly as bad,
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.margins.estimates import Estimate, larger, movements
-from mcmargin.margins.orders import Blocks, blocks_of_array, mean_gains, tails_of_corners
+from mcmargin.margins.worst_fills import Blocks, blocks_of_array, mean_gains, tails_of_corners
 from mcmargin.numerics.tail import Tails
 
 RIVALS = 16
@@ -45,7 +45,7 @@ def worst_fills_estimate(
     gains : ndarray of shape (paths,), float64
         Of the positions alone.
     changes : ndarray of shape (instruments, paths), float64, or a function
-        Gain of one unit of each ordered instrument, as for `mcmargin.margins.orders.worst_fills`.
+        Gain of one unit of each ordered instrument, as for `worst_fills`.
     sells, buys, fills : ndarray of shape (instruments,), float64
         Units ordered to sell (0 or less) and to buy (0 or more), and units that the worst fills
         take.
