@@ -72,7 +72,7 @@ KINDS = [
     *(mm.Spot, mm.Perpetual, mm.Future, mm.Option, mm.Depeg, mm.InstrumentLiquidity, mm.Account),
     *(mm.Collateral, mm.Concentration, mm.Gap, mm.GridTerms, mm.Leverage, mm.LeverageTier),
     *(mm.Liquidity, mm.Maintenance, mm.MarginPolicy, mm.Procyclicality, mm.Resources, mm.Stress),
-    *(mm.StressWindow, mm.SimulationPlan),
+    *(mm.StressWindow, mm.SimulationPlan, mm.ModelSpec),
 ]
 NUMERIC = [
     (kind, each.name)
@@ -86,10 +86,10 @@ def test_every_public_dataclass_of_input_is_asked():
     """A class that is new, or a number without a declared range, fails here."""
     inputs = {value for value in vars_of_mm() if is_dataclass(value)}
     outputs = {
-        *(mm.AccountLeverage, mm.AccountStatus, mm.Book, mm.MarginChange, mm.MarginReport),
+        *(mm.AccountLeverage, mm.AccountStatus, mm.BacktestResult, mm.Book, mm.MarginChange),
         *(mm.Market, mm.MarketModel, mm.Plausibility, mm.PriceHistory, mm.Scenarios),
         *(mm.ProcyclicalityMeasures, mm.ResourcesToRisk, mm.StressReport, mm.TailEstimate),
-        *(mm.Verification, mm.VolatilitySurface),
+        *(mm.MarginReport, mm.Verification, mm.VolatilitySurface),
     }
     assert inputs - outputs == set(KINDS)
     whole = {"horizon", "cover", "worst", "seed", "paths", "variance_cap", "price_floor"}
