@@ -25,7 +25,7 @@ from mcmargin.backtests.peers import (
     StaticPercentage,
 )
 from mcmargin.data.validation import Flag, Number, Row, Text, Time, first_fault, read_toml
-from mcmargin.errors import DataError
+from mcmargin.errors import DataError, McMarginError
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Share = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
@@ -235,10 +235,7 @@ def read_backtest(path: str | os.PathLike[str]) -> BacktestPlan:
         output=folder / file.output,
         each_asset=file.each_asset,
         portfolios=file.portfolios,
-        models={
-            name: PEERS[table.kind](**table.model_dump(exclude={"kind"}))
-            for name, table in file.models.items()
-        },
+        models={name: _model(path, name, table) for name, table in file.models.items()},
         horizons=tuple(file.horizons),
         levels=tuple(file.levels),
         window=file.window,
@@ -247,6 +244,15 @@ def read_backtest(path: str | os.PathLike[str]) -> BacktestPlan:
         seed=file.seed,
         start=file.start,
     )
+
+
+def _model(path: str | os.PathLike[str], name: str, table: Any) -> Competitor:
+    """The model that a table of the file describes."""
+    try:
+        model: Competitor = PEERS[table.kind](**table.model_dump(exclude={"kind"}))
+    except McMarginError as error:
+        raise DataError(f"{path}: [models.{name}] {error}") from None
+    return model
 
 
 def _named(place: tuple[int | str, ...]) -> str:

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.data.prices import PriceHistory
-from mcmargin.engines.choice import choose_engine
-from mcmargin.errors import PolicyError
+from mcmargin.engines.choice import ENGINES, choose_engine
+from mcmargin.errors import CalibrationError, EngineError, PolicyError
 from mcmargin.models.calibration import calibrate
+from mcmargin.models.dependence import check_pair
 from mcmargin.models.model import MarketModel
+from mcmargin.models.volatility import KINDS
 from mcmargin.numerics.arrays import to_host
 from mcmargin.numerics.tail import tail_count
 from mcmargin.scenarios.simulation import simulate
@@ -163,6 +165,13 @@ class ModelSpec:
     options : mapping of str to object
         Other arguments of `calibrate`, such as `correlation_half_life`.
 
+    Raises
+    ------
+    CalibrationError
+        For volatility, innovations or dependence that are unknown or do not go together.
+    PolicyError, EngineError
+        For an unknown precision or engine, and for options that have a place of their own.
+
     Examples
     --------
     >>> ModelSpec("garch", "t")
@@ -177,7 +186,16 @@ class ModelSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse options that have a place of their own."""
+        """Refuse what no fit or simulation takes, and options that have a place of their own."""
+        if not isinstance(self.volatility, str) or self.volatility not in KINDS:
+            raise CalibrationError(
+                f"volatility {self.volatility!r} is unknown; choose one of {tuple(KINDS)}"
+            )
+        check_pair(self.innovations, self.dependence)
+        if self.precision not in ("single", "double"):
+            raise PolicyError(f"precision must be 'single' or 'double', not {self.precision!r}")
+        if self.engine not in ENGINES:
+            raise EngineError(f"engine {self.engine!r} is unknown; choose one of {ENGINES}")
         taken = {"volatility", "innovations", "dependence", "warm_start", "jobs", "progress"}
         for name in sorted(taken & set(self.options)):
             raise PolicyError(f"ModelSpec: options must not have {name!r}; the backtest sets it")

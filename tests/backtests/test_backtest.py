@@ -160,10 +160,25 @@ def test_a_model_of_ones_own_takes_part(prices):
 
 
 def test_a_model_that_cannot_be_fitted_is_named_with_its_date(prices):
-    with pytest.raises(
-        DataError, match=r"model 'm' cannot be fitted to the window that ends 2015-"
-    ):
-        walked(prices, {"m": ModelSpec("garch", "nobody", "t")})
+    words = r"model 'm' cannot be fitted to the window that ends 2015-07-20: .*250"
+    with pytest.raises(DataError, match=words):
+        walked(prices, {"m": ModelSpec("garch", "empirical", "historical")})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"volatility": "garhc"}, "volatility 'garhc' is unknown; choose one of"),
+        ({"innovations": "nobody"}, "innovations 'nobody' are unknown"),
+        ({"dependence": "historical"}, "goes with innovations in"),
+        ({"precision": "half"}, "precision must be"),
+        ({"engine": "abacus"}, "engine 'abacus' is unknown"),
+        ({"options": {"jobs": 2}}, "options must not have 'jobs'"),
+    ],
+)
+def test_a_specification_that_no_fit_takes_is_refused_at_once(given, words):
+    with pytest.raises(mm.McMarginError, match=words):
+        ModelSpec(**given)
 
 
 def test_on_data_of_a_known_law_its_own_model_covers_and_scores_best():

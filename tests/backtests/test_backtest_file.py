@@ -95,6 +95,7 @@ def test_the_words_name_every_part(tmp_path):
         ("window = 500", "windows = 500", "windows: is unknown"),
         ("levels = [0.95]", "levels = [95]", "levels.0: must be below 1, not 95"),
         ("levels = [0.95]", "levels = []", "levels: "),
+        ('"garch"', '"garhc"', r"\[models.own\] volatility 'garhc' is unknown"),
         ("bars = 300", "bars = 0", r"\[models.past\] bars: must be 1 or more"),
         ("bars = 300", "days = 300", r"\[models.past\] days: is unknown"),
         ('kind = "model"', 'kind = "mine"', r"\[models.own\].*unknown; give one of"),
