@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 import mcmargin as mm
+from mcmargin.backtests.backtest_page import JUDGED
 from mcmargin.backtests.peers import (
     EwmaNormal,
     FilteredHistorical,
@@ -38,8 +39,6 @@ PEERS = {
     "peer: price scan": PriceScan(),
     "peer: static 10 %": StaticPercentage(0.1),
 }
-
-JUDGED = ("kupiec", "christoffersen independence", "acerbi-szekely z2")
 
 
 def portfolios(assets):

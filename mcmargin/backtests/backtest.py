@@ -11,6 +11,7 @@ import os
 import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,16 +192,9 @@ def _pieces(walk: Walk, models: Mapping[str, Competitor], folder: Path | None) -
 def _common(prices: PriceHistory, held: list[bool]) -> PriceHistory:
     """Closes of the assets that are held, on the dates on which each has one."""
     whole = np.isfinite(prices.prices[:, held]).all(axis=1)
-    return PriceHistory(
-        tuple(name for name, wanted in zip(prices.assets, held, strict=True) if wanted),
-        prices.times[whole],
-        prices.prices[whole][:, held],
-        prices.source,
-        prices.zone,
-        prices.calendar,
-        prices.stamps,
-        prices.shown_zone,
-    )
+    names = tuple(name for name, wanted in zip(prices.assets, held, strict=True) if wanted)
+    closes = prices.prices[whole][:, held]
+    return replace(prices, assets=names, times=prices.times[whole], prices=closes)
 
 
 def _walk(

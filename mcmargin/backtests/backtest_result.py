@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mcmargin.backtests.backtest_page import PageTables, backtest_to_html
 from mcmargin.backtests.backtest_values import BacktestValues
 from mcmargin.backtests.walking import Gathered, Walk
 from mcmargin.data.files import write_atomically, write_text
+from mcmargin.scenarios.kept import Kept
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,41 +31,47 @@ class BacktestResult(BacktestValues):
     """What a backtest found.
 
     Its attributes are those of `mcmargin.backtests.backtest_values.BacktestValues`; `backtest`
-    makes it. A table that was asked for is kept, so that it is computed once; each caller gets a
-    copy.
+    makes it.
+
+    Attributes
+    ----------
+    kept : Kept
+        Tables that were asked for, so that each is computed once; each caller gets a copy.
     """
+
+    kept: Kept = field(init=False, default_factory=Kept)
 
     def coverage(self) -> pd.DataFrame:
         """How often losses exceeded value at risk; see `mcmargin.backtests.judging.coverage_of`."""
-        return self._kept(judging.coverage_of)
+        return self._once(judging.coverage_of)
 
     def tests(self, *, significance: float = 0.05) -> pd.DataFrame:
         """Every test of every case; see `mcmargin.backtests.judging.tests_of`."""
-        return self._kept(judging.tests_of, significance=significance)
+        return self._once(judging.tests_of, significance=significance)
 
     def scores(self) -> pd.DataFrame:
         """Mean scores, lower is better; see `mcmargin.backtests.judging.scores_of`."""
-        return self._kept(judging.scores_of)
+        return self._once(judging.scores_of)
 
     def compare(self, *, size: float = 0.1, resamples: int = 1000) -> pd.DataFrame:
         """Which models are better, and how surely; see `mcmargin.backtests.judging.compared`."""
-        return self._kept(judging.compared, size=size, resamples=resamples)
+        return self._once(judging.compared, size=size, resamples=resamples)
 
     def margin_efficiency(self) -> pd.DataFrame:
         """Average margin at equal coverage; see `mcmargin.backtests.judging.margin_efficiency`."""
-        return self._kept(judging.margin_efficiency)
+        return self._once(judging.margin_efficiency)
 
     def monthly_coverage(self) -> pd.DataFrame:
         """Coverage by month, as clearing houses publish it; see `disclosure.monthly_coverage`."""
-        return self._kept(disclosure.monthly_coverage)
+        return self._once(disclosure.monthly_coverage)
 
     def procyclicality(self, *, bars: int = 5) -> pd.DataFrame:
         """How far and how fast margins moved; see `disclosure.procyclicality`."""
-        return self._kept(disclosure.procyclicality, bars=bars)
+        return self._once(disclosure.procyclicality, bars=bars)
 
     def responsiveness(self, *, bars: Sequence[int] = (1, 5, 20)) -> pd.DataFrame:
         """By how much margins have risen after volatility; see `disclosure.responsiveness`."""
-        return self._kept(disclosure.responsiveness, bars=tuple(bars))
+        return self._once(disclosure.responsiveness, bars=tuple(bars))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Write `frame`, with the settings in the file's metadata under `mcmargin`; whole or not.
@@ -114,13 +121,11 @@ class BacktestResult(BacktestValues):
             write_text(Path(path), text)
         return text
 
-    def _kept(self, compute: Callable[..., pd.DataFrame], **given: Any) -> pd.DataFrame:
-        """A table, computed on the first call with these arguments."""
-        tables: dict[Any, pd.DataFrame] = self.__dict__.setdefault("_tables", {})
-        key = (compute.__name__, *given.items())
-        if key not in tables:
-            tables[key] = compute(self, **given)
-        return tables[key].copy()
+    def _once(self, compute: Callable[..., pd.DataFrame], **given: Any) -> pd.DataFrame:
+        """A copy of a table, which is computed on the first call with these arguments."""
+        return self.kept.once(
+            (compute.__name__, *given.items()), lambda: compute(self, **given)
+        ).copy()
 
 
 def result_of(walk: Walk, gathered: Mapping[str, Gathered], fingerprint: str) -> BacktestResult:

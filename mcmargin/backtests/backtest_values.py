@@ -99,18 +99,23 @@ class BacktestValues:
             }
         )
 
-    def cells(self, *, overlapping: bool = False) -> Iterator[tuple[dict[str, Any], Cell]]:
-        """Every model, portfolio, horizon and level, with its dates that have ended."""
-        shape = (self.models, self.portfolios, self.horizons, self.levels)
-        for m, p, h, q in product(*(range(len(each)) for each in shape)):
-            step = 1 if overlapping else self.horizons[h]
-            taken = np.flatnonzero(~np.isnan(self.realised[::step, p, h])) * step
+    def cases(self) -> Iterator[tuple[dict[str, Any], tuple[int, int, int, int]]]:
+        """Every model, portfolio, horizon and level, by name and by place."""
+        names = (self.models, self.portfolios, self.horizons, self.levels)
+        for m, p, h, q in product(*(range(len(each)) for each in names)):
             key = {
                 "model": self.models[m],
                 "portfolio": self.portfolios[p],
                 "horizon": self.horizons[h],
                 "level": self.levels[q],
             }
+            yield key, (m, p, h, q)
+
+    def cells(self, *, overlapping: bool = False) -> Iterator[tuple[dict[str, Any], Cell]]:
+        """Every case, with its dates that have ended."""
+        for key, (m, p, h, q) in self.cases():
+            step = 1 if overlapping else self.horizons[h]
+            taken = np.flatnonzero(~np.isnan(self.realised[::step, p, h])) * step
             yield (
                 key,
                 Cell(

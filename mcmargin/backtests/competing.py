@@ -8,21 +8,20 @@ other object with the two methods of `Competitor` takes part as well.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.data.prices import PriceHistory
-from mcmargin.engines.choice import ENGINES, choose_engine
+from mcmargin.engines.choice import ENGINES
 from mcmargin.errors import CalibrationError, EngineError, PolicyError
 from mcmargin.models.calibration import calibrate
 from mcmargin.models.dependence import check_pair
 from mcmargin.models.model import MarketModel
 from mcmargin.models.volatility import KINDS
 from mcmargin.numerics.arrays import to_host
-from mcmargin.numerics.tail import tail_count
+from mcmargin.numerics.tail import tail_weights
 from mcmargin.scenarios.simulation import simulate
 
 
@@ -125,29 +124,14 @@ def forecast_of_returns(returns: NDArray[Any], question: Question) -> Forecast:
     """
     gains = np.stack([question.exposures @ each.astype(np.float64) for each in returns], axis=1)
     scenarios = gains.shape[2]
-    shares = [tail_count(scenarios, level) for level in question.levels]
+    weights = [tail_weights(scenarios, level) for level in question.levels]
     # The losses of the longest tail hold those of all others.
-    most = min(scenarios, int(max(shares)) + 1)
-    worst = -np.sort(np.partition(gains, most - 1, axis=2)[..., :most], axis=2)
-    tails = [_tail(worst, share) for share in shares]
-    var, shortfall = (np.stack(each, axis=2) for each in zip(*tails, strict=True))
-    return Forecast(var, shortfall, gains)
-
-
-def _tail(
-    worst: NDArray[np.float64], share: Fraction
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Value at risk and expected shortfall as `mcmargin.numerics.tail` defines them.
-
-    The losses come in falling order, and the last one counts in part where the tail's share of the
-    scenarios is no whole number.
-    """
-    whole = int(share)
-    taken = whole if whole == share else whole + 1
-    var = worst[..., taken - 1]
-    shortfall = (worst[..., :taken].sum(axis=-1) - float(taken - share) * var) / float(share)
+    longest = max(map(len, weights))
+    worst = -np.sort(np.partition(gains, longest - 1, axis=2)[..., :longest], axis=2)
+    var = np.stack([worst[..., len(each) - 1] for each in weights], axis=2)
+    shortfall = np.stack([worst[..., : len(each)] @ each for each in weights], axis=2)
     # A mean of equal losses may be below them in its last digit.
-    return var, np.maximum(shortfall, var)
+    return Forecast(var, np.maximum(shortfall, var), gains)
 
 
 @dataclass(frozen=True)
@@ -202,13 +186,28 @@ class ModelSpec:
 
     def fit(self, closes: PriceHistory, before: MarketModel | None) -> MarketModel:
         """Calibrate, from the parameters of the last fit on."""
+        return self.calibrated(closes, before=before, jobs=1)
+
+    def calibrated(
+        self, closes: PriceHistory, *, before: MarketModel | None = None, jobs: int | None = None
+    ) -> MarketModel:
+        """Calibrate as the specification says.
+
+        Parameters
+        ----------
+        closes : PriceHistory
+        before : MarketModel, optional
+            An earlier model, whose parameters the fits start from.
+        jobs : int, optional
+            Fits at a time; see `calibrate`.
+        """
         return calibrate(
             closes,
             volatility=self.volatility,
             innovations=self.innovations,
             dependence=self.dependence,
             warm_start=before,
-            jobs=1,
+            jobs=jobs,
             **self.options,
         )
 
@@ -220,7 +219,7 @@ class ModelSpec:
             horizons=question.horizons,
             paths=question.paths,
             seed=question.seed,
-            engine=choose_engine(self.engine),
+            engine=self.engine,
             precision=self.precision,
             threads=1,
         )

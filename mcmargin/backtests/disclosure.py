@@ -7,7 +7,6 @@ number of bars where there are several.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -212,14 +211,7 @@ def _margins(
     result: BacktestValues,
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.float64], int]]:
     """Margins of every model, portfolio, horizon and level, and the portfolio's place."""
-    shape = (result.models, result.portfolios, result.horizons, result.levels)
-    for m, p, h, q in product(*(range(len(each)) for each in shape)):
-        key = {
-            "model": result.models[m],
-            "portfolio": result.portfolios[p],
-            "horizon": result.horizons[h],
-            "level": result.levels[q],
-        }
+    for key, (m, p, h, q) in result.cases():
         yield key, result.margin[m, :, p, h, q], p
 
 

@@ -20,7 +20,6 @@ from mcmargin.desk.margining import margin
 from mcmargin.errors import DataError, PolicyError
 from mcmargin.margins.horizons import horizons_needed
 from mcmargin.markets.market import Market
-from mcmargin.models.calibration import calibrate
 from mcmargin.policies.policy import MarginPolicy
 from mcmargin.progress import Progress
 from mcmargin.reports.margin_report import MarginReport
@@ -100,14 +99,7 @@ def margin_at(
     policy = MarginPolicy() if policy is None else policy
     require_type("policy", policy, MarginPolicy, error=PolicyError)
     known = _until(date, prices, None if window is None else whole_number("window", window))
-    model = calibrate(
-        known,
-        volatility=spec.volatility,
-        innovations=spec.innovations,
-        dependence=spec.dependence,
-        jobs=jobs,
-        **spec.options,
-    )
+    model = spec.calibrated(known, jobs=jobs)
     as_of = None if market is None else market.as_of
     scenarios = simulate(
         model,

@@ -286,16 +286,7 @@ def _failed(piece: Piece, at: int, what: str, error: Exception) -> DataError:
 def _closes(walk: Walk, first: int, last: int) -> PriceHistory:
     """Closes from one place to another, both included: nothing after the last is handed over."""
     closes, chosen = walk.closes, slice(first, last + 1)
-    return PriceHistory(
-        closes.assets,
-        closes.times[chosen],
-        closes.prices[chosen],
-        closes.source,
-        closes.zone,
-        closes.calendar,
-        closes.stamps,
-        closes.shown_zone,
-    )
+    return replace(closes, times=closes.times[chosen], prices=closes.prices[chosen])
 
 
 def date_seed(seed: int, time: np.datetime64) -> int:
