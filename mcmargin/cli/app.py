@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +18,12 @@ import typer
 from mcmargin.cli.file_names import FileNamingGroup
 from mcmargin.cli.options import Format
 from mcmargin.cli.printing import emit, say, show
-from mcmargin.data.files import write_text
+from mcmargin.data.files import check_destination, write_text
 from mcmargin.errors import McMarginError
 
 if TYPE_CHECKING:
     from mcmargin.progress import Progress
+    from mcmargin.reports.margin_report import MarginReport
 
 app = typer.Typer(
     cls=FileNamingGroup,
@@ -53,6 +55,34 @@ def deliver(text: str, shape: Format, output: Path | None) -> None:
         show(text.removesuffix("\n"))
     else:
         emit(text)
+
+
+def write_template(name: str, output: Path | None) -> None:
+    """Write a template of the package as a file to start from, or print it."""
+    text = (files("mcmargin.templates") / name).read_text(encoding="utf-8")
+    if output is None:
+        emit(text)
+        return
+    check_destination(output, inputs=(output,))
+    write_text(output, text)
+    say(f"Wrote {output}.")
+
+
+def is_page(asked: Format | None, output: Path | None) -> bool:
+    """Whether the output is a page: its name says so, and no other format was asked for."""
+    return asked is None and output is not None and output.suffix.lower() == ".html"
+
+
+def text_of_report(report: MarginReport, asked: Format | None, output: Path | None) -> str:
+    """A margin report in the format that was asked for, or that the output's name says."""
+    from mcmargin.names import to_csv_text
+
+    if is_page(asked, output):
+        return report.to_html()
+    shape = format_of(asked, output)
+    if shape is Format.json:
+        return f"{report.to_json()}\n"
+    return to_csv_text(report.to_frame()) if shape is Format.csv else f"{report}\n"
 
 
 def format_of(asked: Format | None, output: Path | None) -> Format:

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import textwrap
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import app, bar, deliver, format_of
+from mcmargin.cli.app import (
+    app,
+    bar,
+    deliver,
+    format_of,
+    is_page,
+    text_of_report,
+    write_template,
+)
 from mcmargin.cli.file_names import FileNamingGroup
 from mcmargin.cli.inputs import margin_policy
 from mcmargin.cli.options import (
     BookOptions,
     ChargeOptions,
-    Format,
+    Dependence,
+    FileToStartFrom,
+    Innovations,
     OutputFormat,
     PlanOptions,
     Positions,
+    Volatility,
     grouped,
 )
-from mcmargin.cli.printing import emit, say, show
-from mcmargin.data.files import check_destination, write_text
+from mcmargin.cli.printing import say, show
+from mcmargin.data.files import write_text
 from mcmargin.names import shown
 
 backtests = typer.Typer(
@@ -38,25 +48,12 @@ Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML that 'backt
 
 
 @backtests.command()
-def init(
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write.", show_default="print it"
-        ),
-    ] = None,
-) -> None:
+def init(output: FileToStartFrom = None) -> None:
     """Write a file to start from, with every field and a word on each.
 
     Example: mcmargin backtest init -o backtest.toml
     """
-    text = (files("mcmargin.templates") / "backtest.toml").read_text(encoding="utf-8")
-    if output is None:
-        emit(text)
-        return
-    check_destination(output, inputs=(output,))
-    write_text(output, text)
-    say(f"Wrote {output}.")
+    write_template("backtest.toml", output)
 
 
 @backtests.command()
@@ -147,15 +144,9 @@ def simulate_margin(
     *,
     book: BookOptions,
     charge: ChargeOptions,
-    volatility: Annotated[
-        str, typer.Option(metavar="NAME", help="garch, gjr, egarch, ewma or constant.")
-    ] = "gjr",
-    innovations: Annotated[
-        str, typer.Option(metavar="NAME", help="normal, t, skewt, ged or empirical.")
-    ] = "skewt",
-    dependence: Annotated[
-        str, typer.Option(metavar="NAME", help="gaussian, t or historical.")
-    ] = "t",
+    volatility: Volatility = "gjr",
+    innovations: Innovations = "skewt",
+    dependence: Dependence = "t",
     window: Annotated[
         int | None,
         typer.Option(
@@ -188,12 +179,14 @@ def simulate_margin(
     from mcmargin.backtests.margin_at import margin_at
     from mcmargin.data.price_files import read_prices
     from mcmargin.desk.restoring import read_report
-    from mcmargin.names import to_csv_text
+    from mcmargin.reports.page_environment import check_installed
 
     book_files = book.with_positions(positions)
     others = [path for path in (charge.policy, charge.previous) if path is not None]
     if output is not None:
         book_files.check_output(output, prices, *others)
+    if is_page(form, output):
+        check_installed()
     policy = margin_policy(charge, plan)
     previous = None if charge.previous is None else read_report(charge.previous)
     held, market = book_files.read(tell=say)
@@ -211,15 +204,6 @@ def simulate_margin(
             previous=previous,
             progress=progress,
         )
-    shape = format_of(form, output)
-    if form is None and output is not None and output.suffix.lower() == ".html":
-        text = report.to_html()
-    elif shape is Format.json:
-        text = f"{report.to_json()}\n"
-    elif shape is Format.csv:
-        text = to_csv_text(report.to_frame())
-    else:
-        text = f"{report}\n"
-    deliver(text, shape, output)
+    deliver(text_of_report(report, form, output), format_of(form, output), output)
     if output is not None:
         say(f"Wrote {output}.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcmargin.cli.app import app, bar
-from mcmargin.cli.options import Model
+from mcmargin.cli.options import Dependence, Innovations, Model, Volatility
 from mcmargin.cli.printing import say
 from mcmargin.data.files import check_destination
 from mcmargin.data.locks import locked, require_unchanged, stamp_of
@@ -48,16 +48,9 @@ Price = Annotated[
 def calibrate(
     prices: Prices,
     output: ModelOutput,
-    volatility: Annotated[
-        str, typer.Option(metavar="NAME", help="garch, gjr, egarch, ewma or constant.")
-    ] = "gjr",
-    innovations: Annotated[
-        str, typer.Option(metavar="NAME", help="normal, t, skewt, ged or empirical.")
-    ] = "skewt",
-    dependence: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="gaussian, t or historical (with empirical only)."),
-    ] = "t",
+    volatility: Volatility = "gjr",
+    innovations: Innovations = "skewt",
+    dependence: Dependence = "t",
     own_history: Annotated[
         bool,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import app, bar, deliver, format_of
+from mcmargin.cli.app import app, bar, deliver, format_of, is_page, text_of_report
 from mcmargin.cli.inputs import margined
 from mcmargin.cli.options import (
     BookOptions,
@@ -74,15 +74,13 @@ def margin(
     Example: mcmargin margin model.npz positions.csv -o report.json
     """
     from mcmargin.data.tables import is_parquet
-    from mcmargin.names import to_csv_text
 
     files = book.with_positions(positions)
     written = () if output is None else _written(output)
     others = [path for path in (charge.policy, charge.previous) if path is not None]
     for path in (*written, *(() if html is None else (html,))):
         files.check_output(path, model, *others)
-    page = form is None and output is not None and output.suffix.lower() == ".html"
-    if page or html is not None:
+    if is_page(form, output) or html is not None:
         from mcmargin.reports.page_environment import check_installed
 
         check_installed()
@@ -92,16 +90,7 @@ def margin(
     if output is not None and is_parquet(output):
         report.to_parquet(output)
     else:
-        shape = format_of(form, output)
-        if page:
-            text = report.to_html()
-        elif shape is Format.json:
-            text = f"{report.to_json()}\n"
-        elif shape is Format.csv:
-            text = to_csv_text(report.to_frame())
-        else:
-            text = f"{report}\n"
-        deliver(text, shape, output)
+        deliver(text_of_report(report, form, output), format_of(form, output), output)
     if html is not None:
         report.to_html(html)
         written = (*written, html)

@@ -124,6 +124,21 @@ Precision = Annotated[
 ]
 
 
+Volatility = Annotated[
+    str, typer.Option(metavar="NAME", help="garch, gjr, egarch, ewma or constant.")
+]
+Innovations = Annotated[
+    str, typer.Option(metavar="NAME", help="normal, t, skewt, ged or empirical.")
+]
+Dependence = Annotated[
+    str, typer.Option(metavar="NAME", help="gaussian, t or historical (with empirical only).")
+]
+FileToStartFrom = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="print it"),
+]
+
+
 class Format(StrEnum):
     """The format in which a result is printed or written."""
 

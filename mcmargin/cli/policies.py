@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcmargin.cli.app import app
+from mcmargin.cli.app import app, write_template
 from mcmargin.cli.file_names import FileNamingGroup
-from mcmargin.cli.printing import emit, say, show
-from mcmargin.data.files import check_destination, write_text
+from mcmargin.cli.options import FileToStartFrom
+from mcmargin.cli.printing import show
 from mcmargin.names import shown
 
 policies = typer.Typer(
@@ -45,22 +44,9 @@ def check(
 
 
 @policies.command()
-def init(
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write.", show_default="print it"
-        ),
-    ] = None,
-) -> None:
+def init(output: FileToStartFrom = None) -> None:
     """Write a policy to start from, with every field and a word on each.
 
     Example: mcmargin policy init -o policy.toml
     """
-    text = (files("mcmargin.templates") / "policy.toml").read_text(encoding="utf-8")
-    if output is None:
-        emit(text)
-        return
-    check_destination(output, inputs=(output,))
-    write_text(output, text)
-    say(f"Wrote {output}.")
+    write_template("policy.toml", output)

@@ -11,7 +11,7 @@ from arch import univariate
 from arch.data import sp500
 
 import mcmargin as mm
-from mcmargin.cli import calibrating
+from mcmargin.cli import options
 from mcmargin.models.arch_fits import arch_model_of
 from mcmargin.models.fitting import fit_asset, start_values
 from mcmargin.models.refiltering import refilter
@@ -26,7 +26,7 @@ ARCH_NAMES = {"omega": "omega", "alpha[1]": "alpha", "gamma[1]": "gamma", "beta[
 def test_every_kind_is_in_the_tests_and_in_both_helps():
     assert set(KINDS) == set(RECURSIONS)
     *rest, last = KINDS
-    assert f"{', '.join(rest)} or {last}." in inspect.getsource(calibrating)
+    assert f"{', '.join(rest)} or {last}." in inspect.getsource(options)
     assert all(f"`{kind}`" in str(mm.calibrate.__doc__) for kind in KINDS)
 
 
