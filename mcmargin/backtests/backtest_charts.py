@@ -6,9 +6,7 @@ imported on first use.
 
 from __future__ import annotations
 
-import io
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcmargin.names import shown
-from mcmargin.reports.report_charts import CHARGE, MUTED, STYLE, TAIL, TOTAL, inline_svg, short
+from mcmargin.reports.report_charts import CHARGE, MUTED, TAIL, TOTAL, numbered, svg_of
 
 WIDE = 8.0
 """Inches of a chart over the whole page; on a phone it is all of the screen."""
@@ -124,23 +122,15 @@ def murphy_chart(
 
 
 def _drawn(key: str, height: float, draw: Callable[[Any], None]) -> str:
-    import matplotlib.style
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    """SVG of one chart over the whole page."""
 
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        # The browser has letters that the font which measures the text lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(WIDE, height), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes)
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    def with_numbers(ax: Any) -> None:
+        draw(ax)
+        numbered(ax.yaxis)
+
+    svg = svg_of(key, (WIDE, height), with_numbers)
     # A hundredth of a point is finer than any screen or printer, and paths are most of the page.
-    svg = re.sub(r' d="[^"]*"', lambda path: LONG.sub(_rounded, path[0]), buffer.getvalue())
-    return inline_svg(key, svg)
+    return re.sub(r' d="[^"]*"', lambda path: LONG.sub(_rounded, path[0]), svg)
 
 
 def _rounded(number: re.Match[str]) -> str:

@@ -163,7 +163,7 @@ def change_picture(title: str, steps: Sequence[tuple[str, float]]) -> bytes:
         axes.use_sticky_edges = False
         axes.margins(x=0.12)
         _named_rows(axes, [name for name, _ in steps])
-        _numbered(axes)
+        numbered(axes.xaxis)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
@@ -203,32 +203,50 @@ def _named_rows(ax: Any, names: Sequence[str]) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def _numbered(ax: Any) -> None:
-    """Put a few short numbers below a chart."""
+def numbered(axis: Any) -> None:
+    """Put a few short numbers along an axis."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
 def _drawn(key: str, rows: int, draw: Callable[[Any], None]) -> str:
     """SVG of one chart, with room for its rows."""
+
+    def with_numbers(ax: Any) -> None:
+        draw(ax)
+        numbered(ax.xaxis)
+
+    return svg_of(key, (WIDTH, 0.5 + 0.21 * rows), with_numbers)
+
+
+def svg_of(key: str, size: tuple[float, float], draw: Callable[[Any], None]) -> str:
+    """SVG of one chart, for a page.
+
+    Parameters
+    ----------
+    key : str
+        Name of the chart within its page.
+    size : tuple of float
+        Width and height in inches.
+    draw : callable
+        Draws on the axes that it is given.
+    """
     import matplotlib.style
     from matplotlib.figure import Figure
 
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         # The font that measures the text lacks some letters, and the browser has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(WIDTH, 0.5 + 0.21 * rows), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes)
-        _numbered(axes)
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return inline_svg(key, buffer.getvalue())
+    return _inline_svg(key, buffer.getvalue())
 
 
-def inline_svg(key: str, text: str) -> str:
+def _inline_svg(key: str, text: str) -> str:
     """An SVG file as an element of a page: it scales, and shares no name with other charts."""
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     head, _, rest = text.partition(">")
